@@ -1,0 +1,1 @@
+"""CPU kernels: NumPy GEMM/FFT and Numba loops, loaded when first used."""

@@ -1,0 +1,9 @@
+"""Exceptions of the kernels floor.  Both are ordinary ValueErrors, so `except ValueError` keeps working."""
+
+
+class ShapeError(ValueError):
+    """Shapes, strides, paddings or groups that do not fit together."""
+
+
+class UnsupportedError(ValueError):
+    """A forced algorithm cannot do this case; the message says why and which ones can."""

@@ -1,0 +1,1 @@
+"""Executable definitions: what each problem means, in plain NumPy, slow and readable."""
