@@ -1,4 +1,7 @@
-"""Exceptions of the kernels floor.  Both are ordinary ValueErrors, so `except ValueError` keeps working."""
+"""Exceptions of the kernels floor.  Both are ordinary ValueErrors, so `except ValueError` keeps working.
+
+The sentences that ShapeErrors carry are drawn in ``shape_errors.py``.
+"""
 
 
 class ShapeError(ValueError):
