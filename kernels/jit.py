@@ -1,0 +1,213 @@
+"""How this floor compiles: ``njit`` with the house's defaults, and a compile cache that cannot go stale.
+
+Kernel modules write ``from ..jit import njit, prange``.  Numba itself is imported by the first of those
+lines that runs, never by ``import minidl``.
+
+Three traps are handled here, each met in practice:
+
+* Idle workers of GNU OpenMP spin on the core that BLAS needs next; alternating a matrix product with a small
+  parallel loop then takes 50 times as long.  ``OMP_WAIT_POLICY=passive`` is set, unless the user chose
+  otherwise, before Numba can load the OpenMP library.
+* Numba's disk cache notices a change of a function's own file only, not of a function that it calls in
+  another file.  Compiled code is therefore stored under a hash of the file *and all files of this floor that
+  it imports*.
+* Numba refuses to compile at all when it finds no writable folder for its cache.  Here the cache is left out.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from . import threads
+
+__all__ = ["HAVE_NUMBA", "ParallelFunction", "cache_folder", "njit", "require_numba"]  # and prange, on demand
+
+HAVE_NUMBA = importlib.util.find_spec("numba") is not None
+
+# Sums may be reordered, multiply-adds fused; NaN, infinity and signed zero keep their meaning.
+FASTMATH = frozenset({"reassoc", "contract"})
+
+_FLOOR = Path(__file__).resolve().parent
+_KEEP = 3  # compiled generations kept of each module
+_decorating = threading.Lock()
+
+
+@functools.cache
+def require_numba() -> ModuleType:
+    """Import Numba after setting the OpenMP policy.  ImportError with the remedy where it is missing."""
+    if not HAVE_NUMBA:
+        raise ImportError(
+            "this kernel is compiled by Numba, which is not installed: python -m pip install numba\n"
+            "(without it minidl computes with its NumPy kernels; minidl.kernels.jit.HAVE_NUMBA says which)"
+        )
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    import numba
+
+    return numba
+
+
+def __getattr__(name: str) -> Any:
+    if name == "prange":  # Numba recognises the object itself, so it has to be Numba's own
+        return require_numba().prange
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """``numba.njit`` with the defaults of this floor, as ``@njit`` or ``@njit(parallel=True)``.
+
+    Defaults, each of which can be overridden: ``nogil=True``, ``error_model="numpy"``,
+    ``fastmath={"reassoc", "contract"}``, and ``cache=True`` where a writable folder exists.  With
+    ``parallel=True`` the result is a `ParallelFunction`.
+
+    Raises ImportError where Numba is not installed.
+    """
+    if function is None:
+        return functools.partial(njit, **options)
+    numba = require_numba()
+    options = {"nogil": True, "error_model": "numpy", "fastmath": set(FASTMATH), "cache": True} | options
+    folder = cache_folder(Path(function.__code__.co_filename)) if options["cache"] else None
+    options["cache"] = folder is not None
+    with _decorating:
+        # Numba reads the setting while it decorates; a user's own functions keep theirs.
+        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder or "")
+        try:
+            dispatcher = numba.njit(**options)(function)
+        finally:
+            numba.config.CACHE_DIR = before
+    return ParallelFunction(dispatcher) if options.get("parallel") else dispatcher
+
+
+class ParallelFunction:
+    """A compiled function with parallel loops, entered through `minidl.kernels.threads`.
+
+    That gives every thread the number of workers of ``set_num_threads``, keeps two threads out of a
+    threading layer that cannot bear it, and turns the death of a forked process into an error.  Everything
+    else is the Numba dispatcher's, so it can be called from other compiled functions too.
+    """
+
+    def __init__(self, dispatcher: Any) -> None:
+        self.dispatcher = dispatcher
+        functools.update_wrapper(self, dispatcher.py_func)
+
+    def __call__(self, *args: Any) -> Any:
+        lock = threads.enter_parallel(self.__name__)  # type: ignore[attr-defined]
+        if lock is None:
+            return self.dispatcher(*args)
+        try:
+            return self.dispatcher(*args)
+        finally:
+            lock.release()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dispatcher":  # absent only while unpickling or copying
+            raise AttributeError(name)
+        return getattr(self.dispatcher, name)
+
+    def __repr__(self) -> str:
+        return f"ParallelFunction({self.dispatcher!r})"
+
+
+# The compile cache -----------------------------------------------------------------------------------
+
+
+def cache_folder(source: Path) -> Path | None:
+    """The folder for the compiled code of the file `source`, or None where nothing is writable.
+
+    Its name holds a hash over the file and everything it imports from this floor, so an edit in any of them
+    leads to another folder.  Older generations are removed, all but the newest few.
+    """
+    base = _cache_base()
+    if base is None:
+        return None
+    name = f"{source.parent.name}.{source.stem}"
+    folder = base / f"{name}-{source_hash(source)}"
+    if not folder.is_dir():
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError:
+            return None
+        _remove_old_generations(base, name)
+    return folder
+
+
+@functools.cache
+def source_hash(source: Path) -> str:
+    """Hash over the text of `source` and of all files of this floor that it imports, directly or not."""
+    digest = hashlib.sha256(sys.implementation.cache_tag.encode())
+    for path in sorted(_imported_files(source)):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _imported_files(source: Path) -> set[Path]:
+    files: set[Path] = set()
+    waiting = [source]
+    while waiting:
+        path = waiting.pop()
+        if path in files:
+            continue
+        files.add(path)
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom):
+                module = (node.module or "").split(".")
+                if node.level:
+                    folder = path.parents[node.level - 1].joinpath(*module)
+                elif module[:2] == ["minidl", "kernels"]:
+                    folder = _FLOOR.joinpath(*module[2:])
+                else:
+                    continue
+                # `from .a import b`: b may be a name in a.py, in a/__init__.py, or the module a/b.py
+                candidates = [folder.with_suffix(".py"), folder / "__init__.py"]
+                candidates += [folder / f"{alias.name}.py" for alias in node.names]
+                waiting += [candidate for candidate in candidates if candidate.is_file()]
+    return files
+
+
+@functools.cache
+def _cache_base() -> Path | None:
+    """The first folder that can be written to: the user's choice, beside the sources, the user's cache."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    candidates = [Path(chosen) / "minidl"] if chosen else [_FLOOR / "__pycache__" / "numba"]
+    candidates += _user_cache_folders()
+    for candidate in candidates:
+        try:
+            candidate.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=candidate).close()
+        except OSError:
+            continue
+        return candidate
+    return None
+
+
+def _user_cache_folders() -> list[Path]:
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return [Path(local) / "minidl" / "numba"] if local else []
+    try:
+        home = Path.home()
+    except RuntimeError:  # no HOME and no entry in the user database
+        return []
+    if sys.platform == "darwin":
+        return [home / "Library" / "Caches" / "minidl" / "numba"]
+    return [Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "minidl" / "numba"]
+
+
+def _remove_old_generations(base: Path, name: str) -> None:
+    def age(folder: Path) -> float:
+        try:
+            return folder.stat().st_mtime
+        except OSError:  # another process removed it
+            return 0.0
+
+    for folder in sorted(base.glob(f"{name}-*"), key=age, reverse=True)[_KEEP:]:
+        shutil.rmtree(folder, ignore_errors=True)

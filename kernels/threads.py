@@ -1,0 +1,241 @@
+"""Threads: the workers of Numba and of BLAS set together, and the two ways in which threads kill a process.
+
+Numba keeps its number of workers per Python thread, BLAS keeps one for the process; `set_num_threads` sets
+both, for all threads.  They never compute at the same time inside one kernel: a kernel either calls BLAS or
+runs a parallel loop.  A kernel that runs BLAS *inside* several Python threads wraps that phase in
+``with blas_threads(1)``.
+"""
+
+import contextlib
+import functools
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["available_cpus", "blas_threads", "get_num_threads", "set_num_threads", "threading_layer"]
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use: its affinity mask, and below that a container's CPU quota."""
+    quota = _container_quota()
+    return max(1, min(_affinity_cpus(), quota)) if quota else _affinity_cpus()
+
+
+def _affinity_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _container_quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """CPU quota of a Linux container, rounded up (cgroup version 2, then 1); None where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        limit, period = (root / "cpu.max").read_text().split()
+        return None if limit == "max" else -(-int(limit) // int(period))
+    with contextlib.suppress(OSError, ValueError):
+        limit = (root / "cpu" / "cpu.cfs_quota_us").read_text()
+        period = (root / "cpu" / "cpu.cfs_period_us").read_text()
+        return None if int(limit) <= 0 else -(-int(limit) // int(period))
+    return None
+
+
+# The number of threads --------------------------------------------------------------------------------
+
+_wanted: int | None = None  # None: nobody has asked, the defaults of each pool hold
+_local = threading.local()  # .workers: what this Python thread told Numba last
+
+
+def set_num_threads(n: int) -> None:
+    """Compute with `n` threads from now on: Numba's and BLAS's pools together, for all Python threads.
+
+    The results do not depend on it.  Raises ValueError for n < 1 and for more threads than Numba launched
+    (one per CPU, or ``NUMBA_NUM_THREADS``).
+
+    >>> before = get_num_threads()
+    >>> set_num_threads(1)
+    >>> get_num_threads()
+    1
+    >>> set_num_threads(before)
+    """
+    global _wanted
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"set_num_threads takes an integer, not {type(n).__name__}")
+    n = int(n)
+    most = _most_threads()
+    if not 1 <= n <= most:
+        raise ValueError(
+            f"set_num_threads({n}): this process can use 1 to {most} threads. More threads than CPUs only "
+            f"wait for one another; to have them all the same, start Python with NUMBA_NUM_THREADS={max(n, 1)}"
+        )
+    _wanted = n
+    _blas.reload()  # libraries loaded since the last call count as well
+    _blas.set_base(n)
+
+
+def get_num_threads() -> int:
+    """Threads that kernels compute with: what `set_num_threads` was given, otherwise the CPUs available.
+
+    ``OMP_NUM_THREADS`` and ``NUMBA_NUM_THREADS`` lower the default, as people expect from them.
+
+    >>> get_num_threads() >= 1
+    True
+    """
+    return _default_threads() if _wanted is None else _wanted
+
+
+def _most_threads() -> int:
+    numba = sys.modules.get("numba")
+    if numba is not None:
+        return int(numba.config.NUMBA_NUM_THREADS)
+    # what Numba will say: it looks at the affinity mask and not at a container's quota
+    return _environment_number("NUMBA_NUM_THREADS") or _affinity_cpus()
+
+
+@functools.cache
+def _default_threads() -> int:
+    limits = [available_cpus(), _most_threads()]
+    limits += filter(None, (_environment_number("OMP_NUM_THREADS"), _environment_number("NUMBA_NUM_THREADS")))
+    return min(limits)
+
+
+def _environment_number(name: str) -> int | None:
+    value = (
+        os.environ.get(name, "").partition(",")[0].strip()
+    )  # OMP_NUM_THREADS may be a list, outermost first
+    return int(value) if value.isdigit() and int(value) > 0 else None
+
+
+# BLAS --------------------------------------------------------------------------------------------------
+
+
+class _Blas:
+    """Thread counts of the loaded BLAS libraries, through one controller: making one takes a millisecond.
+
+    Without threadpoolctl everything here does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._found: list[Any] | None = None
+        self._limits: list[int] = []  # of the open blas_threads blocks of all Python threads
+        self._base: list[int] = []  # what each library had outside of them
+
+    def libraries(self) -> list[Any]:
+        with self._lock:
+            if self._found is None:
+                try:
+                    from threadpoolctl import ThreadpoolController
+                except ImportError:
+                    self._found = []
+                else:
+                    controllers = ThreadpoolController().lib_controllers
+                    self._found = [c for c in controllers if c.user_api == "blas"]
+                self._base = [library.get_num_threads() for library in self._found]
+            return self._found
+
+    def reload(self) -> None:
+        with self._lock:
+            if not self._limits:  # inside a block the numbers in force are not the base
+                self._found = None
+
+    def set_base(self, n: int) -> None:
+        with self._lock:
+            self._base = [n for _ in self.libraries()]
+            self._apply()
+
+    def open(self, n: int) -> None:
+        with self._lock:
+            libraries = self.libraries()
+            if not self._limits:  # somebody else may have changed it since
+                self._base = [library.get_num_threads() for library in libraries]
+            self._limits.append(n)
+            self._apply()
+
+    def close(self, n: int) -> None:
+        with self._lock:
+            self._limits.remove(n)
+            self._apply()
+
+    def _apply(self) -> None:
+        for library, base in zip(self.libraries(), self._base, strict=True):
+            n = min(self._limits, default=base)
+            if library.get_num_threads() != n:
+                library.set_num_threads(n)
+
+
+_blas = _Blas()
+
+
+@contextlib.contextmanager
+def blas_threads(n: int) -> Iterator[None]:
+    """Let BLAS use `n` threads inside the block, for a whole phase rather than for one product.
+
+    BLAS has one setting for the process: while blocks of several Python threads overlap, the smallest number
+    holds, and the number from before comes back when the last one ends.
+
+    >>> with blas_threads(1):
+    ...     pass  # several Python threads, each with its own matrix product
+    """
+    if n < 1:
+        raise ValueError(f"blas_threads({n}): at least one thread has to compute")
+    _blas.open(n)
+    try:
+        yield
+    finally:
+        _blas.close(n)
+
+
+# Entering a parallel loop ------------------------------------------------------------------------------
+
+# Numba's layer `workqueue`, its last resort, aborts the process when two threads enter it at once.
+_workqueue_lock = threading.RLock()
+_layer: str | None = None  # known once Numba has launched its threads
+_lost_in_fork = False  # this process is the fork of one whose OpenMP threads were running
+
+
+def threading_layer() -> str | None:
+    """Numba's threading layer, "omp", "tbb" or "workqueue"; None until a parallel loop has run."""
+    global _layer
+    if _layer is None and (numba := sys.modules.get("numba")) is not None:
+        with contextlib.suppress(ValueError):
+            _layer = numba.threading_layer()
+    return _layer
+
+
+def enter_parallel(name: str) -> Any:
+    """Called before each parallel loop.  Returns a lock to release after it, or None where none is needed."""
+    if _lost_in_fork:
+        raise RuntimeError(
+            f"{name} was called in a process made by os.fork() after its parent had run a parallel kernel. "
+            "GNU OpenMP cannot be used again there and would kill this process. Start workers with "
+            'multiprocessing.get_context("spawn") or "forkserver", or use threads (kernels release the GIL).'
+        )
+    layer = _layer or threading_layer()
+    if layer not in (None, "workqueue"):
+        _set_workers()
+        return None
+    _workqueue_lock.acquire()  # also while the layer is unknown: the first call launches the threads
+    _set_workers()
+    return _workqueue_lock
+
+
+def _set_workers() -> None:
+    n = _wanted or _default_threads()
+    if getattr(_local, "workers", None) != n:
+        sys.modules["numba"].set_num_threads(n)
+        _local.workers = n
+
+
+def _after_fork_in_child() -> None:
+    global _workqueue_lock, _lost_in_fork
+    _workqueue_lock = threading.RLock()  # its owner may not exist here
+    _blas._lock = threading.RLock()
+    if threading_layer() == "omp" and sys.platform.startswith("linux"):
+        _lost_in_fork = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
