@@ -323,6 +323,16 @@ class Conv:
     def y_shape(self) -> tuple[int, ...]:
         return (self.batch, self.out_channels, *self.out)
 
+    def __str__(self) -> str:
+        text = f"x {self.x_shape} * w {self.w_shape} -> y {self.y_shape}"
+        if set(self.stride) != {1}:
+            text += f", stride {self.stride}"
+        if set(self.padding) != {(0, 0)}:
+            text += f", padding {self.padding}"
+        if set(self.dilation) != {1}:
+            text += f", dilation {self.dilation}"
+        return text + (f", groups {self.groups}" if self.groups > 1 else "")
+
     @property
     def macs(self) -> int:
         """Multiply-adds of each of the three passes, padding taps counted."""
@@ -355,45 +365,6 @@ def _windows_fit(op: str, axes: Sequence[Axis], shapes: list[str]) -> None:
     for i, a in enumerate(axes):
         if a.size < 1 or a.out < 1:
             raise say.no_window(op, shapes, i, sizes, a.kernel, a.stride, a.pad, a.dilation)
-
-
-def pool_axes(
-    op: str,
-    x_shape: Sequence[int],
-    kernel_size: Ints,
-    ndim: int,
-    stride: Ints | None = None,
-    padding: Ints = 0,
-    dilation: Ints = 1,
-    ceil_mode: bool = False,
-) -> tuple[Axis, ...]:
-    """The windows of a pooling layer over the last ``ndim`` axes of x; stride None means kernel_size.
-
-    >>> [a.out for a in pool_axes("max_pool2d", (8, 16, 7, 6), 2, 2, ceil_mode=True)]
-    [4, 3]
-    """
-    kernel = _pool_kernel(op, kernel_size, ndim)
-    strides, pads, dilations = _steps(op, kernel, kernel if stride is None else stride, padding, dilation)
-    for k, pad in zip(kernel, pads):
-        if max(pad) > k // 2:
-            raise say.pool_padding(op, pad, k)
-    sizes = tuple(x_shape)[-ndim:]
-    axes = tuple(Axis(*a, ceil_mode) for a in zip(sizes, kernel, strides, pads, dilations))
-    _windows_fit(op, axes, [f"x = {tuple(x_shape)}", f"kernel_size = {kernel}, stride = {strides}"])
-    return axes
-
-
-def _pool_kernel(op: str, kernel_size: Ints, ndim: int) -> tuple[int, ...]:
-    return _positive(op, "kernel_size", per_axis(kernel_size, ndim, "kernel_size"))
-
-
-def adaptive_windows(size: int, out: int) -> list[range]:
-    """The windows of adaptive pooling: window p covers ``floor(p*size/out) .. ceil((p+1)*size/out) - 1``.
-
-    >>> adaptive_windows(5, 3)
-    [range(0, 2), range(1, 4), range(3, 5)]
-    """
-    return [range(p * size // out, -(-(p + 1) * size // out)) for p in range(out)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,10 +198,3 @@ def no_output(op: str, lines: list[str], letter: str, formula: str) -> ShapeErro
         [*lines, formula],
         "padding takes away from a transposed convolution's output; it is too large here",
     )
-
-
-def pool_padding(op: str, pad: tuple[int, int], kernel: int) -> ShapeError:
-    return ShapeError(
-        f"{op}: padding may be at most half the window, else some windows hold padding only: "
-        f"padding = {pad}, kernel_size = {kernel}, so at most {kernel // 2}"
-    )

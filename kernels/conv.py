@@ -1,0 +1,96 @@
+"""Convolution on arrays: plan, then run.  What ``minidl.ops`` calls.
+
+Arrays: x (N, C, *size), w (K, C/G, *kernel), y and its cotangent g (N, K, *out); see ``Conv``.  No bias: the
+op adds it.  A transposed convolution is ``input_grad`` of the Conv that ``Conv.transposed`` gives, its input
+gradient is ``forward`` and its weight gradient ``weight_grad`` with x and g exchanged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .catalogue import Precision, plan
+from .errors import ShapeError
+from .geometry import Conv
+
+
+def forward(
+    x: Any,
+    w: Any,
+    conv: Conv,
+    algorithm: str | None = None,
+    out: Any = None,
+    precision: Precision = "fast",
+) -> Any:
+    """y (N, K, *out), the cross-correlation of x and w.  ``out``, when given, is overwritten and returned.
+
+    Raises ShapeError where an array has not the shape that ``conv`` says or the dtypes differ, and
+    UnsupportedError where ``algorithm`` cannot do the case.
+
+    >>> import numpy as np
+    >>> conv = Conv.from_shapes((1, 1, 4), (1, 1, 2))
+    >>> forward(np.array([[[1.0, 2.0, 3.0, 4.0]]]), np.array([[[1.0, -1.0]]]), conv)
+    array([[[-1., -1., -1.]]])
+    """
+    _check(("x", x, conv.x_shape), ("w", w, conv.w_shape), ("out", out, conv.y_shape))
+    return _plan("forward", conv, x, algorithm, precision).run(x, w, out=out)
+
+
+def input_grad(
+    w: Any,
+    g: Any,
+    conv: Conv,
+    algorithm: str | None = None,
+    out: Any = None,
+    precision: Precision = "fast",
+) -> Any:
+    """dx (N, C, *size) from the weights and the cotangent g (N, K, *out); errors as ``forward``.
+
+    >>> import numpy as np
+    >>> conv = Conv.from_shapes((1, 1, 4), (1, 1, 2))
+    >>> input_grad(np.array([[[1.0, -1.0]]]), np.array([[[1.0, 10.0, 100.0]]]), conv)
+    array([[[   1.,    9.,   90., -100.]]])
+    """
+    _check(("w", w, conv.w_shape), ("g", g, conv.y_shape), ("out", out, conv.x_shape))
+    return _plan("input_grad", conv, g, algorithm, precision).run(w, g, out=out)
+
+
+def weight_grad(
+    x: Any,
+    g: Any,
+    conv: Conv,
+    algorithm: str | None = None,
+    out: Any = None,
+    precision: Precision = "fast",
+) -> Any:
+    """dw (K, C/G, *kernel) from the input and the cotangent g (N, K, *out); errors as ``forward``.
+
+    >>> import numpy as np
+    >>> conv = Conv.from_shapes((1, 1, 4), (1, 1, 2))
+    >>> weight_grad(np.array([[[1.0, 2.0, 3.0, 4.0]]]), np.array([[[1.0, 10.0, 100.0]]]), conv)
+    array([[[321., 432.]]])
+    """
+    _check(("x", x, conv.x_shape), ("g", g, conv.y_shape), ("out", out, conv.w_shape))
+    return _plan("weight_grad", conv, g, algorithm, precision).run(x, g, out=out)
+
+
+def _plan(pass_: str, conv: Conv, array: Any, algorithm: str | None, precision: Precision) -> Any:
+    device = "cuda" if hasattr(array, "__cuda_array_interface__") else "cpu"
+    return plan(
+        "conv", pass_, conv, dtype=array.dtype, device=device, algorithm=algorithm, precision=precision
+    )
+
+
+def _check(*named: tuple[str, Any, tuple[int, ...]]) -> None:
+    """Compiled kernels do not check their bounds: a wrong shape must not reach them."""
+    dtype = named[0][1].dtype
+    for name, array, shape in named:
+        if array is None:
+            continue
+        if array.shape != shape:
+            raise ShapeError(f"{name} has shape {array.shape}, but this convolution needs {shape}")
+        if array.dtype != dtype:
+            raise ShapeError(
+                f"{named[0][0]} is {dtype} and {name} is {array.dtype}: convert one of them, "
+                f"for example {name}.astype({named[0][0]}.dtype)"
+            )
