@@ -68,7 +68,7 @@ def set_num_threads(n: int) -> None:
     if not 1 <= n <= most:
         raise ValueError(
             f"set_num_threads({n}): this process can use 1 to {most} threads. More threads than CPUs only "
-            f"wait for one another; to have them all the same, start Python with NUMBA_NUM_THREADS={max(n, 1)}"
+            f"wait for one another; to have them anyway, start Python with NUMBA_NUM_THREADS={max(n, 1)}"
         )
     _wanted = n
     _blas.reload()  # libraries loaded since the last call count as well
