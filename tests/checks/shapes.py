@@ -1,0 +1,168 @@
+"""Awkward convolution problems, small enough that one check over all of them takes milliseconds.
+
+A `Case` is plain numbers and never asks ``kernels.geometry`` for anything: the oracle of
+``tests.checks.conv`` must stay right while a bug sits in the geometry.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+Pads = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One convolution problem; x (N, C, *size), w (K, C/G, *kernel)."""
+
+    batch: int
+    in_channels: int
+    out_channels: int
+    size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: Pads
+    dilation: tuple[int, ...]
+    groups: int = 1
+    story: str = ""
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        return (self.batch, self.in_channels, *self.size)
+
+    @property
+    def w_shape(self) -> tuple[int, ...]:
+        return (self.out_channels, self.in_channels // self.groups, *self.kernel)
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        """Windows per axis, counted one by one: the largest window start that still fits, not a formula."""
+        counts = []
+        for i, r, s, (low, high), d in zip(
+            self.size, self.kernel, self.stride, self.padding, self.dilation, strict=True
+        ):
+            last_tap, padded = d * (r - 1), low + i + high
+            counts.append(sum(1 for start in range(0, padded, s) if start + last_tap < padded))
+        return tuple(counts)
+
+    @property
+    def y_shape(self) -> tuple[int, ...]:
+        return (self.batch, self.out_channels, *self.out)
+
+    @property
+    def seed(self) -> int:
+        """A fixed seed per problem, the same on every machine and in every process."""
+        return zlib.crc32(repr(replace(self, story="")).encode())
+
+    def arrays(self, dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Random x, w and upstream gradient g of this problem, contiguous, always the same ones."""
+        rng = np.random.default_rng(self.seed)
+        return tuple(rng.standard_normal(s).astype(dtype) for s in (self.x_shape, self.w_shape, self.y_shape))  # type: ignore[return-value]
+
+    def __str__(self) -> str:
+        name = f"{self.story}: " if self.story else ""
+        return (
+            f"{name}x {self.x_shape}, w {self.w_shape}, stride {self.stride}, padding {self.padding}, "
+            f"dilation {self.dilation}, groups {self.groups}"
+        )
+
+
+def case(
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int | tuple[int, int], ...] = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+    story: str = "",
+) -> Case:
+    """A Case from shapes, with torch's shorthand for the rest."""
+    ndim = len(x) - 2
+    each = lambda v: v if isinstance(v, tuple) else (v,) * ndim  # noqa: E731
+    pads = tuple(p if isinstance(p, tuple) else (p, p) for p in each(padding))
+    return Case(x[0], x[1], w[0], x[2:], w[2:], each(stride), pads, each(dilation), groups, story)
+
+
+HARD = (
+    case((1, 1, 3, 3), (1, 1, 1, 1), story="1x1 kernel, one channel"),
+    case((3, 5, 4, 6), (7, 5, 1, 1), story="1x1 kernel is a matrix product"),
+    case((2, 3, 7, 5), (4, 3, 1, 1), (2, 3), story="1x1 kernel, stride skips most of the input"),
+    case((2, 3, 4, 5), (6, 3, 4, 5), story="kernel = input"),
+    case((2, 3, 4, 5), (2, 3, 6, 7), 1, 1, story="kernel = padded input, wider than the input"),
+    case((2, 3, 9, 8), (5, 3, 2, 3), (3, 4), story="stride > kernel: input columns that nothing reads"),
+    case((2, 2, 8, 9), (3, 2, 3, 2), (3, 2), story="leftover rows and columns"),
+    case((2, 3, 6, 6), (4, 3, 3, 3), 1, 1, story="square, where swapped axes hide"),
+    case((2, 3, 7, 7), (4, 3, 3, 3), 2, 1, story="square, strided"),
+    case((2, 3, 5, 5), (4, 3, 2, 3), 1, (1, (2, 0)), story="square input, everything else not"),
+    case((2, 3, 6, 5), (4, 3, 3, 2), 1, ((0, 2), (3, 1)), story="asymmetric padding"),
+    case((2, 3, 6, 5), (4, 3, 3, 2), (1, 2), ((2, 0), (0, 1)), (2, 1), story="asymmetric, strided, dilated"),
+    case((2, 2, 4, 3), (3, 2, 3, 3), 1, (4, 3), story="padding beyond the kernel: whole windows of zeros"),
+    case((2, 2, 9, 7), (3, 2, 3, 2), 1, 0, (3, 2), story="dilation by axis"),
+    case((2, 2, 11, 9), (3, 2, 2, 3), (2, 1), (1, 2), (4, 3), story="dilation > kernel"),
+    case((2, 6, 6, 5), (4, 3, 3, 2), 1, 1, 1, 2, story="groups 2"),
+    case((3, 6, 5, 6), (9, 2, 2, 3), (2, 1), (0, 1), 1, 3, story="groups 3, more outputs than inputs"),
+    case((2, 5, 7, 6), (5, 1, 3, 2), 1, 1, 1, 5, story="depthwise"),
+    case((2, 3, 6, 7), (6, 1, 2, 3), (1, 2), (1, 0), (2, 1), 3, story="depthwise, multiplier 2"),
+    case((1, 4, 5, 6), (2, 4, 2, 3), story="batch 1"),
+    case((5, 1, 4, 6), (1, 1, 3, 2), story="one channel in, one out"),
+    case((2, 17, 6, 37), (19, 17, 3, 3), 1, 1, story="channels and columns past one register tile"),
+    case((2, 9, 5, 34), (33, 9, 3, 2), 2, 1, story="channels past two register tiles, strided"),
+    case((3, 2, 13), (5, 2, 4), 3, ((2, 1),), story="1-d"),
+    case((2, 4, 9), (6, 2, 3), 2, 1, 2, 2, story="1-d, grouped and dilated"),
+    case((2, 3, 5), (4, 3, 5), story="1-d, kernel = input"),
+    case((2, 2, 4, 5, 6), (3, 2, 2, 3, 2), (1, 2, 1), (1, 0, 2), story="3-d, padded"),
+    case((2, 4, 5, 4, 6), (2, 2, 2, 1, 3), (2, 1, 3), ((0, 1), (1, 0), (2, 1)), (1, 2, 1), 2, story="3-d"),
+)
+"""Known to be hard: each one is a place where somebody's convolution was wrong."""
+
+EMPTY = (
+    case((0, 3, 6, 5), (4, 3, 3, 2), (1, 2), (1, 0), story="batch 0"),
+    case((0, 4, 7), (6, 2, 3), 2, 1, 1, 2, story="batch 0, 1-d, grouped"),
+    case((0, 2, 4, 5, 6), (3, 2, 2, 3, 2), story="batch 0, 3-d"),
+    case((2, 3, 6, 5), (0, 3, 3, 2), 1, 1, story="no output channels"),
+    case((0, 3, 6, 5), (0, 3, 3, 2), story="neither"),
+)
+
+
+@cache
+def awkward(count: int = 30, seed: int = 0) -> tuple[Case, ...]:
+    """`count` drawn problems: 2-d mostly, some 1-d and 3-d, axes that differ in everything where they can."""
+    rng = np.random.default_rng(seed)
+    draw = lambda low, high, n: tuple(int(v) for v in rng.integers(low, high + 1, n))  # noqa: E731
+    found: list[Case] = []
+    while len(found) < count:
+        ndim = (2, 2, 1, 2, 3)[len(found) % 5]
+        largest = {1: 14, 2: 9, 3: 5}[ndim]
+        groups = int(rng.choice([1, 1, 2, 3]))
+        depthwise = groups > 1 and rng.random() < 0.3
+        c_in = groups if depthwise else groups * int(rng.integers(1, 4))
+        c_out = groups * int(rng.integers(1, 4))
+        drawn = Case(
+            int(rng.integers(1, 4)),
+            c_in,
+            c_out,
+            draw(1, largest, ndim),
+            draw(1, 4 if ndim < 3 else 3, ndim),
+            draw(1, 3, ndim),
+            tuple(zip(draw(0, 2, ndim), draw(0, 2, ndim), strict=True)),
+            draw(1, 2, ndim),
+            groups,
+            f"drawn {len(found)}",
+        )
+        if min(drawn.out) < 1:
+            continue
+        if ndim > 1 and len(found) % 3 and (len(set(drawn.kernel)) == 1 or len(set(drawn.size)) == 1):
+            continue  # two in three have no equal axes; the others are as they come
+        found.append(drawn)
+    return tuple(found)
+
+
+ALL = HARD + awkward()
+"""Every problem the agreement checks run over."""
+
+FEW = HARD[4:8] + HARD[10:13] + HARD[15:19] + HARD[23:28]
+"""A cross-section, for checks that multiply it by layouts, threads or dtypes."""
