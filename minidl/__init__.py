@@ -1,0 +1,67 @@
+"""minidl: a from-scratch deep-learning framework on NumPy, Numba and CuPy.
+
+>>> import minidl
+>>> x = minidl.tensor([1.0, 2.0, 3.0], requires_grad=True)
+>>> (x**2).sum().backward()
+>>> x.grad
+tensor([2., 4., 6.])
+"""
+
+import importlib as _importlib
+from typing import Any as _Any
+
+from . import autograd, dtypes, ops, random
+from .autograd import GraphError, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .backend import DeviceError, device
+from .dtypes import (
+    bool_,
+    double,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    half,
+    int8,
+    int16,
+    int32,
+    int64,
+    long,
+    set_default_dtype,
+    uint8,
+)  # fmt: skip
+from .ops import *
+from .random import (
+    Generator,
+    bernoulli,
+    get_rng_state,
+    manual_seed,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+    set_rng_state,
+)  # fmt: skip
+from .tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
+
+__version__ = "0.1.0"
+
+# loaded when first used, so that `import minidl` needs NumPy only and stays quick
+_LAZY = {"data", "doctor", "io", "kernels", "models", "nn", "optim", "train"}
+
+
+# PyTorch's short names; real attributes would hide the built-in ones in this module
+_DTYPE_NAMES = {"float": float32, "bool": bool_, "int": int32, "short": int16}
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _DTYPE_NAMES:
+        return _DTYPE_NAMES[name]
+    if name in _LAZY:
+        return _importlib.import_module(f"minidl.{name}")
+    raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | _LAZY)

@@ -1,0 +1,367 @@
+"""The tape: what ran.  It knows nothing of derivatives beyond which rule belongs to which operation.
+
+Every operation on tensors is a :class:`Primitive`: a forward function on arrays and one gradient rule for each
+argument.  Calling it computes, tells the listeners (``Tape``, the NaN watcher, ``see``), and, where an
+argument requires a gradient, leaves a :class:`Node` behind.  A node keeps just the values that its rules
+declare with ``uses``; of everything else it knows shape and dtype only.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from ..backend import array_module
+from .mode import MODE
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+
+class GraphError(RuntimeError):
+    """The graph cannot be differentiated as asked: freed, changed in place, or never recorded."""
+
+
+class Storage:
+    """What all views of one piece of memory share: how often it was written, and who may see it.
+
+    ``readers`` counts the saved values of live graphs; ``escaped`` says that a writable NumPy view was handed
+    out, so that writes can happen behind the version counter's back.
+    """
+
+    __slots__ = ("escaped", "readers", "version")
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.readers = 0
+        self.escaped = False
+
+
+class Spec(NamedTuple):
+    """All that a rule may know of a value which it did not ask to keep."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+class Edge(NamedTuple):
+    """Where an argument came from: output number ``output`` of ``node``, or a leaf that collects its gradient."""
+
+    node: Node | None
+    output: int
+    leaf: Tensor | None
+    spec: Spec
+
+
+class Saved:
+    """A value kept for the backward pass, able to tell whether it was written to since."""
+
+    __slots__ = ("array", "checksum", "edge", "requires_grad", "storage", "version")
+
+    def __init__(self, tensor: Tensor, edge: Edge | None) -> None:
+        self.array = tensor._array
+        self.storage = tensor._storage
+        self.version = self.storage.version
+        self.edge = edge
+        self.checksum = _checksum(self.array) if self.storage.escaped else None
+        self.storage.readers += 1
+
+    def unchanged(self) -> bool:
+        if self.version != self.storage.version:
+            return False
+        return self.checksum is None or self.checksum == _checksum(self.array)
+
+    def unpack(self) -> Tensor:
+        """The value as a tensor in its old place in the graph, so that rules can be differentiated again."""
+        from ..tensor import Tensor
+
+        if self.edge is None:
+            return Tensor._wrap(self.array, storage=self.storage)
+        if self.edge.leaf is not None:
+            return self.edge.leaf
+        return Tensor._wrap(self.array, self.edge.node, self.edge.output, storage=self.storage)
+
+
+def _checksum(array: Any) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).data) if array_module(array) is np else 0
+
+
+class Rule(NamedTuple):
+    """Gradient with respect to one argument: ``function(g, y, *args, **attrs)`` and the names whose values it uses."""
+
+    function: Callable[..., Any]
+    uses: frozenset[str]
+
+
+def vjp(function: Callable[..., Any], uses: str = "") -> Rule:
+    """A gradient rule.
+
+    ``function(g, y, *arguments, **attributes)`` takes the cotangent ``g`` of the result ``y`` and returns that
+    of its argument, all as tensors and by differentiable operations.  ``uses`` names the arguments (and ``y``)
+    whose *values* it reads; the others arrive as a :class:`Spec` with ``shape``, ``ndim`` and ``dtype`` only.
+    """
+    return Rule(function, frozenset(uses.split()))
+
+
+class Primitive:
+    """One differentiable operation: a forward function on arrays and a rule for each positional argument.
+
+    ``rules`` are in the order of the forward function's positional arguments; ``None`` marks an argument
+    without a gradient.  ``joint`` replaces them where one function computes all gradients together:
+    ``joint(g, y, *args, needs, **attrs)`` returns one gradient (or None) for each argument.
+    ``view`` says that the result may share memory with the first argument.
+    """
+
+    registry: ClassVar[dict[str, Primitive]] = {}
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Any],
+        *rules: Rule | None,
+        joint: Rule | None = None,
+        view: bool = False,
+    ) -> None:
+        self.name = name
+        self.forward = forward
+        self.rules = rules
+        self.joint = joint
+        self.view = view
+        self.__doc__ = forward.__doc__
+        self.arguments = _argument_names(joint or next((r for r in rules if r is not None), None))
+        if name in Primitive.registry:
+            raise ValueError(f"two primitives are called {name!r}")
+        Primitive.registry[name] = self
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __call__(self, *args: Any, **attrs: Any) -> Any:
+        from ..tensor import Tensor
+
+        arrays = [a._array if isinstance(a, Tensor) else a for a in args]
+        result = self.forward(*arrays, **attrs)
+        many = isinstance(result, tuple)
+        node = None
+        if MODE.recording:
+            wanted = [isinstance(a, Tensor) and a.requires_grad for a in args]
+            if any(wanted) and (self.joint is not None or any(w and r for w, r in zip(wanted, self.rules))):
+                node = Node(self, args, attrs, result, wanted)
+        storage = args[0]._storage if self.view and isinstance(args[0], Tensor) else None
+        outputs = tuple(
+            Tensor._wrap(
+                array,
+                node if array.dtype.kind in "fc" else None,
+                index,
+                storage=storage if storage is not None and np.may_share_memory(array, arrays[0]) else None,
+            )
+            for index, array in enumerate(result if many else (result,))
+        )
+        for listener in LISTENERS:
+            listener.on_forward(self, args, attrs, outputs, node)
+        return outputs if many else outputs[0]
+
+    def names(self, count: int) -> Sequence[str]:
+        """Names of ``count`` positional arguments; those of a variadic operation are x0, x1, ..."""
+        if self.arguments and self.arguments[0] == "*":
+            return [f"x{i}" for i in range(count)]
+        return self.arguments[:count]
+
+
+def _argument_names(rule: Rule | None) -> tuple[str, ...]:
+    """Names of the forward arguments as the rules call them: all positional parameters after ``g`` and ``y``."""
+    if rule is None:
+        return ()
+    parameters = list(inspect.signature(rule.function).parameters.values())
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return ("*",)
+    return tuple(p.name for p in parameters[2:] if p.kind is p.POSITIONAL_OR_KEYWORD)
+
+
+class Node:
+    """One recorded call of a primitive: its edges to the arguments, and the values its rules will read."""
+
+    __slots__ = (
+        "__weakref__", "args", "attrs", "edges", "freed", "hooks", "id", "many", "outputs", "primitive", "saved_y",
+    )  # fmt: skip
+    _ids: Iterator[int] = itertools.count()
+
+    def __init__(
+        self, primitive: Primitive, args: Sequence[Any], attrs: dict[str, Any], result: Any, wanted: Sequence[bool]
+    ) -> None:
+        from ..tensor import Tensor
+
+        self.id = next(Node._ids)
+        self.primitive = primitive
+        self.attrs = attrs
+        self.hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] = {}
+        self.freed = False
+        self.many = isinstance(result, tuple)
+        self.outputs = tuple(Spec(r.shape, r.dtype) for r in (result if self.many else (result,)))
+
+        rules = primitive.rules
+        joint = primitive.joint
+        uses: frozenset[str] = joint.uses if joint else frozenset()
+        if not joint:
+            for rule, want in zip(rules, wanted):
+                if want and rule is not None:
+                    uses = uses | rule.uses
+        names = primitive.names(len(args))
+        keep_all = "args" in uses
+
+        edges: list[Edge | None] = []
+        stored: list[Any] = []
+        for position, (arg, want) in enumerate(zip(args, wanted)):
+            edge = None
+            if not isinstance(arg, Tensor):
+                edges.append(None)
+                stored.append(arg)
+                continue
+            spec = Spec(arg._array.shape, arg._array.dtype)
+            if want:
+                edge = Edge(arg._node, arg._index, arg if arg._node is None else None, spec)
+            differentiable = joint is not None or (position < len(rules) and rules[position] is not None)
+            edges.append(edge if differentiable else None)
+            keep = keep_all or (position < len(names) and names[position] in uses)
+            stored.append(Saved(arg, edge) if keep else spec)
+        self.edges = edges
+        self.args = stored
+        self.saved_y: list[Saved] | None = None
+        if "y" in uses:
+            self.saved_y = [
+                Saved(Tensor._wrap(r), Edge(self, i, None, self.outputs[i]))
+                for i, r in enumerate(result if self.many else (result,))
+            ]
+
+    @property
+    def name(self) -> str:
+        return self.primitive.name
+
+    def __repr__(self) -> str:
+        return f"<{self.name} #{self.id} -> {', '.join(str(s.shape) for s in self.outputs)}>"
+
+    def pull_back(self, cotangents: Sequence[Tensor | None], needs: Sequence[bool]) -> list[Tensor | None]:
+        """Cotangents of the arguments (None where not needed) from those of the outputs."""
+        if self.freed:
+            raise GraphError(
+                f"the graph was freed by an earlier backward pass: the values that '{self.name}' had saved are gone. "
+                "Call the first backward(..., retain_graph=True), or compute the result again"
+            )
+        args = [self._load(a, position) for position, a in enumerate(self.args)]
+        y: Any = self.outputs
+        if self.saved_y is not None:
+            y = tuple(self._load(s, -1) for s in self.saved_y)
+        g: Any = tuple(cotangents)
+        if not self.many:
+            y, g = y[0], g[0]
+        primitive = self.primitive
+        if primitive.joint is not None:
+            return list(primitive.joint.function(g, y, *args, needs=tuple(needs), **self.attrs))
+        return [
+            primitive.rules[i].function(g, y, *args, **self.attrs) if need else None  # type: ignore[union-attr]
+            for i, need in enumerate(needs)
+        ]
+
+    def _load(self, value: Any, position: int) -> Any:
+        if not isinstance(value, Saved):
+            return value
+        if not value.unchanged():
+            what = "its result" if position < 0 else f"its argument {position}"
+            names = self.primitive.names(len(self.args))
+            if 0 <= position < len(names):
+                what += f" ({names[position]!r})"
+            raise GraphError(
+                f"'{self.name}' needs {what}, shape {tuple(value.array.shape)}, for its gradient, but it was written "
+                "to in place after the forward pass. Write into a copy (x.clone()), or use the out-of-place operation"
+            )
+        return value.unpack()
+
+    def free(self) -> None:
+        """Let go of the saved values; the edges stay, so the structure can still be drawn."""
+        self._release()
+        self.freed = True
+        self.args = [Spec(a.array.shape, a.array.dtype) if isinstance(a, Saved) else a for a in self.args]
+        self.saved_y = None
+
+    def _release(self) -> None:
+        for saved in itertools.chain(self.args, self.saved_y or ()):
+            if isinstance(saved, Saved):
+                saved.storage.readers -= 1
+
+    def __del__(self) -> None:
+        if not self.freed and hasattr(self, "saved_y"):
+            self._release()
+
+
+class Listener:
+    """Receives every primitive as it runs; the base of tapes, watchers and the inspector."""
+
+    def on_forward(
+        self,
+        primitive: Primitive,
+        args: Sequence[Any],
+        attrs: dict[str, Any],
+        outputs: tuple[Tensor, ...],
+        node: Node | None,
+    ) -> None:
+        """After a primitive ran."""
+
+    def on_backward(self, node: Node, cotangents: Sequence[Tensor | None], gradients: Sequence[Tensor | None]) -> None:
+        """After a node was pulled back."""
+
+    def __enter__(self) -> Any:
+        LISTENERS.append(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        LISTENERS.remove(self)
+
+
+LISTENERS: list[Listener] = []
+
+
+class Call(NamedTuple):
+    """One entry of a :class:`Tape`."""
+
+    primitive: Primitive
+    args: tuple[Any, ...]
+    attrs: dict[str, Any]
+    outputs: tuple[Tensor, ...]
+    node: Node | None
+
+
+class Tape(Listener):
+    """Records each operation, with its values, for as long as the context lasts.
+
+    >>> import minidl
+    >>> with minidl.autograd.Tape() as tape:
+    ...     y = (minidl.tensor([1.0, 2.0]) * 3).sum()
+    >>> [call.primitive.name for call in tape.calls]
+    ['mul', 'sum']
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.backward_calls: list[tuple[Node, tuple[Tensor | None, ...], tuple[Tensor | None, ...]]] = []
+
+    def on_forward(
+        self,
+        primitive: Primitive,
+        args: Sequence[Any],
+        attrs: dict[str, Any],
+        outputs: tuple[Tensor, ...],
+        node: Node | None,
+    ) -> None:
+        self.calls.append(Call(primitive, tuple(args), attrs, outputs, node))
+
+    def on_backward(self, node: Node, cotangents: Sequence[Tensor | None], gradients: Sequence[Tensor | None]) -> None:
+        self.backward_calls.append((node, tuple(cotangents), tuple(gradients)))

@@ -1,0 +1,115 @@
+"""NumPy or CuPy: which module owns an array, which devices exist, how arrays move between them.
+
+Nothing here imports CuPy until somebody asks for a CUDA device or hands over a CuPy array.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+
+class DeviceError(RuntimeError):
+    """A device that does not exist here, or tensors on different devices in one operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """``cpu`` or one CUDA device; prints and compares like the string people write.
+
+    >>> Device("cuda", 1)
+    device(type='cuda', index=1)
+    >>> Device("cpu") == "cpu"
+    True
+    """
+
+    type: str
+    index: int | None = None
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        return f"device(type={self.type!r}" + (")" if self.index is None else f", index={self.index})")
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            other = device(other)
+        return isinstance(other, Device) and (self.type, self.index) == (other.type, other.index)
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+
+CPU = Device("cpu")
+
+
+def device(spec: str | Device) -> Device:
+    """``"cpu"``, ``"cuda"`` (device 0) or ``"cuda:1"`` as a :class:`Device`.
+
+    >>> str(device("cuda"))
+    'cuda:0'
+    """
+    if isinstance(spec, Device):
+        return spec
+    kind, _, index = str(spec).partition(":")
+    if kind == "cpu" and not index:
+        return CPU
+    if kind == "cuda" and (not index or index.isdigit()):
+        return Device("cuda", int(index or 0))
+    raise DeviceError(f"unknown device {spec!r}: write 'cpu', 'cuda' or 'cuda:0'")
+
+
+def array_module(array: Any) -> ModuleType:
+    """The module (NumPy or CuPy) whose functions work on ``array``; scalars belong to NumPy."""
+    if isinstance(array, (np.ndarray, np.generic)) or not type(array).__module__.startswith("cupy"):
+        return np
+    return sys.modules["cupy"]
+
+
+def device_of(array: Any) -> Device:
+    return CPU if array_module(array) is np else Device("cuda", array.device.id)
+
+
+@functools.cache
+def _cupy() -> ModuleType:
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            "no CUDA device can be used: CuPy is not installed (pip install 'minidl[cuda13]', or "
+            "'minidl[cuda12]' for an older driver; `minidl doctor` tells which)"
+        ) from error
+    if not cupy.cuda.is_available():
+        raise DeviceError("no CUDA device can be used: CuPy is installed but finds no GPU; see `minidl doctor`")
+    return cupy
+
+
+def cuda_is_available() -> bool:
+    """Whether ``.to("cuda")`` would work."""
+    try:
+        _cupy()
+    except DeviceError:
+        return False
+    return True
+
+
+def to_device(array: Any, target: Device) -> Any:
+    """``array`` on ``target``; the same object when it already lies there."""
+    if device_of(array) == target:
+        return array
+    if target.type == "cpu":
+        return array.get()
+    cupy = _cupy()
+    with cupy.cuda.Device(target.index):
+        return cupy.asarray(array)
+
+
+def module_for(target: Device) -> ModuleType:
+    """The array module that allocates on ``target``."""
+    return np if target.type == "cpu" else _cupy()

@@ -1,0 +1,124 @@
+"""What several op families share: promotion, undoing a broadcast, axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd.tape import Primitive, Spec, vjp
+from ..backend import DeviceError, array_module
+from ..dtypes import get_default_dtype, result_dtype
+
+Dims = int | Sequence[int] | None
+
+
+def is_tensor(value: Any) -> bool:
+    from ..tensor import Tensor
+
+    return isinstance(value, Tensor)
+
+
+def as_operand(value: Any) -> Any:
+    """Tensors and Python numbers stay; arrays, NumPy scalars and lists become constant tensors."""
+    from ..tensor import Tensor, tensor
+
+    if isinstance(value, Tensor) or (isinstance(value, (int, float)) and not isinstance(value, np.generic)):
+        return value
+    if isinstance(value, (np.ndarray, np.generic)) or array_module(value) is not np:
+        return Tensor._wrap(value)
+    return tensor(value)
+
+
+def promote(a: Any, b: Any) -> tuple[Any, Any]:
+    """Two operands in their common dtype (see :func:`minidl.dtypes.result_dtype`); Python numbers stay numbers."""
+    a, b = as_operand(a), as_operand(b)
+    if is_tensor(a) and is_tensor(b):
+        if a.dtype == b.dtype and a.device == b.device:
+            return a, b
+        if a.device != b.device:
+            if a.ndim and b.ndim:
+                raise DeviceError(f"operands are on {a.device} and {b.device}: move one with .to({str(a.device)!r})")
+            a, b = (a.to(b.device), b) if b.ndim else (a, b.to(a.device))
+    dtype = result_dtype(a, b)
+    if is_tensor(a):
+        a = a.to(dtype)
+    if is_tensor(b):
+        b = b.to(dtype)
+    if not is_tensor(a) and not is_tensor(b):
+        from ..tensor import tensor
+
+        a = tensor(a, dtype)
+    return a, b
+
+
+def floating(x: Any) -> Any:
+    """Integers and booleans as the default floating dtype, as PyTorch's mathematical functions take them."""
+    x = as_operand(x)
+    if not is_tensor(x):
+        from ..tensor import tensor
+
+        x = tensor(x)
+    return x if x.dtype.kind == "f" else x.to(get_default_dtype())
+
+
+def _sum_to(x: Any, *, shape: tuple[int, ...]) -> Any:
+    """Undo a broadcast on an array: sum over the axes that were added or stretched."""
+    lead = x.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and x.shape[lead + i] != 1)
+    return x.sum(axis=axes, keepdims=True).reshape(shape)
+
+
+def _broadcast_to(x: Any, *, shape: tuple[int, ...]) -> Any:
+    return array_module(x).broadcast_to(x, shape)
+
+
+# the two are each other's transpose
+_sum_to_primitive: Primitive = Primitive("sum_to", _sum_to, vjp(lambda g, y, x, *, shape: broadcast_to(g, x.shape)))
+_broadcast_primitive: Primitive = Primitive(
+    "expand", _broadcast_to, vjp(lambda g, y, x, *, shape: sum_to(g, x.shape)), view=True
+)
+
+
+def sum_to(x: Any, like: Any) -> Any:
+    """The transpose of broadcasting: ``x`` summed down to the shape of ``like`` (a shape, Spec or tensor)."""
+    shape = like if isinstance(like, tuple) and not isinstance(like, Spec) else like.shape
+    return x if x.shape == shape else _sum_to_primitive(x, shape=tuple(shape))
+
+
+def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
+    return x if x.shape == tuple(shape) else _broadcast_primitive(x, shape=tuple(shape))
+
+
+def normalise_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
+    """``dim`` (None: all) as distinct non-negative axes.
+
+    >>> normalise_dims(-1, 3)
+    (2,)
+    """
+    if dim is None:
+        return tuple(range(ndim))
+    dims = (dim,) if isinstance(dim, (int, np.integer)) else tuple(dim)
+    out = tuple(normalise_dim(d, ndim) for d in dims)
+    if len(set(out)) != len(out):
+        raise ValueError(f"dim {dim} names an axis twice")
+    return out
+
+
+def normalise_dim(dim: int, ndim: int) -> int:
+    limit = max(ndim, 1)
+    if not -limit <= dim < limit:
+        raise IndexError(f"dim {dim} is out of range for a tensor of {ndim} dimensions ({-limit} to {limit - 1})")
+    return int(dim) % limit
+
+
+def same_dtype(name: str, *tensors: Any) -> None:
+    """Layers and products do not promote: a float64 input to float32 weights is a mistake, not a wish."""
+    dtypes = [t.dtype for t in tensors if t is not None]
+    if len(set(dtypes)) > 1:
+        listed = ", ".join(str(d) for d in dtypes)
+        raise TypeError(
+            f"{name} needs one dtype for all its arguments, got {listed}: bring the input to the parameters' dtype "
+            f"with .to({str(dtypes[-1])!r})"
+        )

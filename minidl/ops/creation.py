@@ -1,0 +1,79 @@
+"""New tensors: constant, ranges, random.  Random numbers come from a seeded generator, see ``minidl.random``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..backend import device as parse_device
+from ..backend import module_for
+from ..dtypes import as_dtype, get_default_dtype
+from .shape import _sizes
+
+
+def _made(array: Any, requires_grad: bool) -> Any:
+    from ..tensor import Tensor
+
+    return Tensor._from_leaf(array, False).requires_grad_(requires_grad) if requires_grad else Tensor._wrap(array)
+
+
+def _filled(name: str, doc: str) -> Callable[..., Any]:
+    def function(*size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Any:
+        xp = module_for(parse_device(device))
+        return _made(getattr(xp, name)(_sizes(size), as_dtype(dtype or get_default_dtype())), requires_grad)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+zeros = _filled("zeros", "A tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``.")
+ones = _filled("ones", "A tensor of ones.")
+empty = _filled("empty", "A tensor whose values are whatever the memory held.")
+
+
+def full(size: Any, fill_value: float, *, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Any:
+    """A tensor of one value; its dtype follows the value unless given (float32, int64 or bool)."""
+    xp = module_for(parse_device(device))
+    if dtype is None:
+        dtype = (
+            bool if isinstance(fill_value, bool) else "int64" if isinstance(fill_value, int) else get_default_dtype()
+        )
+    return _made(xp.full(_sizes((size,)), fill_value, as_dtype(dtype)), requires_grad)
+
+
+def _like(make: Callable[..., Any], doc: str) -> Callable[..., Any]:
+    def function(input: Any, *args: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+        return make(
+            input.shape, *args, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad
+        )
+
+    function.__name__ = function.__qualname__ = make.__name__ + "_like"
+    function.__doc__ = doc
+    return function
+
+
+zeros_like = _like(zeros, "Zeros of the shape, dtype and device of ``input``.")
+ones_like = _like(ones, "Ones of the shape, dtype and device of ``input``.")
+empty_like = _like(empty, "Uninitialised memory of the shape, dtype and device of ``input``.")
+full_like = _like(full, "``fill_value`` in the shape, dtype and device of ``input``.")
+
+
+def arange(start: float, end: float | None = None, step: float = 1, *, dtype: Any = None, device: Any = "cpu") -> Any:
+    """Numbers from ``start`` (default 0) up to but not including ``end``."""
+    if end is None:
+        start, end = 0, start
+    if dtype is None:
+        dtype = "int64" if all(isinstance(v, int) for v in (start, end, step)) else get_default_dtype()
+    return _made(module_for(parse_device(device)).arange(start, end, step, dtype=as_dtype(dtype)), False)
+
+
+def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device: Any = "cpu") -> Any:
+    """``steps`` numbers at equal distances, both ends included."""
+    xp = module_for(parse_device(device))
+    return _made(xp.linspace(start, end, steps, dtype=as_dtype(dtype or get_default_dtype())), False)
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = "cpu") -> Any:
+    """Identity matrix (n, m)."""
+    return _made(module_for(parse_device(device)).eye(n, m, dtype=as_dtype(dtype or get_default_dtype())), False)

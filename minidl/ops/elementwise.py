@@ -1,0 +1,467 @@
+"""Element-wise arithmetic and functions: forward in NumPy or CuPy, gradients in these same operations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd.tape import Primitive, vjp
+from ..backend import array_module, device_of, to_device
+from ..backend import device as parse_device
+from ._common import as_operand, floating, is_tensor, promote, sum_to
+
+# ---- arithmetic of two operands: both gradients undo the broadcast -----------------------------------------
+
+_add: Primitive = Primitive(
+    "add",
+    lambda a, b: a + b,
+    vjp(lambda g, y, a, b: sum_to(g, a)),
+    vjp(lambda g, y, a, b: sum_to(g, b)),
+)
+_sub: Primitive = Primitive(
+    "sub",
+    lambda a, b: a - b,
+    vjp(lambda g, y, a, b: sum_to(g, a)),
+    vjp(lambda g, y, a, b: sum_to(-g, b)),
+)
+_mul: Primitive = Primitive(
+    "mul",
+    lambda a, b: a * b,
+    vjp(lambda g, y, a, b: sum_to(g * b, a), uses="b"),
+    vjp(lambda g, y, a, b: sum_to(g * a, b), uses="a"),
+)
+_div: Primitive = Primitive(
+    "div",
+    lambda a, b: a / b,
+    vjp(lambda g, y, a, b: sum_to(g / b, a), uses="b"),
+    vjp(lambda g, y, a, b: sum_to(-g * a / (b * b), b), uses="a b"),
+)
+_pow: Primitive = Primitive(
+    "pow",
+    lambda a, b: array_module(a).power(a, b) if hasattr(a, "dtype") else array_module(b).power(b.dtype.type(a), b),
+    vjp(lambda g, y, a, b: sum_to(g * _power_slope(a, b), a), uses="a b"),
+    # at a = 0 the true limit of 0**b * log(0) is 0 for b > 0
+    vjp(lambda g, y, a, b: sum_to(g * where(_is_zero(a, b), 0.0, y * log(_positive(a, b))), b), uses="a b y"),
+)
+
+
+def _power_slope(a: Any, b: Any) -> Any:
+    """d a**b / da = b a**(b-1), and 0 (not nan) where b = 0."""
+    if not is_tensor(b):
+        return b * a ** (b - 1) if b != 0 else a * 0
+    return where(b == 0, 0.0, b * a ** where(b == 0, 1.0, b - 1))
+
+
+def _is_zero(a: Any, b: Any) -> Any:
+    return (a == 0) if is_tensor(a) else (b != b if a else b == b)
+
+
+def _positive(a: Any, b: Any) -> Any:
+    """``a`` with zeros replaced by one, as a tensor, so that its logarithm is finite."""
+    if is_tensor(a):
+        return where(a == 0, 1.0, a)
+    return b.detach() * 0 + (a or 1)
+
+
+def _comparable(name: str, forward: Callable[..., Any], prefer_a: Callable[..., Any]) -> Primitive:
+    """maximum / minimum: the gradient goes to the larger (smaller), half each at a tie, as in PyTorch."""
+
+    def share(g: Any, a: Any, b: Any, mine: bool) -> Any:
+        first = prefer_a(a, b) if mine else prefer_a(b, a)
+        return g * (first.to(g.dtype) + (a == b).to(g.dtype) * 0.5)
+
+    return Primitive(
+        name,
+        forward,
+        vjp(lambda g, y, a, b: sum_to(share(g, a, b, True), a), uses="a b"),
+        vjp(lambda g, y, a, b: sum_to(share(g, a, b, False), b), uses="a b"),
+    )
+
+
+_maximum: Primitive = _comparable("maximum", lambda a, b: array_module(a).maximum(a, b), lambda a, b: a > b)
+_minimum: Primitive = _comparable("minimum", lambda a, b: array_module(a).minimum(a, b), lambda a, b: a < b)
+_remainder: Primitive = Primitive(
+    "remainder",
+    lambda a, b: array_module(a).remainder(a, b),
+    vjp(lambda g, y, a, b: sum_to(g, a)),
+    vjp(lambda g, y, a, b: sum_to(-g * floor(a / b), b), uses="a b"),
+)
+_atan2: Primitive = Primitive(
+    "atan2",
+    lambda a, b: array_module(a).arctan2(a, b),
+    vjp(lambda g, y, a, b: sum_to(g * b / (a * a + b * b), a), uses="a b"),
+    vjp(lambda g, y, a, b: sum_to(-g * a / (a * a + b * b), b), uses="a b"),
+)
+
+
+def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
+    """``input + alpha * other``, broadcast."""
+    return _add(*promote(input, other if alpha == 1 else mul(other, alpha)))
+
+
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
+    """``input - alpha * other``, broadcast."""
+    return _sub(*promote(input, other if alpha == 1 else mul(other, alpha)))
+
+
+def mul(input: Any, other: Any) -> Any:
+    """Element-wise product, broadcast."""
+    return _mul(*promote(input, other))
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+    """Element-wise quotient; integers give the default floating dtype.  ``rounding_mode``: None, "floor", "trunc"."""
+    a, b = promote(input, other)
+    if rounding_mode is None:
+        a, b = (floating(a) if is_tensor(a) else a), (floating(b) if is_tensor(b) else b)
+        return _div(*promote(a, b))
+    if rounding_mode not in ("floor", "trunc"):
+        raise ValueError(f"rounding_mode must be None, 'floor' or 'trunc', not {rounding_mode!r}")
+    if rounding_mode == "floor":
+        return floor_divide(a, b)
+    integers = all(v.dtype.kind in "iub" if is_tensor(v) else isinstance(v, int) for v in (a, b))
+    quotient = trunc(div(a, b))
+    return quotient.to((a if is_tensor(a) else b).dtype) if integers else quotient
+
+
+def floor_divide(input: Any, other: Any) -> Any:
+    """Quotient rounded down; no gradient (it is flat wherever it has one)."""
+    a, b = promote(input, other)
+    return _floor_divide(a, b)
+
+
+def pow(input: Any, exponent: Any) -> Any:
+    """``input ** exponent``, broadcast."""
+    a, b = promote(input, exponent)
+    if not is_tensor(a) and not isinstance(a, float):
+        a = float(a) if b.dtype.kind == "f" else a
+    return _pow(a, b)
+
+
+def maximum(input: Any, other: Any) -> Any:
+    """The larger of two, broadcast; NaN where either is.  At a tie each gets half of the gradient."""
+    a, b = promote(input, other)
+    return _maximum(_full(a, b), _full(b, a))
+
+
+def minimum(input: Any, other: Any) -> Any:
+    """The smaller of two, broadcast; NaN where either is.  At a tie each gets half of the gradient."""
+    a, b = promote(input, other)
+    return _minimum(_full(a, b), _full(b, a))
+
+
+def remainder(input: Any, other: Any) -> Any:
+    """Remainder with the sign of the divisor, as Python's ``%``."""
+    return _remainder(*promote(input, other))
+
+
+def atan2(input: Any, other: Any) -> Any:
+    """Angle of the point (other, input), in (-pi, pi]."""
+    a, b = promote(input, other)
+    return _atan2(_full(floating(a), b), _full(floating(b), a))
+
+
+def _full(value: Any, like: Any) -> Any:
+    """A Python number as a 0-d tensor beside ``like``."""
+    from ..tensor import Tensor
+
+    return value if is_tensor(value) else Tensor._wrap(like._xp.asarray(value, dtype=like.dtype))
+
+
+# ---- functions of one argument ------------------------------------------------------------------------------
+
+
+def _unary(
+    name: str, forward: Callable[..., Any], rule: Callable[..., Any] | None, uses: str, doc: str
+) -> Callable[..., Any]:
+    primitive = Primitive(name, forward, None if rule is None else vjp(rule, uses=uses))
+
+    def function(input: Any) -> Any:
+        return primitive(floating(input))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+def _np(name: str) -> Callable[..., Any]:
+    return lambda x: getattr(array_module(x), name)(x)
+
+
+exp: Callable[..., Any] = _unary("exp", _np("exp"), lambda g, y, x: g * y, "y", "e to the power of x.")
+exp2: Callable[..., Any] = _unary("exp2", _np("exp2"), lambda g, y, x: g * y * math.log(2), "y", "2 to the power of x.")
+expm1: Callable[..., Any] = _unary(
+    "expm1", _np("expm1"), lambda g, y, x: g * (y + 1), "y", "exp(x) - 1, accurate near 0."
+)
+log: Callable[..., Any] = _unary(
+    "log", _np("log"), lambda g, y, x: g / x, "x", "Natural logarithm; -inf at 0, NaN below."
+)
+log2: Callable[..., Any] = _unary(
+    "log2", _np("log2"), lambda g, y, x: g / (x * math.log(2)), "x", "Logarithm to base 2."
+)
+log10: Callable[..., Any] = _unary(
+    "log10", _np("log10"), lambda g, y, x: g / (x * math.log(10)), "x", "Logarithm to base 10."
+)
+log1p: Callable[..., Any] = _unary(
+    "log1p", _np("log1p"), lambda g, y, x: g / (x + 1), "x", "log(1 + x), accurate near 0."
+)
+sqrt: Callable[..., Any] = _unary("sqrt", _np("sqrt"), lambda g, y, x: g / (y * 2), "y", "Square root; NaN below 0.")
+rsqrt: Callable[..., Any] = _unary(
+    "rsqrt", lambda x: 1 / array_module(x).sqrt(x), lambda g, y, x: g * y**3 * -0.5, "y", "1 / sqrt(x)."
+)
+reciprocal: Callable[..., Any] = _unary("reciprocal", lambda x: 1 / x, lambda g, y, x: -g * y * y, "y", "1 / x.")
+sin: Callable[..., Any] = _unary("sin", _np("sin"), lambda g, y, x: g * cos(x), "x", "Sine of an angle in radians.")
+cos: Callable[..., Any] = _unary("cos", _np("cos"), lambda g, y, x: -g * sin(x), "x", "Cosine of an angle in radians.")
+tan: Callable[..., Any] = _unary(
+    "tan", _np("tan"), lambda g, y, x: g * (1 + y * y), "y", "Tangent of an angle in radians."
+)
+asin: Callable[..., Any] = _unary(
+    "asin", _np("arcsin"), lambda g, y, x: g * rsqrt(1 - x * x), "x", "Inverse sine, in radians."
+)
+acos: Callable[..., Any] = _unary(
+    "acos", _np("arccos"), lambda g, y, x: -g * rsqrt(1 - x * x), "x", "Inverse cosine, in radians."
+)
+atan: Callable[..., Any] = _unary(
+    "atan", _np("arctan"), lambda g, y, x: g / (1 + x * x), "x", "Inverse tangent, in radians."
+)
+sinh: Callable[..., Any] = _unary("sinh", _np("sinh"), lambda g, y, x: g * cosh(x), "x", "Hyperbolic sine.")
+cosh: Callable[..., Any] = _unary("cosh", _np("cosh"), lambda g, y, x: g * sinh(x), "x", "Hyperbolic cosine.")
+tanh: Callable[..., Any] = _unary("tanh", _np("tanh"), lambda g, y, x: g * (1 - y * y), "y", "Hyperbolic tangent.")
+sigmoid: Callable[..., Any] = _unary(
+    "sigmoid", lambda x: _sigmoid(x), lambda g, y, x: g * y * (1 - y), "y", "1 / (1 + exp(-x)), without overflow."
+)
+
+
+def _sigmoid(x: Any) -> Any:
+    xp = array_module(x)
+    if x.dtype.kind == "c":  # complex step: analytic, so no absolute value
+        return 1 / (1 + xp.exp(-x))
+    e = xp.exp(-xp.abs(x))  # never above 1
+    return xp.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
+
+
+def _erf(x: Any) -> Any:
+    xp = array_module(x)
+    if xp is not np:
+        from cupyx.scipy.special import erf as cuda_erf
+
+        return cuda_erf(x)
+    return np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x.copy()
+
+
+erf: Callable[..., Any] = _unary(
+    "erf", _erf, lambda g, y, x: g * exp(-(x * x)) * (2 / math.sqrt(math.pi)), "x",
+    "Error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.",
+)  # fmt: skip
+
+_neg: Primitive = Primitive("neg", lambda x: -x, vjp(lambda g, y, x: -g))
+_abs: Primitive = Primitive("abs", lambda x: abs(x), vjp(lambda g, y, x: g * sign(x), uses="x"))
+
+
+def neg(input: Any) -> Any:
+    """``-input``."""
+    return _neg(as_operand(input))
+
+
+def abs_(input: Any) -> Any:
+    """Absolute value; the gradient at 0 is 0."""
+    return _abs(as_operand(input))
+
+
+def square(input: Any) -> Any:
+    """``input * input``."""
+    return mul(input, input)
+
+
+# ---- flat almost everywhere: no gradient --------------------------------------------------------------------
+
+
+def _flat(name: str, forward: Callable[..., Any], doc: str) -> Callable[..., Any]:
+    """A step function: its gradient is zero wherever it exists."""
+    primitive = Primitive(name, forward, vjp(lambda g, y, x: g * 0))
+
+    def function(input: Any) -> Any:
+        return primitive(as_operand(input))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+sign: Callable[..., Any] = _flat("sign", _np("sign"), "-1, 0 or 1.")
+floor: Callable[..., Any] = _flat("floor", _np("floor"), "The largest integer not above x.")
+ceil: Callable[..., Any] = _flat("ceil", _np("ceil"), "The smallest integer not below x.")
+round: Callable[..., Any] = _flat("round", _np("round"), "The nearest integer, halves to even.")
+trunc: Callable[..., Any] = _flat("trunc", _np("trunc"), "x without its fraction.")
+_floor_divide: Primitive = Primitive(
+    "floor_divide",
+    lambda a, b: array_module(a).floor_divide(a, b),
+    vjp(lambda g, y, a, b: sum_to(g * 0, a)),
+    vjp(lambda g, y, a, b: sum_to(g * 0, b)),
+)
+
+
+def _compare(name: str, forward: Callable[..., Any], doc: str) -> Callable[..., Any]:
+    primitive = Primitive(name, forward)
+
+    def function(input: Any, other: Any) -> Any:
+        return primitive(*promote(input, other))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc + " Boolean, broadcast, no gradient."
+    return function
+
+
+eq = _compare("eq", lambda a, b: a == b, "Equal.")
+ne = _compare("ne", lambda a, b: a != b, "Not equal.")
+lt = _compare("lt", lambda a, b: a < b, "Less.")
+le = _compare("le", lambda a, b: a <= b, "Less or equal.")
+gt = _compare("gt", lambda a, b: a > b, "Greater.")
+ge = _compare("ge", lambda a, b: a >= b, "Greater or equal.")
+logical_and = _compare("logical_and", lambda a, b: array_module(a).logical_and(a, b), "Both true.")
+logical_or = _compare("logical_or", lambda a, b: array_module(a).logical_or(a, b), "At least one true.")
+logical_xor = _compare("logical_xor", lambda a, b: array_module(a).logical_xor(a, b), "Exactly one true.")
+_logical_not: Primitive = Primitive("logical_not", _np("logical_not"))
+_bitwise_and: Primitive = Primitive("bitwise_and", lambda a, b: a & b)
+_bitwise_or: Primitive = Primitive("bitwise_or", lambda a, b: a | b)
+_bitwise_xor: Primitive = Primitive("bitwise_xor", lambda a, b: a ^ b)
+_bitwise_not: Primitive = Primitive("bitwise_not", lambda a: ~a)
+
+
+def bitwise_and(input: Any, other: Any) -> Any:
+    """``input & other`` on integers and booleans."""
+    return _bitwise_and(*promote(input, other))
+
+
+def bitwise_or(input: Any, other: Any) -> Any:
+    """``input | other`` on integers and booleans."""
+    return _bitwise_or(*promote(input, other))
+
+
+def bitwise_xor(input: Any, other: Any) -> Any:
+    """``input ^ other`` on integers and booleans."""
+    return _bitwise_xor(*promote(input, other))
+
+
+def bitwise_not(input: Any) -> Any:
+    """``~input`` on integers and booleans."""
+    return _bitwise_not(as_operand(input))
+
+
+def logical_not(input: Any) -> Any:
+    """True where ``input`` is zero."""
+    return _logical_not(as_operand(input))
+
+
+_isnan, _isinf, _isfinite = (Primitive(n, _np(n)) for n in ("isnan", "isinf", "isfinite"))
+
+
+def isnan(input: Any) -> Any:
+    """True where ``input`` is not a number."""
+    return _isnan(as_operand(input))
+
+
+def isinf(input: Any) -> Any:
+    """True where ``input`` is plus or minus infinity."""
+    return _isinf(as_operand(input))
+
+
+def isfinite(input: Any) -> Any:
+    """True where ``input`` is neither infinite nor NaN."""
+    return _isfinite(as_operand(input))
+
+
+# ---- choice and limits --------------------------------------------------------------------------------------
+
+_where: Primitive = Primitive(
+    "where",
+    lambda condition, a, b: array_module(condition).where(condition, a, b),
+    None,
+    vjp(lambda g, y, condition, a, b: sum_to(where(condition, g, 0.0), a), uses="condition"),
+    vjp(lambda g, y, condition, a, b: sum_to(where(condition, 0.0, g), b), uses="condition"),
+)
+
+
+def where(condition: Any, input: Any, other: Any) -> Any:
+    """``input`` where ``condition`` is true, else ``other``; all three broadcast.
+
+    The branch that is not taken gets gradient 0 whatever its value, NaN included.
+    """
+    condition = as_operand(condition)
+    a, b = promote(input, other)
+    return _where(condition.to(bool), _full(a, b if is_tensor(b) else condition), _full(b, a))
+
+
+_clamp: Primitive = Primitive(
+    "clamp",
+    lambda x, *, low, high: array_module(x).clip(x, low, high),
+    vjp(lambda g, y, x, *, low, high: g * _inside(x, low, high).to(g.dtype), uses="x"),
+)
+
+
+def _inside(x: Any, low: float | None, high: float | None) -> Any:
+    if low is None:
+        return x <= high
+    return x >= low if high is None else (x >= low) & (x <= high)
+
+
+def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+    """Limit to [min, max] (numbers or tensors).  The gradient passes inside and at the limits, as in PyTorch."""
+    if min is None and max is None:
+        raise ValueError("clamp needs min or max, or both")
+    x = as_operand(input)
+    if is_tensor(min) or is_tensor(max):
+        x = x if min is None else maximum(x, min)
+        return x if max is None else minimum(x, max)
+    return _clamp(x, low=min, high=max)
+
+
+# ---- dtype and device ---------------------------------------------------------------------------------------
+
+_cast: Primitive = Primitive(
+    "cast",
+    lambda x, *, dtype: x.astype(dtype),
+    vjp(lambda g, y, x, *, dtype: g.to(x.dtype) if x.dtype.kind == "f" else None),
+)
+_move: Primitive = Primitive(
+    "move",
+    lambda x, *, device: to_device(x, device),
+    vjp(lambda g, y, x, *, device: g),
+)
+_clone: Primitive = Primitive("clone", lambda x, *, order: x.copy(order=order), vjp(lambda g, y, x, *, order: g))
+
+
+def to(input: Any, *targets: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> Any:
+    """Another dtype, device or both: ``x.to("float64")``, ``x.to("cuda")``, ``x.to(other)``.
+
+    Returns ``input`` itself where nothing has to change (unless ``copy``).
+    """
+    from ..backend import Device
+    from ..dtypes import as_dtype
+
+    for target in targets:
+        if is_tensor(target):
+            dtype, device = target.dtype, target.device
+        elif isinstance(target, Device) or (isinstance(target, str) and target.startswith(("cpu", "cuda"))):
+            device = target
+        else:
+            dtype = target
+    result = input
+    if dtype is not None and as_dtype(dtype) != result.dtype:
+        result = _cast(result, dtype=as_dtype(dtype))
+    if device is not None and parse_device(device) != device_of(result._array):
+        result = _move(result, device=parse_device(device))
+    return clone(result) if copy and result is input else result
+
+
+def clone(input: Any) -> Any:
+    """A copy with its own memory in the same layout (channels-last stays so); the gradient passes through."""
+    return _clone(input, order="K")
+
+
+def contiguous(input: Any) -> Any:
+    """``input`` itself, or a copy of it in C order when it is not."""
+    return input if input.is_contiguous() else _clone(input, order="C")

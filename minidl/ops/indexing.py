@@ -1,0 +1,285 @@
+"""Reading and writing by index, all differentiable: basic and advanced indexing, gather, scatter, masks.
+
+Reading is a gather, its gradient a scatter-add, and the other way round: each pair below is a map and its
+transpose, so second derivatives need no rules of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd.tape import Primitive, vjp
+from ..backend import array_module
+from ..dtypes import int64
+from ._common import as_operand, broadcast_to, is_tensor, normalise_dim, sum_to
+from .elementwise import where
+
+
+def _plain(index: Any) -> Any:
+    """An index without tensors, lists as integer arrays, checked for dtype."""
+    if isinstance(index, tuple):
+        return tuple(_plain(i) for i in index)
+    if is_tensor(index):
+        if index.dtype.kind not in "iub":
+            raise IndexError(f"an index must be integers or booleans, not {index.dtype}")
+        # uint8 is an integer index here; PyTorch's old habit of reading it as a mask is a trap
+        return index._array
+    if isinstance(index, list):
+        array = np.asarray(index)
+        if array.size == 0:
+            array = array.astype(int64)
+        if array.dtype.kind not in "iub":
+            raise IndexError(f"an index must be integers or booleans, not a list of {array.dtype}")
+        return array
+    return index
+
+
+def _is_basic(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(
+        p is None or p is Ellipsis or (isinstance(p, (slice, int, np.integer)) and not isinstance(p, bool))
+        for p in parts
+    )
+
+
+_getitem: Primitive = Primitive(
+    "getitem",
+    lambda x, *, index: array_module(x).asarray(x[index]),
+    vjp(lambda g, y, x, *, index: _put_add(g, index=index, shape=x.shape)),
+    view=True,
+)
+_put_add: Primitive = Primitive(
+    "put_add",
+    lambda g, *, index, shape: _scatter_zeros(g, index, shape),
+    vjp(lambda u, y, g, *, index, shape: _getitem(u, index=index)),
+)
+
+
+def _scatter_zeros(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros of ``shape`` with ``g`` added at ``index``; an entry named twice receives both."""
+    xp = array_module(g)
+    out = xp.zeros(shape, g.dtype)
+    if _is_basic(index):
+        out[index] = g  # no entry can be named twice
+    else:
+        xp.add.at(out, index, g)
+    return out
+
+
+def getitem(input: Any, index: Any) -> Any:
+    """``input[index]`` with NumPy's rules; slices give views."""
+    return _getitem(input, index=_plain(index))
+
+
+_index_put: Primitive = Primitive(
+    "index_put",
+    lambda x, value, *, index: _put(x, value, index),
+    vjp(lambda g, y, x, value, *, index: _index_put(g, 0.0, index=index)),
+    vjp(lambda g, y, x, value, *, index: sum_to(_getitem(g, index=index), value)),
+)
+
+
+def _put(x: Any, value: Any, index: Any) -> Any:
+    out = x.copy()
+    out[index] = value
+    return out
+
+
+def setitem(input: Any, index: Any, value: Any) -> None:
+    """``input[index] = value``: written in place, or differentiably where the operation is recorded.
+
+    An entry named more than once keeps one of the values (the last in NumPy's order); its gradient is that of all.
+    """
+    from ..autograd.mode import MODE
+
+    index = _plain(index)
+    value = as_operand(value)
+    if is_tensor(value):
+        value = value.to(input.dtype).to(input.device)
+    if MODE.recording and (input.requires_grad or (is_tensor(value) and value.requires_grad)):
+        input._assign(_index_put(input, value, index=index))
+    else:
+        input._array[index] = value._array if is_tensor(value) else value
+        input._storage.version += 1
+
+
+# ---- one index per output element, along one axis ------------------------------------------------------------
+
+
+def _axis_index(index: Any, dim: int) -> tuple[Any, ...]:
+    """The advanced index that reads ``x`` along ``dim`` at ``index`` and elsewhere at the own position."""
+    xp = array_module(index)
+    grid = list(xp.meshgrid(*(xp.arange(n) for n in index.shape), indexing="ij", sparse=True)) if index.ndim else []
+    if grid:
+        grid[dim] = index
+    return tuple(grid) if grid else (index,)
+
+
+def _checked_index(name: str, input: Any, dim: int, index: Any) -> tuple[int, Any]:
+    dim = normalise_dim(dim, input.ndim)
+    array = _plain(index)
+    if array.dtype.kind not in "iu":
+        raise IndexError(f"{name}: the index must be integers, not {array.dtype}")
+    if array.ndim != input.ndim:
+        raise IndexError(f"{name}: the index has {array.ndim} dimensions, the input {input.ndim}: they must agree")
+    n = input.shape[dim]
+    if array.size and (int(array.min()) < 0 or int(array.max()) >= n):
+        raise IndexError(
+            f"{name}: index values {int(array.min())} to {int(array.max())} on an axis of length {n} (0 to {n - 1})"
+        )
+    for axis, (a, b) in enumerate(zip(array.shape, input.shape)):
+        if axis != dim and a > b:
+            raise IndexError(f"{name}: the index {array.shape} is longer than the input {input.shape} on axis {axis}")
+    return dim, array
+
+
+def gather(input: Any, dim: int, index: Any) -> Any:
+    """``out[i][j][k] = input[index[i][j][k]][j][k]`` for ``dim=0``, and so on for the other axes."""
+    dim, array = _checked_index("gather", input, dim, index)
+    return getitem(input, _axis_index(array, dim))
+
+
+def take_along_dim(input: Any, indices: Any, dim: int) -> Any:
+    """As :func:`gather`, with the other axes of ``indices`` broadcast."""
+    dim = normalise_dim(dim, input.ndim)
+    array = _plain(indices)
+    shape = list(np.broadcast_shapes(
+        tuple(1 if i == dim else n for i, n in enumerate(input.shape)),
+        tuple(1 if i == dim else n for i, n in enumerate(array.shape)),
+    ))  # fmt: skip
+    shape[dim] = array.shape[dim]
+    return gather(input, dim, as_operand(array_module(array).broadcast_to(array, tuple(shape))))
+
+
+_scatter_add_primitive: Primitive = Primitive(
+    "scatter_add",
+    lambda x, src, *, index: _added(x, src, index),
+    vjp(lambda g, y, x, src, *, index: g),
+    vjp(lambda g, y, x, src, *, index: _getitem(g, index=index)),
+)
+
+
+def _added(x: Any, src: Any, index: Any) -> Any:
+    out = x.copy()
+    array_module(x).add.at(out, index, src)
+    return out
+
+
+def _source(src: Any, index: Any) -> Any:
+    """The part of ``src`` that the index covers."""
+    if not is_tensor(src):
+        return src
+    return src[tuple(slice(0, n) for n in index.shape)]
+
+
+def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
+    """``out[index[i][j]][j] += src[i][j]`` for ``dim=0``: the transpose of :func:`gather`."""
+    dim, array = _checked_index("scatter_add", input, dim, index)
+    return _scatter_add_primitive(input, _source(src, array), index=_axis_index(array, dim))
+
+
+def scatter(input: Any, dim: int, index: Any, src: Any) -> Any:
+    """``out[index[i][j]][j] = src[i][j]`` for ``dim=0``; ``src`` may be a number.  Index values should be distinct."""
+    dim, array = _checked_index("scatter", input, dim, index)
+    return _index_put(input, _source(src, array), index=_axis_index(array, dim))
+
+
+def index_select(input: Any, dim: int, index: Any) -> Any:
+    """The entries ``index`` (1-d) along ``dim``; entries may repeat."""
+    dim = normalise_dim(dim, input.ndim)
+    array = _plain(index if is_tensor(index) else list(index))
+    if array.ndim > 1:
+        raise IndexError(f"index_select: the index must have one dimension, not shape {array.shape}")
+    n = input.shape[dim]
+    if array.size and (int(array.min()) < -n or int(array.max()) >= n):
+        raise IndexError(f"index_select: index {int(array.max())} on an axis of length {n}")
+    return getitem(input, (slice(None),) * dim + (array.reshape(-1),))
+
+
+def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
+    """``input`` with the entries of ``source`` added at ``index`` along ``dim``; repeated entries add up."""
+    dim = normalise_dim(dim, input.ndim)
+    where_to = (slice(None),) * dim + (_plain(index if is_tensor(index) else list(index)),)
+    return _scatter_add_primitive(input, source if alpha == 1 else source * alpha, index=where_to)
+
+
+def index_put(input: Any, indices: tuple[Any, ...], values: Any, accumulate: bool = False) -> Any:
+    """A copy of ``input`` with ``values`` at ``indices`` (added there if ``accumulate``)."""
+    primitive = _scatter_add_primitive if accumulate else _index_put
+    return primitive(input, as_operand(values), index=_plain(tuple(indices)))
+
+
+def masked_fill(input: Any, mask: Any, value: Any) -> Any:
+    """``value`` where ``mask`` is true, ``input`` elsewhere."""
+    x = as_operand(input)
+    return where(mask, as_operand(value).to(x.dtype) if is_tensor(value) else value, x).to(x.dtype)
+
+
+def masked_select(input: Any, mask: Any) -> Any:
+    """The elements of ``input`` where ``mask`` (broadcast) is true, as a vector in row-major order."""
+    shape = np.broadcast_shapes(input.shape, mask.shape)
+    return getitem(broadcast_to(input, shape), broadcast_to(as_operand(mask), shape))
+
+
+# ---- order ---------------------------------------------------------------------------------------------------
+
+
+def _order(x: Any, axis: int, descending: bool) -> Any:
+    """Stable order; descending keeps equal elements in their original order too, and NaN counts as the largest."""
+    xp = array_module(x)
+    if not descending:
+        return xp.argsort(x, axis=axis, kind="stable")
+    backwards = xp.flip(x, axis)
+    order = xp.argsort(backwards, axis=axis, kind="stable")
+    return x.shape[axis] - 1 - xp.flip(order, axis)
+
+
+_argsort: Primitive = Primitive("argsort", lambda x, *, axis, descending: _order(x, axis, descending))
+
+
+def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    """Indices that sort along ``dim``; always stable, whatever ``stable`` says."""
+    return _argsort(input, axis=normalise_dim(dim, input.ndim), descending=descending)
+
+
+def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    """Values in order along ``dim``, and the indices they had."""
+    from .reduction import ValuesIndices
+
+    indices = argsort(input, dim, descending)
+    return ValuesIndices(take_along_dim(input, indices, dim), indices)
+
+
+def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    """The ``k`` largest (or smallest) along ``dim`` in order, and their indices; of equals the first come first."""
+    from .reduction import ValuesIndices
+
+    n = input.shape[normalise_dim(dim, input.ndim)]
+    if not 0 <= k <= n:
+        raise ValueError(f"topk: k = {k} of an axis of length {n}")
+    indices = argsort(input, dim, descending=largest).narrow(dim, 0, k)
+    return ValuesIndices(take_along_dim(input, indices, dim), indices)
+
+
+def nonzero(input: Any, as_tuple: bool = False) -> Any:
+    """Indices of the elements that are not zero: (count, ndim), or one tensor for each axis."""
+    found = [as_operand(i) for i in input._xp.nonzero(input._array)]
+    if as_tuple:
+        return tuple(found)
+    from .shape import stack
+
+    return stack(found, 1)
+
+
+def one_hot(input: Any, num_classes: int = -1) -> Any:
+    """Class numbers (any shape) to rows of 0 and 1 of length ``num_classes`` (default: the largest plus one), int64."""
+    x = as_operand(input)
+    if x.dtype.kind not in "iu":
+        raise TypeError(f"one_hot needs integer class numbers, got {x.dtype}")
+    top = int(x._array.max()) if x.numel() else -1
+    classes = top + 1 if num_classes < 0 else num_classes
+    if x.numel() and (int(x._array.min()) < 0 or top >= classes):
+        raise ValueError(f"one_hot: class numbers {int(x._array.min())} to {top} do not lie in 0 to {classes - 1}")
+    return as_operand((x._array[..., None] == x._xp.arange(classes)).astype(int64))

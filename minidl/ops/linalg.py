@@ -1,0 +1,284 @@
+"""Products of matrices and the linear algebra that layers need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd.tape import Primitive, vjp
+from ..backend import array_module
+from ._common import as_operand, same_dtype, sum_to
+from .shape import permute, transpose
+
+_matmul: Primitive = Primitive(
+    "matmul",
+    lambda a, b: array_module(a).matmul(a, b),
+    vjp(lambda g, y, a, b: sum_to(_matmul(g, transpose(b, -1, -2)), a), uses="b"),
+    vjp(lambda g, y, a, b: sum_to(_matmul(transpose(a, -1, -2), g), b), uses="a"),
+)
+
+
+def matmul(input: Any, other: Any) -> Any:
+    """Matrix product: vectors, matrices and batches of matrices (leading axes broadcast).
+
+    >>> import minidl
+    >>> (minidl.ones(2, 3) @ minidl.ones(3)).shape
+    (2,)
+    """
+    a, b = as_operand(input), as_operand(other)
+    same_dtype("matmul", a, b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError("matmul needs at least one dimension on both sides; for numbers use *")
+    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise ValueError(
+            f"matmul: {a.shape} @ {b.shape}: the last axis of the left ({a.shape[-1]}) must equal the "
+            f"{'second-last' if b.ndim > 1 else 'only'} axis of the right ({b.shape[-2 if b.ndim > 1 else 0]})"
+        )
+    # a vector on the left is a row, on the right a column; its axis goes again afterwards
+    left, right = a.ndim == 1, b.ndim == 1
+    if left:
+        a = a.unsqueeze(0)
+    if right:
+        b = b.unsqueeze(1)
+    y = _matmul(a, b)
+    if right:
+        y = y.squeeze(-1)
+    return y.squeeze(-1 if right else -2) if left else y
+
+
+def mm(input: Any, mat2: Any) -> Any:
+    """Product of two matrices."""
+    if input.ndim != 2 or mat2.ndim != 2:
+        raise ValueError(f"mm needs two matrices, got shapes {input.shape} and {mat2.shape}: use matmul")
+    return matmul(input, mat2)
+
+
+def bmm(input: Any, mat2: Any) -> Any:
+    """Products of two batches (B, n, m) and (B, m, p)."""
+    if input.ndim != 3 or mat2.ndim != 3 or input.shape[0] != mat2.shape[0]:
+        raise ValueError(f"bmm needs (B, n, m) and (B, m, p), got {input.shape} and {mat2.shape}")
+    return matmul(input, mat2)
+
+
+def dot(input: Any, other: Any) -> Any:
+    """Inner product of two vectors."""
+    if input.ndim != 1 or other.ndim != 1:
+        raise ValueError(f"dot needs two vectors, got shapes {input.shape} and {other.shape}")
+    return matmul(input, other)
+
+
+def mv(input: Any, vec: Any) -> Any:
+    """Matrix times vector."""
+    return matmul(input, vec)
+
+
+def outer(input: Any, vec2: Any) -> Any:
+    """Outer product of two vectors, (n, m)."""
+    return input.unsqueeze(1) * vec2.unsqueeze(0)
+
+
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """``beta * input + alpha * (mat1 @ mat2)``."""
+    product = mm(mat1, mat2)
+    return (input if beta == 1 else input * beta) + (product if alpha == 1 else product * alpha)
+
+
+def trace(input: Any) -> Any:
+    """Sum of the diagonal of a matrix."""
+    return diagonal(input).sum()
+
+
+def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """The diagonal of axes ``dim1`` and ``dim2`` as a new last axis."""
+    x = (
+        input.movedim(dim1, -1).movedim(dim2 if dim2 < dim1 or dim2 < 0 else dim2 - 1, -1)
+        if (dim1, dim2) != (0, 1) or input.ndim > 2
+        else input
+    )
+    rows = max(0, min(x.shape[-2] + min(offset, 0), x.shape[-1] - max(offset, 0)))
+    i = np.arange(rows)
+    return x[..., i - min(offset, 0), i + max(offset, 0)]
+
+
+def diag(input: Any, diagonal: int = 0) -> Any:
+    """The diagonal of a matrix, or the matrix with a vector on its diagonal."""
+    from . import linalg
+    from .creation import zeros
+    from .indexing import index_put
+
+    if input.ndim == 2:
+        return linalg.diagonal(input, diagonal)
+    n = input.shape[0]
+    i = np.arange(n)
+    size = n + abs(diagonal)
+    empty = zeros(size, size, dtype=input.dtype, device=input.device)
+    return index_put(empty, (i - min(diagonal, 0), i + max(diagonal, 0)), input)
+
+
+# ---- einsum --------------------------------------------------------------------------------------------------
+
+_einsum: Primitive = Primitive(
+    "einsum",
+    lambda *xs, inputs, output: array_module(xs[0]).einsum(",".join(inputs) + "->" + output, *xs, optimize=len(xs) > 1),
+    joint=vjp(lambda g, y, *xs, needs, inputs, output: _einsum_rule(g, xs, needs, inputs, output), uses="args"),
+)
+
+
+def _einsum_rule(
+    g: Any, xs: tuple[Any, ...], needs: tuple[bool, ...], inputs: tuple[str, ...], output: str
+) -> tuple[Any, ...]:
+    """Each gradient is an einsum of the cotangent and the other operands, back to the operand's letters."""
+    gradients: list[Any] = []
+    for i, (x, letters) in enumerate(zip(xs, inputs)):
+        if not needs[i]:
+            gradients.append(None)
+            continue
+        others = [(inputs[j], xs[j]) for j in range(len(xs)) if j != i]
+        terms = [(output, g), *others]
+        present = set("".join(t for t, _ in terms))
+        reachable = "".join(c for c in letters if c in present)
+        part = _einsum(*(t for _, t in terms), inputs=tuple(n for n, _ in terms), output=reachable)
+        # letters summed over in this operand alone: its gradient is constant along them
+        shape = tuple(n if c in present else 1 for c, n in zip(letters, x.shape))
+        gradients.append(part.reshape(shape).expand(x.shape))
+    return tuple(gradients)
+
+
+def einsum(equation: str, *operands: Any) -> Any:
+    """Einstein's summation: ``einsum("nchw,kc->nkhw", x, w)``; ``...`` stands for further axes.
+
+    A letter may occur once in each operand (for a diagonal use :func:`diagonal` first).
+    """
+    xs = [
+        as_operand(x)
+        for x in (operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands)
+    ]
+    same_dtype("einsum", *xs)
+    equation = equation.replace(" ", "")
+    left, arrow, output = equation.partition("->")
+    inputs = left.split(",")
+    if len(inputs) != len(xs):
+        raise ValueError(f"einsum {equation!r} describes {len(inputs)} operands, {len(xs)} were given")
+    free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in equation]
+    widest = 0
+    for i, (letters, x) in enumerate(zip(inputs, xs)):
+        extra = x.ndim - len(letters.replace("...", ""))
+        if extra < 0 or (extra and "..." not in letters):
+            raise ValueError(f"einsum {equation!r}: operand {i} has shape {x.shape}, which does not fit {letters!r}")
+        if "..." in letters:
+            widest = max(widest, extra)
+            inputs[i] = letters.replace("...", "".join(free[:extra][::-1]))
+        if len(set(inputs[i])) != len(inputs[i]):
+            raise ValueError(f"einsum {equation!r}: a letter twice in operand {i}; take the diagonal first")
+    dots = "".join(free[:widest][::-1])
+    if arrow:
+        output = output.replace("...", dots)
+    else:
+        joined = "".join(inputs)
+        output = dots + "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots))
+    sizes: dict[str, int] = {}
+    for letters, x in zip(inputs, xs):
+        for c, n in zip(letters, x.shape):
+            if sizes.setdefault(c, n) != n:
+                raise ValueError(f"einsum {equation!r}: letter {c!r} is {sizes[c]} in one operand and {n} in another")
+    if not set(output) <= set(sizes):
+        raise ValueError(f"einsum {equation!r}: the result names letters that no operand has")
+    return _einsum(*xs, inputs=tuple(inputs), output=output)
+
+
+def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
+    """Sum over pairs of axes: ``dims`` last of ``a`` with ``dims`` first of ``b``, or two lists of axes."""
+    if isinstance(dims, int):
+        axes_a, axes_b = list(range(a.ndim - dims, a.ndim)), list(range(dims))
+    else:
+        axes_a, axes_b = [d % a.ndim for d in dims[0]], [d % b.ndim for d in dims[1]]
+    rest_a = [i for i in range(a.ndim) if i not in axes_a]
+    rest_b = [i for i in range(b.ndim) if i not in axes_b]
+    inner_a, inner_b = [a.shape[i] for i in axes_a], [b.shape[i] for i in axes_b]
+    if inner_a != inner_b:
+        raise ValueError(f"tensordot: the summed axes have lengths {inner_a} and {inner_b}")
+    n = int(np.prod(inner_a, dtype=int))
+    shape = [a.shape[i] for i in rest_a] + [b.shape[i] for i in rest_b]
+    left = permute(a, rest_a + axes_a).reshape(int(np.prod([a.shape[i] for i in rest_a], dtype=int)), n)
+    right = permute(b, axes_b + rest_b).reshape(n, int(np.prod([b.shape[i] for i in rest_b], dtype=int)))
+    return matmul(left, right).reshape(shape)
+
+
+# ---- square matrices -----------------------------------------------------------------------------------------
+
+_inverse: Primitive = Primitive(
+    "inverse",
+    lambda x: array_module(x).linalg.inv(x),
+    vjp(lambda g, y, x: -(_transposed(y) @ g @ _transposed(y)), uses="y"),
+)
+_solve: Primitive = Primitive(
+    "solve",
+    lambda a, b: array_module(a).linalg.solve(a, b),
+    vjp(lambda g, y, a, b: -sum_to(_solve(_transposed(a), g) @ _transposed(y), a), uses="a y"),
+    vjp(lambda g, y, a, b: sum_to(_solve(_transposed(a), g), b), uses="a"),
+)
+_slogdet: Primitive = Primitive(
+    "slogdet",
+    lambda x: tuple(array_module(x).linalg.slogdet(x)),
+    joint=vjp(
+        lambda g, y, x, needs: (None if g[1] is None else g[1].unsqueeze(-1).unsqueeze(-1) * _transposed(_inverse(x)),),
+        uses="x",
+    ),
+)
+_cholesky: Primitive = Primitive(
+    "cholesky",
+    lambda x: array_module(x).linalg.cholesky(x),
+    vjp(lambda g, y, x: _cholesky_rule(g, y), uses="y"),
+)
+
+
+def _transposed(x: Any) -> Any:
+    return transpose(x, -1, -2)
+
+
+def _cholesky_rule(g: Any, factor: Any) -> Any:
+    """Murray 2016 (arXiv:1602.07527), eq. 10: Phi takes the lower triangle with half of the diagonal."""
+    inner = (_transposed(factor) @ g).tril()
+    eye = np.eye(inner.shape[-1], dtype=bool)
+    phi = inner * (1 - 0.5 * as_operand(eye).to(inner.dtype))
+    inv = _inverse(factor)
+    s = _transposed(inv) @ phi @ inv
+    return (s + _transposed(s)) * 0.5
+
+
+def _square(name: str, x: Any) -> Any:
+    x = as_operand(x)
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ValueError(f"{name} needs square matrices (..., n, n), got shape {x.shape}")
+    return x
+
+
+def inv(input: Any) -> Any:
+    """Inverse of (batches of) square matrices; LinAlgError when singular."""
+    return _inverse(_square("inv", input))
+
+
+inverse = inv
+
+
+def solve(a: Any, b: Any) -> Any:
+    """X of ``a @ X = b`` for matrices b (..., n, k), or a vector b (n,)."""
+    a, b = _square("solve", a), as_operand(b)
+    return _solve(a, b.unsqueeze(-1)).squeeze(-1) if b.ndim == 1 else _solve(a, b)
+
+
+def slogdet(input: Any) -> Any:
+    """Sign and logarithm of the absolute value of the determinant."""
+    return _slogdet(_square("slogdet", input))
+
+
+def det(input: Any) -> Any:
+    """Determinant of (batches of) regular square matrices."""
+    sign, log = slogdet(input)
+    return sign * log.exp()
+
+
+def cholesky(input: Any) -> Any:
+    """Lower triangular L with ``L @ L.T = input`` for symmetric positive definite matrices."""
+    return _cholesky(_square("cholesky", input))

@@ -1,0 +1,319 @@
+"""Reductions over axes, and cumulative sums.  ``dim`` is None (all axes), an integer or several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..autograd.tape import Primitive, vjp
+from ..backend import array_module
+from ..dtypes import as_dtype, int64
+from ._common import Dims, as_operand, broadcast_to, floating, normalise_dim, normalise_dims
+from .elementwise import exp, log, sqrt, where
+
+
+class ValuesIndices(NamedTuple):
+    """What ``max``, ``min``, ``sort``, ``topk`` and ``median`` along one axis return."""
+
+    values: Any
+    indices: Any
+
+
+def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape`` with length 1 on ``axes``."""
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+def _spread(g: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+    """A reduced cotangent, stretched back over the reduced axes."""
+    return broadcast_to(g.reshape(kept_shape(shape, axes)), shape)
+
+
+_sum: Primitive = Primitive(
+    "sum",
+    lambda x, *, axes, keepdim: array_module(x).sum(x, axis=axes, keepdims=keepdim),
+    vjp(lambda g, y, x, *, axes, keepdim: _spread(g, x.shape, axes)),
+)
+
+
+def sum(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """Sum over ``dim``; integers and booleans add up in int64."""
+    x = as_operand(input)
+    if dtype is not None:
+        x = x.to(as_dtype(dtype))
+    elif x.dtype.kind in "bui":
+        x = x.to(int64)
+    return _sum(x, axes=normalise_dims(dim, x.ndim), keepdim=keepdim)
+
+
+def _count(x: Any, axes: tuple[int, ...]) -> int:
+    return math.prod(x.shape[a] for a in axes)
+
+
+_mean: Primitive = Primitive(
+    "mean",
+    lambda x, *, axes, keepdim: (
+        array_module(x).mean(x, axis=axes, keepdims=keepdim) if x.size else _sum_over_none(x, axes, keepdim)
+    ),
+    vjp(lambda g, y, x, *, axes, keepdim: _spread(g / _count(x, axes), x.shape, axes)),
+)
+
+
+def _sum_over_none(x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+    """The mean of nothing is NaN, without NumPy's warning."""
+    total = array_module(x).sum(x, axis=axes, keepdims=keepdim)
+    return total + (math.nan if _count(x, axes) == 0 else 0.0)
+
+
+def mean(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """Arithmetic mean over ``dim`` of a floating-point tensor."""
+    x = as_operand(input)
+    if dtype is not None:
+        x = x.to(as_dtype(dtype))
+    if x.dtype.kind != "f":
+        raise TypeError(f"mean() needs floating point, got {x.dtype}: use x.to('float32').mean()")
+    return _mean(x, axes=normalise_dims(dim, x.ndim), keepdim=keepdim)
+
+
+def var(
+    input: Any, dim: Dims = None, *, correction: float = 1, unbiased: bool | None = None, keepdim: bool = False
+) -> Any:
+    """Variance over ``dim``: squared distances from the mean, divided by ``n - correction``."""
+    x = floating(input)
+    if unbiased is not None:
+        correction = 1 if unbiased else 0
+    axes = normalise_dims(dim, x.ndim)
+    distance = x - mean(x, axes, True)
+    n = _count(x, axes) - correction
+    return sum(distance * distance, axes, keepdim) * (1 / n if n > 0 else math.inf if n == 0 else math.nan)
+
+
+def std(
+    input: Any, dim: Dims = None, *, correction: float = 1, unbiased: bool | None = None, keepdim: bool = False
+) -> Any:
+    """Standard deviation, the root of :func:`var`."""
+    return sqrt(var(input, dim, correction=correction, unbiased=unbiased, keepdim=keepdim))
+
+
+# ---- extremes ------------------------------------------------------------------------------------------------
+
+
+def _extreme_rule(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
+    """Equal shares for all elements that attain the extreme, as PyTorch's amax and amin."""
+    shape = kept_shape(x.shape, axes)
+    hits = (x == y.reshape(shape)).to(g.dtype)
+    return hits * (g.reshape(shape) / hits.sum(axes, True))
+
+
+_amax: Primitive = Primitive(
+    "amax",
+    lambda x, *, axes, keepdim: array_module(x).max(x, axis=axes, keepdims=keepdim),
+    vjp(_extreme_rule, uses="x y"),
+)
+_amin: Primitive = Primitive(
+    "amin",
+    lambda x, *, axes, keepdim: array_module(x).min(x, axis=axes, keepdims=keepdim),
+    vjp(_extreme_rule, uses="x y"),
+)
+
+
+def _not_empty(name: str, x: Any, axes: tuple[int, ...]) -> None:
+    if _count(x, axes) == 0:
+        raise ValueError(f"{name}() of no elements: shape {x.shape} is empty along dim {axes}")
+
+
+def amax(input: Any, dim: Dims = None, keepdim: bool = False) -> Any:
+    """Maximum over ``dim``; equal maxima share the gradient equally."""
+    x = as_operand(input)
+    axes = normalise_dims(dim, x.ndim)
+    _not_empty("amax", x, axes)
+    return _amax(x, axes=axes, keepdim=keepdim)
+
+
+def amin(input: Any, dim: Dims = None, keepdim: bool = False) -> Any:
+    """Minimum over ``dim``; equal minima share the gradient equally."""
+    x = as_operand(input)
+    axes = normalise_dims(dim, x.ndim)
+    _not_empty("amin", x, axes)
+    return _amin(x, axes=axes, keepdim=keepdim)
+
+
+def _arg(name: str) -> Callable[..., Any]:
+    primitive = Primitive(name, lambda x, *, axis, keepdim: _arg_forward(name, x, axis, keepdim))
+
+    def function(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+        x = as_operand(input)
+        axis = None if dim is None else normalise_dim(dim, x.ndim)
+        _not_empty(name, x, normalise_dims(axis, x.ndim))
+        return primitive(x, axis=axis, keepdim=keepdim)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Index of the first {name[3:]}imum along ``dim``, of the flattened tensor when None (int64)."
+    return function
+
+
+def _arg_forward(name: str, x: Any, axis: int | None, keepdim: bool) -> Any:
+    return array_module(x).asarray(getattr(array_module(x), name)(x, axis=axis, keepdims=keepdim))
+
+
+argmax, argmin = _arg("argmax"), _arg("argmin")
+
+
+def _along(input: Any, dim: Any, keepdim: bool, arg: Callable[..., Any]) -> ValuesIndices:
+    from .indexing import take_along_dim
+
+    axis = normalise_dim(dim, input.ndim)
+    index = arg(input, axis, keepdim=True) if input.ndim else arg(input)
+    values = take_along_dim(input, index, axis) if input.ndim else input
+    return (
+        ValuesIndices(values, index)
+        if keepdim or not input.ndim
+        else ValuesIndices(values.squeeze(axis), index.squeeze(axis))
+    )
+
+
+def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The maximum; along ``dim`` a pair (values, indices); of two tensors the larger of each pair.
+
+    Along ``dim`` the gradient goes to the first maximum alone; over everything, to all of them equally.
+    """
+    if dim is None:
+        return amax(input)
+    if not isinstance(dim, (int, np.integer)):
+        from .elementwise import maximum
+
+        return maximum(input, dim)
+    return _along(as_operand(input), dim, keepdim, argmax)
+
+
+def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The minimum; along ``dim`` a pair (values, indices); of two tensors the smaller of each pair."""
+    if dim is None:
+        return amin(input)
+    if not isinstance(dim, (int, np.integer)):
+        from .elementwise import minimum
+
+        return minimum(input, dim)
+    return _along(as_operand(input), dim, keepdim, argmin)
+
+
+_any: Primitive = Primitive("any", lambda x, *, axes, keepdim: array_module(x).any(x, axis=axes, keepdims=keepdim))
+_all: Primitive = Primitive("all", lambda x, *, axes, keepdim: array_module(x).all(x, axis=axes, keepdims=keepdim))
+
+
+def any(input: Any, dim: Dims = None, keepdim: bool = False) -> Any:
+    """Whether some element is true (not zero)."""
+    x = as_operand(input)
+    return _any(x, axes=normalise_dims(dim, x.ndim), keepdim=keepdim)
+
+
+def all(input: Any, dim: Dims = None, keepdim: bool = False) -> Any:
+    """Whether every element is true (not zero)."""
+    x = as_operand(input)
+    return _all(x, axes=normalise_dims(dim, x.ndim), keepdim=keepdim)
+
+
+# ---- products and running sums -------------------------------------------------------------------------------
+
+_cumsum: Primitive = Primitive(
+    "cumsum",
+    lambda x, *, axis: array_module(x).cumsum(x, axis=axis),
+    vjp(lambda g, y, x, *, axis: g.flip(axis).cumsum(axis).flip(axis)),
+)
+
+
+def cumsum(input: Any, dim: int) -> Any:
+    """Running sum along ``dim``."""
+    x = as_operand(input)
+    x = x.to(int64) if x.dtype.kind in "bui" else x
+    return _cumsum(x, axis=normalise_dim(dim, x.ndim)) if x.ndim else x
+
+
+_exclusive_cumprod: Primitive = Primitive(
+    "prod_of_others",
+    lambda x, *, axis: _prod_of_others(x, axis),
+    vjp(lambda g, y, x, *, axis: _prod_of_others_rule(g, x, axis), uses="x"),
+)
+
+
+def _prod_of_others(x: Any, axis: int) -> Any:
+    """For each element the product of all others along ``axis``: exact also where there are zeros."""
+    xp = array_module(x)
+    one = xp.ones_like(xp.take(x, xp.arange(1), axis=axis))
+    before = xp.cumprod(xp.concatenate([one, xp.delete(x, -1, axis=axis)], axis=axis), axis=axis)
+    flipped = xp.flip(x, axis)
+    after = xp.cumprod(xp.concatenate([one, xp.delete(flipped, -1, axis=axis)], axis=axis), axis=axis)
+    return before * xp.flip(after, axis)
+
+
+def _prod_of_others_rule(g: Any, x: Any, axis: int) -> Any:
+    """d(prod of all but i)/dx_j = prod of all but i and j."""
+    from .shape import stack
+
+    n = x.shape[axis]
+    parts = []
+    for j in range(n):
+        others = [i for i in range(n) if i != j]
+        if not others:
+            parts.append(x.select(axis, j) * 0)
+            continue
+        rest = x.index_select(axis, others)
+        parts.append((_exclusive_cumprod(rest, axis=axis) * g.index_select(axis, others)).sum(axis))
+    return stack(parts, axis)
+
+
+_prod: Primitive = Primitive(
+    "prod",
+    lambda x, *, axis, keepdim: array_module(x).prod(x, axis=axis, keepdims=keepdim),
+    vjp(
+        lambda g, y, x, *, axis, keepdim: _spread(g, x.shape, (axis,)) * _exclusive_cumprod(x, axis=axis),
+        uses="x",
+    ),
+)
+
+
+def prod(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Product along ``dim`` (of everything when None); the gradient is right where there are zeros."""
+    x = as_operand(input)
+    x = x.to(int64) if x.dtype.kind in "bui" else x
+    if dim is None:
+        return prod(x.reshape(-1), 0)
+    return _prod(x, axis=normalise_dim(dim, x.ndim), keepdim=keepdim)
+
+
+def logsumexp(input: Any, dim: Dims, keepdim: bool = False) -> Any:
+    """log(sum(exp(x))) over ``dim`` without overflow."""
+    x = floating(input)
+    axes = normalise_dims(dim, x.ndim)
+    top = amax(x, axes, True).detach()
+    top = where(top.isfinite(), top, 0.0)  # a slice of -inf only: the shift must stay finite
+    result = log(sum(exp(x - top), axes, True)) + top
+    return result if keepdim else result.squeeze(axes)
+
+
+def norm(input: Any, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Any:
+    """Vector p-norm over ``dim``: (sum |x|^p)^(1/p); ``p`` may be inf, -inf, 0, 1, 2 or "fro".
+
+    The gradient at a zero vector is zero.
+    """
+    x = floating(input)
+    axes = normalise_dims(dim, x.ndim)
+    if p == "fro":
+        p = 2
+    p = float(p)
+    if p == math.inf:
+        return amax(x.abs(), axes, keepdim)
+    if p == -math.inf:
+        return amin(x.abs(), axes, keepdim)
+    if p == 0:
+        return sum((x != 0).to(x.dtype), axes, keepdim)
+    if p == 1:
+        return sum(x.abs(), axes, keepdim)
+    total = sum(x * x if p == 2 else x.abs() ** p, axes, keepdim)
+    zero = total == 0
+    safe = where(zero, 1.0, total)  # the root has no slope at 0; keep its gradient finite there
+    root = sqrt(safe) if p == 2 else safe ** (1 / p)
+    return where(zero, 0.0, root)

@@ -1,0 +1,297 @@
+"""Operations that move elements without changing them; most of the results are views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd.tape import Primitive, vjp
+from ..backend import array_module
+from ._common import as_operand, broadcast_to, normalise_dim, normalise_dims, promote
+
+_reshape: Primitive = Primitive(
+    "reshape",
+    lambda x, *, shape: x.reshape(shape),
+    vjp(lambda g, y, x, *, shape: g.reshape(x.shape)),
+    view=True,
+)
+_permute: Primitive = Primitive(
+    "permute",
+    lambda x, *, dims: x.transpose(dims),
+    vjp(lambda g, y, x, *, dims: permute(g, tuple(int(i) for i in np.argsort(dims)))),
+    view=True,
+)
+_flip: Primitive = Primitive(
+    "flip",
+    lambda x, *, dims: array_module(x).flip(x, dims).copy(),
+    vjp(lambda g, y, x, *, dims: _flip(g, dims=dims)),
+)
+_roll: Primitive = Primitive(
+    "roll",
+    lambda x, *, shifts, dims: array_module(x).roll(x, shifts, dims),
+    vjp(lambda g, y, x, *, shifts, dims: _roll(g, shifts=tuple(-s for s in shifts), dims=dims)),
+)
+_cat: Primitive = Primitive(
+    "cat",
+    lambda *xs, dim: array_module(xs[0]).concatenate(xs, axis=dim),
+    joint=vjp(lambda g, y, *xs, needs, dim: _cut(g, [x.shape[dim] for x in xs], dim)),
+)
+
+
+def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
+    """``f(2, 3)`` and ``f((2, 3))`` mean the same."""
+    if len(args) == 1 and not isinstance(args[0], (int, np.integer)):
+        args = tuple(args[0])
+    return tuple(int(a) for a in args)
+
+
+def reshape(input: Any, *shape: Any) -> Any:
+    """The same elements in C order under another shape; one length may be -1.
+
+    >>> import minidl
+    >>> minidl.arange(6).reshape(2, -1).shape
+    (2, 3)
+    """
+    x = as_operand(input)
+    sizes = _sizes(shape)
+    known = math.prod(n for n in sizes if n != -1)
+    holes = sizes.count(-1)
+    total = math.prod(x.shape)
+    if holes > 1 or (holes == 0 and known != total) or (holes and (total % known if known else True)):
+        raise ValueError(
+            f"cannot reshape {x.shape} ({total} elements) to {sizes}"
+            + (f" ({known} elements)" if not holes else ": at most one length may be -1, and it must come out whole")
+        )
+    sizes = tuple(total // known if n == -1 else n for n in sizes)
+    return x if sizes == x.shape else _reshape(x, shape=sizes)
+
+
+def permute(input: Any, *dims: Any) -> Any:
+    """Axes in another order, a view: ``x.permute(0, 2, 3, 1)`` reads NCHW as NHWC."""
+    x = as_operand(input)
+    order = tuple(normalise_dim(d, x.ndim) for d in _sizes(dims))
+    if sorted(order) != list(range(x.ndim)):
+        raise ValueError(f"permute{_sizes(dims)} does not name each of the {x.ndim} axes once")
+    return _permute(x, dims=order)
+
+
+def transpose(input: Any, dim0: int, dim1: int) -> Any:
+    """Two axes exchanged, a view."""
+    x = as_operand(input)
+    order = list(range(x.ndim))
+    a, b = normalise_dim(dim0, x.ndim), normalise_dim(dim1, x.ndim)
+    if x.ndim:
+        order[a], order[b] = order[b], order[a]
+    return _permute(x, dims=tuple(order))
+
+
+def t(input: Any) -> Any:
+    """Transpose of a matrix (a vector stays)."""
+    if input.ndim > 2:
+        raise ValueError(f"t() is for matrices, this tensor has {input.ndim} dimensions: use transpose or permute")
+    return transpose(input, 0, -1) if input.ndim == 2 else input
+
+
+def movedim(input: Any, source: int, destination: int) -> Any:
+    """One axis moved to another place, the others keep their order."""
+    source, destination = normalise_dim(source, input.ndim), normalise_dim(destination, input.ndim)
+    order = [i for i in range(input.ndim) if i != source]
+    order.insert(destination, source)
+    return permute(input, order)
+
+
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """Axes ``start_dim`` to ``end_dim`` made one."""
+    if input.ndim == 0:
+        return reshape(input, 1)
+    a, b = normalise_dim(start_dim, input.ndim), normalise_dim(end_dim, input.ndim)
+    if a > b:
+        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    s = input.shape
+    return reshape(input, *s[:a], math.prod(s[a : b + 1]), *s[b + 1 :])
+
+
+def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
+    """One axis split into several: the inverse of :func:`flatten`."""
+    dim = normalise_dim(dim, input.ndim)
+    n = input.shape[dim]
+    known = math.prod(s for s in sizes if s != -1)
+    whole = tuple(n // known if s == -1 and known else s for s in sizes)
+    if math.prod(whole) != n:
+        raise ValueError(f"unflatten: axis {dim} of length {n} does not split into {tuple(sizes)}")
+    return reshape(input, *input.shape[:dim], *whole, *input.shape[dim + 1 :])
+
+
+def squeeze(input: Any, dim: Any = None) -> Any:
+    """Axes of length 1 removed: all of them, or those in ``dim`` that have length 1."""
+    axes = normalise_dims(dim, input.ndim)
+    return reshape(input, [n for i, n in enumerate(input.shape) if not (i in axes and n == 1)])
+
+
+def unsqueeze(input: Any, dim: int) -> Any:
+    """A new axis of length 1 at ``dim``."""
+    dim = normalise_dim(dim, input.ndim + 1)
+    return reshape(input, *input.shape[:dim], 1, *input.shape[dim:])
+
+
+def expand(input: Any, *sizes: Any) -> Any:
+    """Axes of length 1 stretched without a copy; -1 keeps a length; new axes may come in front."""
+    x = as_operand(input)
+    target = _sizes(sizes)
+    lead = len(target) - x.ndim
+    if lead < 0:
+        raise ValueError(f"expand: {target} has fewer axes than the tensor's shape {x.shape}")
+    whole = tuple(x.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(target))
+    for i, n in enumerate(x.shape):
+        if n != 1 and n != whole[lead + i]:
+            raise ValueError(
+                f"expand: {x.shape} does not stretch to {target}: axis {i} has length {n}, only 1 can grow"
+            )
+    return broadcast_to(x, whole)
+
+
+def expand_as(input: Any, other: Any) -> Any:
+    """``input`` stretched to the shape of ``other``."""
+    return expand(input, other.shape)
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
+    """All tensors stretched to their common shape."""
+    shape = np.broadcast_shapes(*(t.shape for t in tensors))
+    return tuple(broadcast_to(t, shape) for t in tensors)
+
+
+def repeat(input: Any, *sizes: Any) -> Any:
+    """The tensor laid side by side ``sizes`` times along each axis (NumPy's ``tile``)."""
+    times = _sizes(sizes)
+    if len(times) < input.ndim:
+        raise ValueError(f"repeat: {times} has fewer entries than the tensor has axes ({input.ndim})")
+    shape = (1,) * (len(times) - input.ndim) + tuple(input.shape)
+    # (1, n0, 1, n1, ...) stretched to (t0, n0, t1, n1, ...), then pairs of axes merged
+    x = reshape(input, [v for n in shape for v in (1, n)])
+    x = broadcast_to(x, tuple(v for t_, n in zip(times, shape) for v in (t_, n)))
+    return reshape(x, [t_ * n for t_, n in zip(times, shape)])
+
+
+def tile(input: Any, *sizes: Any) -> Any:
+    """As :func:`repeat`, missing leading entries counting as 1."""
+    times = _sizes(sizes)
+    return repeat(input, (1,) * (input.ndim - len(times)) + times)
+
+
+def flip(input: Any, *dims: Any) -> Any:
+    """Order reversed along ``dims``."""
+    return _flip(as_operand(input), dims=normalise_dims(_sizes(dims), input.ndim))
+
+
+def roll(input: Any, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Any:
+    """Elements moved by ``shifts`` along ``dims``, those that fall off come in at the other end."""
+    if dims is None:
+        return reshape(roll(reshape(input, -1), shifts, 0), input.shape)
+    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    axes = (dims,) if isinstance(dims, int) else tuple(dims)
+    if len(shifts) != len(axes):
+        raise ValueError(f"roll: {len(shifts)} shifts for {len(axes)} dims")
+    return _roll(input, shifts=shifts, dims=tuple(normalise_dim(d, input.ndim) for d in axes))
+
+
+def _cut(x: Any, lengths: Sequence[int], dim: int) -> tuple[Any, ...]:
+    pieces, start = [], 0
+    for n in lengths:
+        pieces.append(narrow(x, dim, start, n))
+        start += n
+    return tuple(pieces)
+
+
+def narrow(input: Any, dim: int, start: int, length: int) -> Any:
+    """``length`` entries from ``start`` along ``dim``, a view."""
+    dim = normalise_dim(dim, input.ndim)
+    if not 0 <= start <= input.shape[dim] or length < 0 or start + length > input.shape[dim]:
+        raise IndexError(f"narrow: entries {start} to {start + length} of an axis of length {input.shape[dim]}")
+    return input[(slice(None),) * dim + (slice(start, start + length),)]
+
+
+def select(input: Any, dim: int, index: int) -> Any:
+    """Entry ``index`` along ``dim``, which disappears; a view."""
+    return input[(slice(None),) * normalise_dim(dim, input.ndim) + (index,)]
+
+
+def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors joined along an axis they have; all other lengths must agree.
+
+    >>> import minidl
+    >>> minidl.cat([minidl.ones(1, 2), minidl.zeros(1, 2)])
+    tensor([[1., 1.],
+            [0., 0.]])
+    """
+    parts = [as_operand(x) for x in tensors]
+    if not parts:
+        raise ValueError("cat needs at least one tensor")
+    dim = normalise_dim(dim, parts[0].ndim)
+    for i, p in enumerate(parts):
+        if p.ndim == 0 or p.shape[:dim] + p.shape[dim + 1 :] != parts[0].shape[:dim] + parts[0].shape[dim + 1 :]:
+            shapes = ", ".join(str(q.shape) for q in parts)
+            raise ValueError(
+                f"cat along dim {dim}: all other lengths must agree, but tensor {i} does not fit: {shapes}"
+            )
+    for i in range(1, len(parts)):
+        parts[0], parts[i] = promote(parts[0], parts[i])
+    return _cat(*(p.to(parts[0].dtype) for p in parts), dim=dim)
+
+
+concat = concatenate = cat
+
+
+def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors of one shape joined along a new axis."""
+    parts = [as_operand(x) for x in tensors]
+    shapes = {p.shape for p in parts}
+    if len(shapes) != 1:
+        raise ValueError(f"stack needs tensors of one shape, got {', '.join(str(p.shape) for p in parts) or 'none'}")
+    return cat([unsqueeze(p, dim) for p in parts], normalise_dim(dim, parts[0].ndim + 1))
+
+
+def split(input: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    """Pieces along ``dim``: of one size (the last may be smaller) or of the sizes given; views."""
+    dim = normalise_dim(dim, input.ndim)
+    n = input.shape[dim]
+    if isinstance(split_size_or_sections, int):
+        size = split_size_or_sections
+        if size <= 0:
+            raise ValueError(f"split: the size must be positive, got {size}")
+        lengths = [min(size, n - i) for i in range(0, n, size)] or [0]
+    else:
+        lengths = list(split_size_or_sections)
+        if sum(lengths) != n:
+            raise ValueError(f"split: the sizes {lengths} add up to {sum(lengths)}, the axis has {n}")
+    return _cut(input, lengths, dim)
+
+
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+    """At most ``chunks`` pieces of equal size (the last may be smaller)."""
+    n = input.shape[normalise_dim(dim, input.ndim)]
+    return split(input, max(1, -(-n // chunks)), dim)
+
+
+def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
+    """All entries along ``dim`` as separate tensors."""
+    return tuple(select(input, dim, i) for i in range(input.shape[dim]))
+
+
+def tril(input: Any, diagonal: int = 0) -> Any:
+    """Lower triangle of (batches of) matrices, zero above ``diagonal``."""
+    from .elementwise import where
+
+    xp = input._xp
+    return where(as_operand(xp.tri(input.shape[-2], input.shape[-1], diagonal, dtype=bool)), input, 0)
+
+
+def triu(input: Any, diagonal: int = 0) -> Any:
+    """Upper triangle of (batches of) matrices, zero below ``diagonal``."""
+    from .elementwise import where
+
+    xp = input._xp
+    return where(as_operand(~xp.tri(input.shape[-2], input.shape[-1], diagonal - 1, dtype=bool)), input, 0)

@@ -1,0 +1,141 @@
+"""Random numbers: one generator for the process, seeded by ``manual_seed``, or one of your own.
+
+Every random operation takes ``generator=``; without it the default generator is used.  Numbers are drawn on the
+CPU (Philox, counter-based), so a seed gives the same numbers on every device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backend import device as parse_device
+from .backend import to_device
+from .dtypes import as_dtype, get_default_dtype
+
+
+class Generator:
+    """A stream of random numbers with a state that can be saved.
+
+    >>> import minidl
+    >>> g = minidl.Generator().manual_seed(1)
+    >>> state = g.get_state()
+    >>> a = minidl.rand(3, generator=g)
+    >>> g.set_state(state)
+    >>> bool((minidl.rand(3, generator=g) == a).all())
+    True
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.numpy = np.random.Generator(np.random.Philox(seed))
+        self.initial_seed = seed
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Begin the stream that belongs to ``seed``."""
+        self.numpy = np.random.Generator(np.random.Philox(int(seed)))
+        self.initial_seed = int(seed)
+        return self
+
+    def get_state(self) -> dict[str, Any]:
+        """The position in the stream, as plain numbers and lists that fit in JSON."""
+        return _plain(self.numpy.bit_generator.state)
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go back to a position from :meth:`get_state`."""
+        restored = {k: dict(v) if isinstance(v, dict) else v for k, v in state.items()}
+        restored["state"] = {k: np.asarray(v, dtype=np.uint64) for k, v in restored["state"].items()}
+        restored["buffer"] = np.asarray(restored["buffer"], dtype=np.uint64)
+        self.numpy.bit_generator.state = restored
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default generator: same seed, same numbers, on every machine."""
+    return default_generator.manual_seed(seed)
+
+
+def get_rng_state() -> dict[str, Any]:
+    """State of the default generator."""
+    return default_generator.get_state()
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Put the default generator back to a saved state."""
+    default_generator.set_state(state)
+
+
+def numpy_generator(generator: Generator | None) -> np.random.Generator:
+    """The NumPy generator behind ``generator``, the default one when None."""
+    return (generator or default_generator).numpy
+
+
+def _finish(array: Any, dtype: Any, device: Any, requires_grad: bool) -> Any:
+    from .ops.creation import _made
+
+    return _made(to_device(array.astype(as_dtype(dtype), copy=False), parse_device(device)), requires_grad)
+
+
+def rand(
+    *size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False, generator: Generator | None = None
+) -> Any:
+    """Uniform numbers in [0, 1)."""
+    from .ops.shape import _sizes
+
+    dtype = as_dtype(dtype or get_default_dtype())
+    drawn = dtype if dtype in (np.float32, np.float64) else np.dtype("float32")
+    return _finish(numpy_generator(generator).random(_sizes(size), drawn), dtype, device, requires_grad)
+
+
+def randn(
+    *size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False, generator: Generator | None = None
+) -> Any:
+    """Numbers of the standard normal distribution."""
+    from .ops.shape import _sizes
+
+    dtype = as_dtype(dtype or get_default_dtype())
+    drawn = dtype if dtype in (np.float32, np.float64) else np.dtype("float32")
+    return _finish(numpy_generator(generator).standard_normal(_sizes(size), drawn), dtype, device, requires_grad)
+
+
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    dtype: Any = "int64",
+    device: Any = "cpu",
+    generator: Generator | None = None,
+) -> Any:
+    """Integers from ``low`` (default 0) up to, not including, ``high``: ``randint(10, (2, 3))``, ``randint(3, 7, (4,))``."""
+    if size is None:
+        low, high, size = 0, low, high
+    return _finish(numpy_generator(generator).integers(low, high, tuple(size)), dtype, device, False)
+
+
+def randperm(n: int, *, device: Any = "cpu", generator: Generator | None = None) -> Any:
+    """The integers 0 to n-1 in random order."""
+    return _finish(numpy_generator(generator).permutation(n), "int64", device, False)
+
+
+def bernoulli(p: Any, *, generator: Generator | None = None) -> Any:
+    """1 with probability ``p`` (a tensor of probabilities), else 0; of the shape and dtype of ``p``."""
+    return (rand(p.shape, dtype=p.dtype, generator=generator) < p.detach().cpu()).to(p.dtype).to(p.device)
+
+
+def rand_like(input: Any, *, generator: Generator | None = None) -> Any:
+    """Uniform numbers of the shape, dtype and device of ``input``."""
+    return rand(input.shape, dtype=input.dtype, device=input.device, generator=generator)
+
+
+def randn_like(input: Any, *, generator: Generator | None = None) -> Any:
+    """Normal numbers of the shape, dtype and device of ``input``."""
+    return randn(input.shape, dtype=input.dtype, device=input.device, generator=generator)
