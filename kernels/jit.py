@@ -127,7 +127,7 @@ def cache_folder(source: Path) -> Path | None:
     leads to another folder.  Older generations are removed, all but the newest few.
     """
     base = _cache_base()
-    if base is None:
+    if base is None or not source.is_file():  # code from a prompt or a notebook has no file
         return None
     name = f"{source.parent.name}.{source.stem}"
     folder = base / f"{name}-{source_hash(source)}"

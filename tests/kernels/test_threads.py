@@ -1,0 +1,309 @@
+"""Thread counts of all pools together; a fork after OpenMP; the threading layer that bears one thread only."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minidl.kernels import jit, threads
+
+ROOT = Path(__file__).parents[2]
+needs_numba = pytest.mark.skipif(not jit.HAVE_NUMBA, reason="needs Numba")
+two_threads = pytest.mark.skipif(threads._most_threads() < 2, reason="needs two CPUs")
+
+PARALLEL = """
+import os, sys, threading
+import numpy as np
+from minidl.kernels import threads
+from minidl.kernels.jit import njit, prange
+
+@njit(parallel=True, cache=False)
+def double(x):
+    y = np.empty_like(x)
+    for i in prange(x.size):
+        y[i] = 2 * x[i]
+    return y
+"""
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = dict(os.environ, PYTHONPATH=str(ROOT)) | environment
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=env, cwd=ROOT, timeout=300
+    )
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    before = threads.get_num_threads()
+    yield
+    threads.set_num_threads(before)
+
+
+def blas_counts() -> list[int]:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    return [info["num_threads"] for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"]
+
+
+@two_threads
+def test_set_num_threads_sets_blas_and_is_read_back() -> None:
+    for n in (1, 2):
+        threads.set_num_threads(n)
+        assert threads.get_num_threads() == n
+        assert blas_counts() and set(blas_counts()) == {n}
+
+
+@two_threads
+@needs_numba
+def test_numba_follows_in_every_python_thread() -> None:
+    import numba
+
+    seen: dict[tuple[int, str], int] = {}
+
+    def enter(n: int, where: str) -> None:
+        lock = threads.enter_parallel("f")
+        seen[n, where] = numba.get_num_threads()
+        if lock is not None:
+            lock.release()
+
+    for n in (1, 2):
+        threads.set_num_threads(n)
+        enter(n, "main")
+        other = threading.Thread(target=enter, args=(n, "other"))
+        other.start()
+        other.join()
+    assert seen == {(1, "main"): 1, (1, "other"): 1, (2, "main"): 2, (2, "other"): 2}
+
+
+def test_more_threads_than_cpus_are_refused() -> None:
+    most = threads._most_threads()
+    with pytest.raises(ValueError, match=rf"set_num_threads\({most + 1}\): this process can use 1 to {most} threads"):
+        threads.set_num_threads(most + 1)
+    with pytest.raises(ValueError, match=r"set_num_threads\(0\): this process can use 1 to"):
+        threads.set_num_threads(0)
+
+
+@pytest.mark.parametrize("n", [True, 1.5, "2"])
+def test_a_count_that_is_no_integer_is_refused(n: object) -> None:
+    with pytest.raises(TypeError, match="set_num_threads takes an integer, not"):
+        threads.set_num_threads(n)  # type: ignore[arg-type]
+
+
+def test_a_numpy_integer_is_a_count() -> None:
+    threads.set_num_threads(np.int64(1))  # type: ignore[arg-type]
+    assert threads.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [({"OMP_NUM_THREADS": "1"}, "1"), ({"NUMBA_NUM_THREADS": "1"}, "1"), ({"OMP_NUM_THREADS": "1,2"}, "1")],
+)
+def test_the_usual_variables_lower_the_default(environment: dict[str, str], expected: str) -> None:
+    done = run("from minidl.kernels import threads; print(threads.get_num_threads())", **environment)
+    assert done.stdout.strip() == expected, done.stderr
+
+
+@two_threads
+def test_blas_threads_nests_and_restores() -> None:
+    threads.set_num_threads(2)
+    with threads.blas_threads(1):
+        assert set(blas_counts()) == {1}
+        with threads.blas_threads(2):
+            assert set(blas_counts()) == {1}  # the smaller number of the open blocks
+        assert set(blas_counts()) == {1}
+    assert set(blas_counts()) == {2}
+
+
+@two_threads
+def test_overlapping_blocks_of_two_threads_restore_only_at_the_end() -> None:
+    threads.set_num_threads(2)
+    first_is_open, first_may_end = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with threads.blas_threads(1):
+            first_is_open.set()
+            first_may_end.wait(60)
+
+    worker = threading.Thread(target=first)
+    worker.start()
+    first_is_open.wait(60)
+    with threads.blas_threads(1):
+        first_may_end.set()
+        worker.join()
+        assert set(blas_counts()) == {1}  # the other thread's end did not open it again
+    assert set(blas_counts()) == {2}
+
+
+@two_threads
+def test_blas_threads_restores_after_an_error_and_keeps_a_setting_made_inside() -> None:
+    threads.set_num_threads(2)
+    with pytest.raises(KeyError), threads.blas_threads(1):
+        raise KeyError
+    assert set(blas_counts()) == {2}
+    with threads.blas_threads(1):
+        threads.set_num_threads(1)
+    assert set(blas_counts()) == {1}
+
+
+def test_blas_threads_needs_one() -> None:
+    with pytest.raises(ValueError, match=r"blas_threads\(0\): at least one"), threads.blas_threads(0):
+        pass
+
+
+def test_one_controller_is_reused(monkeypatch: pytest.MonkeyPatch) -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    threads._blas.libraries()
+    monkeypatch.setattr(threadpoolctl, "ThreadpoolController", None)  # making another one would fail
+    for _ in range(3):
+        with threads.blas_threads(1):
+            pass
+
+
+@needs_numba
+def test_matrix_products_and_parallel_loops_in_turn_with_a_passive_openmp() -> None:
+    done = run(
+        PARALLEL
+        + """
+a = np.arange(64.0 * 64).reshape(64, 64) / 4096
+y = x = np.ones(64 * 64)
+for _ in range(20):
+    y = double(a @ x.reshape(64, 64)[:, 0]) / 2
+assert np.array_equal(y, a @ x.reshape(64, 64)[:, 0])
+import threadpoolctl
+blas = {i["num_threads"] for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas"}
+import numba
+assert max(blas) <= threads.available_cpus() and numba.get_num_threads() <= threads.available_cpus()
+print(os.environ["OMP_WAIT_POLICY"])
+"""
+    )
+    assert done.stdout.strip() == "passive", done.stderr
+
+
+# CPUs of a container -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "cpus"),
+    [
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu.max": "nonsense\n"}, None),
+        ({}, None),
+    ],
+)
+def test_container_quota(tmp_path: Path, files: dict[str, str], cpus: int | None) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert threads._container_quota(tmp_path) == cpus
+
+
+def test_a_quota_lowers_the_available_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_container_quota", lambda: 1)
+    assert threads.available_cpus() == 1
+    monkeypatch.setattr(threads, "_container_quota", lambda: 10_000)
+    assert threads.available_cpus() == threads._affinity_cpus()
+
+
+# What kills a process ----------------------------------------------------------------------------------
+
+
+@needs_numba
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
+def test_a_fork_after_openmp_gets_an_error_instead_of_being_killed() -> None:
+    done = run(
+        PARALLEL
+        + """
+import warnings
+warnings.simplefilter("ignore")  # Python 3.12 warns about the fork itself
+x = np.arange(4.0)
+double(x)
+layer = threads.threading_layer()
+child = os.fork()
+if child == 0:
+    try:
+        double(x)
+    except RuntimeError as error:
+        print(error, flush=True)
+        os._exit(3)
+    os._exit(4)
+_, status = os.waitpid(child, 0)
+print(layer, os.waitstatus_to_exitcode(status))
+assert np.array_equal(double(x), 2 * x)  # the parent goes on
+"""
+    )
+    assert done.returncode == 0, done.stderr
+    message, _, last = done.stdout.strip().rpartition("\n")
+    layer, code = last.split()
+    if layer == "omp" and sys.platform.startswith("linux"):
+        assert code == "3"
+        assert message.startswith("double was called in a process made by os.fork() after its parent had run")
+        assert 'multiprocessing.get_context("spawn")' in message
+    else:
+        assert code == "4"
+
+
+@needs_numba
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
+def test_a_fork_before_the_first_parallel_loop_computes() -> None:
+    done = run(
+        PARALLEL
+        + """
+import warnings
+warnings.simplefilter("ignore")
+child = os.fork()
+if child == 0:
+    ok = np.array_equal(double(np.arange(4.0)), 2 * np.arange(4.0))
+    os._exit(0 if ok else 1)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status))
+"""
+    )
+    assert done.stdout.strip() == "0", done.stderr
+
+
+@needs_numba
+def test_three_threads_on_the_workqueue_layer_take_turns() -> None:
+    """Without the lock Numba terminates the process: "Concurrent access has been detected"."""
+    done = run(
+        PARALLEL
+        + """
+x = np.arange(20_000.0)
+double(x)
+right = []
+def work():
+    right.append(all(np.array_equal(double(x), 2 * x) for _ in range(200)))
+workers = [threading.Thread(target=work) for _ in range(3)]
+for w in workers: w.start()
+for w in workers: w.join()
+print(threads.threading_layer(), right)
+""",
+        NUMBA_THREADING_LAYER="workqueue",
+    )
+    assert done.stdout.strip() == "workqueue [True, True, True]", (done.returncode, done.stderr)
+
+
+@needs_numba
+def test_a_failing_kernel_gives_the_lock_back() -> None:
+    done = run(
+        PARALLEL
+        + """
+try:
+    double("no array")
+except Exception as error:
+    print(type(error).__name__)
+threading.Thread(target=lambda: print(double(np.ones(1)))).start()  # would wait for ever
+""",
+        NUMBA_THREADING_LAYER="workqueue",
+    )
+    assert done.stdout.split("\n")[:2] == ["TypingError", "[2.]"], done.stderr
