@@ -87,16 +87,12 @@ def save_safetensors(
     metadata = dict(metadata or {})
     for key, value in metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError(
-                f"metadata is text: {key!r} -> {value!r}; turn numbers into strings, e.g. str({value!r})"
-            )
+            raise TypeError(f"metadata is text: {key!r} -> {value!r}; turn numbers into strings, e.g. str({value!r})")
     try:
         from safetensors import SafetensorError
         from safetensors.numpy import save_file
     except ImportError as error:
-        raise ImportError(
-            "safetensors files are written by a package: python -m pip install safetensors"
-        ) from error
+        raise ImportError("safetensors files are written by a package: python -m pip install safetensors") from error
     with atomic_path(path) as temporary:
         try:
             save_file(arrays, temporary, metadata=metadata or None)
@@ -105,9 +101,7 @@ def save_safetensors(
         written = read_header(temporary).entries
         expected = {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
         if {name: (entry.dtype, entry.shape) for name, entry in written.items()} != expected:
-            raise WeightsError(
-                path, "what was written does not read back as what was given; nothing was replaced"
-            )
+            raise WeightsError(path, "what was written does not read back as what was given; nothing was replaced")
 
 
 def load_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -121,7 +115,11 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     arrays = {}
     with open(path, "rb") as file:
         for name, entry in header.entries.items():
-            array = np.empty(entry.shape, _numpy_dtype(path, name, entry.dtype))
+            dtype = _numpy_dtype(path, name, entry.dtype)
+            try:
+                array = np.empty(entry.shape, dtype)
+            except ValueError as error:  # more axes than NumPy has, or an empty array with an absurd one
+                raise WeightsError(path, f"array {name!r}: {error}", entry.begin) from error
             file.seek(entry.begin)
             target = array.reshape(-1).view(np.uint8)
             count = file.readinto(memoryview(target)) if target.size else 0
@@ -137,9 +135,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     with open(path, "rb") as file:
         start = file.read(8)
         if len(start) < 8:
-            raise WeightsError(
-                path, f"too short for a safetensors file: {size} bytes, the header needs 8", size
-            )
+            raise WeightsError(path, f"too short for a safetensors file: {size} bytes, the header needs 8", size)
         length = int.from_bytes(start, "little")
         if length > min(size - 8, _MAX_HEADER):
             raise WeightsError(
@@ -174,9 +170,7 @@ def _parse_json(path: str | os.PathLike[str], text: bytes) -> dict[str, Any]:
     try:
         declared = json.loads(text.decode(), object_pairs_hook=without_duplicates)
     except UnicodeDecodeError as error:
-        raise WeightsError(
-            path, "the header is not text (UTF-8); not a safetensors file", 8 + error.start
-        ) from error
+        raise WeightsError(path, "the header is not text (UTF-8); not a safetensors file", 8 + error.start) from error
     except json.JSONDecodeError as error:
         offset = 8 + len(error.doc[: error.pos].encode())
         raise WeightsError(path, f"the header is not JSON: {error.msg}", offset) from error
@@ -197,9 +191,7 @@ def _checked_entry(path: str | os.PathLike[str], name: str, value: Any, data_sta
         raise WeightsError(path, f"array {name!r}: its entry needs dtype, shape and data_offsets", 8)
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise WeightsError(
-            path, f"array {name!r}: unknown dtype {dtype!r}; known are {', '.join(_DTYPES)}", 8
-        )
+        raise WeightsError(path, f"array {name!r}: unknown dtype {dtype!r}; known are {', '.join(_DTYPES)}", 8)
     if not isinstance(shape, list) or not all(map(is_count, shape)):
         raise WeightsError(path, f"array {name!r}: its shape {shape!r} is not a list of counts", 8)
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(is_count, offsets)):
@@ -224,9 +216,7 @@ def _check_no_gaps(path: str | os.PathLike[str], entries: dict[str, Entry], star
             raise WeightsError(path, f"array {name!r} {what}", entry.begin)
         position = entry.end
         if position > size:
-            raise WeightsError(
-                path, f"truncated: array {name!r} ends at byte {position:,}, the file at {size:,}", size
-            )
+            raise WeightsError(path, f"truncated: array {name!r} ends at byte {position:,}, the file at {size:,}", size)
     if position != size:
         raise WeightsError(path, f"{size - position:,} bytes follow the last array", position)
 
