@@ -60,3 +60,18 @@ def spec_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
 
 
 add("spec", ".spec.conv", anything, spec_cost, automatic=False)
+
+
+# im2col: one matrix product per group ----------------------------------------------------------------
+
+GEMM_FLOPS = {4: 1.2e11, 8: 6e10}
+GATHER_BYTES = 4e9
+
+
+def im2col_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    from .cpu import im2col
+
+    return Cost(2 * conv.macs, traffic(conv, itemsize), im2col.workspace_bytes(pass_, conv, itemsize), 1e-6)
+
+
+add("im2col", ".cpu.im2col", anything, im2col_cost)
