@@ -1,5 +1,6 @@
 """Differentiable operations on tensors, one family a file; all of them are also names of ``minidl`` itself."""
 
+from .activation import log_softmax, relu, softmax
 from .creation import (
     arange,
     empty,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import activation as a
 from . import elementwise as e
 from . import indexing as i
 from . import linalg as la
@@ -49,6 +50,8 @@ class TensorMethods:
         e.sin, e.cos, e.tan, e.asin, e.acos, e.atan, e.sinh, e.cosh, e.tanh,
     )  # fmt: skip
     sign, floor, ceil, round, trunc = e.sign, e.floor, e.ceil, e.round, e.trunc
+
+    relu, softmax, log_softmax = a.relu, a.softmax, a.log_softmax
 
     # comparison
     eq, ne, lt, le, gt, ge = e.eq, e.ne, e.lt, e.le, e.gt, e.ge

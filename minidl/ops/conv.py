@@ -1,0 +1,301 @@
+"""Convolution, transposed convolution, unfold and fold.
+
+Without its bias a convolution is linear in x and in w, and with a cotangent g
+
+    T(x, w, g) = <conv(x, w), g> = <x, input_grad(w, g)> = <w, weight_grad(x, g)>
+
+is linear in all three.  So three primitives are enough, each the gradient of the other two, for derivatives of any
+order.  A transposed convolution is ``input_grad`` by another name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..autograd.tape import Primitive, vjp
+from ..kernels import conv as kernel
+from ..kernels.errors import ShapeError
+from ..kernels.geometry import Conv
+from ..kernels.spec import im2col
+from ._common import as_operand, same_dtype
+
+Size = int | Sequence[int]
+
+
+def _bias_shape(conv: Conv) -> tuple[int, ...]:
+    return (1, -1) + (1,) * conv.ndim
+
+
+def _forward(x: Any, w: Any, b: Any, *, conv: Conv, algorithm: str | None) -> Any:
+    y = kernel.forward(x, w, conv, algorithm)
+    if b is not None:
+        y += b.reshape(_bias_shape(conv))
+    return y
+
+
+_conv: Primitive = Primitive(
+    "conv",
+    _forward,
+    vjp(lambda g, y, x, w, b, *, conv, algorithm: _input_grad(w, g, None, conv=conv, algorithm=algorithm), uses="w"),
+    vjp(lambda g, y, x, w, b, *, conv, algorithm: _weight_grad(x, g, conv=conv, algorithm=algorithm), uses="x"),
+    vjp(lambda g, y, x, w, b, *, conv, algorithm: _bias_grad(g)),
+)
+
+
+def _transposed(w: Any, g: Any, b: Any, *, conv: Conv, algorithm: str | None) -> Any:
+    dx = kernel.input_grad(w, g, conv, algorithm)
+    if b is not None:
+        dx += b.reshape(_bias_shape(conv))
+    return dx
+
+
+_input_grad: Primitive = Primitive(
+    "conv_input_grad",
+    _transposed,
+    vjp(lambda u, y, w, g, b, *, conv, algorithm: _weight_grad(u, g, conv=conv, algorithm=algorithm), uses="g"),
+    vjp(lambda u, y, w, g, b, *, conv, algorithm: _conv(u, w, None, conv=conv, algorithm=algorithm), uses="w"),
+    vjp(lambda u, y, w, g, b, *, conv, algorithm: _bias_grad(u)),
+)
+_weight_grad: Primitive = Primitive(
+    "conv_weight_grad",
+    lambda x, g, *, conv, algorithm: kernel.weight_grad(x, g, conv, algorithm),
+    vjp(lambda v, y, x, g, *, conv, algorithm: _input_grad(v, g, None, conv=conv, algorithm=algorithm), uses="g"),
+    vjp(lambda v, y, x, g, *, conv, algorithm: _conv(x, v, None, conv=conv, algorithm=algorithm), uses="x"),
+)
+
+
+def _bias_grad(g: Any) -> Any:
+    """Every output of a channel has the bias once: (N, K, *out) -> (K,)."""
+    return g.sum((0, *range(2, g.ndim)))
+
+
+def _check_bias(op: str, bias: Any, channels: int) -> None:
+    if bias is not None and bias.shape != (channels,):
+        raise ShapeError(
+            f"{op}: the bias must have one value for each of the {channels} output channels, not {bias.shape}"
+        )
+
+
+def _batched(op: str, x: Any, ndim: int) -> tuple[Any, bool]:
+    """``x`` with a batch axis, and whether it had none: (C, *size) is one image, as in PyTorch."""
+    x = as_operand(x)
+    if x.ndim == ndim + 1:
+        return x.unsqueeze(0), True
+    return x, False
+
+
+def _conv_nd(
+    ndim: int,
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Size,
+    padding: Any,
+    dilation: Size,
+    groups: int,
+    algorithm: str | None,
+) -> Any:
+    op = f"conv{ndim}d"
+    w = as_operand(weight)
+    x, single = _batched(op, input, ndim)
+    if w.ndim != ndim + 2:
+        raise ShapeError(f"{op}: the weight must have {ndim + 2} axes (K, C/groups, kernel...), not shape {w.shape}")
+    same_dtype(op, x, w, bias)
+    conv = Conv.from_shapes(x.shape, w.shape, stride, padding, dilation, groups)
+    _check_bias(op, bias, conv.out_channels)
+    y = _conv(x, w, bias, conv=conv, algorithm=algorithm)
+    return y.squeeze(0) if single else y
+
+
+def conv1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: Any = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    algorithm: str | None = None,
+) -> Any:
+    """Convolution of (N, C, L) or (C, L) with (K, C/groups, kernel), as :func:`conv2d`."""
+    return _conv_nd(1, input, weight, bias, stride, padding, dilation, groups, algorithm)
+
+
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: Any = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    algorithm: str | None = None,
+) -> Any:
+    """Cross-correlation of images with filters (what every framework calls convolution).
+
+    ``input`` (N, C, H, W) or (C, H, W); ``weight`` (K, C/groups, R, S); ``bias`` (K,) or None; result (N, K, P, Q).
+    ``padding``: an integer, one for each axis, (low, high) pairs, ``"valid"`` or ``"same"`` (stride 1).
+    ``algorithm`` forces a kernel ("im2col", "direct", "fft", "winograd", "spec"); None lets the planner choose.
+
+    Raises ShapeError with the arithmetic when shapes do not fit, TypeError when the dtypes differ.
+
+    >>> import minidl
+    >>> x = minidl.arange(9.0).reshape(1, 1, 3, 3)
+    >>> minidl.nn.functional.conv2d(x, minidl.ones(1, 1, 2, 2))
+    tensor([[[[ 8., 12.],
+              [20., 24.]]]])
+    """
+    return _conv_nd(2, input, weight, bias, stride, padding, dilation, groups, algorithm)
+
+
+def conv3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: Any = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    algorithm: str | None = None,
+) -> Any:
+    """Convolution of (N, C, D, H, W) or (C, D, H, W), as :func:`conv2d`."""
+    return _conv_nd(3, input, weight, bias, stride, padding, dilation, groups, algorithm)
+
+
+def _conv_transpose_nd(
+    ndim: int,
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Size,
+    padding: Any,
+    output_padding: Size,
+    groups: int,
+    dilation: Size,
+    output_size: Sequence[int] | None,
+    algorithm: str | None,
+) -> Any:
+    op = f"conv_transpose{ndim}d"
+    w = as_operand(weight)
+    x, single = _batched(op, input, ndim)
+    if w.ndim != ndim + 2:
+        raise ShapeError(f"{op}: the weight must have {ndim + 2} axes (C, K/groups, kernel...), not shape {w.shape}")
+    same_dtype(op, x, w, bias)
+    conv = Conv.transposed(
+        x.shape,
+        w.shape,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        output_size=output_size,
+        dilation=dilation,
+        groups=groups,
+    )
+    _check_bias(op, bias, conv.in_channels)
+    y = _input_grad(w, x, bias, conv=conv, algorithm=algorithm)
+    return y.squeeze(0) if single else y
+
+
+def conv_transpose1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: Any = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+    *,
+    output_size: Sequence[int] | None = None,
+    algorithm: str | None = None,
+) -> Any:
+    """Transposed convolution of (N, C, L) with (C, K/groups, kernel), as :func:`conv_transpose2d`."""
+    return _conv_transpose_nd(
+        1, input, weight, bias, stride, padding, output_padding, groups, dilation, output_size, algorithm
+    )
+
+
+def conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: Any = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+    *,
+    output_size: Sequence[int] | None = None,
+    algorithm: str | None = None,
+) -> Any:
+    """The transpose of a convolution: sends each input value, times the filter, to where a convolution would read it.
+
+    ``input`` (N, C, P, Q), ``weight`` (C, K/groups, R, S), result (N, K, H, W) with
+    ``H = (P - 1) * stride - 2 * padding + dilation * (R - 1) + output_padding + 1``.  Several H give the same P in
+    the forward convolution; ``output_padding`` (or ``output_size`` directly) says which one is meant.
+
+    >>> import minidl
+    >>> minidl.nn.functional.conv_transpose2d(minidl.ones(1, 1, 1, 1), minidl.ones(1, 1, 2, 3)).shape
+    (1, 1, 2, 3)
+    """
+    return _conv_transpose_nd(
+        2, input, weight, bias, stride, padding, output_padding, groups, dilation, output_size, algorithm
+    )
+
+
+def conv_transpose3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: Any = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+    *,
+    output_size: Sequence[int] | None = None,
+    algorithm: str | None = None,
+) -> Any:
+    """Transposed convolution of (N, C, D, H, W) with (C, K/groups, *kernel), as :func:`conv_transpose2d`."""
+    return _conv_transpose_nd(
+        3, input, weight, bias, stride, padding, output_padding, groups, dilation, output_size, algorithm
+    )
+
+
+# ---- unfold and fold: a map and its transpose -----------------------------------------------------------------
+
+_unfold: Primitive = Primitive(
+    "unfold",
+    lambda x, *, size, window: im2col.im2col(x, **window),
+    vjp(lambda g, y, x, *, size, window: _fold(g, size=size, window=window)),
+)
+_fold: Primitive = Primitive(
+    "fold",
+    lambda x, *, size, window: im2col.col2im(x, size, **window),
+    vjp(lambda g, y, x, *, size, window: _unfold(g, size=size, window=window)),
+)
+
+
+def unfold(input: Any, kernel_size: Size, dilation: Size = 1, padding: Any = 0, stride: Size = 1) -> Any:
+    """Every window as a column: (N, C, *size) -> (N, C * prod(kernel), number of windows).  Also called im2col.
+
+    >>> import minidl
+    >>> minidl.nn.functional.unfold(minidl.arange(6.0).reshape(1, 1, 2, 3), 2).shape
+    (1, 4, 2)
+    """
+    x = as_operand(input)
+    window = {"kernel_size": kernel_size, "dilation": dilation, "padding": padding, "stride": stride}
+    return _unfold(x, size=tuple(x.shape[2:]), window=window)
+
+
+def fold(
+    input: Any, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Any = 0, stride: Size = 1
+) -> Any:
+    """Columns added back to where :func:`unfold` would have read them: its transpose.  Also called col2im."""
+    window = {"kernel_size": kernel_size, "dilation": dilation, "padding": padding, "stride": stride}
+    size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    return _fold(as_operand(input), size=size, window=window)

@@ -1,0 +1,80 @@
+"""Padding: with a constant, or with values of the tensor itself (reflect, replicate, circular)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd.tape import Primitive, vjp
+from ..backend import array_module
+from ..kernels.errors import ShapeError
+from ._common import as_operand
+
+Pads = tuple[tuple[int, int], ...]
+
+_pad: Primitive = Primitive(
+    "pad",
+    lambda x, *, pads, value: array_module(x).pad(x, pads, constant_values=value),
+    vjp(lambda g, y, x, *, pads, value: g[_without(pads, g.shape)]),
+)
+
+
+def _without(pads: Pads, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The part of a padded tensor that is not padding."""
+    return tuple(slice(low, n - high) for (low, high), n in zip(pads, shape))
+
+
+def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Any:
+    """Longer (or, with negative numbers, shorter) axes; ``pad`` counts from the last axis: (left, right, top, bottom, ...).
+
+    ``mode``: "constant" (``value``), "reflect" (mirrored without repeating the edge), "replicate" (the edge
+    repeated), "circular" (the other end).
+
+    >>> import minidl
+    >>> minidl.nn.functional.pad(minidl.tensor([[1.0, 2.0, 3.0]]), (2, 1), mode="reflect")
+    tensor([[3., 2., 1., 2., 3., 2.]])
+    """
+    x = as_operand(input)
+    numbers = [int(v) for v in pad]
+    if len(numbers) % 2 or len(numbers) > 2 * x.ndim:
+        raise ShapeError(
+            f"pad needs two numbers for each padded axis, from the last axis on; got {len(numbers)} numbers for a tensor "
+            f"of {x.ndim} axes"
+        )
+    pairs = list(zip(numbers[::2], numbers[1::2]))
+    pads = ((0, 0),) * (x.ndim - len(pairs)) + tuple(reversed(pairs))
+    for axis, (n, (low, high)) in enumerate(zip(x.shape, pads)):
+        if n + low + high < 0:
+            raise ShapeError(f"pad: axis {axis} of length {n} cannot lose {-low} and {-high} entries")
+    if mode == "constant":
+        grow: Pads = tuple((max(low, 0), max(high, 0)) for low, high in pads)
+        cut: Pads = tuple((max(-low, 0), max(-high, 0)) for low, high in pads)
+        if any(sum(p) for p in cut):
+            x = x[_without(cut, x.shape)]
+        return _pad(x, pads=grow, value=value) if any(sum(p) for p in grow) else x.clone() if x is input else x
+    if mode not in ("reflect", "replicate", "circular"):
+        raise ValueError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', not {mode!r}")
+    for axis, (low, high) in enumerate(pads):
+        if low or high:
+            x = x.index_select(axis, _source(x.shape[axis], low, high, mode, axis))
+    return x
+
+
+def _source(n: int, low: int, high: int, mode: str, axis: int) -> list[int]:
+    """For each position of the padded axis, the entry of the axis it shows."""
+    most = n - 1 if mode == "reflect" else n
+    if mode != "replicate" and max(low, high) > most:
+        raise ShapeError(
+            f"pad: mode {mode!r} can add at most {most} entries to axis {axis} of length {n}, not {max(low, high)}"
+        )
+    i = np.arange(-low, n + high)
+    if mode == "replicate":
+        i = np.clip(i, 0, n - 1)
+    elif mode == "circular":
+        i = i % n
+    else:
+        i = np.abs(i)
+        i = np.where(i >= n, 2 * (n - 1) - i, i)
+    return i.tolist()

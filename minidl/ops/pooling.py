@@ -1,0 +1,325 @@
+"""Pooling and unpooling.
+
+An average is linear; its gradient is the transposed map.  A maximum, once its winners are known, only copies
+numbers: ``gather`` reads the winners and ``scatter`` adds back to them, each the gradient of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..autograd.tape import Primitive, vjp
+from ..kernels import pooling as kernel
+from ..kernels.errors import ShapeError
+from ..kernels.pooling import Pool
+from ._common import as_operand
+from .elementwise import abs_, sign
+
+Size = int | Sequence[int]
+OptionalSize = int | Sequence[int | None] | None
+
+_max_pool: Primitive = Primitive(
+    "max_pool",
+    lambda x, *, pool: kernel.max_pool(x, pool),
+    vjp(lambda g, y, x, *, pool: _scatter(g[0], indices=y[1]._array, shape=x.shape), uses="y"),
+)
+_scatter: Primitive = Primitive(
+    "max_pool_scatter",
+    lambda g, *, indices, shape: kernel.max_pool_grad(g, indices, shape),
+    vjp(lambda u, y, g, *, indices, shape: _gather(u, indices=indices)),
+)
+_gather: Primitive = Primitive(
+    "max_pool_gather",
+    lambda u, *, indices: kernel.gather(u, indices),
+    vjp(lambda g, y, u, *, indices: _scatter(g, indices=indices, shape=u.shape)),
+)
+_unpool: Primitive = Primitive(
+    "max_unpool",
+    lambda x, *, indices, size: kernel.max_unpool(x, indices, size),
+    vjp(lambda g, y, x, *, indices, size: _gather(g, indices=indices)),
+)
+_avg_pool: Primitive = Primitive(
+    "avg_pool",
+    lambda x, *, pool, include_pad, divisor: kernel.avg_pool(x, pool, include_pad, divisor),
+    vjp(
+        lambda g, y, x, *, pool, include_pad, divisor: _avg_pool_grad(
+            g, pool=pool, include_pad=include_pad, divisor=divisor
+        )
+    ),
+)
+_avg_pool_grad: Primitive = Primitive(
+    "avg_pool_grad",
+    lambda g, *, pool, include_pad, divisor: kernel.avg_pool_grad(g, pool, include_pad, divisor),
+    vjp(
+        lambda u, y, g, *, pool, include_pad, divisor: _avg_pool(u, pool=pool, include_pad=include_pad, divisor=divisor)
+    ),
+)
+_maxout: Primitive = Primitive(
+    "maxout",
+    lambda x, *, pool: kernel.channel_max(x, pool),
+    vjp(lambda g, y, x, *, pool: _maxout_scatter(g[0], indices=y[1]._array, shape=x.shape), uses="y"),
+)
+_maxout_scatter: Primitive = Primitive(
+    "maxout_scatter",
+    lambda g, *, indices, shape: kernel.channel_max_grad(g, indices, shape),
+    vjp(lambda u, y, g, *, indices, shape: _maxout_gather(u, indices=indices)),
+)
+_maxout_gather: Primitive = Primitive(
+    "maxout_gather",
+    lambda u, *, indices: kernel.channel_gather(u, indices),
+    vjp(lambda g, y, u, *, indices: _maxout_scatter(g, indices=indices, shape=u.shape)),
+)
+
+
+def _batched(op: str, x: Any, ndim: int) -> tuple[Any, bool]:
+    """``x`` with a batch axis, and whether it had none."""
+    x = as_operand(x)
+    return (x.unsqueeze(0), True) if x.ndim == ndim + 1 else (x, False)
+
+
+def _max_pool_nd(
+    ndim: int, input: Any, kernel_size: Size, stride: Any, padding: Any, dilation: Size, ceil_mode: bool, indices: bool
+) -> Any:
+    op = f"max_pool{ndim}d"
+    x, single = _batched(op, input, ndim)
+    pool = Pool.from_shape(x.shape, kernel_size, stride, padding, dilation, ceil_mode, op=op, ndim=ndim)
+    y, where = _max_pool(x, pool=pool)
+    if single:
+        y, where = y.squeeze(0), where.squeeze(0)
+    return (y, where) if indices else y
+
+
+def max_pool1d(
+    input: Any,
+    kernel_size: Size,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """Maximum over windows of (N, C, L), as :func:`max_pool2d`."""
+    return _max_pool_nd(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool2d(
+    input: Any,
+    kernel_size: Size,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """Maximum over windows of (N, C, H, W) or (C, H, W); ``stride`` defaults to the window's size.
+
+    Padding counts as minus infinity, never as zero.  Of equal values the first in row-major order wins and takes
+    the whole gradient.  ``return_indices`` adds the winners' flat positions for :func:`max_unpool2d`.
+
+    >>> import minidl
+    >>> minidl.nn.functional.max_pool2d(minidl.arange(16.0).reshape(1, 1, 4, 4), 2)
+    tensor([[[[ 5.,  7.],
+              [13., 15.]]]])
+    """
+    return _max_pool_nd(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool3d(
+    input: Any,
+    kernel_size: Size,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """Maximum over windows of (N, C, D, H, W), as :func:`max_pool2d`."""
+    return _max_pool_nd(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def _avg_pool_nd(
+    ndim: int,
+    input: Any,
+    kernel_size: Size,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Any:
+    op = f"avg_pool{ndim}d"
+    x, single = _batched(op, input, ndim)
+    pool = Pool.from_shape(x.shape, kernel_size, stride, padding, 1, ceil_mode, op=op, ndim=ndim)
+    y = _avg_pool(x, pool=pool, include_pad=count_include_pad, divisor=divisor_override)
+    return y.squeeze(0) if single else y
+
+
+def avg_pool1d(
+    input: Any,
+    kernel_size: Size,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Any:
+    """Mean over windows of (N, C, L), as :func:`avg_pool2d`."""
+    return _avg_pool_nd(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+
+
+def avg_pool2d(
+    input: Any,
+    kernel_size: Size,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """Mean over windows of (N, C, H, W) or (C, H, W); ``stride`` defaults to the window's size.
+
+    ``count_include_pad`` (PyTorch's default) counts padding as zeros that share in the mean; False divides by the
+    inputs alone.
+    """
+    return _avg_pool_nd(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def avg_pool3d(
+    input: Any,
+    kernel_size: Size,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """Mean over windows of (N, C, D, H, W), as :func:`avg_pool2d`."""
+    return _avg_pool_nd(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def _lp_pool_nd(ndim: int, input: Any, norm_type: float, kernel_size: Size, stride: Any, ceil_mode: bool) -> Any:
+    op = f"lp_pool{ndim}d"
+    x, single = _batched(op, input, ndim)
+    pool = Pool.from_shape(x.shape, kernel_size, stride, 0, 1, ceil_mode, op=op, ndim=ndim)
+    taps = 1
+    for axis in pool.axes:
+        taps *= axis.kernel  # type: ignore[union-attr]
+    # PyTorch's definition: (kernel volume * mean of x^p)^(1/p), negative means clipped to 0
+    mean = _avg_pool(x**norm_type, pool=pool, include_pad=True, divisor=None)
+    total = (sign(mean) * abs_(mean).clamp(min=0) * taps).clamp(min=0)
+    y = total ** (1.0 / norm_type)
+    return y.squeeze(0) if single else y
+
+
+def lp_pool1d(input: Any, norm_type: float, kernel_size: Size, stride: Any = None, ceil_mode: bool = False) -> Any:
+    """Lp norm over windows of (N, C, L): ``(sum x^p)^(1/p)``; p = 2 is the L2 pooling of the textbooks."""
+    return _lp_pool_nd(1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(input: Any, norm_type: float, kernel_size: Size, stride: Any = None, ceil_mode: bool = False) -> Any:
+    """Lp norm over windows of (N, C, H, W), as :func:`lp_pool1d`."""
+    return _lp_pool_nd(2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(input: Any, norm_type: float, kernel_size: Size, stride: Any = None, ceil_mode: bool = False) -> Any:
+    """Lp norm over windows of (N, C, D, H, W), as :func:`lp_pool1d`."""
+    return _lp_pool_nd(3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def _adaptive(ndim: int, input: Any, output_size: OptionalSize, maximum: bool, indices: bool = False) -> Any:
+    op = f"adaptive_{'max' if maximum else 'avg'}_pool{ndim}d"
+    x, single = _batched(op, input, ndim)
+    pool = Pool.adaptive(x.shape, output_size, op=op, ndim=ndim)
+    if not maximum:
+        y = _avg_pool(x, pool=pool, include_pad=True, divisor=None)
+        return y.squeeze(0) if single else y
+    y, where = _max_pool(x, pool=pool)
+    if single:
+        y, where = y.squeeze(0), where.squeeze(0)
+    return (y, where) if indices else y
+
+
+def adaptive_avg_pool1d(input: Any, output_size: OptionalSize) -> Any:
+    """Mean over ``output_size`` windows that share (N, C, L) evenly; 1 is global average pooling."""
+    return _adaptive(1, input, output_size, False)
+
+
+def adaptive_avg_pool2d(input: Any, output_size: OptionalSize) -> Any:
+    """Mean over ``output_size`` windows that share (N, C, H, W) evenly; 1 is global average pooling."""
+    return _adaptive(2, input, output_size, False)
+
+
+def adaptive_avg_pool3d(input: Any, output_size: OptionalSize) -> Any:
+    """Mean over ``output_size`` windows that share (N, C, D, H, W) evenly."""
+    return _adaptive(3, input, output_size, False)
+
+
+def adaptive_max_pool1d(input: Any, output_size: OptionalSize, return_indices: bool = False) -> Any:
+    """Maximum over ``output_size`` windows that share (N, C, L) evenly."""
+    return _adaptive(1, input, output_size, True, return_indices)
+
+
+def adaptive_max_pool2d(input: Any, output_size: OptionalSize, return_indices: bool = False) -> Any:
+    """Maximum over ``output_size`` windows that share (N, C, H, W) evenly; 1 is global max pooling."""
+    return _adaptive(2, input, output_size, True, return_indices)
+
+
+def adaptive_max_pool3d(input: Any, output_size: OptionalSize, return_indices: bool = False) -> Any:
+    """Maximum over ``output_size`` windows that share (N, C, D, H, W) evenly."""
+    return _adaptive(3, input, output_size, True, return_indices)
+
+
+def _max_unpool_nd(
+    ndim: int, input: Any, indices: Any, kernel_size: Size, stride: Any, padding: Size, output_size: Any
+) -> Any:
+    op = f"max_unpool{ndim}d"
+    x, single = _batched(op, input, ndim)
+    where = as_operand(indices)
+    if where.dtype.kind not in "iu":
+        raise TypeError(f"{op}: the indices must be integers as max_pool{ndim}d returns them, not {where.dtype}")
+    if single:
+        where = where.unsqueeze(0)
+    kernel_, pads = (tuple([v] * ndim if isinstance(v, int) else v) for v in (kernel_size, padding))
+    strides = kernel_ if stride is None else tuple([stride] * ndim if isinstance(stride, int) else stride)
+    if output_size is None:
+        size = tuple((n - 1) * s + k - 2 * p for n, s, k, p in zip(x.shape[2:], strides, kernel_, pads))
+    else:
+        size = tuple(output_size)[-ndim:]
+        for n, s, k, p, wanted in zip(x.shape[2:], strides, kernel_, pads, size):
+            middle = (n - 1) * s + k - 2 * p
+            if not middle - s < wanted < middle + s:
+                raise ShapeError(
+                    f"{op}: output_size {size} does not fit: an axis of {n} windows comes from a size between "
+                    f"{middle - s + 1} and {middle + s - 1}, not {wanted}"
+                )
+    y = _unpool(x, indices=where._array, size=size)
+    return y.squeeze(0) if single else y
+
+
+def max_unpool1d(
+    input: Any, indices: Any, kernel_size: Size, stride: Any = None, padding: Size = 0, output_size: Any = None
+) -> Any:
+    """Values put back at the indices of :func:`max_pool1d`, zeros elsewhere, as :func:`max_unpool2d`."""
+    return _max_unpool_nd(1, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool2d(
+    input: Any, indices: Any, kernel_size: Size, stride: Any = None, padding: Size = 0, output_size: Any = None
+) -> Any:
+    """Values put back at the indices of :func:`max_pool2d`, zeros elsewhere (N, C, P, Q) -> (N, C, H, W).
+
+    ``output_size`` resolves which of the sizes that pool to (P, Q) is meant.  Where indices repeat, one value stays.
+    """
+    return _max_unpool_nd(2, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool3d(
+    input: Any, indices: Any, kernel_size: Size, stride: Any = None, padding: Size = 0, output_size: Any = None
+) -> Any:
+    """Values put back at the indices of :func:`max_pool3d`, zeros elsewhere, as :func:`max_unpool2d`."""
+    return _max_unpool_nd(3, input, indices, kernel_size, stride, padding, output_size)
+
+
+def maxout(input: Any, pool: int) -> Any:
+    """Maximum over groups of ``pool`` consecutive channels, (N, C, *) -> (N, C/pool, *): Goodfellow et al. 2013."""
+    return _maxout(as_operand(input), pool=pool)[0]
