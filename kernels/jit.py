@@ -30,7 +30,14 @@ from typing import Any
 
 from . import threads
 
-__all__ = ["HAVE_NUMBA", "ParallelFunction", "cache_folder", "njit", "require_numba"]  # and prange, on demand
+__all__ = [
+    "HAVE_NUMBA",
+    "ParallelFunction",
+    "cache_base",
+    "cache_folder",
+    "njit",
+    "require_numba",
+]  # and prange, on demand
 
 HAVE_NUMBA = importlib.util.find_spec("numba") is not None
 
@@ -126,7 +133,7 @@ def cache_folder(source: Path) -> Path | None:
     Its name holds a hash over the file and everything it imports from this floor, so an edit in any of them
     leads to another folder.  Older generations are removed, all but the newest few.
     """
-    base = _cache_base()
+    base = cache_base()
     if base is None or not source.is_file():  # code from a prompt or a notebook has no file
         return None
     name = f"{source.parent.name}.{source.stem}"
@@ -174,8 +181,11 @@ def _imported_files(source: Path) -> set[Path]:
 
 
 @functools.cache
-def _cache_base() -> Path | None:
-    """The first folder that can be written to: the user's choice, beside the sources, the user's cache."""
+def cache_base() -> Path | None:
+    """The first folder that can be written to: the user's choice, beside the sources, the user's cache.
+
+    None where there is none; each process then compiles anew.
+    """
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     candidates = [Path(chosen) / "minidl"] if chosen else [_FLOOR / "__pycache__" / "numba"]
     candidates += _user_cache_folders()

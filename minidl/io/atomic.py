@@ -42,9 +42,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
         if isinstance(error, OSError) and error.errno in _FULL:
             kept = "The file from before is unchanged." if target.exists() else "Nothing was left behind."
-            raise OSError(
-                error.errno, f"could not be written: {_FULL[error.errno]}. {kept}", str(path)
-            ) from error
+            raise OSError(error.errno, f"could not be written: {_FULL[error.errno]}. {kept}", str(path)) from error
         raise
 
 

@@ -1,5 +1,6 @@
 """Exceptions of reading and writing weights."""
 
+import os
 from pathlib import Path
 
 
@@ -9,8 +10,12 @@ class WeightsError(ValueError):
     `path` is the file and `offset` the byte at which the trouble starts, where one can be named.
     """
 
-    def __init__(self, path: str | Path, problem: str, offset: int | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], problem: str, offset: int | None = None) -> None:
         self.path = Path(path)
         self.offset = offset
         place = "" if offset is None else f" (at byte {offset:,})"
         super().__init__(f"{path}: {problem}{place}")
+        self._arguments = (path, problem, offset)
+
+    def __reduce__(self) -> tuple[type["WeightsError"], tuple[str | os.PathLike[str], str, int | None]]:
+        return type(self), self._arguments  # so that it crosses to another process whole

@@ -27,9 +27,7 @@ def save_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], com
     converted = {name: np.asarray(array) for name, array in arrays.items()}
     for name, array in converted.items():
         if array.dtype.hasobject:
-            raise TypeError(
-                f"array {name!r} holds Python objects; .npz files here hold numbers and text only"
-            )
+            raise TypeError(f"array {name!r} holds Python objects; .npz files here hold numbers and text only")
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in converted.items():

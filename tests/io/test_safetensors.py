@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -230,6 +231,8 @@ def test_a_hostile_header_is_an_error_with_file_and_byte(tmp_path: Path, case: s
     assert str(caught.value).startswith(str(path)) and caught.value.path == path
     assert caught.value.offset is not None and f"(at byte {caught.value.offset:,})" in str(caught.value)
     assert offset is None or caught.value.offset == offset
+    again = pickle.loads(pickle.dumps(caught.value))  # as between worker processes
+    assert (str(again), again.path, again.offset) == (str(caught.value), path, caught.value.offset)
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_it_computes_without_a_cache_when_nothing_is_writable(floor: Path) -> No
     blocked = floor / "minidl" / "kernels" / "__pycache__"
     blocked.write_text("")
     nowhere = str(blocked / "below a file")
-    code = CALL + "; from minidl.kernels import caller, jit; print(jit._cache_base(), caller.quarter.stats.cache_path)"
+    code = CALL + "; from minidl.kernels import caller, jit; print(jit.cache_base(), caller.quarter.stats.cache_path)"
     done = run(code, floor, HOME=nowhere, LOCALAPPDATA=nowhere, XDG_CACHE_HOME=nowhere, NUMBA_CACHE_DIR=None)
     assert done.stdout.split() == ["3.0", "0", "None", "None"], done.stderr
 

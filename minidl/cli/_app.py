@@ -1,0 +1,82 @@
+"""Builds the command line from the modules of this folder and turns errors into messages and exit codes.
+
+A command is a module here whose ``register(app)`` adds one or more functions to the cyclopts App; modules
+with a leading underscore are none.  They are all imported for each call, so what takes time (Numba,
+matplotlib, ``minidl.nn``) is imported inside their functions.  A function may return an exit code.
+"""
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import cyclopts
+
+USER_ERROR = 2  # exit code for what the user can mend
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+HELP = """See, trust and run convolutional networks on NumPy, Numba and CuPy.
+
+Errors print one message; add --debug for the whole traceback.
+"""
+
+
+def build_app() -> "cyclopts.App":
+    """The cyclopts App with all commands of this folder."""
+    from cyclopts import App
+
+    import minidl
+
+    app = App(name="minidl", help=HELP, version=minidl.__version__, result_action="return_value")
+    package = importlib.import_module("minidl.cli")
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"minidl.cli.{module.name}").register(app)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code: 0, what the command returned, or 2 for a user's error."""
+    arguments = list(arguments)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    try:
+        from cyclopts import CycloptsError
+    except ImportError:
+        print("the command line needs cyclopts: python -m pip install cyclopts rich", file=sys.stderr)
+        return USER_ERROR
+    try:
+        result = build_app()(arguments, exit_on_error=False, print_error=True)
+    except CycloptsError:  # a wrong word or option, explained already
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+        _discard_output()
+        return 0
+    except Exception as error:
+        if debug or not is_user_error(error):
+            raise
+        print(f"minidl: {error}", file=sys.stderr)
+        return USER_ERROR
+    return result if isinstance(result, int) else 0
+
+
+def is_user_error(error: Exception) -> bool:
+    """Whether the message says all: our own exceptions, files, and packages that a message asks for."""
+    ours = type(error).__module__.partition(".")[0] == "minidl"
+    about_a_file = isinstance(error, OSError) and error.filename is not None
+    asks_for_a_package = isinstance(error, ImportError) and error.name is None  # raised with a sentence by us
+    return ours or about_a_file or asks_for_a_package
+
+
+def _discard_output() -> None:
+    """Keep Python from complaining about the closed pipe once more when it exits."""
+    import os
+
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
