@@ -49,8 +49,8 @@ def _check_classes(name: str, x: Any, target: Any, ignore_index: int) -> Any:
     wrong = (t._array != ignore_index) & ((t._array < 0) | (t._array >= classes))
     if wrong.any():
         raise ValueError(
-            f"{name}: class number {int(t._array[wrong].reshape(-1)[0])} in the target, but the input has {classes} classes "
-            f"(0 to {classes - 1})"
+            f"{name}: class number {int(t._array[wrong].reshape(-1)[0])} in the target, but the input has {classes} "
+            f"classes (0 to {classes - 1})"
         )
     return t
 
@@ -157,7 +157,7 @@ def multi_margin_loss(
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
-    """``-(t log p + (1 - t) log(1 - p))`` of probabilities p; each logarithm is held at or above -100, as in PyTorch."""
+    """``-(t log p + (1 - t) log(1 - p))`` of probabilities p; logarithms are held at or above -100, as in PyTorch."""
     p, t = _same_shape("binary_cross_entropy", input, target)
     if p.numel() and (float(p._array.min()) < 0 or float(p._array.max()) > 1):
         raise ValueError(

@@ -27,7 +27,7 @@ def _without(pads: Pads, shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 
 def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Any:
-    """Longer (or, with negative numbers, shorter) axes; ``pad`` counts from the last axis: (left, right, top, bottom, ...).
+    """Longer (or, with negative numbers, shorter) axes; ``pad`` counts from the last: (left, right, top, bottom, ...).
 
     ``mode``: "constant" (``value``), "reflect" (mirrored without repeating the edge), "replicate" (the edge
     repeated), "circular" (the other end).
@@ -40,8 +40,8 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
     numbers = [int(v) for v in pad]
     if len(numbers) % 2 or len(numbers) > 2 * x.ndim:
         raise ShapeError(
-            f"pad needs two numbers for each padded axis, from the last axis on; got {len(numbers)} numbers for a tensor "
-            f"of {x.ndim} axes"
+            f"pad needs two numbers for each padded axis, from the last axis on; got {len(numbers)} numbers for a "
+            f"tensor of {x.ndim} axes"
         )
     pairs = list(zip(numbers[::2], numbers[1::2]))
     pads = ((0, 0),) * (x.ndim - len(pairs)) + tuple(reversed(pairs))
