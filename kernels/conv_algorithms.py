@@ -11,6 +11,7 @@ from functools import partial
 from math import prod
 
 from .catalogue import Cost, Kernel, register
+from .cpu import fft, winograd
 from .geometry import Conv
 
 PASSES = ("forward", "input_grad", "weight_grad")
@@ -75,3 +76,26 @@ def im2col_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
 
 
 add("im2col", ".cpu.im2col", anything, im2col_cost)
+
+
+# direct: the definition's loops, compiled ------------------------------------------------------------
+
+
+def direct_supports(pass_: str, conv: Conv) -> str | None:
+    return None if conv.ndim <= 3 else f"has loops for 1 to 3 spatial axes, not {conv.ndim}"
+
+
+def direct_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    return Cost(2 * conv.macs, traffic(conv, itemsize), 0, 2e-6)
+
+
+add("direct", ".cpu.direct", direct_supports, direct_cost, needs_numba=True, dtypes=("float32", "float64"))
+
+
+# fft and winograd: see their modules for what they do and cost ---------------------------------------
+
+add("fft", ".cpu.fft", fft.supports, fft.cost, exact=False, dtypes=("float32", "float64"))
+add(
+    "winograd", ".cpu.winograd", winograd.supports, winograd.cost,
+    automatic=False, exact=False, dtypes=("float32", "float64"),
+)  # fmt: skip
