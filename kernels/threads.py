@@ -102,9 +102,8 @@ def _default_threads() -> int:
 
 
 def _environment_number(name: str) -> int | None:
-    value = (
-        os.environ.get(name, "").partition(",")[0].strip()
-    )  # OMP_NUM_THREADS may be a list, outermost first
+    # OMP_NUM_THREADS may be a list with a number per nesting level, the outermost first
+    value = os.environ.get(name, "").partition(",")[0].strip()
     return int(value) if value.isdigit() and int(value) > 0 else None
 
 

@@ -122,7 +122,7 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
                 raise WeightsError(path, f"array {name!r}: {error}", entry.begin) from error
             file.seek(entry.begin)
             target = array.reshape(-1).view(np.uint8)
-            count = file.readinto(memoryview(target)) if target.size else 0
+            count = file.readinto(target.data) if target.size else 0
             if count != target.size:  # the file got shorter since the header was checked
                 raise WeightsError(path, f"the file ends inside the array {name!r}", entry.begin + count)
             arrays[name] = array if sys.byteorder == "little" else array.byteswap()
