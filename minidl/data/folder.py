@@ -1,0 +1,102 @@
+"""Image folders: one sub-folder per class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ._files import PathLike
+from ._transform import call_transform
+from .dataset import Dataset
+from .errors import DataError, DataNotFoundError
+
+IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+
+
+def read_image(path: PathLike, mode: str = "RGB") -> np.ndarray:
+    """An image file as uint8 (C, H, W): C = 3 for ``mode="RGB"``, 1 for ``"L"``.
+
+    The file is told by its content, not by its name. Decoded by Pillow, which refuses images of more than about
+    180 million pixels.
+
+    :raises DataError: not an image, cut short or damaged.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            pixels = np.array(image.convert(mode), np.uint8)  # (H, W) or (H, W, C)
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever comes
+        raise DataError(f"the image cannot be read ({type(error).__name__}: {error})", path) from error
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))  # (C, H, W)
+
+
+class ImageFolder(Dataset):
+    """Images ``root/CLASS/.../NAME.EXT``; the classes are the sub-folders in alphabetical order, numbered from 0.
+
+    A sample is ``(image, label)``: uint8 (C, H, W), and an int. ``classes``, ``class_to_idx``, ``samples`` (path,
+    label), ``targets`` and ``imgs`` as in torchvision. ``extensions`` are compared without case; hidden files are
+    passed over. ``mode`` is ``"RGB"`` or ``"L"`` (grey).
+
+    :raises DataNotFoundError: no such folder, no class in it, or a class without an image.
+    :raises DataError: (on access) a damaged image; the message names the file.
+    """
+
+    def __init__(
+        self,
+        root: PathLike,
+        transform: Callable | None = None,
+        target_transform: Callable | None = None,
+        *,
+        extensions: Sequence[str] = IMG_EXTENSIONS,
+        mode: str = "RGB",
+    ) -> None:
+        if mode not in ("RGB", "L"):
+            raise ValueError(f"mode is 'RGB' or 'L', got {mode!r}")
+        base = Path(root)
+        if not base.is_dir():
+            raise DataNotFoundError("there is no such folder; it has to hold one sub-folder per class", root)
+        self.root, self.mode = base, mode
+        self.transform, self.target_transform = transform, target_transform
+        self.classes = sorted(p.name for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
+        if not self.classes:
+            raise DataNotFoundError(
+                "no classes: the folder has to hold one sub-folder per class, with its images", root
+            )
+        self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
+        endings = tuple(e.lower() for e in extensions)
+        self.samples: list[tuple[Path, int]] = []
+        empty = []
+        for label, name in enumerate(self.classes):
+            found = [
+                (path, label)
+                for path in sorted((base / name).rglob("*"))
+                if path.name.lower().endswith(endings) and not path.name.startswith(".") and path.is_file()
+            ]
+            if not found:
+                empty.append(name)
+            self.samples += found
+        if empty:
+            raise DataNotFoundError(
+                f"no image in the folders of the classes {', '.join(empty)}; extensions: {', '.join(endings)}",
+                root,
+            )
+        self.imgs = self.samples
+        self.targets = [label for _, label in self.samples]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def get_sample(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        path, label = self.samples[index]
+        image = read_image(path, self.mode)
+        if self.transform is not None:
+            image = call_transform(self.transform, image, rng)
+        return image, label if self.target_transform is None else self.target_transform(label)
+
+    def __repr__(self) -> str:
+        return f"ImageFolder({str(self.root)!r}, {len(self)} images, {len(self.classes)} classes)"
