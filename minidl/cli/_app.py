@@ -6,6 +6,7 @@ matplotlib, ``minidl.nn``) is imported inside their functions.  A function may r
 """
 
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         return USER_ERROR
     try:
         result = build_app()(arguments, exit_on_error=False, print_error=True)
+        sys.stdout.flush()  # a closed pipe shows here, not when Python exits
     except CycloptsError:  # a wrong word or option, explained already
         return USER_ERROR
     except KeyboardInterrupt:
@@ -76,7 +78,5 @@ def is_user_error(error: Exception) -> bool:
 
 def _discard_output() -> None:
     """Keep Python from complaining about the closed pipe once more when it exits."""
-    import os
-
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -1,0 +1,129 @@
+"""The command line: help, version, wrong words, errors as one line; and `minidl doctor`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minidl import doctor
+from minidl.__main__ import main
+from minidl.cli import _app
+from minidl.doctor import Finding, Report
+from minidl.io import WeightsError
+from minidl.kernels.errors import ShapeError
+
+pytest.importorskip("cyclopts")
+ROOT = Path(__file__).parents[2]
+
+
+def test_help_lists_the_commands_and_the_debug_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "doctor" in printed and "--debug" in printed and "--version" in printed
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    import minidl
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == minidl.__version__
+
+
+def test_a_wrong_word_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["docter"]) == 2
+    assert 'Did you mean "doctor"?' in capsys.readouterr().err
+    assert main(["doctor", "--jsn"]) == 2
+    assert "Did you mean --json?" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(("status", "code"), [("ok", 0), ("note", 0), ("problem", 1)])
+def test_doctor_exits_with_1_for_a_problem(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: Any, code: int
+) -> None:
+    report = Report((Finding("CPU", "BLAS", "value", status, "because.", "do this"),))
+    monkeypatch.setattr(doctor, "collect", lambda: report)
+    assert main(["doctor"]) == code
+    printed = capsys.readouterr().out
+    assert "value" in printed and "because." in printed and "do this" in printed
+    assert main(["doctor", "--json"]) == code
+    assert json.loads(capsys.readouterr().out) == report.as_dict()
+
+
+class FailingApp:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __call__(self, arguments: list[str], **options: Any) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "printed"),
+    [
+        (ShapeError("3 channels, not 4"), "minidl: 3 channels, not 4\n"),
+        (WeightsError("w.pt", "truncated", 12), "minidl: w.pt: truncated (at byte 12)\n"),
+        (FileNotFoundError(2, "No such file", "x.png"), "minidl: [Errno 2] No such file: 'x.png'\n"),
+        (ImportError("plots need matplotlib: python -m pip install matplotlib"), "minidl: plots need matplotlib"),
+    ],
+)
+def test_a_users_error_is_one_line_unless_debugging(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, printed: str
+) -> None:
+    monkeypatch.setattr(_app, "build_app", lambda: FailingApp(error))
+    assert main(["predict", "x.png"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(printed) and captured.err.count("\n") == 1 and captured.out == ""
+    with pytest.raises(type(error)):
+        main(["predict", "--debug", "x.png"])
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a mistake of ours"), ModuleNotFoundError("No module named 'x'", name="x"), OSError("odd")]
+)
+def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(_app, "build_app", lambda: FailingApp(error))
+    with pytest.raises(type(error)):
+        main(["train"])
+
+
+def test_interruption(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(_app, "build_app", lambda: FailingApp(KeyboardInterrupt()))
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_without_cyclopts_the_message_names_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "cyclopts", None)
+    assert main(["doctor"]) == 2
+    assert "python -m pip install cyclopts" in capsys.readouterr().err
+
+
+def minidl(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    env = dict(os.environ, PYTHONPATH=str(ROOT))
+    return subprocess.run([sys.executable, *arguments], text=True, env=env, cwd=ROOT, timeout=120, **options)
+
+
+def test_the_module_runs_and_help_loads_nothing_heavy() -> None:
+    done = minidl("-X", "importtime", "-m", "minidl", "--help", capture_output=True)
+    assert done.returncode == 0 and "Usage: minidl" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "cyclopts" in imported
+    heavy = {"numba", "llvmlite", "matplotlib", "PIL", "sklearn", "scipy", "cupy", "torch", "safetensors"}
+    assert not heavy & imported
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX pipes")
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = minidl("-m", "minidl", "--version", stdout=writing, stderr=subprocess.PIPE)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
