@@ -123,7 +123,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        done = minidl("-m", "minidl", "--version", stdout=writing, stderr=subprocess.PIPE)
+        done = minidl("-m", "minidl", "doctor", "--json", stdout=writing, stderr=subprocess.PIPE)
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
