@@ -6,6 +6,7 @@ The mathematics lives in ``minidl.ops``; the methods here that only forward to i
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from .autograd.mode import MODE
 from .autograd.tape import GraphError, Node, Storage
 from .backend import Device, array_module, device, device_of, module_for, to_device
 from .dtypes import as_dtype, get_default_dtype
+from .ops.indexing import written_through
 from .ops.methods import TensorMethods
 
 
@@ -61,22 +63,13 @@ class Tensor(TensorMethods):
     name: str | None
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        self._array = _as_array(data, None, None)
-        self._node = None
-        self._index = 0
-        self._storage = Storage()
-        self._requires_grad = False
-        self._hooks = []
-        self.grad = None
-        self.name = None
+        self._set(_as_array(data, None, None))
         if requires_grad:
             self.requires_grad_()
 
-    @classmethod
-    def _wrap(cls, array: Any, node: Node | None = None, index: int = 0, storage: Storage | None = None) -> Tensor:
-        """A tensor around ``array`` itself, no copy and no checks: for our own code."""
-        self = object.__new__(Tensor)
-        self._array = array if hasattr(array, "setflags") or not isinstance(array, np.generic) else np.asarray(array)
+    def _set(self, array: Any, node: Node | None = None, index: int = 0, storage: Storage | None = None) -> None:
+        # a reduction to one element gives a NumPy scalar, which cannot be written to
+        self._array = np.asarray(array) if isinstance(array, np.generic) else array
         self._node = node
         self._index = index
         self._storage = storage or Storage()
@@ -84,6 +77,12 @@ class Tensor(TensorMethods):
         self._hooks = []
         self.grad = None
         self.name = None
+
+    @classmethod
+    def _wrap(cls, array: Any, node: Node | None = None, index: int = 0, storage: Storage | None = None) -> Tensor:
+        """A tensor around ``array`` itself, no copy and no checks: for our own code."""
+        self = object.__new__(Tensor)
+        self._set(array, node, index, storage)
         return self
 
     # ---- what it is ------------------------------------------------------------------------------------
@@ -244,18 +243,11 @@ class Tensor(TensorMethods):
         self._storage = value._storage
 
     def retain_grad(self) -> None:
-        """Keep the gradient of this computed tensor in ``.grad`` too."""
+        """Keep the gradient of this computed tensor in ``.grad`` too, as its hooks leave it (leaves always do)."""
+        if not self.requires_grad:
+            raise GraphError("retain_grad() needs a tensor that requires a gradient")
         if self._node is not None:
-            import weakref
-
-            this = weakref.ref(self)
-
-            def keep(g: Tensor) -> None:
-                tensor = this()
-                if tensor is not None:
-                    tensor.grad = g.detach().clone() if tensor.grad is None else tensor.grad + g.detach()
-
-            self._node.hooks.setdefault(self._index, []).append(keep)
+            self._node.retained[self._index] = weakref.ref(self)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
         """Call ``hook(gradient)`` when this tensor's gradient is known; what it returns (unless None) replaces it."""
@@ -279,7 +271,7 @@ class Tensor(TensorMethods):
         if self.requires_grad or self._storage.readers:
             view.setflags(write=False)
         else:
-            self._storage.escaped = True
+            self._storage.escape()
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -291,7 +283,9 @@ class Tensor(TensorMethods):
         return array.copy() if copy else array
 
     def __dlpack__(self, **options: Any) -> Any:
-        self._storage.escaped = True
+        if self.requires_grad:
+            raise BufferError("a tensor that requires a gradient cannot be exported: use .detach() first")
+        self._storage.escape()
         return self._array.__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
@@ -318,19 +312,30 @@ class Tensor(TensorMethods):
     def _assign(self, new: Tensor) -> Tensor:
         """Make this tensor hold the value of ``new``, which has its shape; the end of every in-place operation.
 
-        Recorded, the assignment is functional: this tensor takes ``new``'s array and history, the old array stays as it
-        is for whoever still needs it.  Not recorded, the memory itself is written, and its version counted.
+        Recorded, the assignment is functional: this tensor (and every live view of the same memory) takes a new array
+        and history, the old array stays as it is for whoever still needs it.  Not recorded, the memory itself is
+        written, and its version counted.
         """
         if new.shape != self.shape:
             raise ValueError(f"an in-place operation cannot change the shape from {self.shape} to {new.shape}")
         if MODE.recording and (new.requires_grad or self.requires_grad):
-            if self.is_leaf and self._requires_grad:
-                raise GraphError(
-                    "a leaf that requires a gradient cannot be written to in place: do it under no_grad() (as an "
-                    "optimiser does), or compute a new tensor"
-                )
+            if not np.can_cast(new.dtype, self.dtype, "same_kind"):
+                raise TypeError(f"an in-place operation cannot turn {self.dtype} into {new.dtype}")
             new = new.to(self.dtype)
-            self._array, self._node, self._index, self._storage = new._array, new._node, new._index, new._storage
+            views = [(t, written_through(t, self, new)) for t in self._storage.views() if t is not self]
+            for tensor, value in [(self, new), *((t, v) for t, v in views if v is not None)]:
+                if tensor._node is None and tensor._requires_grad:
+                    raise GraphError(
+                        "a leaf that requires a gradient cannot be written to in place, nor a view of it: do it under "
+                        "no_grad() (as an optimiser does), or compute a new tensor"
+                    )
+                tensor._array, tensor._node, tensor._index = value._array, value._node, value._index
+                tensor._storage = value._storage
+        elif not self._array.flags.writeable:
+            raise ValueError(
+                f"this tensor of shape {self.shape} cannot be written to in place: it is an expanded view (many "
+                "elements in one place) or shares read-only memory; write into a copy, x.clone()"
+            )
         else:
             self._xp.copyto(self._array, new._array, casting="same_kind")
             self._storage.version += 1
@@ -387,7 +392,7 @@ class Tensor(TensorMethods):
     @classmethod
     def _from_leaf(cls, array: Any, requires_grad: bool) -> Tensor:
         new = object.__new__(cls)
-        Tensor.__init__(new, array)
+        new._set(array)
         new._requires_grad = requires_grad
         return new
 

@@ -73,6 +73,10 @@ def backpropagate(
             gs = [pending.pop(s, None) for s in slots]
             for index, hooks in node.hooks.items():
                 gs[index] = _run_hooks(hooks, gs[index])
+            for index, ref in node.retained.items():
+                tensor, g = ref(), gs[index]
+                if tensor is not None and g is not None:
+                    _add_to_grad(tensor, g, create_graph)
             found.update({s: g for s, g in zip(slots, gs) if s in wanted and g is not None})
             needs = paths.get(node.id)
             if needs is None or all(g is None for g in gs):
@@ -194,7 +198,8 @@ def _pair_up(outputs: Tensor | Sequence[Tensor], cotangents: Any) -> tuple[list[
         roots, given = [outputs], [cotangents]
     else:
         roots = list(outputs)
-        given = [None] * len(roots) if cotangents is None else list(cotangents)
+        given = [cotangents] if cotangents is None or isinstance(cotangents, Tensor) else list(cotangents)
+        given = given * len(roots) if cotangents is None else given
     if len(given) != len(roots):
         raise GraphError(f"{len(roots)} outputs but {len(given)} cotangents")
     names = ["the output"] if len(roots) == 1 else [f"output {i}" for i in range(len(roots))]

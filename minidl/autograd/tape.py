@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -30,16 +31,34 @@ class GraphError(RuntimeError):
 class Storage:
     """What all views of one piece of memory share: how often it was written, and who may see it.
 
-    ``readers`` counts the saved values of live graphs; ``escaped`` says that a writable NumPy view was handed
-    out, so that writes can happen behind the version counter's back.
+    ``readers`` are the values that live graphs saved; ``escaped`` says that a writable NumPy view was handed out,
+    so that writes can happen behind the version counter's back; ``members`` are the live views.
     """
 
-    __slots__ = ("escaped", "readers", "version")
+    __slots__ = ("escaped", "members", "readers", "version")
 
     def __init__(self) -> None:
         self.version = 0
-        self.readers = 0
+        self.readers: set[Saved] = set()
+        self.members: dict[int, weakref.ref[Tensor]] = {}
         self.escaped = False
+
+    def escape(self) -> None:
+        """Somebody else may write from now on: whatever is saved already is known by its checksum."""
+        self.escaped = True
+        for saved in self.readers:
+            saved.checksum = _checksum(saved.array)
+
+    def join(self, tensor: Tensor) -> None:
+        """``tensor`` is a view of this memory, or the tensor that a view was taken of."""
+        key, members = id(tensor), self.members
+        if key not in members:
+            members[key] = weakref.ref(tensor, lambda _: members.pop(key, None))
+
+    def views(self) -> list[Tensor]:
+        """The live tensors on this memory, as far as there is more than one."""
+        tensors = [ref() for ref in tuple(self.members.values())]
+        return [t for t in tensors if t is not None and t._storage is self]
 
 
 class Spec(NamedTuple):
@@ -65,7 +84,7 @@ class Edge(NamedTuple):
 class Saved:
     """A value kept for the backward pass, able to tell whether it was written to since."""
 
-    __slots__ = ("array", "checksum", "edge", "requires_grad", "storage", "version")
+    __slots__ = ("array", "checksum", "edge", "storage", "version")
 
     def __init__(self, tensor: Tensor, edge: Edge | None) -> None:
         self.array = tensor._array
@@ -73,22 +92,24 @@ class Saved:
         self.version = self.storage.version
         self.edge = edge
         self.checksum = _checksum(self.array) if self.storage.escaped else None
-        self.storage.readers += 1
+        self.storage.readers.add(self)
 
     def unchanged(self) -> bool:
         if self.version != self.storage.version:
             return False
+        if self.edge is not None and self.edge.leaf is not None and self.edge.leaf._array is not self.array:
+            return False  # leaf.data = ... put another array there
         return self.checksum is None or self.checksum == _checksum(self.array)
 
-    def unpack(self) -> Tensor:
+    def unpack(self, node: Node | None = None, output: int = 0) -> Tensor:
         """The value as a tensor in its old place in the graph, so that rules can be differentiated again."""
         from ..tensor import Tensor
 
-        if self.edge is None:
-            return Tensor._wrap(self.array, storage=self.storage)
-        if self.edge.leaf is not None:
-            return self.edge.leaf
-        return Tensor._wrap(self.array, self.edge.node, self.edge.output, storage=self.storage)
+        if self.edge is not None:
+            if self.edge.leaf is not None:
+                return self.edge.leaf
+            node, output = self.edge.node, self.edge.output
+        return Tensor._wrap(self.array, node, output, storage=self.storage)
 
 
 def _checksum(array: Any) -> int:
@@ -156,16 +177,18 @@ class Primitive:
             wanted = [isinstance(a, Tensor) and a.requires_grad for a in args]
             if any(wanted) and (self.joint is not None or any(w and r for w, r in zip(wanted, self.rules))):
                 node = Node(self, args, attrs, result, wanted)
-        storage = args[0]._storage if self.view and isinstance(args[0], Tensor) else None
+        base = args[0] if self.view and isinstance(args[0], Tensor) else None
         outputs = tuple(
-            Tensor._wrap(
-                array,
-                node if array.dtype.kind in "fc" else None,
-                index,
-                storage=storage if storage is not None and np.may_share_memory(array, arrays[0]) else None,
-            )
+            Tensor._wrap(array, node if array.dtype.kind in "fc" else None, index, _shared(array, base))
             for index, array in enumerate(result if many else (result,))
         )
+        if base is not None:
+            for output in outputs:
+                if output._storage is base._storage:
+                    base._storage.join(base)
+                    base._storage.join(output)
+        if node is not None and node.saved_y is not None:
+            node.saved_y = [Saved(output, None) for output in outputs]
         for listener in LISTENERS:
             listener.on_forward(self, args, attrs, outputs, node)
         return outputs if many else outputs[0]
@@ -175,6 +198,13 @@ class Primitive:
         if self.arguments and self.arguments[0] == "*":
             return [f"x{i}" for i in range(count)]
         return self.arguments[:count]
+
+
+def _shared(array: Any, base: Tensor | None) -> Storage | None:
+    """The storage of ``base`` where ``array`` is a view of it."""
+    if base is None or not array_module(array).may_share_memory(array, base._array):
+        return None
+    return base._storage
 
 
 def _argument_names(rule: Rule | None) -> tuple[str, ...]:
@@ -191,7 +221,8 @@ class Node:
     """One recorded call of a primitive: its edges to the arguments, and the values its rules will read."""
 
     __slots__ = (
-        "__weakref__", "args", "attrs", "edges", "freed", "hooks", "id", "many", "outputs", "primitive", "saved_y",
+        "__weakref__", "args", "attrs", "edges", "freed", "hooks", "id", "many", "outputs", "primitive", "retained",
+        "saved_y",
     )  # fmt: skip
     _ids: Iterator[int] = itertools.count()
 
@@ -204,6 +235,7 @@ class Node:
         self.primitive = primitive
         self.attrs = attrs
         self.hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] = {}
+        self.retained: dict[int, weakref.ref[Tensor]] = {}  # outputs that asked to keep their gradient
         self.freed = False
         self.many = isinstance(result, tuple)
         self.outputs = tuple(Spec(r.shape, r.dtype) for r in (result if self.many else (result,)))
@@ -235,12 +267,8 @@ class Node:
             stored.append(Saved(arg, edge) if keep else spec)
         self.edges = edges
         self.args = stored
-        self.saved_y: list[Saved] | None = None
-        if "y" in uses:
-            self.saved_y = [
-                Saved(Tensor._wrap(r), Edge(self, i, None, self.outputs[i]))
-                for i, r in enumerate(result if self.many else (result,))
-            ]
+        # the results are saved by the caller, once they are tensors; they do not point back here (no cycle)
+        self.saved_y: list[Saved] | None = [] if "y" in uses else None
 
     @property
     def name(self) -> str:
@@ -259,7 +287,7 @@ class Node:
         args = [self._load(a, position) for position, a in enumerate(self.args)]
         y: Any = self.outputs
         if self.saved_y is not None:
-            y = tuple(self._load(s, -1) for s in self.saved_y)
+            y = tuple(self._load(s, -1, i) for i, s in enumerate(self.saved_y))
         g: Any = tuple(cotangents)
         if not self.many:
             y, g = y[0], g[0]
@@ -271,7 +299,7 @@ class Node:
             for i, need in enumerate(needs)
         ]
 
-    def _load(self, value: Any, position: int) -> Any:
+    def _load(self, value: Any, position: int, output: int = 0) -> Any:
         if not isinstance(value, Saved):
             return value
         if not value.unchanged():
@@ -283,19 +311,22 @@ class Node:
                 f"'{self.name}' needs {what}, shape {tuple(value.array.shape)}, for its gradient, but it was written "
                 "to in place after the forward pass. Write into a copy (x.clone()), or use the out-of-place operation"
             )
-        return value.unpack()
+        return value.unpack(self if position < 0 else None, output)
 
     def free(self) -> None:
-        """Let go of the saved values; the edges stay, so the structure can still be drawn."""
+        """Let go of the saved values; the edges stay, so the structure can still be drawn.
+
+        A node that saved nothing (a sum, a view) has nothing to lose and can be pulled back again, as in PyTorch.
+        """
         self._release()
-        self.freed = True
+        self.freed = self.freed or self.saved_y is not None or any(isinstance(a, Saved) for a in self.args)
         self.args = [Spec(a.array.shape, a.array.dtype) if isinstance(a, Saved) else a for a in self.args]
         self.saved_y = None
 
     def _release(self) -> None:
         for saved in itertools.chain(self.args, self.saved_y or ()):
             if isinstance(saved, Saved):
-                saved.storage.readers -= 1
+                saved.storage.readers.discard(saved)
 
     def __del__(self) -> None:
         if not self.freed and hasattr(self, "saved_y"):

@@ -10,6 +10,7 @@ import numpy as np
 from ..autograd.tape import Primitive, Spec, vjp
 from ..backend import DeviceError, array_module
 from ..dtypes import get_default_dtype, result_dtype
+from ..kernels.errors import ShapeError
 
 Dims = int | Sequence[int] | None
 
@@ -32,9 +33,14 @@ def as_operand(value: Any) -> Any:
 
 
 def promote(a: Any, b: Any) -> tuple[Any, Any]:
-    """Two operands in their common dtype (see :func:`minidl.dtypes.result_dtype`); Python numbers stay numbers."""
+    """Two operands that broadcast, in their common dtype (see :func:`minidl.dtypes.result_dtype`).
+
+    Python numbers stay numbers, unless both are.
+    """
     a, b = as_operand(a), as_operand(b)
     if is_tensor(a) and is_tensor(b):
+        if a.shape != b.shape:
+            check_broadcast(a.shape, b.shape)
         if a.dtype == b.dtype and a.device == b.device:
             return a, b
         if a.device != b.device:
@@ -53,6 +59,16 @@ def promote(a: Any, b: Any) -> tuple[Any, Any]:
     return a, b
 
 
+def check_broadcast(a: Sequence[int], b: Sequence[int]) -> None:
+    """Raise where two shapes do not broadcast, and say on which axis."""
+    for i, (m, n) in enumerate(zip(reversed(a), reversed(b)), 1):
+        if m != n and m != 1 and n != 1:
+            raise ShapeError(
+                f"shapes {tuple(a)} and {tuple(b)} do not go together: lined up at their last axes, axis -{i} has "
+                f"{m} entries in one and {n} in the other; they must agree, or one of them must be 1"
+            )
+
+
 def floating(x: Any) -> Any:
     """Integers and booleans as the default floating dtype, as PyTorch's mathematical functions take them."""
     x = as_operand(x)
@@ -60,7 +76,7 @@ def floating(x: Any) -> Any:
         from ..tensor import tensor
 
         x = tensor(x)
-    return x if x.dtype.kind == "f" else x.to(get_default_dtype())
+    return x if x.dtype.kind in "fc" else x.to(get_default_dtype())
 
 
 def _sum_to(x: Any, *, shape: tuple[int, ...]) -> Any:
@@ -99,6 +115,10 @@ def normalise_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     """
     if dim is None:
         return tuple(range(ndim))
+    if not ndim:  # a single number may be reduced over its axis 0, which it does not have
+        for d in (dim,) if isinstance(dim, (int, np.integer)) else dim:
+            normalise_dim(d, ndim)
+        return ()
     dims = (dim,) if isinstance(dim, (int, np.integer)) else tuple(dim)
     out = tuple(normalise_dim(d, ndim) for d in dims)
     if len(set(out)) != len(out):

@@ -315,6 +315,11 @@ def _compare(name: str, forward: Callable[..., Any], doc: str) -> Callable[..., 
     return function
 
 
+def comparable(value: Any) -> bool:
+    """Whether ``tensor == value`` compares elements; None, strings and the like are simply unequal."""
+    return isinstance(value, (int, float, list, tuple)) or hasattr(value, "dtype")
+
+
 eq = _compare("eq", lambda a, b: a == b, "Equal.")
 ne = _compare("ne", lambda a, b: a != b, "Not equal.")
 lt = _compare("lt", lambda a, b: a < b, "Less.")
@@ -413,9 +418,12 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
     if min is None and max is None:
         raise ValueError("clamp needs min or max, or both")
     x = as_operand(input)
+    for limit in (min, max):
+        if limit is not None:
+            x = promote(x, limit)[0]
     if is_tensor(min) or is_tensor(max):
-        x = x if min is None else maximum(x, min)
-        return x if max is None else minimum(x, max)
+        x = x if min is None else where(x < min, min, x)
+        return x if max is None else where(x > max, max, x)
     return _clamp(x, low=min, high=max)
 
 

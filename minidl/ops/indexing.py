@@ -25,7 +25,9 @@ def _plain(index: Any) -> Any:
         if index.dtype.kind not in "iub":
             raise IndexError(f"an index must be integers or booleans, not {index.dtype}")
         # uint8 is an integer index here; PyTorch's old habit of reading it as a mask is a trap
-        return index._array
+        return index._array.copy()  # a gradient rule reads it later, whatever happens to the tensor
+    if isinstance(index, np.ndarray):
+        return _plain(as_operand(index))
     if isinstance(index, list):
         array = np.asarray(index)
         if array.size == 0:
@@ -46,7 +48,7 @@ def _is_basic(index: Any) -> bool:
 
 _getitem: Primitive = Primitive(
     "getitem",
-    lambda x, *, index: array_module(x).asarray(x[index]),
+    lambda x, *, index: _read(x, index),
     vjp(lambda g, y, x, *, index: _put_add(g, index=index, shape=x.shape)),
     view=True,
 )
@@ -55,6 +57,14 @@ _put_add: Primitive = Primitive(
     lambda g, *, index, shape: _scatter_zeros(g, index, shape),
     vjp(lambda u, y, g, *, index, shape: _getitem(u, index=index)),
 )
+
+
+def _read(x: Any, index: Any) -> Any:
+    """``x[index]``; a single element comes as a view too (with an Ellipsis), not as a scalar of its own."""
+    if _is_basic(index):
+        parts = index if isinstance(index, tuple) else (index,)
+        return x[parts if Ellipsis in parts else (*parts, Ellipsis)]
+    return x[index]
 
 
 def _scatter_zeros(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
@@ -98,11 +108,37 @@ def setitem(input: Any, index: Any, value: Any) -> None:
     value = as_operand(value)
     if is_tensor(value):
         value = value.to(input.dtype).to(input.device)
+        while value.ndim and value.shape[0] == 1 and value.ndim > input._array[index].ndim:
+            value = value.squeeze(0)
     if MODE.recording and (input.requires_grad or (is_tensor(value) and value.requires_grad)):
         input._assign(_index_put(input, value, index=index))
     else:
         input._array[index] = value._array if is_tensor(value) else value
         input._storage.version += 1
+
+
+def _addresses(array: Any) -> Any:
+    """Where each element lies in memory, in bytes, in C order."""
+    start = array.data.ptr if hasattr(array.data, "ptr") else array.__array_interface__["data"][0]
+    place = np.full(array.shape, start, dtype=int64)
+    for axis, (n, stride) in enumerate(zip(array.shape, array.strides)):
+        place += (np.arange(n) * stride).reshape((-1,) + (1,) * (array.ndim - 1 - axis))
+    return place.reshape(-1)
+
+
+def written_through(view: Any, source: Any, written: Any) -> Any:
+    """The value of ``view`` after ``written`` was put in place of ``source``, or None where they share no element."""
+    mine, theirs = _addresses(view._array), _addresses(source._array)
+    if not mine.size or not theirs.size:
+        return None
+    order = np.argsort(theirs, kind="stable")
+    found = np.minimum(np.searchsorted(theirs, mine, sorter=order), theirs.size - 1)
+    partner = order[found]
+    (hit,) = np.nonzero(theirs[partner] == mine)
+    if not hit.size:
+        return None
+    values = written.reshape(-1)[partner[hit]]
+    return _index_put(view.reshape(-1), values, index=(hit,)).reshape(view.shape)
 
 
 # ---- one index per output element, along one axis ------------------------------------------------------------
@@ -137,6 +173,8 @@ def _checked_index(name: str, input: Any, dim: int, index: Any) -> tuple[int, An
 
 def gather(input: Any, dim: int, index: Any) -> Any:
     """``out[i][j][k] = input[index[i][j][k]][j][k]`` for ``dim=0``, and so on for the other axes."""
+    if not input.ndim:
+        return gather(input.reshape(1), dim, as_operand(index).reshape(1)).reshape(())
     dim, array = _checked_index("gather", input, dim, index)
     return getitem(input, _axis_index(array, dim))
 

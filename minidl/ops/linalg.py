@@ -8,7 +8,7 @@ import numpy as np
 
 from ..autograd.tape import Primitive, vjp
 from ..backend import array_module
-from ._common import as_operand, same_dtype, sum_to
+from ._common import as_operand, normalise_dim, same_dtype, sum_to
 from .shape import permute, transpose
 
 _matmul: Primitive = Primitive(
@@ -91,11 +91,10 @@ def trace(input: Any) -> Any:
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     """The diagonal of axes ``dim1`` and ``dim2`` as a new last axis."""
-    x = (
-        input.movedim(dim1, -1).movedim(dim2 if dim2 < dim1 or dim2 < 0 else dim2 - 1, -1)
-        if (dim1, dim2) != (0, 1) or input.ndim > 2
-        else input
-    )
+    dim1, dim2 = normalise_dim(dim1, input.ndim), normalise_dim(dim2, input.ndim)
+    if dim1 == dim2:
+        raise ValueError(f"diagonal needs two different axes, got {dim1} twice")
+    x = permute(input, [i for i in range(input.ndim) if i not in (dim1, dim2)] + [dim1, dim2])
     rows = max(0, min(x.shape[-2] + min(offset, 0), x.shape[-1] - max(offset, 0)))
     i = np.arange(rows)
     return x[..., i - min(offset, 0), i + max(offset, 0)]
@@ -120,9 +119,15 @@ def diag(input: Any, diagonal: int = 0) -> Any:
 
 _einsum: Primitive = Primitive(
     "einsum",
-    lambda *xs, inputs, output: array_module(xs[0]).einsum(",".join(inputs) + "->" + output, *xs, optimize=len(xs) > 1),
+    lambda *xs, inputs, output: _einsum_forward(xs, inputs, output),
     joint=vjp(lambda g, y, *xs, needs, inputs, output: _einsum_rule(g, xs, needs, inputs, output), uses="args"),
 )
+
+
+def _einsum_forward(xs: tuple[Any, ...], inputs: tuple[str, ...], output: str) -> Any:
+    y = array_module(xs[0]).einsum(",".join(inputs) + "->" + output, *xs, optimize=len(xs) > 1)
+    # of one operand NumPy may return a view, which must not share memory behind the guard's back
+    return y.copy() if len(xs) == 1 else y
 
 
 def _einsum_rule(

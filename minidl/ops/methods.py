@@ -55,7 +55,14 @@ class TensorMethods:
 
     # comparison
     eq, ne, lt, le, gt, ge = e.eq, e.ne, e.lt, e.le, e.gt, e.ge
-    __eq__, __ne__, __lt__, __le__, __gt__, __ge__ = e.eq, e.ne, e.lt, e.le, e.gt, e.ge  # type: ignore[assignment]
+    __lt__, __le__, __gt__, __ge__ = e.lt, e.le, e.gt, e.ge
+
+    def __eq__(self, other: Any) -> Any:
+        return e.eq(self, other) if e.comparable(other) else NotImplemented
+
+    def __ne__(self, other: Any) -> Any:
+        return e.ne(self, other) if e.comparable(other) else NotImplemented
+
     logical_and, logical_or, logical_xor, logical_not = e.logical_and, e.logical_or, e.logical_xor, e.logical_not
     isnan, isinf, isfinite = e.isnan, e.isinf, e.isfinite
 

@@ -73,7 +73,7 @@ def mean(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = No
     x = as_operand(input)
     if dtype is not None:
         x = x.to(as_dtype(dtype))
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in "fc":
         raise TypeError(f"mean() needs floating point, got {x.dtype}: use x.to('float32').mean()")
     return _mean(x, axes=normalise_dims(dim, x.ndim), keepdim=keepdim)
 
@@ -94,8 +94,8 @@ def var(
 def std(
     input: Any, dim: Dims = None, *, correction: float = 1, unbiased: bool | None = None, keepdim: bool = False
 ) -> Any:
-    """Standard deviation, the root of :func:`var`."""
-    return sqrt(var(input, dim, correction=correction, unbiased=unbiased, keepdim=keepdim))
+    """Standard deviation, the root of :func:`var`; its gradient where all values are equal is 0."""
+    return _root(var(input, dim, correction=correction, unbiased=unbiased, keepdim=keepdim))
 
 
 # ---- extremes ------------------------------------------------------------------------------------------------
@@ -313,7 +313,11 @@ def norm(input: Any, p: float | str = 2, dim: Dims = None, keepdim: bool = False
     if p == 1:
         return sum(x.abs(), axes, keepdim)
     total = sum(x * x if p == 2 else x.abs() ** p, axes, keepdim)
+    return _root(total, p)
+
+
+def _root(total: Any, p: float = 2) -> Any:
+    """The p-th root, with gradient 0 at 0, where it has none."""
     zero = total == 0
-    safe = where(zero, 1.0, total)  # the root has no slope at 0; keep its gradient finite there
-    root = sqrt(safe) if p == 2 else safe ** (1 / p)
-    return where(zero, 0.0, root)
+    safe = where(zero, 1.0, total)
+    return where(zero, 0.0, sqrt(safe) if p == 2 else safe ** (1 / p))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..autograd.tape import Primitive, vjp
 from ..backend import array_module
-from ._common import as_operand, broadcast_to, normalise_dim, normalise_dims, promote
+from ._common import as_operand, broadcast_to, normalise_dim, normalise_dims
 
 _reshape: Primitive = Primitive(
     "reshape",
@@ -95,11 +96,14 @@ def t(input: Any) -> Any:
     return transpose(input, 0, -1) if input.ndim == 2 else input
 
 
-def movedim(input: Any, source: int, destination: int) -> Any:
-    """One axis moved to another place, the others keep their order."""
-    source, destination = normalise_dim(source, input.ndim), normalise_dim(destination, input.ndim)
-    order = [i for i in range(input.ndim) if i != source]
-    order.insert(destination, source)
+def movedim(input: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
+    """One axis or several moved to other places, the others keep their order."""
+    sources, destinations = normalise_dims(source, input.ndim), normalise_dims(destination, input.ndim)
+    if len(sources) != len(destinations):
+        raise ValueError(f"movedim: {len(sources)} axes for {len(destinations)} places")
+    order = [i for i in range(input.ndim) if i not in sources]
+    for place, axis in sorted(zip(destinations, sources)):
+        order.insert(place, axis)
     return permute(input, order)
 
 
@@ -237,9 +241,10 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
             raise ValueError(
                 f"cat along dim {dim}: all other lengths must agree, but tensor {i} does not fit: {shapes}"
             )
-    for i in range(1, len(parts)):
-        parts[0], parts[i] = promote(parts[0], parts[i])
-    return _cat(*(p.to(parts[0].dtype) for p in parts), dim=dim)
+    dtype = functools.reduce(np.promote_types, (p.dtype for p in parts))
+    if dtype.kind == "f":  # integers and float32 stay float32
+        dtype = functools.reduce(np.promote_types, (p.dtype for p in parts if p.dtype.kind == "f"))
+    return _cat(*(p.to(dtype) for p in parts), dim=dim)
 
 
 concat = concatenate = cat
@@ -286,7 +291,8 @@ def tril(input: Any, diagonal: int = 0) -> Any:
     from .elementwise import where
 
     xp = input._xp
-    return where(as_operand(xp.tri(input.shape[-2], input.shape[-1], diagonal, dtype=bool)), input, 0)
+    keep = as_operand(xp.tri(input.shape[-2], input.shape[-1], diagonal, dtype=bool))
+    return where(keep, input, 0).to(input.dtype)
 
 
 def triu(input: Any, diagonal: int = 0) -> Any:
@@ -294,4 +300,5 @@ def triu(input: Any, diagonal: int = 0) -> Any:
     from .elementwise import where
 
     xp = input._xp
-    return where(as_operand(~xp.tri(input.shape[-2], input.shape[-1], diagonal - 1, dtype=bool)), input, 0)
+    keep = as_operand(~xp.tri(input.shape[-2], input.shape[-1], diagonal - 1, dtype=bool))
+    return where(keep, input, 0).to(input.dtype)
