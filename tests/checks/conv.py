@@ -10,22 +10,22 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
 
 from minidl.kernels import catalogue, threads
 from minidl.kernels import conv as kernels
+from minidl.kernels.cpu import dft, fft, im2col, winograd
 from minidl.kernels.geometry import Conv
+from minidl.kernels.spec import error_bounds
 
 from .shapes import ALL, EMPTY, FEW, Case, case
 
 OPERANDS = {"forward": ("x", "w"), "input_grad": ("w", "g"), "weight_grad": ("x", "g")}
 PAIRING = {"forward": "conv(x, w), g", "input_grad": "x, input_grad(w, g)", "weight_grad": "w, weight_grad(x, g)"}
 PASSES = tuple(OPERANDS)
-
-NORMWISE = ("fft",)
-"""Algorithms whose error is bounded by norms, not element by element."""
 
 THREADS_MATTER: dict[tuple[str, str], str] = {}
 """(pass, algorithm) -> why its bits depend on the number of threads: the exceptions that we publish."""
@@ -132,42 +132,26 @@ def gamma(n: int, dtype: str) -> float:
     return nu / (1 - nu)
 
 
+@cache
 def error_bound(c: Case, pass_: str, algorithm: str, dtype: str) -> np.ndarray:
     """How far from the float64 spec a right result may be, per element.
 
     A sum of n products in any order errs by at most gamma_n sum|x||w| (Higham 2002, equation 3.5); the
-    float64 spec errs by the same with its own roundoff.
+    float64 spec errs by the same with its own roundoff.  The bounds of transforms are derived in
+    ``kernels/spec/error_bounds.py``; that of FFT is on a 2-norm, which no element exceeds.
     """
-    n = terms(c, pass_)
-    if algorithm in NORMWISE:
-        return normwise_bound(c, pass_, dtype) + gamma(n, "float64") * magnitude(c, pass_, dtype)
-    return (gamma(n, dtype) + gamma(n, "float64")) * magnitude(c, pass_, dtype)
-
-
-def normwise_bound(c: Case, pass_: str, dtype: str) -> np.ndarray:
-    """Error of an FFT convolution: rounding spreads over a whole transform, so norms bound it, not elements.
-
-    A transform of length L errs by at most log2(L) times some 8 roundoffs, relative in the 2-norm (Higham 2002,
-    theorem 24.2, with the constant for accurate twiddle factors).  Two transforms go in; the spectra are
-    multiplied and summed over the contracted channels, whose 2-norms multiply (Cauchy and Schwarz); the inverse
-    transform sees the norm of the product, larger by at most the root of the number of terms.
-    """
-    groups, per_in, per_out = c.groups, c.in_channels // c.groups, c.out_channels // c.groups
-    x, w, g = (np.sqrt((a.astype("float64").reshape(*a.shape[:2], -1) ** 2).sum(-1)) for a in c.arrays(dtype))
-    x = x.reshape(c.batch, groups, per_in)
-    w = w.reshape(groups, per_out, per_in)
-    g = g.reshape(c.batch, groups, per_out)
-    norms = {
-        "forward": lambda: np.einsum("ngc,gkc->ngk", x, w),
-        "input_grad": lambda: np.einsum("gkc,ngk->ngc", w, g),
-        "weight_grad": lambda: np.einsum("ngc,ngk->gkc", x, g),
-    }[pass_]()
-    shape = result_shape(c, pass_)
-    norms = norms.reshape(*shape[:2], *[1] * len(c.size))
-    lengths = [2 * (low + size + high + k) for size, k, (low, high) in zip(c.size, c.kernel, c.padding)]
-    stages = 8 * math.log2(math.prod(lengths))
-    unit = float(np.finfo(dtype).eps) / 2
-    return np.broadcast_to(unit * norms * (stages * (2 + math.sqrt(terms(c, pass_))) + terms(c, pass_)), shape)
+    n, conv = terms(c, pass_), problem(c)
+    reference = gamma(n, "float64") * magnitude(c, pass_, dtype)
+    if algorithm == "winograd":
+        options = {"m": winograd.outputs(conv)}
+    elif algorithm == "fft":
+        tiles = fft.tiling(pass_, conv, np.dtype(dtype).itemsize)
+        assert tiles is not None, f"fft has no tiles for {c}"
+        options = {"size": tiles.fft, "hop": tiles.hop, "dense": dft.DENSE}
+    else:
+        return gamma(n, dtype) * magnitude(c, pass_, dtype) + reference
+    a, b = operands(c, pass_, dtype)
+    return np.asarray(error_bounds.error_bound(algorithm, pass_, a, b, conv, dtype, **options), float) + reference
 
 
 # comparing ----------------------------------------------------
@@ -255,6 +239,33 @@ def trilinear(algorithm: str, dtype: str) -> None:
     assert compared, f"{algorithm} does none of {len(ALL)} problems"
 
 
+@contextmanager
+def small_workspaces() -> Iterator[None]:
+    """Kernels that cut their work into pieces get so little memory that small problems have many pieces."""
+
+    def forget() -> None:
+        fft.tiling.cache_clear()
+        catalogue._choose.cache_clear()
+
+    kept = im2col.CHUNK_BYTES, fft.WORKSPACE
+    im2col.CHUNK_BYTES, fft.WORKSPACE = 1 << 11, 1 << 17
+    forget()
+    try:
+        yield
+    finally:
+        im2col.CHUNK_BYTES, fft.WORKSPACE = kept
+        forget()
+
+
+def in_pieces(algorithm: str, dtype: str, passes: tuple[str, ...] = PASSES, cases: tuple[Case, ...] = FEW) -> None:
+    """Agreement where images, rows, tiles and channels do not fit the workspace at once."""
+    with small_workspaces():
+        for c, conv, pass_ in supported(algorithm, dtype, passes, cases):
+            got = call(pass_, algorithm, conv, *operands(c, pass_, dtype))
+            bound = error_bound.__wrapped__(c, pass_, algorithm, dtype)  # this cut has its own
+            assert_within(got, truth(c, pass_, dtype), bound, f"{algorithm} {pass_} {dtype} in pieces, {c}")
+
+
 # (c) memory manners ----------------------------------------------------
 
 GUARD = 64
@@ -335,7 +346,8 @@ def layouts(algorithm: str, dtype: str, passes: tuple[str, ...] = PASSES, cases:
         given = operands(c, pass_, dtype)
         bound = error_bound(c, pass_, algorithm, dtype)
         for name, stored in LAYOUTS.items():
-            for odd in ((0, 1), (0,), (1,)):
+            # read-only is another type to a compiler, so each combination costs a compilation
+            for odd in ((0, 1),) if stored is read_only else ((0, 1), (0,), (1,)):
                 arrays = [stored(a) if i in odd else a for i, a in enumerate(given)]
                 which = " and ".join(OPERANDS[pass_][i] for i in odd)
                 what = f"{algorithm} {pass_} {dtype}, {which} in {name}, {c}"
@@ -390,9 +402,34 @@ def spec_is_the_definition(dtype: str = "float64", cases: tuple[Case, ...] = ALL
         assert_within(got, truth(c, pass_, dtype), bound, f"spec {pass_} {dtype}, {c}")
 
 
+def im2col_twin(dtype: str = "float64", cases: tuple[Case, ...] = ALL) -> None:
+    """The readable im2col: its results are the spec's, and its columns hold what the windows read."""
+    from minidl.kernels.spec import im2col as twin
+
+    for c in cases:
+        conv = problem(c)
+        x, w, g = c.arrays(dtype)
+        forward = twin.forward_steps(x, w, conv)
+        results = {
+            "forward": forward.y,
+            "input_grad": twin.input_grad_steps(w, g, conv).dx,
+            "weight_grad": twin.weight_grad_steps(x, g, conv).dw,
+        }
+        for pass_, got in results.items():
+            bound = error_bound(c, pass_, "im2col", dtype)
+            assert_within(got, truth(c, pass_, dtype), bound, f"readable im2col, {pass_} {dtype}, {c}")
+        matrix = np.moveaxis(forward.columns, -1, 2)  # (N, G, P*Q, C/G*R*S)
+        again = np.einsum("ngpm,gkm->ngkp", matrix, w.reshape(c.groups, c.out_channels // c.groups, -1))
+        bound = error_bound(c, "forward", "im2col", dtype)
+        assert_within(again.reshape(c.y_shape), truth(c, "forward", dtype), bound, f"columns, {dtype}, {c}")
+
+
 def _rows(text: str) -> np.ndarray:
     return np.array([[float(v) for v in row.split()] for row in text.strip().splitlines()])
 
+
+EXACT_IN_INTEGERS = {"fft": 1e-3, "winograd": 1e-3}
+"""All others add and multiply small integers, which no floating-point number gets wrong."""
 
 BY_HAND = (case((1, 1, 3, 4), (1, 1, 2, 2)), case((1, 1, 6), (1, 1, 2), 3, ((1, 0),), 2))
 
@@ -460,7 +497,7 @@ def _exactly(
     for pass_, want in zip(PASSES, (y, dx, dw), strict=True):
         got = call(pass_, algorithm, conv, *(named[n].astype(dtype) for n in OPERANDS[pass_]))
         what = f"{algorithm} {pass_} {dtype}, worked by hand: {c}"
-        assert_within(got, want.reshape(result_shape(c, pass_)), 1e-4 if algorithm in NORMWISE else 0.0, what)
+        assert_within(got, want.reshape(result_shape(c, pass_)), EXACT_IN_INTEGERS.get(algorithm, 0.0), what)
 
 
 def complex_step(cases: tuple[Case, ...] = FEW) -> None:

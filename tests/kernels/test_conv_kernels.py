@@ -49,6 +49,11 @@ def test_trilinear_identity(algorithm, dtype) -> None:
 
 
 @registered
+def test_agreement_in_pieces(pass_, algorithm, dtype) -> None:
+    checks.in_pieces(algorithm, dtype, (pass_,))
+
+
+@registered
 def test_memory_manners(pass_, algorithm, dtype) -> None:
     checks.manners(algorithm, dtype, (pass_,))
 
@@ -128,8 +133,7 @@ def test_a_wrong_element_is_named_with_both_values() -> None:
     with pytest.raises(AssertionError) as caught:
         checks.assert_within(got, want, 0.01, "y")
     assert str(caught.value) == (
-        "y: element (0, 1) is 2.5, should be 2.0; off by 0.5, 50 times its bound; "
-        "1 of 4 elements are wrong"
+        "y: element (0, 1) is 2.5, should be 2.0; off by 0.5, 50 times its bound; 1 of 4 elements are wrong"
     )
 
 
@@ -158,5 +162,5 @@ def test_bits_that_differ_are_named() -> None:
 
 
 def test_a_check_over_nothing_fails() -> None:
-    with pytest.raises(AssertionError, match="telepathy does the forward in float64 of none of 58 problems"):
+    with pytest.raises(AssertionError, match="telepathy does the forward in float64 of none of 62 problems"):
         checks.agreement("telepathy", "float64")

@@ -33,7 +33,7 @@ from minidl.kernels import jit
 PACKAGE = "minidl"
 """Modules of this package are searched for references to what is mutated."""
 
-MISTAKES_OF_THE_MUTANT = (NameError, SyntaxError, ImportError)
+MISTAKES_OF_THE_MUTANT = (NameError, AttributeError, SyntaxError, ImportError)
 """Exceptions that say that the edit is nonsense, not that a check noticed it."""
 
 
