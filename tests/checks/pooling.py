@@ -137,11 +137,17 @@ CASES = (
 
 def layouts(x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """The same values stored as they may arrive: contiguous, channels last, read backwards out of a larger array."""
-    yield "contiguous", np.ascontiguousarray(x)
+    yield "contiguous", np.array(x, order="C")  # a copy: the caller may write into it before the next one
     yield "channels last", np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
     wide = np.full((*x.shape[:-1], 2 * x.shape[-1]), 77, x.dtype)[:, ::-1]
     wide[..., ::2] = x
     yield "strided", wide[..., ::2]
+
+
+def crossed(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[tuple[str, np.ndarray], tuple[str, np.ndarray]]]:
+    """Pairs of ``layouts``, the two arrays never stored alike."""
+    first, *rest = layouts(b)
+    return zip(layouts(a), [*rest, first], strict=True)
 
 
 def equal(got: np.ndarray, want: np.ndarray, what: str) -> None:
@@ -278,7 +284,7 @@ def check_max_pool_grad(impl: str = "numba", dtype: str = "float64") -> None:
         indices = oracle_max(case, x)[1]
         g = rng.integers(-9, 10, case.y).astype(dtype)  # integers: sums are exact in any order
         want = oracle_scatter(g, indices, case.x, add=True)
-        for (layout, stored), (_, at) in zip(layouts(g), reversed(list(layouts(indices)))):
+        for (layout, stored), (_, at) in crossed(g, indices):
             got = pure(lambda a, i: pooling.max_pool_grad(a, i, case.x, algorithm=impl), stored, at)  # noqa: B023
             equal(got, want, f"max_pool_grad, {layout}, {case}")
         call = lambda out: pooling.max_pool_grad(g, indices, case.x, out=out, algorithm=impl)  # noqa: B023, E731
@@ -293,7 +299,7 @@ def check_gather(impl: str = "numba", dtype: str = "float32") -> None:
     for case in CASES:
         x = case.rng().standard_normal(case.x).astype(dtype)
         values, indices = oracle_max(case, x)
-        for (layout, stored), (_, at) in zip(layouts(x), reversed(list(layouts(indices)))):
+        for (layout, stored), (_, at) in crossed(x, indices):
             got = pure(lambda a, i: pooling.gather(a, i, algorithm=impl), stored, at)
             equal(got, values, f"gather, {layout}, {case}")
         written_whole(lambda out: pooling.gather(x, indices, out=out, algorithm=impl), values, "gather")  # noqa: B023
@@ -309,7 +315,7 @@ def check_max_unpool(impl: str = "numba", dtype: str = "float32") -> None:
         for shape in (case.x, (*case.x[:-1], case.x[-1] + 3)):
             values = case.rng().standard_normal(values.shape).astype(dtype)
             want = oracle_scatter(values, indices, shape, add=False)
-            for (layout, stored), (_, at) in zip(layouts(values), reversed(list(layouts(indices)))):
+            for (layout, stored), (_, at) in crossed(values, indices):
                 got = pure(lambda a, i: pooling.max_unpool(a, i, shape[2:], algorithm=impl), stored, at)  # noqa: B023
                 equal(got, want, f"max_unpool to {shape}, {layout}, {case}")
             call = lambda out: pooling.max_unpool(values, indices, shape[2:], out=out, algorithm=impl)  # noqa: B023, E731

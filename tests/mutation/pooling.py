@@ -1,0 +1,193 @@
+"""Pooling's bugs: those that people's pooling layers had, and those that the storage and tables here invite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from tests.checks import pooling as checks
+
+from .framework import Mutant
+
+Checks = tuple[Callable[[], object], ...]
+
+
+def both(check: Callable[..., None]) -> Checks:
+    return partial(check, "spec"), partial(check, "numba")
+
+
+MAX, AVG, AVG_GRAD = (
+    (partial(c, "numba"),) for c in (checks.check_max_pool, checks.check_avg_pool, checks.check_avg_pool_grad)
+)
+SCATTER = partial(checks.check_max_pool_grad, "numba"), partial(checks.check_max_unpool, "numba")
+SPEC_MAX, SPEC_AVG = (partial(checks.check_max_pool, "spec"),), (partial(checks.check_avg_pool, "spec"),)
+LP = (checks.check_lp_pool,)
+
+_POOL = "minidl.kernels.pooling:"
+_SPEC = "minidl.kernels.spec.pooling:"
+_CPU = "minidl.kernels.cpu.pooling:"
+_WINS = "if v > best or at < 0 or v != v:"
+_TAIL = "axes = tuple(Axis(*a, ceil_mode) for a in zip(size, kernel, strides, pads, steps))"
+
+
+def mutant(name: str, target: str, checks: Checks, story: str, old: str, new: str) -> Mutant:
+    return Mutant(name, target, checks, story, old, new)
+
+
+WINDOWS = (
+    mutant("pool_stride_hw_swapped", _POOL + "Pool.from_shape", both(checks.check_max_pool),
+           "reads stride as (width, height)", _TAIL, "strides = strides[::-1]; " + _TAIL),
+    mutant("pool_kernel_hw_swapped", _POOL + "Pool.from_shape", both(checks.check_avg_pool),
+           "reads kernel_size as (width, height)", _TAIL, "kernel = kernel[::-1]; " + _TAIL),
+    mutant("pool_pad_hw_swapped", _POOL + "Pool.from_shape", both(checks.check_max_pool),
+           "reads padding as (width, height)", _TAIL, "pads = pads[::-1]; " + _TAIL),
+    mutant("pool_stride_defaults_to_one", _POOL + "Pool.from_shape", both(checks.check_max_pool),
+           "takes a convolution's default stride", "kernel if stride is None", "(1,) * ndim if stride is None"),
+    mutant("pool_ceil_ignored", _POOL + "Pool.from_shape", both(checks.check_max_pool),
+           "never adds the window that hangs over", "Axis(*a, ceil_mode)", "Axis(*a, False)"),
+    mutant("pool_ceil_keeps_window_in_the_padding", "minidl.kernels.geometry:Axis.out", both(checks.check_avg_pool),
+           "rounds up and forgets that the last window must begin in the input", "windows -= 1", "windows -= 0"),
+    mutant("pool_ceil_window_begins_in_high_padding", "minidl.kernels.geometry:Axis.out", both(checks.check_avg_pool),
+           "counts the high padding as input in the ceil rule", "self.size + self.pad[0]", "self.padded"),
+    mutant("pool_floor_rounds_up", "minidl.kernels.geometry:Axis.out", both(checks.check_max_pool),
+           "pools as Caffe does, always rounding up", "if not self.ceil:", "if False:"),
+)  # fmt: skip
+
+DEFINITION = (
+    mutant("spec_tap_at_the_edge_lost", _SPEC + "taps", SPEC_MAX,
+           "an inclusive bound written as an exclusive one", "0 <= i < axis.size", "0 < i < axis.size"),
+    mutant("spec_adaptive_end_floor", _SPEC + "reach", SPEC_MAX,
+           "the end of an adaptive window rounded down: positions between windows are lost",
+           "-(-(p + 1) * axis.size // axis.out)", "(p + 1) * axis.size // axis.out"),
+    mutant("spec_last_tie_wins", _SPEC + "max_pool", SPEC_MAX,
+           "the last of equal values is named", "window.argmax(-1)",
+           "window.shape[2] - 1 - window[..., ::-1].argmax(-1)"),
+    mutant("spec_index_in_the_window", _SPEC + "max_pool", SPEC_MAX,
+           "stores the position within the window", "plane[read].ravel()[winner]", "winner"),
+    mutant("spec_nan_is_lost", _SPEC + "max_pool", SPEC_MAX,
+           "ignores NaN as np.nanmax does", "nan.any(-1), last_nan, window.argmax(-1)",
+           "nan.any(-1), np.where(nan, -np.inf, window).argmax(-1), window.argmax(-1)"),
+    mutant("spec_grad_assigns", _SPEC + "max_pool_grad", (partial(checks.check_max_pool_grad, "spec"),),
+           "overlapping windows overwrite each other: dx[indices] += g in NumPy",
+           "np.add.at(plane, i, value)", "plane[i] += value"),
+    mutant("spec_unpool_adds", _SPEC + "max_unpool", (partial(checks.check_max_unpool, "spec"),),
+           "unpooling adds where it should assign", "plane[i] = value", "np.add.at(plane, i, value)"),
+    mutant("spec_divisor_ignores_clipping", _SPEC + "divisors", SPEC_AVG,
+           "always divides by the whole kernel, also where the window hangs over",
+           "sum(t < axis.size + axis.pad[1] for t in reach(axis, i))", "axis.kernel"),
+    mutant("spec_divisor_excludes_pad", _SPEC + "divisors", SPEC_AVG,
+           "count_include_pad has no effect", "if count_include_pad and isinstance(axis, Axis):", "if False:"),
+    mutant("spec_average_grad_not_divided", _SPEC + "avg_pool_grad", (partial(checks.check_avg_pool_grad, "spec"),),
+           "spreads g without dividing by the window", "(g / divisors(pool, count_include_pad, divisor_override))",
+           "(g * np.ones(pool.out))"),
+    mutant("spec_average_grad_assigns", _SPEC + "avg_pool_grad", (partial(checks.check_avg_pool_grad, "spec"),),
+           "overlapping windows overwrite each other", "dx[read] += share", "dx[read] = share"),
+    mutant("spec_average_grad_keeps_rubbish", _SPEC + "avg_pool_grad", (partial(checks.check_avg_pool_grad, "spec"),),
+           "adds into the buffer it was given without clearing it", "dx[...] = 0", "pass"),
+    mutant("lp_forgets_the_root", _SPEC + "lp_pool", LP, "returns the sum of powers", "** (1 / norm_type)", "** 1"),
+    mutant("lp_is_a_mean", _SPEC + "lp_pool", LP, "the root of the mean instead of the sum",
+           " * x.dtype.type(taps_per_window)", " * x.dtype.type(1)"),
+    mutant("lp_grad_without_root", _SPEC + "lp_pool_grad", LP,
+           "differentiates the sum of powers and forgets the root", "g * slope", "g"),
+    mutant("maxout_groups_interleaved", _POOL + "channel_max", both(checks.check_channel_max),
+           "channels c, c + C/pool, ... form a group, instead of neighbours",
+           "(Axis(x.shape[1], pool, stride=pool),)", "(Axis(x.shape[1], pool, 1, (0, 0), x.shape[1] // pool),)"),
+    mutant("maxout_reshaped_not_transposed", _POOL + "channel_max", both(checks.check_channel_max),
+           "reads (N, L, C/pool) as (N, C/pool, L)", "return values.swapaxes(1, 2).reshape(shape)",
+           "return values.reshape(shape)"),
+)  # fmt: skip
+
+TABLES = (
+    mutant("table_first_tap_off_dilation", _CPU + "table", MAX,
+           "a dilated window that begins in the padding reads from position 0",
+           "start + skipped * axis.dilation", "np.maximum(start, 0)"),
+    mutant("table_not_clipped_at_the_end", _CPU + "table", AVG,
+           "a window that hangs over reads the next row's memory",
+           "np.minimum(start + axis.extent, axis.size)", "np.minimum(start + axis.extent, axis.size + 1)"),
+    mutant("table_adaptive_end_floor", _CPU + "table", AVG,
+           "the end of an adaptive window rounded down", "-(-(p + 1) * axis.size // axis.out)",
+           "(p + 1) * axis.size // axis.out"),
+    mutant("table_low_padding_forgotten", _CPU + "begin", MAX,
+           "padding enlarges the output and moves nothing", " - axis.pad[0]", ""),
+    mutant("count_without_high_padding", _CPU + "counts", AVG,
+           "the divisor counts the low padding only", "axis.size + axis.pad[1]", "axis.size"),
+    mutant("count_beyond_the_padding", _CPU + "counts", AVG,
+           "a window that hangs over the padding is divided by the whole kernel",
+           "np.minimum(first + axis.extent, axis.size + axis.pad[1])", "first + axis.extent"),
+    mutant("count_ignores_dilation", _CPU + "counts", AVG,
+           "counts positions instead of taps", "-((first - stop) // step)", "stop - first"),
+    mutant("divisor_axes_reversed", _CPU + "divisors", AVG,
+           "the divisors of the rows are laid along the columns", "enumerate(reversed(pool.axes))",
+           "enumerate(pool.axes)"),
+    mutant("divisor_override_ignored", _CPU + "divisors", AVG,
+           "a divisor of one's own has no effect", "if divisor_override is not None:", "if False:"),
+    mutant("last_storage_taken_for_first", _CPU + "as5", MAX,
+           "channels-last memory is reshaped as if it were channels first",
+           "np.moveaxis(x, 1, -1)).reshape(n, *size, c)", "x).reshape(n, *size, c)"),
+    mutant("out_not_filled", _CPU + "give", MAX,
+           "a buffer stored otherwise is returned unwritten", "out[...] = y", "pass"),
+)  # fmt: skip
+
+COMPILED = (
+    mutant("max_padded_with_zero", _CPU + "max_planes", MAX,
+           "zero padding: the maximum of negatives is 0 at the border",
+           "x.dtype.type(-np.inf), -1", "x.dtype.type(0), 0"),
+    mutant("max_last_tie_wins", _CPU + "max_planes", MAX, "the last of equal values is named",
+           "v > best", "v >= best"),
+    mutant("max_nan_lost", _CPU + "max_planes", MAX, "a comparison with NaN is false, so NaN is passed over",
+           _WINS, "if v > best or at < 0:"),
+    mutant("max_all_minus_infinity", _CPU + "max_planes", MAX, "a window of -inf keeps the index -1",
+           _WINS, "if v > best or v != v:"),
+    mutant("max_index_in_the_window", _CPU + "max_planes", MAX, "stores the position within the window",
+           "(i * high + j) * wide + k",
+           "((i - depth[0][p]) * high + j - height[0][q]) * wide + k - width[0][r]"),
+    mutant("max_index_height_for_width", _CPU + "max_planes", MAX, "flattens with the height as the row length",
+           "* wide + k", "* high + k"),
+    mutant("max_rows_index_of_padded_plane", _CPU + "max_rows", MAX, "indexes a plane that has its padding",
+           "(i * high + j) * wide + k", "(i * high + j) * (wide + 2 * row[3]) + k + row[3]"),
+    mutant("max_rows_two_for_one", _CPU + "max_rows", MAX, "the branch for stride 2 was copied with its 1",
+           "keep_larger(tap, 2, best, winner, at)", "keep_larger(tap, 1, best, winner, at)"),
+    mutant("max_rows_last_tie_wins", _CPU + "keep_larger", MAX, "the last of equal values is named",
+           "v > best[r]", "v >= best[r]"),
+    mutant("rows_window_begins_one_late", _CPU + "inside", MAX, "rounds the first window down in the wrong direction",
+           "-(offset // stride)", "-offset // stride + 1"),
+    mutant("rows_stop_without_dilation", _CPU + "inside", AVG_GRAD, "forgets the dilation",
+           "t * dilation - low", "t - low"),
+    mutant("max_beside_index_not_updated", _CPU + "max_beside", MAX, "keeps the value and forgets the index",
+           "winner[b] = at if wins else winner[b]", "winner[b] = at if winner[b] < 0 else winner[b]"),
+    mutant("max_beside_row_by_the_rows", _CPU + "max_beside", MAX, "takes the row out of the task number by the rows",
+           "task // columns % rows", "task // rows % rows"),
+    mutant("mean_not_divided", _CPU + "mean_planes", AVG, "returns the sum", "total / divisor[p, q, r]", "total"),
+    mutant("mean_rows_adds_to_rubbish", _CPU + "mean_rows", AVG, "adds into the buffer without clearing it",
+           "y[a, p, q] = 0", "pass"),
+    mutant("mean_rows_first_divisor", _CPU + "mean_rows", AVG, "divides a whole row by its first window's count",
+           "divisor[p, q, r]", "divisor[p, q, 0]"),
+    mutant("mean_beside_wrong_divisor", _CPU + "mean_beside", AVG, "divides by the first window's count",
+           "divisor[p, q, r]", "divisor[0, 0, 0]"),
+    mutant("mean_grad_not_divided", _CPU + "mean_grad_planes", AVG_GRAD, "spreads g undivided",
+           "/ divisor[p, q, r]", "/ 1"),
+    mutant("mean_grad_assigns", _CPU + "mean_grad_planes", AVG_GRAD, "overlapping windows overwrite each other",
+           "+= share", "= share"),
+    mutant("mean_grad_rows_assigns", _CPU + "add_share", AVG_GRAD, "overlapping windows overwrite each other",
+           "+= share[r]", "= share[r]"),
+    mutant("mean_grad_rows_ignores_g", _CPU + "mean_grad_rows", AVG_GRAD, "spreads ones: right for a sum only",
+           "g[a, p, q] / divisor[p, q]", "1 / divisor[p, q] + 0 * g[a, p, q]"),
+    mutant("mean_grad_beside_last_block_lost", _CPU + "mean_grad_beside", AVG_GRAD,
+           "rounds the number of channel blocks down to whole ones", "-(-beside // BLOCK)", "max(1, beside // BLOCK)"),
+    mutant("mean_grad_beside_keeps_rubbish", _CPU + "mean_grad_beside", AVG_GRAD, "does not clear its buffer",
+           "dx[a, :, :, :, low:high] = 0", "pass"),
+    mutant("scatter_assigns", _CPU + "scatter", SCATTER, "overlapping windows overwrite each other",
+           "+= values[a, m, b]", "= values[a, m, b]"),
+    mutant("unpool_adds", _CPU + "scattered", SCATTER, "unpooling adds where it should assign",
+           "flat(y5), add)", "flat(y5), True)"),
+    mutant("scatter_keeps_rubbish", _CPU + "scatter", SCATTER, "does not clear its buffer",
+           "y[a, :, low:high] = 0", "pass"),
+    mutant("scatter_range_unchecked", _CPU + "scattered", SCATTER, "drops indices outside the plane without a word",
+           "check_indices(indices, shape)", "pass"),
+    mutant("scatter_planes_mixed", _CPU + "scattered", SCATTER, "indices are read in another storage than the values",
+           "as5(indices, last)", "as5(indices, is_last(indices)).reshape(as5(values, last).shape)"),
+    mutant("gather_from_the_first_plane", _CPU + "read_at", (partial(checks.check_gather, "numba"),),
+           "reads every plane's values from the first", "u[a, at, b]", "u[0, at, b]"),
+)  # fmt: skip
+
+MUTANTS = WINDOWS + DEFINITION + TABLES + COMPILED
