@@ -284,7 +284,7 @@ def channel_max(x: np.ndarray, pool: int, *, algorithm: str | None = None) -> tu
             f"Give the layer below a multiple of {pool} output channels."
         )
     rows = _channels_as_plane(x)  # (N, L, C)
-    windows = Pool(*rows.shape[:2], (Axis(x.shape[1], pool, stride=pool),))
+    windows = Pool(rows.shape[0], rows.shape[1], (Axis(x.shape[1], pool, stride=pool),))
     shape = (x.shape[0], x.shape[1] // pool, *x.shape[2:])
     values, indices = max_pool(rows, windows, algorithm=algorithm)  # (N, L, C/pool)
     return values.swapaxes(1, 2).reshape(shape), indices.swapaxes(1, 2).reshape(shape)
