@@ -111,7 +111,7 @@ def weight_grad(x: np.ndarray, g: np.ndarray, conv: Conv, out: np.ndarray | None
 
 
 def supports(pass_: str, conv: Conv) -> str | None:
-    """Why this convolution cannot go through here, or None."""
+    """Why this convolution cannot go through here (in float64, which needs twice the room), or None."""
     return None if tiling(pass_, conv, 8) else _too_large(conv)
 
 
