@@ -1,0 +1,156 @@
+"""Nearest and linear resizing over 1, 2 or 3 axes, axis by axis: x (N, C, *size) -> y (N, C, *out).
+
+On one axis output position p takes the mean of a few input positions with weights, the taps: one for nearest, two
+for linear (bilinear and trilinear are linear on each axis in turn).  The gradient adds back along the same taps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor
+
+import numpy as np
+
+from .. import shape_errors as say
+from ..errors import ShapeError
+from ..geometry import Ints, per_axis
+
+LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeAxis:
+    """From ``size`` to ``out`` positions, ``scale`` input positions per output position."""
+
+    size: int
+    out: int
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """One resizing problem; make it with ``from_shape``, which checks.
+
+    >>> Resize.from_shape((1, 3, 5, 4), scale_factor=2.5).y_shape
+    (1, 3, 12, 10)
+    """
+
+    batch: int
+    channels: int
+    axes: tuple[ResizeAxis, ...]
+    mode: str = "nearest"
+    align_corners: bool = False
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        return (self.batch, self.channels, *(a.size for a in self.axes))
+
+    @property
+    def y_shape(self) -> tuple[int, ...]:
+        return (self.batch, self.channels, *(a.out for a in self.axes))
+
+    @classmethod
+    def from_shape(
+        cls,
+        x_shape: Sequence[int],
+        size: Ints | None = None,
+        scale_factor: float | Sequence[float] | None = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+    ) -> Resize:
+        """By PyTorch's rules for ``interpolate``: ``size`` or ``scale_factor``, not both.
+
+        ``mode`` is "nearest", "linear" (3 axes), "bilinear" (4) or "trilinear" (5).  ``align_corners`` puts the
+        first and last positions of input and output on each other; otherwise positions are cells that cover the
+        same length.  With ``scale_factor`` that factor, not the ratio of the sizes, places the cells.
+        """
+        ndim = len(x_shape) - 2
+        known = ("nearest", LINEAR.get(ndim, ""))
+        if ndim not in LINEAR or mode not in known:
+            raise ShapeError(
+                f"interpolate: mode={mode!r} does not go with x of {len(x_shape)} axes, {tuple(x_shape)}; 3 axes "
+                f'take "nearest" or "linear", 4 "nearest" or "bilinear", 5 "nearest" or "trilinear"'
+            )
+        if mode == "nearest" and align_corners is not None:
+            raise ShapeError("interpolate: align_corners has no meaning for mode='nearest'; leave it out")
+        if (size is None) == (scale_factor is None):
+            raise ShapeError(
+                f"interpolate: give size or scale_factor, one of them, got size={size}, scale_factor={scale_factor}"
+            )
+        inputs = tuple(x_shape[2:])
+        if scale_factor is None:
+            outs = per_axis(size, ndim, "size")  # type: ignore[arg-type]
+            scales = [i / max(o, 1) for i, o in zip(inputs, outs)]
+        else:
+            factors = tuple(scale_factor) if isinstance(scale_factor, Sequence) else (scale_factor,) * ndim
+            if len(factors) != ndim or min(factors) <= 0:
+                raise ShapeError(f"interpolate: scale_factor must be {ndim} positive number(s), got {scale_factor!r}")
+            outs = tuple(floor(i * f) for i, f in zip(inputs, factors))
+            scales = [1 / f for f in factors]
+        if min(inputs) < 1 or min(outs) < 1:
+            drawn = say.named("x", ["N", "C"], say.INPUT, tuple(x_shape))
+            raise ShapeError(f"interpolate: {drawn} cannot become {tuple(outs)}; every size must be at least 1")
+        axes = tuple(ResizeAxis(*a) for a in zip(inputs, outs, scales))
+        return cls(x_shape[0], x_shape[1], axes, "nearest" if mode == "nearest" else "linear", bool(align_corners))
+
+
+def taps(axis: ResizeAxis, mode: str, align_corners: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(input position, weight) of each tap, both (out,).
+
+    >>> for position, weight in taps(ResizeAxis(2, 4, 0.5), "linear", False):
+    ...     print(position, weight)
+    [0 0 0 1] [1.   0.75 0.25 1.  ]
+    [1 1 1 1] [0.   0.25 0.75 0.  ]
+    """
+    p, last = np.arange(axis.out), axis.size - 1
+    if mode == "nearest":
+        exact = axis.scale == axis.size / axis.out  # then integers decide, free of rounding
+        source = p * axis.size // axis.out if exact else np.floor(p * axis.scale).astype(int)
+        return [(np.minimum(source, last), np.ones(axis.out))]
+    if align_corners:
+        where = p * (last / (axis.out - 1)) if axis.out > 1 else np.zeros(1)
+    else:
+        where = np.maximum((p + 0.5) * axis.scale - 0.5, 0)
+    low = np.minimum(where.astype(int), last)
+    high = np.minimum(low + 1, last)
+    weight = np.where(low < high, where - low, 0.0)
+    return [(low, 1 - weight), (high, weight)]
+
+
+def resize(x: np.ndarray, problem: Resize) -> np.ndarray:
+    """x (N, C, *size) -> y (N, C, *out), a new array.
+
+    >>> x = np.array([[[1.0, 3.0]]])
+    >>> resize(x, Resize.from_shape(x.shape, 4)).tolist()
+    [[[1.0, 1.0, 3.0, 3.0]]]
+    >>> resize(x, Resize.from_shape(x.shape, 3, mode="linear", align_corners=True)).tolist()
+    [[[1.0, 2.0, 3.0]]]
+    """
+    if x.shape != problem.x_shape:
+        raise ShapeError(f"interpolate: x has shape {x.shape}, this resizing needs {problem.x_shape}")
+    for i, axis in enumerate(problem.axes, start=2):
+        terms = taps(axis, problem.mode, problem.align_corners)
+        x = sum(x.take(at, i) * along(w, i, x) for at, w in terms)  # type: ignore[assignment]
+    return x
+
+
+def resize_grad(g: np.ndarray, problem: Resize) -> np.ndarray:
+    """The exact adjoint of ``resize``: g (N, C, *out) -> dx (N, C, *size).
+
+    >>> resize_grad(np.array([[[1.0, 2.0, 3.0]]]), Resize.from_shape((1, 1, 2), 3)).tolist()
+    [[[3.0, 3.0]]]
+    """
+    if g.shape != problem.y_shape:
+        raise ShapeError(f"interpolate: g has shape {g.shape}, this resizing gives {problem.y_shape}")
+    for i, axis in reversed(list(enumerate(problem.axes, start=2))):
+        dx = np.zeros((axis.size, *np.moveaxis(g, i, 0).shape[1:]), g.dtype)
+        for at, w in taps(axis, problem.mode, problem.align_corners):
+            np.add.at(dx, at, np.moveaxis(g * along(w, i, g), i, 0))
+        g = np.moveaxis(dx, 0, i)
+    return g
+
+
+def along(weight: np.ndarray, axis: int, x: np.ndarray) -> np.ndarray:
+    """(out,) -> (out, 1, 1), in the dtype of x, so that it multiplies along ``axis``."""
+    return weight.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - axis - 1))
