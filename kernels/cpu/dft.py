@@ -19,7 +19,7 @@ from math import log2, prod
 import numpy as np
 
 DENSE = 64
-GEMM_FLOPS = 5e10  # per second in float32 on two cores, a complex multiply-add counted as 8
+GEMM_FLOPS = 1e11  # per second in float32 on two cores, a complex multiply-add counted as 8
 FFT_FLOPS = 3e9  # of NumPy's transform, 5 n log2 n operations counted
 
 

@@ -34,9 +34,9 @@ from . import dft
 
 WORKSPACE = 96 * 2**20
 COPIES = 4  # live buffers per block of spectra at the worst moment: signal, its planes, spectrum, product
-GATHER_BYTES = 1e9  # per second: tiles are transposed on the way in and out
-SPECTRUM_BYTES = 2e10  # per second, in passes that go straight through
-CALL_SECONDS = 3e-5  # of the Python and BLAS overhead per block and tile
+GATHER_BYTES = 2e9  # per second: tiles are transposed on the way in and out
+SPECTRUM_BYTES = 4e10  # per second, in passes that go straight through
+CALL_SECONDS = 1.5e-5  # of the Python and BLAS overhead per block and tile
 
 
 @dataclass(frozen=True, slots=True)
