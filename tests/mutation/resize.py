@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tests.checks.resize import check_resize
 
 from .framework import Mutant
@@ -28,7 +30,8 @@ MUTANTS = (
     Mutant("resize_out_rounds_up", _RESIZE + "Resize.from_shape", CHECKS, "rounds the output size up",
            "floor(i * f)", "-floor(-i * f)"),
     Mutant("resize_grad_assigns", _RESIZE + "resize_grad", CHECKS, "dx[at] += in NumPy counts equal positions once",
-           "np.add.at(dx, at, np.moveaxis(g * along(w, i, g), i, 0))", "dx[at] += np.moveaxis(g * along(w, i, g), i, 0)"),
-    Mutant("resize_promotes", _RESIZE + "along", (lambda: check_resize("float32"),),
+           "np.add.at(dx, at, np.moveaxis(g * along(w, i, g), i, 0))",
+           "dx[at] += np.moveaxis(g * along(w, i, g), i, 0)"),
+    Mutant("resize_promotes", _RESIZE + "along", (partial(check_resize, "float32"),),
            "float64 weights make a float64 image of a float32 one", "weight.astype(x.dtype)", "weight"),
 )  # fmt: skip
