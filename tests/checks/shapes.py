@@ -88,6 +88,7 @@ def case(
 
 
 FEW = (
+    case((7, 3, 6, 5), (4, 3, 3, 2), 1, 1, story="a batch that no piece of work divides"),
     case((2, 3, 4, 5), (2, 3, 6, 7), 1, 1, story="kernel = padded input, wider than the input"),
     case((2, 3, 9, 8), (5, 3, 2, 3), (3, 4), story="stride > kernel: input columns that nothing reads"),
     case((2, 2, 8, 9), (3, 2, 3, 2), (3, 2), story="leftover rows and columns"),
