@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -38,7 +39,7 @@ _roll: Primitive = Primitive(
 _cat: Primitive = Primitive(
     "cat",
     lambda *xs, dim: array_module(xs[0]).concatenate(xs, axis=dim),
-    joint=vjp(lambda g, y, *xs, needs, dim: _cut(g, [x.shape[dim] for x in xs], dim)),
+    joint=vjp(lambda g, y, *xs, needs, dim: _split(g, lengths=tuple(x.shape[dim] for x in xs), dim=dim)),
 )
 
 
@@ -202,12 +203,25 @@ def roll(input: Any, shifts: int | Sequence[int], dims: int | Sequence[int] | No
     return _roll(input, shifts=shifts, dims=tuple(normalise_dim(d, input.ndim) for d in axes))
 
 
-def _cut(x: Any, lengths: Sequence[int], dim: int) -> tuple[Any, ...]:
-    pieces, start = [], 0
-    for n in lengths:
-        pieces.append(narrow(x, dim, start, n))
-        start += n
-    return tuple(pieces)
+def _pieces(x: Any, lengths: tuple[int, ...], dim: int) -> tuple[Any, ...]:
+    ends = list(itertools.accumulate(lengths))
+    return tuple(x[(slice(None),) * dim + (slice(end - n, end),)] for n, end in zip(lengths, ends))
+
+
+def _joined(gradients: Sequence[Any], pieces: Sequence[Any], dim: int) -> Any:
+    """The gradients of all pieces in a row; a piece that nothing used has none and counts as zeros."""
+    like = next(g for g in gradients if g is not None)
+    zeros = functools.partial(like._xp.zeros, dtype=like.dtype)
+    return cat([as_operand(zeros(p.shape)) if g is None else g for g, p in zip(gradients, pieces)], dim)
+
+
+# one node for all pieces, so that a hundred of them cost one pass over the tensor in the backward pass, not a hundred
+_split: Primitive = Primitive(
+    "split",
+    lambda x, *, lengths, dim: _pieces(x, lengths, dim),
+    joint=vjp(lambda g, y, x, *, needs, lengths, dim: [_joined(g, y, dim)]),
+    view=True,
+)
 
 
 def narrow(input: Any, dim: int, start: int, length: int) -> Any:
@@ -270,9 +284,9 @@ def split(input: Any, split_size_or_sections: int | Sequence[int], dim: int = 0)
         lengths = [min(size, n - i) for i in range(0, n, size)] or [0]
     else:
         lengths = list(split_size_or_sections)
-        if sum(lengths) != n:
+        if sum(lengths) != n or min(lengths, default=0) < 0:
             raise ValueError(f"split: the sizes {lengths} add up to {sum(lengths)}, the axis has {n}")
-    return _cut(input, lengths, dim)
+    return _split(input, lengths=tuple(lengths), dim=dim)
 
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
@@ -283,7 +297,8 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
 
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """All entries along ``dim`` as separate tensors."""
-    return tuple(select(input, dim, i) for i in range(input.shape[dim]))
+    dim = normalise_dim(dim, input.ndim)
+    return tuple(squeeze(piece, dim) for piece in split(input, 1, dim)) if input.shape[dim] else ()
 
 
 def tril(input: Any, diagonal: int = 0) -> Any:
