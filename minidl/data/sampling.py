@@ -38,17 +38,18 @@ def sample_bilinear(images: np.ndarray, ys: np.ndarray, xs: np.ndarray, fill: fl
     dtype = working_dtype(images.dtype)
     frame = ((0, 0), (0, 0), (1, 2), (1, 2))  # one pixel of fill around, one more for the right neighbour
     padded = np.pad(images.astype(dtype, copy=False), frame, constant_values=fill)
-    flat = padded.reshape(n, c, (h + 3) * (w + 3))  # (N, C, HW)
+    flat = padded.reshape(-1)  # (N C (H + 3) (W + 3),)
 
     ys = np.clip(ys, -1.0, h) + 1.0
     xs = np.clip(xs, -1.0, w) + 1.0
-    top, left = np.floor(ys).astype(np.intp), np.floor(xs).astype(np.intp)  # (N, P, Q)
+    top, left = np.floor(ys), np.floor(xs)  # (N, P, Q)
     fy = (ys - top).astype(dtype).reshape(n, 1, p * q)
     fx = (xs - left).astype(dtype).reshape(n, 1, p * q)
-    corner = (top * (w + 3) + left).reshape(n, 1, p * q)
+    corner = (top * (w + 3) + left).astype(np.intp).reshape(n, 1, p * q)
+    corner = corner + np.arange(n * c).reshape(n, c, 1) * ((h + 3) * (w + 3))  # (N, C, PQ)
 
     def at(shift: int) -> np.ndarray:
-        return np.take_along_axis(flat, corner + shift, axis=2)  # (N, C, PQ)
+        return flat[shift:].take(corner, mode="clip")  # never outside, and faster than being asked
 
     upper = at(0) * (1 - fx) + at(1) * fx
     lower = at(w + 3) * (1 - fx) + at(w + 4) * fx
