@@ -29,7 +29,7 @@ class Cost:
     """What running a kernel once takes: the model's numbers, not measurements.
 
     flops and bytes (moved to and from main memory), workspace in bytes beside inputs and outputs, and
-    seconds as estimated for one current CPU core.
+    seconds as estimated for two cores of a current server CPU.
     """
 
     flops: float
@@ -112,9 +112,7 @@ class Plan:
             if isinstance(cost, str):
                 lines.append(f"{mark} {kernel.algorithm:<10}cannot: {cost}")
                 continue
-            numbers = (
-                f"{quantity(cost.flops):>10}{quantity(cost.workspace, 'B'):>12}{duration(cost.seconds):>12}"
-            )
+            numbers = f"{quantity(cost.flops):>10}{quantity(cost.workspace, 'B'):>12}{duration(cost.seconds):>12}"
             note = "" if kernel.automatic else "  on request only"
             lines.append(f"{mark} {kernel.algorithm:<10}{numbers}{note}")
         return "\n".join([*lines, f"chosen: {self.algorithm}, {self.reason}"])
@@ -144,9 +142,7 @@ def register(kernel: Kernel) -> Kernel:
     """Add a kernel to the table.  ValueError where problem, pass, device and algorithm are taken."""
     row = _table.setdefault((kernel.problem, kernel.pass_, kernel.device), [])
     if any(k.algorithm == kernel.algorithm for k in row):
-        raise ValueError(
-            f"{kernel.problem} {kernel.pass_} on {kernel.device} has {kernel.algorithm!r} already"
-        )
+        raise ValueError(f"{kernel.problem} {kernel.pass_} on {kernel.device} has {kernel.algorithm!r} already")
     row.append(kernel)
     _choose.cache_clear()
     return kernel

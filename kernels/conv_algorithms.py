@@ -1,7 +1,7 @@
 """The convolution kernels of the catalogue: what each can do and what it costs.
 
-The cost model is a handful of constants, times of one current CPU core, rounded from measurements.  It need
-not be exact: algorithms differ by factors where the choice matters.
+The cost model is a handful of constants, rounded from measurements on two cores of a current server CPU.  It
+need not be exact: algorithms differ by factors where the choice matters.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from math import prod
 
 from .catalogue import Cost, Kernel, register
-from .cpu import fft, winograd
+from .cpu import direct_tiles, fft, im2col, winograd
 from .geometry import Conv
 
 PASSES = ("forward", "input_grad", "weight_grad")
@@ -65,14 +65,27 @@ add("spec", ".spec.conv", anything, spec_cost, automatic=False)
 
 # im2col: one matrix product per group ----------------------------------------------------------------
 
-GEMM_FLOPS = {4: 1.2e11, 8: 6e10}
-GATHER_BYTES = 4e9
+GEMM_FLOPS = 1.7e11  # float32, large matrices; float64 half of it
+COPY_BYTES = 2.5e10  # columns written or added back
+RUN_SECONDS = 8e-9  # NumPy's start of one run of neighbouring elements
+CALL_SECONDS = 1.5e-6  # one NumPy call: each tap of each chunk needs one
 
 
 def im2col_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
-    from .cpu import im2col
-
-    return Cost(2 * conv.macs, traffic(conv, itemsize), im2col.workspace_bytes(pass_, conv, itemsize), 1e-6)
+    filters, depth = conv.out_channels // conv.groups, prod(conv.w_shape[1:])
+    # a product with few rows or columns leaves BLAS waiting for memory
+    rate = GEMM_FLOPS * 4 / itemsize * filters / (filters + 8) * depth / (depth + 16)
+    seconds = 2 * conv.macs / max(rate, 1) + 2e-5
+    chunks = im2col.chunk_count(conv, itemsize)
+    if not im2col.is_pointwise(conv):
+        columns = conv.batch * conv.in_channels * prod(conv.kernel) * prod(conv.out)
+        runs = columns / conv.out[-1] * (2 if conv.stride[-1] > 1 else 1)
+        copies = 2 if pass_ == "input_grad" else 1  # adding back reads first
+        seconds += copies * (columns * itemsize / COPY_BYTES + runs * RUN_SECONDS)
+        seconds += chunks * prod(conv.kernel) * CALL_SECONDS
+    seconds += chunks * conv.groups * CALL_SECONDS
+    workspace = im2col.workspace_bytes(pass_, conv, itemsize)
+    return Cost(2 * conv.macs, traffic(conv, itemsize), workspace, seconds)
 
 
 add("im2col", ".cpu.im2col", anything, im2col_cost)
@@ -80,13 +93,30 @@ add("im2col", ".cpu.im2col", anything, im2col_cost)
 
 # direct: the definition's loops, compiled ------------------------------------------------------------
 
+DIRECT_FLOPS = {"forward": 1.4e11, "input_grad": 1.4e11, "weight_grad": 4.5e10}  # float32
+DIRECT_READ = 3e-10  # seconds per element copied into a tile's buffer
+DIRECT_WRITE = 1.5e-10  # seconds per output element
+PARALLEL_SECONDS = 2.5e-5  # start and end of a parallel loop, and the call around it
+
 
 def direct_supports(pass_: str, conv: Conv) -> str | None:
     return None if conv.ndim <= 3 else f"has loops for 1 to 3 spatial axes, not {conv.ndim}"
 
 
 def direct_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
-    return Cost(2 * conv.macs, traffic(conv, itemsize), 0, 2e-6)
+    axes, filters = direct_tiles.geometry(conv), conv.out_channels // conv.groups
+    t = direct_tiles.tiling(axes, conv.batch, conv.groups, filters)
+    halos = [1 + direct_tiles.halo(a) / n for a, n in zip(axes[1:], (t.rows, t.columns))]
+    wide = 2 * conv.macs * prod(halos)  # sums across the ends of rows are computed too, and dropped
+    loops = prod(conv.stride) if pass_ == "input_grad" else 1
+    copies = -(-filters // t.filters) * prod(halos) * prod(conv.x_shape)
+    seconds = (
+        wide / (DIRECT_FLOPS[pass_] * 4 / itemsize)
+        + copies * DIRECT_READ
+        + prod(conv.y_shape) * DIRECT_WRITE
+        + loops * PARALLEL_SECONDS
+    )
+    return Cost(wide, traffic(conv, itemsize), direct_tiles.workspace_bytes(conv, itemsize), seconds)
 
 
 add("direct", ".cpu.direct", direct_supports, direct_cost, needs_numba=True, dtypes=("float32", "float64"))

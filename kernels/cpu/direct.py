@@ -1,113 +1,125 @@
-"""Direct convolution in Numba: the definition's loops in an order that a CPU likes.  No workspace.
+"""Direct convolution in Numba: the definition's loops in an order that a CPU likes.
 
-Any stride, dilation, groups and asymmetric padding, without a padded copy; one to three spatial axes (fewer
-become three by axes of size 1).  A row of outputs along the last axis is summed up in a small buffer:
+The output is cut into tiles of about ``TILE`` positions.  For a tile, the part of an input channel that it
+reads is copied into a small buffer in which three nuisances disappear:
 
-* Where a whole row of taps lies inside the input, the *interior*, products of four (channel, tap) pairs at a
-  time are added to the row in one vectorised loop.
-* The few positions at the borders are summed one by one.
+* *Padding*: the buffer holds zeros there.  Nothing larger than a tile is ever padded.
+* *Stride*: position i goes to phase i mod stride, so that a tap reads side by side what its windows read.
+* *Short rows*: rows follow one another, small images too, and a tap's products are added to the whole tile
+  in one long vectorised loop; the sums that straddle two rows are not stored.
 
-**Order of summing**, and so the bits: one output row, filter or plane is computed by one thread in a fixed
-order, whatever the number of threads.  forward and input_grad sum in the arrays' dtype, kernel rows outermost,
-then channels, then taps of a row, four at a time.  weight_grad sums products along a row of the cotangent
-in the arrays' dtype and adds the rows up in float64.
+A loop adds the products of four taps to two filters at once.  The input gradient runs through the same
+function: the inputs that share a residue mod stride are a stride-1 correlation of g with part of the weights.
 
-Parallel over images and channels: (n, k) in the forward pass, (n, c) in the input gradient, (k, kernel row)
-in the weight gradient.
+**Order of summing**, and so the bits: a tile is computed by one thread, tiles depend on the problem's sizes
+only, so the number of threads changes nothing.  forward and input_grad add in the arrays' dtype, channels
+outermost, four taps at a time.  weight_grad adds within a tile in the arrays' dtype and tiles in float64.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from .. import layout
 from ..geometry import Conv
 from ..jit import njit, prange
-from ..workspace import borrow
+from .direct_tiles import ITEMS, SLICES, Axis3, Geometry, geometry, items, residues, tiling
 
 Array = np.ndarray
 
+LANES = 64  # loops are rounded up to whole vectors of any CPU, four at a time
+
 
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
-    """y (N, K, *out)."""
-    y = np.empty(conv.y_shape, x.dtype) if out is None else out
-    size = _thrice(conv)
-    _forward(_flat(x, "x"), _flat(w, "w"), _five(y), size, conv.groups, *_row_terms(conv))
+    """y (N, K, *out); channels-last where x is and no ``out`` is given."""
+    y = layout.empty(conv.y_shape, x) if out is None else out
+    target = y if layout.memory(y) is not None else np.empty(y.shape, y.dtype)
+    _run(x, w, target, (0, 0, 0), (1, 1, 1), conv.groups, geometry(conv))
+    if target is not y:
+        y[...] = target
     return y
 
 
 def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
-    """dx (N, C, *size)."""
-    dx = np.empty(conv.x_shape, g.dtype) if out is None else out
-    size = _thrice(conv)
-    _input_grad(_flat(w, "w"), _flat(g, "g"), _five(dx), size, conv.groups, conv.out_channels, *_back_terms(conv))
+    """dx (N, C, *size); channels-last where g is and no ``out`` is given."""
+    dx = layout.empty(conv.x_shape, g) if out is None else out
+    target = dx if layout.memory(dx) is not None else np.empty(dx.shape, dx.dtype)
+    if layout.memory(g) is None:
+        g = np.ascontiguousarray(g)  # once, not for each residue
+    groups, k, c = conv.groups, conv.out_channels // conv.groups, conv.w_shape[1]
+    taps = [a.taps for a in geometry(conv)]
+    exchanged = w.reshape(groups, k, c, *taps).swapaxes(1, 2)  # (G, C/G, K/G, T0, T1, T2)
+    for classes in product(*(residues(axis) for axis in geometry(conv))):
+        part = exchanged[:, :, :, *(r.taps for r in classes)][:, :, :, ::-1, ::-1, ::-1]
+        first, step = tuple(r.first for r in classes), tuple(r.step for r in classes)
+        _run(g, part, target, first, step, groups, tuple(r.axis for r in classes))
+    if target is not dx:
+        dx[...] = target
     return dx
 
 
 def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
     """dw (K, C/G, *kernel)."""
     dw = np.empty(conv.w_shape, x.dtype) if out is None else out
-    size = _thrice(conv)
-    _weight_grad(_flat(x, "x"), _flat(g, "g"), _five(dw), size, conv.batch, conv.groups, *_row_terms(conv))
+    axes, groups = geometry(conv), conv.groups
+    channels, filters = conv.w_shape[1], conv.out_channels // groups
+    if 0 in g.shape or 0 in dw.shape:
+        dw[...] = 0
+        return dw
+    t = tiling(axes, conv.batch, groups, filters)
+    pieces = groups * -(-filters // t.filters) * -(-channels // SLICES)
+    chunks = min(-(-conv.batch // t.images), -(-ITEMS // pieces))
+    sums = np.zeros((chunks, conv.out_channels, channels, prod(conv.kernel)), np.float64)
+    (xs, x_strides), (gs, g_strides) = layout.memory_or_copy(x, "x"), layout.memory_or_copy(g, "g")
+    sizes = (conv.batch, groups, channels, filters)
+    _dots(
+        chunks * pieces, xs, _ints(_five(x_strides)), gs, _ints(_five(g_strides)), sums,
+        _ints(sizes), _ints(axes), _ints(t),
+    )  # fmt: skip
+    dw[...] = sums.sum(0).reshape(conv.w_shape)
     return dw
 
 
-# Geometry for the compiled loops ---------------------------------------------------------------------
+def _five(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of (.., .., axis) as those of (.., .., 1, 1, axis), or as many axes of size 1 as are missing."""
+    return (*strides[:2], *(0,) * (5 - len(strides)), *strides[2:])
 
 
-@lru_cache(maxsize=1024)
-def _thrice(conv: Conv) -> tuple[tuple[int, int, int, int, int, int], ...]:
-    """Per axis, three of them: (input, kernel, output, stride, low pad, dilation)."""
-    own = [(a.size, a.kernel, a.out, a.stride, a.pad[0], a.dilation) for a in conv.axes]
-    return tuple([(1, 1, 1, 1, 0, 1)] * (3 - len(own)) + own)
+def _run(
+    x: Array,
+    w: Array,
+    y: Array,
+    first: tuple[int, int, int],
+    step: tuple[int, int, int],
+    groups: int,
+    axes: Geometry,
+) -> None:
+    """Correlate x with w (K, C/G, ...) into y's positions first, first + step, ... along the three axes."""
+    if 0 in y.shape:
+        return
+    found = layout.memory(y)
+    assert found is not None  # forward and input_grad see to it
+    flat, strides = found[0], _five(found[1])
+    base = sum(f * s for f, s in zip(first, strides[2:]))
+    strides = (*strides[:2], *(s * t for s, t in zip(strides[2:], step)))
+    xs, x_strides = layout.memory_or_copy(x, "x")
+    channels, filters = x.shape[1] // groups, y.shape[1] // groups
+    t = tiling(axes, x.shape[0], groups, filters)
+    weights = np.ascontiguousarray(w).reshape(-1)
+    sizes = (x.shape[0], groups, channels, filters)
+    pieces = items(t, axes, x.shape[0], groups, filters)
+    _correlate(
+        pieces, xs, _ints(_five(x_strides)), weights, flat, base, _ints(strides), _ints(sizes), _ints(axes), _ints(t)
+    )
 
 
-@lru_cache(maxsize=1024)
-def _row_terms(conv: Conv) -> tuple[Array, Array]:
-    """For each (channel of a group, tap of a kernel row) its offset in x and in w."""
-    last = conv.axes[-1]
-    c, s = np.arange(conv.w_shape[1])[:, None], np.arange(last.kernel)
-    in_x = c * int(np.prod(conv.size)) + s * last.dilation
-    in_w = c * int(np.prod(conv.kernel)) + s
-    return in_x.ravel(), in_w.ravel()
-
-
-@lru_cache(maxsize=1024)
-def _back_terms(conv: Conv) -> tuple[Array, Array, Array, Array]:
-    """For each (filter of a group, tap of a kernel row) its offset in g and in w, ordered by residue.
-
-    Input position i is read by tap s where i + low - s * dilation is a multiple of the stride.  So the taps
-    fall into residue classes rho = s * dilation mod stride, and with i = j * stride + rho - low the window is
-    j - shift: within a class, j and windows run side by side however large the stride.  Returned are the
-    offsets, the shifts, and where each class begins.
-    """
-    last = conv.axes[-1]
-    filters = np.arange(conv.out_channels // conv.groups)[:, None]
-    in_g, in_w, shifts, starts = [], [], [], [0]
-    for rho in range(last.stride):
-        s = np.array([t for t in range(last.kernel) if t * last.dilation % last.stride == rho], np.int64)
-        shift = (s * last.dilation - rho) // last.stride
-        in_g.append((filters * int(np.prod(conv.out)) - shift).ravel())
-        in_w.append((filters * int(np.prod(conv.w_shape[1:])) + s).ravel())
-        shifts.append((filters * 0 + shift).ravel())
-        starts.append(starts[-1] + in_g[-1].size)
-    return np.concatenate(in_g), np.concatenate(in_w), np.concatenate(shifts), np.array(starts)
-
-
-def _five(a: Array) -> Array:
-    """(.., .., *axes) -> (.., .., 1, 1, axis) or as many axes of size 1 as are missing, a view"""
-    return np.expand_dims(a, tuple(range(2, 7 - a.ndim)))
-
-
-def _flat(a: Array, name: str) -> Array:
-    """All elements in a row, channels first; a borrowed copy where they do not lie so."""
-    if not a.flags.c_contiguous:
-        copy = borrow(name, a.shape, a.dtype)
-        copy[...] = a
-        a = copy
-    return a.reshape(-1)
+def _ints(values: Any) -> Array:
+    """Loops that run in parallel take arrays, not nested tuples."""
+    return np.array(values, np.int64)
 
 
 # The loops -------------------------------------------------------------------------------------------
@@ -117,214 +129,294 @@ U = np.uint64
 
 
 @njit
-def _add_products(
-    row: Array, start: int, stop: int, a: Array, base: int, step: int, w: Array, w_base: int, in_a: Array, in_w: Array
+def _axes(a: Array) -> tuple[Axis3, Axis3, Axis3]:
+    return (
+        Axis3(a[0, 0], a[0, 1], a[0, 2], a[0, 3], a[0, 4], a[0, 5]),
+        Axis3(a[1, 0], a[1, 1], a[1, 2], a[1, 3], a[1, 4], a[1, 5]),
+        Axis3(a[2, 0], a[2, 1], a[2, 2], a[2, 3], a[2, 4], a[2, 5]),
+    )
+
+
+@njit
+def _phases(a: Axis3) -> Any:
+    """The residues mod stride that taps fall into, each tap's phase (index of its residue), and its shift."""
+    residues, phase, shift = np.empty(a.taps, np.int64), np.empty(a.taps, np.int64), np.empty(a.taps, np.int64)
+    count = 0
+    for t in range(a.taps):
+        rho = t * a.dilation % a.stride
+        shift[t] = t * a.dilation // a.stride
+        phase[t] = count
+        for known in range(count):
+            if residues[known] == rho:
+                phase[t] = known
+        if phase[t] == count:
+            residues[count] = rho
+            count += 1
+    return residues[:count], phase, shift, shift[a.taps - 1] if a.taps else 0
+
+
+@njit
+def _tap_offsets(a_phases: Any, b_phases: Any, rows: int, width: int, images: int) -> Array:
+    """Where each tap of a slice begins in its buffer [phase a][phase b][image][row][column]."""
+    residues_b = b_phases[0].size
+    _, phase_a, shift_a, _ = a_phases
+    _, phase_b, shift_b, _ = b_phases
+    offsets = np.empty(phase_a.size * phase_b.size, np.int64)
+    for s in range(phase_a.size):
+        for t in range(phase_b.size):
+            plane = phase_a[s] * residues_b + phase_b[t]
+            offsets[s * phase_b.size + t] = (plane * images * rows + shift_a[s]) * width + shift_b[t]
+    return offsets
+
+
+@njit
+def _copy_plane(
+    buffer: Array,
+    at: int,
+    rows: int,
+    width: int,
+    a: Array,
+    base: int,
+    strides: Any,
+    sizes: Any,
+    first: Any,
+    step: Any,
 ) -> None:
-    """row[j] += sum over terms of w[w_base + in_w] * a[base + in_a + j * step], start <= j < stop."""
-    if stop <= start:
-        return
-    terms = in_a.size
+    """buffer[at + r * width + q] = a at (first + (r, q) * step), 0 outside [0, sizes)."""
+    start = min(width, max(0, -(first[1] // step[1])))
+    stop = max(start, min(width, (sizes[1] - 1 - first[1]) // step[1] + 1))
+    for r in range(rows):
+        i = first[0] + r * step[0]
+        to = at + r * width
+        if i < 0 or i >= sizes[0] or stop == start:
+            buffer[to : to + width] = 0
+            continue
+        buffer[to : to + start] = 0
+        buffer[to + stop : to + width] = 0
+        source = base + i * strides[0] + first[1] * strides[1]
+        jump = step[1] * strides[1]
+        if jump == 1:
+            for q in range(start, stop):
+                buffer[U(to + q)] = a[U(source + q)]
+        else:
+            for q in range(start, stop):
+                buffer[U(to + q)] = a[U(source + q * jump)]
+
+
+@njit
+def _copy_slice(
+    buffer: Array, at: int, images: int, rows: int, width: int, x: Array, base: int, xs: Any, a: Axis3, b: Axis3,
+    residues_a: Array, residues_b: Array, p0: int, q0: int,
+) -> None:  # fmt: skip
+    """One channel of some images, all phases: buffer[at + [phase a][phase b][image][row][column]]."""
+    for rho_a in residues_a:
+        for rho_b in residues_b:
+            first = (p0 * a.stride + rho_a - a.low, q0 * b.stride + rho_b - b.low)
+            for image in range(images):
+                _copy_plane(
+                    buffer, at, rows, width, x, base + image * xs[0], (xs[3], xs[4]), (a.size, b.size), first,
+                    (a.stride, b.stride),
+                )  # fmt: skip
+                at += rows * width
+
+
+@njit
+def _add_products(
+    sums: Array, at: int, second: int, length: int, x: Array, starts: Array, w: Array, w0: int, w1: int,
+    w_index: Array, terms: int,
+) -> None:  # fmt: skip
+    """sums[at + j] += sum over terms m of w[w0 + w_index[m]] * x[starts[m] + j], 0 <= j < length.
+
+    The same for a second filter, w1 and sums[second + j], where second >= 0.
+    """
     by_four = terms - terms % 4
     for m in range(0, by_four, 4):
-        w0, w1 = w[w_base + in_w[m]], w[w_base + in_w[m + 1]]
-        w2, w3 = w[w_base + in_w[m + 2]], w[w_base + in_w[m + 3]]
-        a0, a1, a2, a3 = base + in_a[m], base + in_a[m + 1], base + in_a[m + 2], base + in_a[m + 3]
-        if step == 1:
-            for j in range(start, stop):
-                row[U(j)] += (w0 * a[U(a0 + j)] + w1 * a[U(a1 + j)]) + (w2 * a[U(a2 + j)] + w3 * a[U(a3 + j)])
+        i0, i1, i2, i3 = w_index[m], w_index[m + 1], w_index[m + 2], w_index[m + 3]
+        x0, x1, x2, x3 = starts[m], starts[m + 1], starts[m + 2], starts[m + 3]
+        a0, a1, a2, a3 = w[w0 + i0], w[w0 + i1], w[w0 + i2], w[w0 + i3]
+        if second >= 0:
+            b0, b1, b2, b3 = w[w1 + i0], w[w1 + i1], w[w1 + i2], w[w1 + i3]
+            for j in range(length):
+                v0, v1, v2, v3 = x[U(x0 + j)], x[U(x1 + j)], x[U(x2 + j)], x[U(x3 + j)]
+                sums[U(at + j)] += (a0 * v0 + a1 * v1) + (a2 * v2 + a3 * v3)
+                sums[U(second + j)] += (b0 * v0 + b1 * v1) + (b2 * v2 + b3 * v3)
         else:
-            for j in range(start, stop):
-                i = j * step
-                row[U(j)] += (w0 * a[U(a0 + i)] + w1 * a[U(a1 + i)]) + (w2 * a[U(a2 + i)] + w3 * a[U(a3 + i)])
+            for j in range(length):
+                v0, v1, v2, v3 = x[U(x0 + j)], x[U(x1 + j)], x[U(x2 + j)], x[U(x3 + j)]
+                sums[U(at + j)] += (a0 * v0 + a1 * v1) + (a2 * v2 + a3 * v3)
     for m in range(by_four, terms):
-        w0, a0 = w[w_base + in_w[m]], base + in_a[m]
-        if step == 1:
-            for j in range(start, stop):
-                row[U(j)] += w0 * a[U(a0 + j)]
-        else:
-            for j in range(start, stop):
-                row[U(j)] += w0 * a[U(a0 + j * step)]
+        x0, a0 = starts[m], w[w0 + w_index[m]]
+        for j in range(length):
+            sums[U(at + j)] += a0 * x[U(x0 + j)]
+        if second >= 0:
+            b0 = w[w1 + w_index[m]]
+            for j in range(length):
+                sums[U(second + j)] += b0 * x[U(x0 + j)]
+
+
+@njit(parallel=True)
+def _correlate(
+    items: int, x: Array, xs: Array, w: Array, y: Array, y_base: int, ys: Array, sizes: Array, geometry: Array,
+    tiling: Array,
+) -> None:  # fmt: skip
+    for item in prange(items):
+        _correlate_tile(item, x, xs, w, y, y_base, ys, sizes, geometry, tiling)
 
 
 @njit
-def _interior(size: int, taps: int, out: int, stride: int, low: int, dilation: int) -> tuple[int, int]:
-    """The windows [start, stop) of which every tap reads input."""
-    start = min(out, -(-low // stride))
-    stop = (size - 1 + low - (taps - 1) * dilation) // stride + 1
-    return start, max(start, min(out, stop))
-
-
-@njit(parallel=True)
-def _forward(x: Array, w: Array, y: Array, size: Any, groups: int, in_x: Array, in_w: Array) -> None:
-    (i0n, t0n, o0n, s0, l0, d0), (i1n, t1n, o1n, s1, l1, d1), (i2n, t2n, o2n, s2, l2, d2) = size
-    filters = y.shape[1]
-    plane, taps = i0n * i1n * i2n, t0n * t1n * t2n
-    channels = in_x.size // t2n  # of one group
-    start, stop = _interior(i2n, t2n, o2n, s2, l2, d2)
-    for item in prange(y.shape[0] * filters):
-        n, k = item // filters, item % filters
-        image = (n * groups + k // (filters // groups)) * channels * plane
-        row = np.empty(o2n, x.dtype)
-        for o0 in range(o0n):
-            for o1 in range(o1n):
-                row[:] = 0
-                for t0 in range(t0n):
-                    i0 = o0 * s0 + t0 * d0 - l0
-                    if i0 < 0 or i0 >= i0n:
-                        continue
-                    for t1 in range(t1n):
-                        i1 = o1 * s1 + t1 * d1 - l1
-                        if i1 < 0 or i1 >= i1n:
-                            continue
-                        base = image + (i0 * i1n + i1) * i2n - l2
-                        w_base = k * channels * taps + (t0 * t1n + t1) * t2n
-                        _add_products(row, start, stop, x, base, s2, w, w_base, in_x, in_w)
-                        for border in range(o2n - (stop - start)):
-                            q = border if border < start else border + stop - start
-                            for t2 in range(t2n):
-                                i2 = q * s2 + t2 * d2
-                                if l2 <= i2 < i2n + l2:
-                                    for c in range(channels):
-                                        row[q] += w[w_base + c * taps + t2] * x[base + c * plane + i2]
-                for q in range(o2n):
-                    y[n, k, o0, o1, q] = row[q]
-
-
-@njit(parallel=True)
-def _input_grad(
-    w: Array,
-    g: Array,
-    dx: Array,
-    size: Any,
-    groups: int,
-    filters: int,
-    in_g: Array,
-    in_w: Array,
-    shifts: Array,
-    classes: Array,
-) -> None:
-    (i0n, t0n, o0n, s0, l0, d0), (i1n, t1n, o1n, s1, l1, d1), (i2n, t2n, o2n, s2, l2, _) = size
-    channels = dx.shape[1]
-    group_channels, group_filters = channels // groups, filters // groups
-    plane, taps = o0n * o1n * o2n, t0n * t1n * t2n
-    for item in prange(dx.shape[0] * channels):
-        n, c = item // channels, item % channels
-        group = c // group_channels
-        image = (n * filters + group * group_filters) * plane
-        w_first = (group * group_filters * group_channels + c % group_channels) * taps
-        row = np.empty(i2n, g.dtype)
-        for i0 in range(i0n):
-            for i1 in range(i1n):
-                for rho in range(s2):
-                    # positions i2 = j * s2 + rho - l2 for j in [j0, j1); row[j - j0] is their sum
-                    first, last = classes[rho], classes[rho + 1]
-                    j0 = -((rho - l2) // s2)
-                    j1 = max(j0, (i2n - 1 + l2 - rho) // s2 + 1)
-                    row[: j1 - j0] = 0
-                    if first < last:
-                        start = min(j1, max(j0, shifts[last - 1]))
-                        stop = max(start, min(j1, o2n + shifts[first]))
-                        for t0 in range(t0n):
-                            o0 = (i0 + l0 - t0 * d0) // s0
-                            if o0 < 0 or o0 >= o0n or o0 * s0 != i0 + l0 - t0 * d0:
-                                continue
-                            for t1 in range(t1n):
-                                o1 = (i1 + l1 - t1 * d1) // s1
-                                if o1 < 0 or o1 >= o1n or o1 * s1 != i1 + l1 - t1 * d1:
-                                    continue
-                                base = image + (o0 * o1n + o1) * o2n
-                                w_base = w_first + (t0 * t1n + t1) * t2n
-                                _add_products(
-                                    row,
-                                    start - j0,
-                                    stop - j0,
-                                    g,
-                                    base + j0,
-                                    1,
-                                    w,
-                                    w_base,
-                                    in_g[first:last],
-                                    in_w[first:last],
-                                )
-                                for border in range(j1 - j0 - (stop - start)):
-                                    j = j0 + border
-                                    if j >= start:
-                                        j += stop - start
-                                    for m in range(first, last):
-                                        if 0 <= j - shifts[m] < o2n:
-                                            row[j - j0] += w[w_base + in_w[m]] * g[base + in_g[m] + j]
-                    for j in range(j0, j1):
-                        dx[n, c, i0, i1, j * s2 + rho - l2] = row[j - j0]
-
-
-@njit(parallel=True)
-def _weight_grad(x: Array, g: Array, dw: Array, size: Any, batch: int, groups: int, in_x: Array, in_w: Array) -> None:
-    (i0n, t0n, o0n, s0, l0, d0), (i1n, t1n, o1n, s1, l1, d1), (i2n, t2n, o2n, s2, l2, d2) = size
-    filters, channels = dw.shape[0], dw.shape[1]
-    plane = i0n * i1n * i2n
-    start, stop = _interior(i2n, t2n, o2n, s2, l2, d2)
-    for item in prange(filters * t0n * t1n):
-        k, t0, t1 = item // (t0n * t1n), item // t1n % t0n, item % t1n
-        total = np.zeros(in_x.size, np.float64)
-        for n in range(batch):
-            image = (n * groups + k // (filters // groups)) * channels * plane
-            for o0 in range(o0n):
-                i0 = o0 * s0 + t0 * d0 - l0
-                if i0 < 0 or i0 >= i0n:
-                    continue
-                for o1 in range(o1n):
-                    i1 = o1 * s1 + t1 * d1 - l1
-                    if i1 < 0 or i1 >= i1n:
-                        continue
-                    base = image + (i0 * i1n + i1) * i2n - l2
-                    g_base = (((n * filters + k) * o0n + o0) * o1n + o1) * o2n
-                    _add_dots(total, start, stop, g, g_base, x, base, s2, in_x)
-                    for border in range(o2n - (stop - start)):
-                        q = border if border < start else border + stop - start
-                        for t2 in range(t2n):
-                            i2 = q * s2 + t2 * d2
-                            if l2 <= i2 < i2n + l2:
-                                for c in range(channels):
-                                    total[c * t2n + t2] += g[g_base + q] * x[base + c * plane + i2]
-        for c in range(channels):
-            for t2 in range(t2n):
-                dw[k, c, t0, t1, t2] = total[c * t2n + t2]
+def _correlate_tile(
+    item: int, x: Array, xs: Array, w: Array, y: Array, y_base: int, ys: Array, sizes: Array, geometry: Array,
+    tiling: Array,
+) -> None:  # fmt: skip
+    batch, groups, channels, filters = sizes[0], sizes[1], sizes[2], sizes[3]
+    most_images, most_filters, most_rows, most_columns = tiling[0], tiling[1], tiling[2], tiling[3]
+    depth, a, b = _axes(geometry)
+    a_phases, b_phases = _phases(a), _phases(b)
+    residues_a, residues_b, halo_a, halo_b = a_phases[0], b_phases[0], a_phases[3], b_phases[3]
+    planes = residues_a.size * residues_b.size
+    taps = a.taps * b.taps
+    parts_a, parts_b = -(-a.out // most_rows), -(-b.out // most_columns)
+    parts_k = -(-filters // most_filters)
+    q0 = item % parts_b * most_columns
+    p0 = item // parts_b % parts_a * most_rows
+    o0 = item // (parts_b * parts_a) % depth.out
+    k0 = item // (parts_b * parts_a * depth.out) % parts_k * most_filters
+    group = item // (parts_b * parts_a * depth.out * parts_k) % groups
+    n0 = item // (parts_b * parts_a * depth.out * parts_k * groups) * most_images
+    # the tile: images x rows x columns of outputs; its buffer has a halo for the taps
+    images, block = min(most_images, batch - n0), min(most_filters, filters - k0)
+    out_rows, out_columns = min(most_rows, a.out - p0), min(most_columns, b.out - q0)
+    rows, width = out_rows + halo_a, out_columns + halo_b
+    length = ((images - 1) * rows + out_rows - 1) * width + out_columns
+    length = -(-length // LANES) * LANES
+    slice_size = planes * images * rows * width
+    offsets = _tap_offsets(a_phases, b_phases, rows, width, images)
+    slices = min(SLICES, channels * depth.taps)
+    buffer = np.empty(slices * slice_size + LANES, x.dtype)
+    buffer[slices * slice_size :] = 0
+    sums = np.zeros(block * length, x.dtype)
+    starts, w_index = np.empty(slices * taps, np.int64), np.empty(slices * taps, np.int64)
+    filled = 0
+    for c in range(channels):
+        for t0 in range(depth.taps):
+            i0 = o0 * depth.stride + t0 * depth.dilation - depth.low
+            if 0 <= i0 < depth.size:
+                base = n0 * xs[0] + (group * channels + c) * xs[1] + i0 * xs[2]
+                at = filled * slice_size
+                _copy_slice(buffer, at, images, rows, width, x, base, xs, a, b, residues_a, residues_b, p0, q0)
+                for t in range(taps):
+                    starts[filled * taps + t] = at + offsets[t]
+                    w_index[filled * taps + t] = (c * depth.taps + t0) * taps + t
+                filled += 1
+            if filled == slices or (c == channels - 1 and t0 == depth.taps - 1):
+                per_filter = channels * depth.taps * taps
+                for k in range(0, block, 2):
+                    second = (k + 1) * length if k + 1 < block else -1
+                    w0 = (group * filters + k0 + k) * per_filter
+                    _add_products(
+                        sums, k * length, second, length, buffer, starts, w, w0, w0 + per_filter, w_index,
+                        filled * taps,
+                    )  # fmt: skip
+                filled = 0
+    for k in range(block):
+        to = y_base + n0 * ys[0] + (group * filters + k0 + k) * ys[1] + o0 * ys[2]
+        for image in range(images):
+            for p in range(out_rows):
+                row = to + image * ys[0] + (p0 + p) * ys[3] + q0 * ys[4]
+                summed = k * length + (image * rows + p) * width
+                if ys[4] == 1:
+                    for q in range(out_columns):
+                        y[U(row + q)] = sums[U(summed + q)]
+                else:
+                    for q in range(out_columns):
+                        y[U(row + q * ys[4])] = sums[U(summed + q)]
 
 
 @njit
-def _add_dots(
-    total: Array, start: int, stop: int, g: Array, g_base: int, x: Array, base: int, step: int, in_x: Array
-) -> None:
-    """total[m] += sum over start <= q < stop of g[g_base + q] * x[base + in_x[m] + q * step]."""
-    if stop <= start:
-        return
-    terms = in_x.size
+def _add_dots(total: Array, g: Array, at: int, length: int, x: Array, starts: Array) -> None:
+    """total[m] += sum over j < length of g[at + j] * x[starts[m] + j]."""
+    terms = starts.size
     by_four = terms - terms % 4
     zero = g[0] * 0
     for m in range(0, by_four, 4):
-        x0, x1, x2, x3 = base + in_x[m], base + in_x[m + 1], base + in_x[m + 2], base + in_x[m + 3]
-        sum0 = sum1 = sum2 = sum3 = zero
-        if step == 1:
-            for q in range(start, stop):
-                v = g[U(g_base + q)]
-                sum0 += v * x[U(x0 + q)]
-                sum1 += v * x[U(x1 + q)]
-                sum2 += v * x[U(x2 + q)]
-                sum3 += v * x[U(x3 + q)]
-        else:
-            for q in range(start, stop):
-                v, i = g[U(g_base + q)], q * step
-                sum0 += v * x[U(x0 + i)]
-                sum1 += v * x[U(x1 + i)]
-                sum2 += v * x[U(x2 + i)]
-                sum3 += v * x[U(x3 + i)]
+        x0, x1, x2, x3 = starts[m], starts[m + 1], starts[m + 2], starts[m + 3]
+        sum0, sum1, sum2, sum3 = zero, zero, zero, zero
+        for j in range(length):
+            v = g[U(at + j)]
+            sum0 += v * x[U(x0 + j)]
+            sum1 += v * x[U(x1 + j)]
+            sum2 += v * x[U(x2 + j)]
+            sum3 += v * x[U(x3 + j)]
         total[m] += sum0
         total[m + 1] += sum1
         total[m + 2] += sum2
         total[m + 3] += sum3
     for m in range(by_four, terms):
-        x0 = base + in_x[m]
-        sum0 = zero
-        for q in range(start, stop):
-            sum0 += g[U(g_base + q)] * x[U(x0 + q * step)]
+        x0, sum0 = starts[m], zero
+        for j in range(length):
+            sum0 += g[U(at + j)] * x[U(x0 + j)]
         total[m] += sum0
+
+
+@njit(parallel=True)
+def _dots(
+    items: int, x: Array, xs: Array, g: Array, gs: Array, sums: Array, sizes: Array, geometry: Array, tiling: Array
+) -> None:  # fmt: skip
+    for item in prange(items):
+        _dots_block(item, x, xs, g, gs, sums, sizes, geometry, tiling)
+
+
+@njit
+def _dots_block(
+    item: int, x: Array, xs: Array, g: Array, gs: Array, sums: Array, sizes: Array, geometry: Array, tiling: Array
+) -> None:  # fmt: skip
+    """sums (chunks, K, C/G, T) += products of g and x, for some filters and channels and one chunk of images."""
+    batch, groups, channels, filters = sizes[0], sizes[1], sizes[2], sizes[3]
+    most_images, most_filters, most_rows, most_columns = tiling[0], tiling[1], tiling[2], tiling[3]
+    depth, a, b = _axes(geometry)
+    a_phases, b_phases = _phases(a), _phases(b)
+    residues_a, residues_b, halo_a, halo_b = a_phases[0], b_phases[0], a_phases[3], b_phases[3]
+    planes = residues_a.size * residues_b.size
+    taps = a.taps * b.taps
+    chunks = sums.shape[0]
+    parts_c, parts_k, parts_n = -(-channels // SLICES), -(-filters // most_filters), -(-batch // most_images)
+    c0 = item % parts_c * SLICES
+    k0 = item // parts_c % parts_k * most_filters
+    group = item // (parts_c * parts_k) % groups
+    chunk = item // (parts_c * parts_k * groups)
+    block = min(most_filters, filters - k0)
+    rows, width = most_rows + halo_a, most_columns + halo_b
+    size = most_images * rows * width
+    x_buffer = np.zeros(planes * size + LANES, x.dtype)
+    g_buffer = np.zeros(most_filters * (size + LANES), g.dtype)
+    for part in range(chunk * parts_n // chunks, (chunk + 1) * parts_n // chunks):
+        n0 = part * most_images
+        images = min(most_images, batch - n0)
+        for o0 in range(depth.out):
+            for p0 in range(0, a.out, most_rows):
+                for q0 in range(0, b.out, most_columns):
+                    rows, width = min(most_rows, a.out - p0) + halo_a, min(most_columns, b.out - q0) + halo_b
+                    size = images * rows * width
+                    length = size - halo_a * width - halo_b
+                    offsets = _tap_offsets(a_phases, b_phases, rows, width, images)
+                    for k in range(block):
+                        # zeros where a row or an image of the x buffer has its halo
+                        at = k * size
+                        base = n0 * gs[0] + (group * filters + k0 + k) * gs[1] + o0 * gs[2]
+                        for image in range(images):
+                            _copy_plane(
+                                g_buffer, at + image * rows * width, rows, width, g, base + image * gs[0],
+                                (gs[3], gs[4]), (p0 + rows - halo_a, q0 + width - halo_b), (p0, q0), (1, 1),
+                            )  # fmt: skip
+                    for c in range(c0, min(c0 + SLICES, channels)):
+                        for t0 in range(depth.taps):
+                            i0 = o0 * depth.stride + t0 * depth.dilation - depth.low
+                            if i0 < 0 or i0 >= depth.size:
+                                continue
+                            base = n0 * xs[0] + (group * channels + c) * xs[1] + i0 * xs[2]
+                            _copy_slice(
+                                x_buffer, 0, images, rows, width, x, base, xs, a, b, residues_a, residues_b, p0, q0
+                            )
+                            for k in range(block):
+                                total = sums[chunk, group * filters + k0 + k, c, t0 * taps : (t0 + 1) * taps]
+                                _add_dots(total, g_buffer, k * size, length, x_buffer, offsets)

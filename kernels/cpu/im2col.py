@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import layout
 from ..geometry import Conv
 from ..workspace import borrow
 
@@ -33,11 +34,11 @@ CHUNK_BYTES = 8 << 20  # columns of a chunk; one row of windows may need more. 2
 
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
     """y (N, K, *out); channels-last where x is and no ``out`` is given."""
-    y = _result(conv.y_shape, x) if out is None else out
+    y = layout.empty(conv.y_shape, x) if out is None else out
     if is_pointwise(conv):
-        pixels, targets = _pixels(conv, x, y)
-        for image, target in zip(pixels, targets):
-            _multiply(_weights(w, conv, False), _matrix(image, "columns"), target)
+        weights = _weights(w, conv, False)
+        for image, target in zip(*_pixels(conv, x, y)):
+            _multiply(weights, _matrix(image, "columns"), target)
         return y
     last = _tap_major(x, conv)
     weights = _weights(w, conv, last)
@@ -50,11 +51,10 @@ def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
 
 def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
     """dx (N, C, *size); channels-last where g is and no ``out`` is given."""
-    dx = _result(conv.x_shape, g) if out is None else out
+    dx = layout.empty(conv.x_shape, g) if out is None else out
     if is_pointwise(conv):
-        pixels, targets = _pixels(conv, g, dx)
         weights = _weights(w, conv, False).swapaxes(1, 2)
-        for image, target in zip(pixels, targets):
+        for image, target in zip(*_pixels(conv, g, dx)):
             _multiply(weights, _matrix(image, "columns"), target)
         return dx
     dx[...] = 0
@@ -116,6 +116,11 @@ def workspace_bytes(pass_: str, conv: Conv, itemsize: int) -> int:
     partial = prod(conv.w_shape) if pass_ == "weight_grad" else 0
     copies = conv.out_channels * windows
     return itemsize * (columns + copies + partial)
+
+
+def chunk_count(conv: Conv, itemsize: int) -> int:
+    """How many products per group one call takes (channels first)."""
+    return conv.batch if is_pointwise(conv) else sum(1 for _ in _chunks(conv, itemsize))
 
 
 # Chunks ----------------------------------------------------------------------------------------------
@@ -205,20 +210,9 @@ def _scatter(dx: Array, columns: Array, conv: Conv, chunk: Chunk) -> None:
 # Views -----------------------------------------------------------------------------------------------
 
 
-def channels_last(a: Array) -> bool:
-    """The channels of a position lie side by side (and there is more than one)."""
-    return a.shape[1] > 1 and a.strides[1] == a.itemsize and prod(a.shape[2:]) > 1
-
-
 def _tap_major(a: Array, conv: Conv) -> bool:
     """Columns in (tap, channel) order: pays where ``a`` holds runs of channels worth a copy of their own."""
-    return channels_last(a) and conv.w_shape[1] >= 8
-
-
-def _result(shape: tuple[int, ...], like: Array) -> Array:
-    if not channels_last(like):
-        return np.empty(shape, like.dtype)
-    return np.moveaxis(np.empty((shape[0], *shape[2:], shape[1]), like.dtype), -1, 1)
+    return layout.channels_last(a) and conv.w_shape[1] >= 8
 
 
 def _by_group(a: Array, conv: Conv) -> Array:
@@ -273,6 +267,6 @@ def _multiply(weights: Array, columns: Array, target: Array) -> None:
 def _pixels(conv: Conv, *arrays: Array) -> list[list[Array]]:
     """Each array in pieces (n, G, channels, *axes) that are matrices as they lie: the whole batch where the
     channels are last, else image by image."""
-    whole = all(channels_last(a) for a in arrays)
+    whole = all(layout.channels_last(a) for a in arrays)
     pieces = [slice(0, conv.batch)] if whole and conv.batch else [slice(n, n + 1) for n in range(conv.batch)]
     return [[_by_group(a[p], conv) for p in pieces] for a in arrays]
