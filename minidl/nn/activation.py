@@ -1,0 +1,319 @@
+"""Activations as layers.  Formulas, slopes at kinks and sources stand at the functions of ``nn.functional``.
+
+``inplace`` is accepted where PyTorch has it; the result is always a new tensor, so the setting changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from . import functional as F
+from . import init
+from .linear import new_parameter, positive
+from .module import Module
+
+
+class _Plain(Module):
+    """An activation without settings; a subclass names its function."""
+
+    _settings: ClassVar[tuple[str, ...]] = ()
+
+    def extra_repr(self) -> str:
+        shown = [f"{name}={getattr(self, name)!r}" for name in self._settings]
+        return ", ".join([*shown, "inplace=True"] if getattr(self, "inplace", False) else shown)
+
+
+class ReLU(_Plain):
+    """max(x, 0).
+
+    >>> import minidl
+    >>> minidl.nn.ReLU()(minidl.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.relu(input)
+
+
+class LeakyReLU(_Plain):
+    """x above 0, ``negative_slope * x`` below."""
+
+    _settings = ("negative_slope",)
+
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.leaky_relu(input, self.negative_slope)
+
+
+class PReLU(_Plain):
+    """Leaky ReLU with learned slopes: ``weight`` (num_parameters,), one for all or one for each channel (axis 1).
+
+    >>> import minidl
+    >>> minidl.nn.PReLU(init=0.5)(minidl.tensor([-2.0, 2.0])).tolist()
+    [-1.0, 2.0]
+    """
+
+    _settings = ("num_parameters",)
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        positive("PReLU", num_parameters=num_parameters)
+        self.num_parameters = num_parameters
+        self.init = init
+        self.weight = new_parameter(num_parameters, device=device, dtype=dtype)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Every slope ``init``, as at the beginning."""
+        init.constant_(self.weight, self.init)
+
+    def forward(self, input: Any) -> Any:
+        return F.prelu(input, self.weight)
+
+
+class ELU(_Plain):
+    """x above 0, ``alpha * (exp(x) - 1)`` below."""
+
+    _settings = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.elu(input, self.alpha)
+
+
+class CELU(_Plain):
+    """x above 0, ``alpha * (exp(x / alpha) - 1)`` below."""
+
+    _settings = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        if alpha == 0:
+            raise ValueError("CELU: alpha must not be zero, the exponent is x / alpha")
+        self.alpha = alpha
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.celu(input, self.alpha)
+
+
+class SELU(_Plain):
+    """ELU with the two constants that keep mean 0 and variance 1: Klambauer et al. 2017."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.selu(input)
+
+
+class GELU(_Plain):
+    """x times the probability that a standard normal number lies below x; ``approximate="tanh"`` is the quicker "
+    "form."""
+
+    _settings = ("approximate",)
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f"GELU: approximate must be 'none' or 'tanh', not {approximate!r}")
+        self.approximate = approximate
+
+    def forward(self, input: Any) -> Any:
+        return F.gelu(input, self.approximate)
+
+
+class SiLU(_Plain):
+    """``x * sigmoid(x)``, also called swish."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.silu(input)
+
+
+class Mish(_Plain):
+    """``x * tanh(softplus(x))``."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.mish(input)
+
+
+class Sigmoid(_Plain):
+    """1 / (1 + exp(-x))."""
+
+    def forward(self, input: Any) -> Any:
+        return F.sigmoid(input)
+
+
+class Tanh(_Plain):
+    """Hyperbolic tangent."""
+
+    def forward(self, input: Any) -> Any:
+        return F.tanh(input)
+
+
+class LogSigmoid(_Plain):
+    """log(sigmoid(x)), exact for large negative x too."""
+
+    def forward(self, input: Any) -> Any:
+        return F.logsigmoid(input)
+
+
+class Softplus(_Plain):
+    """``log(1 + exp(beta * x)) / beta``; x itself where ``beta * x`` exceeds ``threshold``."""
+
+    _settings = ("beta", "threshold")
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__()
+        self.beta = beta
+        self.threshold = threshold
+
+    def forward(self, input: Any) -> Any:
+        return F.softplus(input, self.beta, self.threshold)
+
+
+class Softsign(_Plain):
+    """x / (1 + |x|)."""
+
+    def forward(self, input: Any) -> Any:
+        return F.softsign(input)
+
+
+class Hardtanh(_Plain):
+    """x cut off at ``min_val`` and ``max_val``."""
+
+    _settings: ClassVar[tuple[str, ...]] = ("min_val", "max_val")
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        if not min_val < max_val:
+            raise ValueError(f"{type(self).__name__}: min_val = {min_val} must lie below max_val = {max_val}")
+        self.min_val = min_val
+        self.max_val = max_val
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.hardtanh(input, self.min_val, self.max_val)
+
+
+class ReLU6(Hardtanh):
+    """x cut off at 0 and 6."""
+
+    _settings: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__(0.0, 6.0, inplace)
+
+
+class Hardsigmoid(_Plain):
+    """relu6(x + 3) / 6."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.hardsigmoid(input)
+
+
+class Hardswish(_Plain):
+    """``x * relu6(x + 3) / 6``."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.hardswish(input)
+
+
+class Threshold(_Plain):
+    """x above ``threshold``, ``value`` elsewhere."""
+
+    _settings = ("threshold", "value")
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.value = value
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.threshold(input, self.threshold, self.value)
+
+
+class GLU(_Plain):
+    """The first half of axis ``dim`` times the sigmoid of the second."""
+
+    _settings = ("dim",)
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Any:
+        return F.glu(input, self.dim)
+
+
+class Softmax(_Plain):
+    """Probabilities along ``dim``: exp(x) divided by its sum.
+
+    ``dim`` defaults to the last axis (PyTorch guesses it from the number of axes).
+
+    >>> import minidl
+    >>> minidl.nn.Softmax(dim=1)(minidl.zeros(1, 4))
+    tensor([[0.25, 0.25, 0.25, 0.25]])
+    """
+
+    _settings = ("dim",)
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Any:
+        return F.softmax(input, self.dim)
+
+
+class LogSoftmax(Softmax):
+    """Logarithm of :class:`Softmax`, without the overflow of computing both."""
+
+    def forward(self, input: Any) -> Any:
+        return F.log_softmax(input, self.dim)
+
+
+class Softmin(Softmax):
+    """:class:`Softmax` of -x."""
+
+    def forward(self, input: Any) -> Any:
+        return F.softmin(input, self.dim)
+
+
+class Softmax2d(_Plain):
+    """Softmax over the channels at each position of (N, C, H, W) or (C, H, W)."""
+
+    def forward(self, input: Any) -> Any:
+        if input.ndim not in (3, 4):
+            raise ValueError(f"Softmax2d takes (N, C, H, W) or (C, H, W), not an input of shape {input.shape}")
+        return F.softmax(input, -3)

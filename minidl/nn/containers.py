@@ -1,0 +1,261 @@
+"""Modules that hold other modules: in a row, in a list, under names."""
+
+from __future__ import annotations
+
+import operator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ..tensor import Tensor
+from .module import Module
+from .parameter import Parameter
+
+
+def _position(index: Any, length: int, owner: str) -> int:
+    """A non-negative position from an index that may count from the end."""
+    i = operator.index(index)
+    if not -length <= i < length:
+        raise IndexError(f"{owner} has {length} entries: index {i} is out of range")
+    return i % length
+
+
+class _ModuleSequence(Module):
+    """Modules named "0", "1", ...; what Sequential and ModuleList have in common."""
+
+    def _items(self) -> list[Module]:
+        return list(self._modules.values())  # type: ignore[arg-type]
+
+    def _renumber(self, modules: Iterable[Module]) -> None:
+        self._modules.clear()
+        for index, module in enumerate(modules):
+            self.register_module(str(index), module)
+
+    def _key(self, index: Any) -> str:
+        return list(self._modules)[_position(index, len(self), type(self).__name__)]
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items())
+
+    def __contains__(self, module: Module) -> bool:
+        return any(module is m for m in self._items())
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self.register_module(self._key(index), module)
+
+    def __delitem__(self, index: int | slice) -> None:
+        names = list(self._modules)
+        doomed = names[index] if isinstance(index, slice) else [self._key(index)]
+        kept = [(name, self._modules[name]) for name in names if name not in doomed]
+        numbered = all(name == str(i) for i, name in enumerate(names))
+        self._modules.clear()
+        for i, (name, module) in enumerate(kept):
+            self.register_module(str(i) if numbered else name, module)
+
+    def append(self, module: Module) -> Any:
+        """Add a module at the end; returns self."""
+        self.register_module(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Any:
+        """Add several modules at the end; returns self."""
+        for module in list(modules):
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> Any:
+        """Put a module before position ``index``; those after it are renumbered; returns self."""
+        items = self._items()
+        if not -len(items) <= index <= len(items):
+            raise IndexError(f"{type(self).__name__} has {len(items)} entries: index {index} is out of range")
+        items.insert(index, module)
+        self._renumber(items)
+        return self
+
+    def pop(self, index: int = -1) -> Module:
+        """Take the module at ``index`` out."""
+        module = self._items()[_position(index, len(self), type(self).__name__)]
+        del self[index]
+        return module
+
+
+class Sequential(_ModuleSequence):
+    """Modules called one after the other, each with the result of the one before.
+
+    Given as arguments (named "0", "1", ...) or as one ordered dict of names.
+
+    >>> import minidl
+    >>> from minidl import nn
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> net(minidl.ones(3, 4)).shape
+    (3, 2)
+    >>> net[:2]
+    Sequential(
+      (0): Linear(in_features=4, out_features=8, bias=True)
+      (1): ReLU()
+    )
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__()
+        if len(args) == 1 and isinstance(args[0], Mapping):
+            for name, module in args[0].items():
+                self.register_module(name, module)
+        elif len(args) == 1 and isinstance(args[0], (list, tuple)):
+            raise TypeError("Sequential takes modules, not a list of them: write Sequential(*layers)")
+        else:
+            self._renumber(args)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return type(self)(OrderedDict(list(self._modules.items())[index]))
+        return self._modules[self._key(index)]
+
+    def forward(self, input: Any) -> Any:
+        for module in self._modules.values():
+            input = module(input)  # type: ignore[misc]
+        return input
+
+
+class ModuleList(_ModuleSequence):
+    """A list of modules that are registered; it computes nothing itself.
+
+    >>> from minidl import nn
+    >>> layers = nn.ModuleList(nn.Linear(n, n) for n in (2, 3))
+    >>> [name for name, _ in layers.named_parameters()]
+    ['0.weight', '0.bias', '1.weight', '1.bias']
+    """
+
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        super().__init__()
+        self._renumber(modules or ())
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return type(self)(self._items()[index])
+        return self._modules[self._key(index)]
+
+    def __iadd__(self, modules: Iterable[Module]) -> ModuleList:
+        return self.extend(modules)
+
+    def __add__(self, modules: Iterable[Module]) -> ModuleList:
+        return type(self)([*self, *modules])
+
+    def _child_lines(self) -> list[str]:
+        """Equal neighbours in one line: ``(0-2): 3 x Linear(...)``."""
+        runs: list[tuple[int, int, str]] = []
+        for index, module in enumerate(self._items()):
+            text = repr(module).replace("\n", "\n  ")
+            if runs and runs[-1][2] == text:
+                runs[-1] = (runs[-1][0], index, text)
+            else:
+                runs.append((index, index, text))
+        return [f"({a}): {text}" if a == b else f"({a}-{b}): {b - a + 1} x {text}" for a, b, text in runs]
+
+
+class ModuleDict(Module):
+    """Modules under names, in the order in which they were added.
+
+    >>> from minidl import nn
+    >>> heads = nn.ModuleDict({"class": nn.Linear(8, 10), "box": nn.Linear(8, 4)})
+    >>> heads["box"]
+    Linear(in_features=8, out_features=4, bias=True)
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
+        super().__init__()
+        self.update(modules or {})
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._modules:
+            raise KeyError(f"no module is called {key!r}; there are {', '.join(map(repr, self._modules)) or 'none'}")
+        return self._modules[key]
+
+    def __setitem__(self, key: str, module: Module) -> None:
+        self.register_module(key, module)
+
+    def __delitem__(self, key: str) -> None:
+        del self._modules[key]
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._modules
+
+    def keys(self) -> Iterable[str]:
+        return self._modules.keys()
+
+    def values(self) -> Iterable[Any]:
+        return self._modules.values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return self._modules.items()
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add (or replace) several modules."""
+        for name, module in modules.items() if isinstance(modules, Mapping) else modules:
+            self[name] = module
+
+    def pop(self, key: str) -> Module:
+        """Take the module called ``key`` out."""
+        module = self[key]
+        del self[key]
+        return module
+
+
+class ParameterList(Module):
+    """A list of parameters that are registered; tensors given to it become parameters.
+
+    >>> import minidl
+    >>> minidl.nn.ParameterList([minidl.zeros(2, 3), minidl.zeros(4)]).state_dict().keys()
+    odict_keys(['0', '1'])
+    """
+
+    def __init__(self, values: Iterable[Tensor] | None = None) -> None:
+        super().__init__()
+        self.extend(values or ())
+
+    def _key(self, index: Any) -> str:
+        return str(_position(index, len(self), "ParameterList"))
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self._parameters.values()))
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return type(self)(list(self)[index])
+        return self._parameters[self._key(index)]
+
+    def __setitem__(self, index: int, value: Tensor) -> None:
+        self._parameters[self._key(index)] = _as_parameter(value)
+
+    def append(self, value: Tensor) -> ParameterList:
+        """Add a parameter at the end; returns self."""
+        self.register_parameter(str(len(self)), _as_parameter(value))
+        return self
+
+    def extend(self, values: Iterable[Tensor]) -> ParameterList:
+        """Add several parameters at the end; returns self."""
+        for value in list(values):
+            self.append(value)
+        return self
+
+    def __iadd__(self, values: Iterable[Tensor]) -> ParameterList:
+        return self.extend(values)
+
+    def _child_lines(self) -> list[str]:
+        return [f"({name}): Parameter {p.shape} {p.dtype}" for name, p in self._parameters.items() if p is not None]
+
+
+def _as_parameter(value: Tensor) -> Parameter:
+    return value if isinstance(value, Parameter) else Parameter(value)

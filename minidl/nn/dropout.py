@@ -1,0 +1,68 @@
+"""Dropout: random zeros while training, nothing in evaluation.  Srivastava et al. 2014.
+
+What is kept is divided by 1 - p, so that evaluation needs no scaling.  ``generator=`` gives a layer its own stream of
+random numbers; otherwise the default one (:func:`minidl.manual_seed`) serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from ..random import Generator
+from . import functional as F
+from .module import Module
+
+
+class _Dropout(Module):
+    function: ClassVar[Callable[..., Any]]
+
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, generator: Generator | None = None) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"{type(self).__name__}: p is the probability to drop a value, between 0 and 1, got {p!r}")
+        self.p = p
+        self.inplace = inplace
+        self.generator = generator
+
+    def forward(self, input: Any) -> Any:
+        return type(self).function(input, self.p, self.training, generator=self.generator)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout(_Dropout):
+    """Each element zero with probability ``p``; ``inplace`` is accepted and changes nothing.
+
+    >>> import minidl
+    >>> layer = minidl.nn.Dropout(0.25).eval()
+    >>> layer(minidl.ones(3))
+    tensor([1., 1., 1.])
+    """
+
+    function = staticmethod(F.dropout)
+
+
+class Dropout1d(_Dropout):
+    """Whole channels of (N, C, L) zero with probability ``p``: Tompson et al. 2015."""
+
+    function = staticmethod(F.dropout1d)
+
+
+class Dropout2d(_Dropout):
+    """Whole channels of (N, C, H, W) zero with probability ``p``: Tompson et al. 2015."""
+
+    function = staticmethod(F.dropout2d)
+
+
+class Dropout3d(_Dropout):
+    """Whole channels of (N, C, D, H, W) zero with probability ``p``: Tompson et al. 2015."""
+
+    function = staticmethod(F.dropout3d)
+
+
+class AlphaDropout(_Dropout):
+    """Dropout that keeps mean and variance of SELU activations: Klambauer et al. 2017, section 3."""
+
+    function = staticmethod(F.alpha_dropout)

@@ -1,0 +1,85 @@
+"""Gradients and parameters taken together: clipping, and all parameters as one vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..autograd.mode import no_grad
+from ..ops import cat
+from ..tensor import Tensor, tensor
+
+
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    listed = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    return [p.grad for p in listed if p.grad is not None]
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> Tensor:
+    """Scale all gradients together so that their common norm is at most ``max_norm``; returns the norm before.
+
+    The norm is that of one vector of all gradients; ``norm_type`` may be ``math.inf``.  As in PyTorch the factor is
+    ``max_norm / (norm + 1e-6)``.  Pascanu, Mikolov and Bengio 2013, algorithm 1.
+
+    >>> import minidl
+    >>> w = minidl.nn.Parameter([0.0, 0.0])
+    >>> (w * minidl.tensor([3.0, 4.0])).sum().backward()
+    >>> minidl.nn.utils.clip_grad_norm_([w], 1.0).item()
+    5.0
+    >>> w.grad
+    tensor([0.6, 0.8])
+    """
+    gradients = _gradients(parameters)
+    if not gradients:
+        return tensor(0.0)
+    norms = [g._xp.linalg.norm(g._array.reshape(-1).astype("float64"), norm_type) for g in gradients if g.numel()]
+    total = float(np.linalg.norm([float(n) for n in norms], norm_type)) if norms else 0.0
+    if error_if_nonfinite and not math.isfinite(total):
+        raise RuntimeError(
+            f"the norm of the gradients is {total}, so they cannot be clipped: some gradient holds NaN or infinity"
+        )
+    factor = max_norm / (total + 1e-6)
+    if factor < 1 or math.isnan(factor):
+        with no_grad():
+            for g in gradients:
+                g.mul_(factor)
+    return tensor(total, dtype=gradients[0].dtype)
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Cut every element of every gradient off at -clip_value and clip_value."""
+    with no_grad():
+        for g in _gradients(parameters):
+            g.clamp_(-clip_value, clip_value)
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All parameters, flattened, in one vector; differentiable.
+
+    >>> import minidl
+    >>> minidl.nn.utils.parameters_to_vector(minidl.nn.Linear(3, 2).parameters()).shape
+    (8,)
+    """
+    return cat([p.reshape(-1) for p in parameters])
+
+
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """The inverse of :func:`parameters_to_vector`: overwrite the parameters with parts of ``vec``."""
+    listed = list(parameters)
+    total = sum(p.numel() for p in listed)
+    if vec.shape != (total,):
+        raise ValueError(
+            f"the parameters have {total} elements in all, so the vector must be ({total},), not {vec.shape}"
+        )
+    start = 0
+    with no_grad():
+        for p in listed:
+            p.copy_(vec.detach()[start : start + p.numel()].reshape(p.shape))
+            start += p.numel()
