@@ -29,6 +29,8 @@ from .dtypes import (
     set_default_dtype,
     uint8,
 )  # fmt: skip
+from .kernels import memory as _memory
+from .kernels.threads import get_num_threads, set_num_threads
 from .ops import *
 from .random import (
     Generator,
@@ -46,6 +48,8 @@ from .random import (
 from .tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 
 __version__ = "0.1.0"
+
+_memory.tune_allocator()  # a fresh array otherwise costs more than filling it; see its docstring
 
 # loaded when first used, so that `import minidl` needs NumPy only and stays quick
 _LAZY = {"data", "doctor", "io", "kernels", "models", "nn", "optim", "train"}
