@@ -22,9 +22,13 @@ from tests.mutation.framework import Mutant, false_alarms, injected, label, run,
 PLANTED = """
 from __future__ import annotations
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
+import numpy as np
 from minidl.kernels.jit import HAVE_NUMBA
 
 LOOSE: None | int = 3
+LEFT = []
 
 def twice(x: Unknown, *, extra=0):
     '''Two times x.'''
@@ -59,8 +63,13 @@ def make(k):
 triple = make(3)
 TABLE = {"twice": twice}
 
+class Rule(NamedTuple):
+    call: Callable
+
+RULES = (Rule(twice), Rule(lambda x: 5 * x))
+
 if HAVE_NUMBA:
-    from minidl.kernels.jit import njit
+    from minidl.kernels.jit import njit, prange
 
     @njit(cache=False)
     def add_one(x):
@@ -72,7 +81,10 @@ if HAVE_NUMBA:
 
     @njit(cache=False, parallel=True)
     def add_four(x):
-        return add_two(add_two(x))
+        both = np.zeros(2, np.int64)
+        for i in prange(2):
+            both[i] = add_two(add_two(x))
+        return both[0]
 
     def wrapper(x):
         return add_four(x)
@@ -179,6 +191,19 @@ def test_a_crash_is_caught_and_says_which(planted) -> None:
     assert (result.verdict, result.check) == ("caught", "twice(5) (ZeroDivisionError)")
 
 
+def test_what_a_bug_leaves_behind_is_an_error_unless_it_is_cleaned_up(planted) -> None:
+    """Otherwise every mutant after it would look caught."""
+    check = equal("twice(5, extra=len(LEFT))", 10)
+    litter = ("2 * x", "LEFT.append(x) or 3 * x")
+    assert run(mutant("twice", "2 * x", "3 * x", check)).verdict == "caught"
+    result = run(mutant("twice", *litter, check))
+    assert (result.verdict, result.check) == ("error", "twice(5, extra=len(LEFT))")
+    assert "fails on the true code afterwards: twice(5, extra=len(LEFT)) is 11" in result.message
+    planted.LEFT.clear()
+    clean = Mutant("planted", "minidl.planted:twice", (check,), "", *litter, cleanup=planted.LEFT.clear)
+    assert run(clean).verdict == "caught" and planted.LEFT == []
+
+
 def test_a_mutant_that_never_ends_is_stopped_and_is_an_error(planted) -> None:
     start = time.monotonic()
     result = run(mutant("forever", "range(x)", "iter(int, 1)", equal("forever(3)", 3)), limit=0.2)
@@ -196,6 +221,7 @@ def test_a_mutant_that_never_ends_is_stopped_and_is_an_error(planted) -> None:
         ("triple", "triple(5)", 15),
         ("Window.origin", "Window.origin(8)", 7),
         ("Window.half", "Window(8).half", 4),
+        ("RULES.1.call", "RULES[1].call(5)", 25),
     ],
 )
 def test_a_replacement_wraps_the_true_function_for_every_holder(planted, target, expression, value) -> None:
@@ -209,7 +235,6 @@ def test_a_replacement_wraps_the_true_function_for_every_holder(planted, target,
 
 
 @pytest.mark.skipif(not jit.HAVE_NUMBA, reason="needs Numba, which is not installed")
-@pytest.mark.filterwarnings("ignore:.*no transformation for parallel execution")
 def test_compiled_callers_of_a_compiled_mutant_are_compiled_anew(planted) -> None:
     names = ["add_one", "add_two", "add_four"]
     true = [getattr(planted, n) for n in names]

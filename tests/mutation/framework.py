@@ -49,11 +49,13 @@ class TimeUp(BaseException):
 class Mutant:
     """One bug.
 
-    target   ``"package.module:function"`` or ``"package.module:Class.method"``
+    target   ``"package.module:function"`` or ``"package.module:Class.method"``; numbers are indices, as in
+             ``"minidl.ops.elementwise:_mul.rules.0.function"``
     checks   callables without arguments (functools.partial of a check), or ``"package.module:function"``
     old, new an edit of the target's source; `old` must occur exactly once
     replace  instead of an edit: takes the true function, returns the wrong one
     story    what a person did wrong
+    cleanup  puts right what the bug may leave behind in the process
     """
 
     name: str
@@ -63,6 +65,7 @@ class Mutant:
     old: str = ""
     new: str = ""
     replace: Callable[[Any], Any] | None = None
+    cleanup: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         if not self.checks:
@@ -132,8 +135,8 @@ def locate(target: str) -> Any:
     owner: Any = importlib.import_module(module)
     *path, name = qualified.split(".")
     for part in path:
-        owner = getattr(owner, part)
-    return inspect.getattr_static(owner, name)
+        owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
+    return inspect.getattr_static(owner, name) if isinstance(owner, (ModuleType, type)) else getattr(owner, name)
 
 
 def is_compiled(thing: object) -> bool:
@@ -311,6 +314,8 @@ def injected(mutant: Mutant) -> Iterator[None]:
     stored = locate(mutant.target)
     function = plain_function(stored)
     with ExitStack() as stack:
+        if mutant.cleanup is not None:
+            stack.callback(mutant.cleanup)
         stack.callback(clear_caches)
         stack.enter_context(no_compiled_files())
         if mutant.replace is not None:
@@ -359,7 +364,10 @@ def _is_mistake_of_the_mutant(error: Exception) -> bool:
 
 
 def run(mutant: Mutant, limit: float = 120.0) -> Result:
-    """Injects, runs the checks in order until one notices, restores."""
+    """Injects, runs the checks in order until one notices, restores, and runs that check again.
+
+    It must pass then: a bug that leaves something behind would make every later mutant look caught.
+    """
     start, running = time.perf_counter(), ""
 
     def result(verdict: str, message: str = "", check: str = "") -> Result:
@@ -368,20 +376,24 @@ def run(mutant: Mutant, limit: float = 120.0) -> Result:
     try:
         checks = [(label(c), resolve_check(c)) for c in mutant.checks]
         with injected(mutant), time_limit(limit):
-            for running, check in checks:  # noqa: B007 (the name is used where the check fails)
+            for name, check in checks:
+                running = name
                 check()
         return result("survived")
     except StaleMutant as error:
         return result("stale", str(error))
     except TimeUp:
         return result("error", f"still running after {limit:g} s", running)
-    except AssertionError as error:
-        return result("caught", str(error), running)
     except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        if not running or _is_mistake_of_the_mutant(error):
+        crash = not isinstance(error, AssertionError)
+        message = f"{type(error).__name__}: {error}" if crash else str(error)
+        if crash and (not running or _is_mistake_of_the_mutant(error)):
             return result("error", message, running)
-        return result("caught", message, f"{running} ({type(error).__name__})")
+    try:
+        check()
+    except Exception as error:
+        return result("error", f"{running} fails on the true code afterwards: {error}", running)
+    return result("caught", message, f"{running} ({message.partition(':')[0]})" if crash else running)
 
 
 def score(results: Iterable[Result]) -> tuple[int, int]:
