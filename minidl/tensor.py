@@ -17,8 +17,8 @@ from .autograd.mode import MODE
 from .autograd.tape import GraphError, Node, Storage
 from .backend import Device, array_module, device, device_of, module_for, to_device
 from .dtypes import as_dtype, get_default_dtype
-from .ops.indexing import written_through
 from .ops.methods import TensorMethods
+from .ops.views import assign_recorded
 
 
 class HookHandle:
@@ -321,16 +321,10 @@ class Tensor(TensorMethods):
         if MODE.recording and (new.requires_grad or self.requires_grad):
             if not np.can_cast(new.dtype, self.dtype, "same_kind"):
                 raise TypeError(f"an in-place operation cannot turn {self.dtype} into {new.dtype}")
+            if new._storage is self._storage:
+                new = new.clone()
             new = new.to(self.dtype)
-            views = [(t, written_through(t, self, new)) for t in self._storage.views() if t is not self]
-            for tensor, value in [(self, new), *((t, v) for t, v in views if v is not None)]:
-                if tensor._node is None and tensor._requires_grad:
-                    raise GraphError(
-                        "a leaf that requires a gradient cannot be written to in place, nor a view of it: do it under "
-                        "no_grad() (as an optimiser does), or compute a new tensor"
-                    )
-                tensor._array, tensor._node, tensor._index = value._array, value._node, value._index
-                tensor._storage = value._storage
+            assign_recorded(self, new)
         elif not self._array.flags.writeable:
             raise ValueError(
                 f"this tensor of shape {self.shape} cannot be written to in place: it is an expanded view (many "

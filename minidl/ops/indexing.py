@@ -25,6 +25,8 @@ def _plain(index: Any) -> Any:
         if index.dtype.kind not in "iub":
             raise IndexError(f"an index must be integers or booleans, not {index.dtype}")
         # uint8 is an integer index here; PyTorch's old habit of reading it as a mask is a trap
+        if not index.ndim and index.dtype.kind != "b":
+            return index.item()
         return index._array.copy()  # a gradient rule reads it later, whatever happens to the tensor
     if isinstance(index, np.ndarray):
         return _plain(as_operand(index))
@@ -59,28 +61,74 @@ _put_add: Primitive = Primitive(
 )
 
 
+def _phases(index: Any, ndim: int) -> tuple[Any, Any]:
+    """``x[index]`` as ``x[basic][advanced]`` (advanced may be None), where ``x[basic]`` is always a view.
+
+    A whole number takes its axis away before the arrays are looked at, as in PyTorch: ``x[0, :, [1, 1]]`` has the axes
+    of ``x[0][:, [1, 1]]``, where NumPy would count the number among the arrays and move their axis to the front.
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    if _is_basic(index):  # with an Ellipsis a single element comes as a view too, not as a scalar of its own
+        return (parts if any(p is Ellipsis for p in parts) else (*parts, Ellipsis)), None
+    if not any(_is_number(p) for p in parts):
+        return (Ellipsis,), index
+    used = sum(p.ndim if isinstance(p, np.ndarray) and p.dtype == bool else 1 for p in parts if not _takes_none(p))
+    basic: list[Any] = []
+    advanced: list[Any] = []
+    for p in parts:
+        if p is Ellipsis:
+            fill = [slice(None)] * (ndim - used)
+            basic, advanced = basic + fill, advanced + fill
+        elif _is_number(p):
+            basic.append(p)
+        elif isinstance(p, slice) or p is None:
+            basic.append(p)
+            advanced.append(slice(None))
+        else:
+            basic += [slice(None)] * (p.ndim if p.dtype == bool else 1)
+            advanced.append(p)
+    return (*basic, Ellipsis), tuple(advanced)
+
+
+def _is_number(part: Any) -> bool:
+    return isinstance(part, (int, np.integer)) and not isinstance(part, bool)
+
+
+def _takes_none(part: Any) -> bool:
+    """Whether an entry of an index uses up no axis."""
+    return part is None or part is Ellipsis or isinstance(part, bool)
+
+
 def _read(x: Any, index: Any) -> Any:
-    """``x[index]``; a single element comes as a view too (with an Ellipsis), not as a scalar of its own."""
-    if _is_basic(index):
-        parts = index if isinstance(index, tuple) else (index,)
-        return x[parts if Ellipsis in parts else (*parts, Ellipsis)]
-    return x[index]
+    basic, advanced = _phases(index, x.ndim)
+    return x[basic] if advanced is None else x[basic][advanced]
 
 
 def _scatter_zeros(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of ``shape`` with ``g`` added at ``index``; an entry named twice receives both."""
-    xp = array_module(g)
-    out = xp.zeros(shape, g.dtype)
-    if _is_basic(index):
-        out[index] = g  # no entry can be named twice
+    return _add_at(array_module(g).zeros(shape, g.dtype), g, index)
+
+
+def _add_at(out: Any, g: Any, index: Any) -> Any:
+    basic, advanced = _phases(index, out.ndim)
+    view = out[basic]
+    if advanced is None:
+        view += g  # no entry can be named twice
     else:
-        xp.add.at(out, index, g)
+        array_module(out).add.at(view, advanced, g)
     return out
 
 
 def getitem(input: Any, index: Any) -> Any:
     """``input[index]`` with NumPy's rules; slices give views."""
     return _getitem(input, index=_plain(index))
+
+
+def _same_place(a: Any, b: Any) -> bool:
+    """Whether two arrays are the same elements in memory."""
+    if array_module(a) is not np or a.shape != b.shape or a.strides != b.strides or a.dtype != b.dtype:
+        return False
+    return a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
 
 
 _index_put: Primitive = Primitive(
@@ -92,9 +140,26 @@ _index_put: Primitive = Primitive(
 
 
 def _put(x: Any, value: Any, index: Any) -> Any:
-    out = x.copy()
-    out[index] = value
+    return _write(x.copy(), value, index)
+
+
+def _write(out: Any, value: Any, index: Any) -> Any:
+    basic, advanced = _phases(index, out.ndim)
+    if advanced is None:
+        out[basic] = value
+    else:
+        out[basic][advanced] = value
     return out
+
+
+def put_add(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros of ``shape`` with ``g`` added at ``index``: the transpose of reading there."""
+    return _put_add(g, index=index, shape=tuple(shape))
+
+
+def put_flat(x: Any, value: Any, places: Any) -> Any:
+    """A copy of the vector ``x`` with ``value`` at ``places``."""
+    return _index_put(x, value, index=(places,))
 
 
 def setitem(input: Any, index: Any, value: Any) -> None:
@@ -108,37 +173,16 @@ def setitem(input: Any, index: Any, value: Any) -> None:
     value = as_operand(value)
     if is_tensor(value):
         value = value.to(input.dtype).to(input.device)
-        while value.ndim and value.shape[0] == 1 and value.ndim > input._array[index].ndim:
+        there = _read(input._array, index)
+        if _same_place(there, value._array):
+            return  # the end of x[i] += 1, which wrote through the view x[i]
+        while value.ndim > there.ndim and value.shape[0] == 1:
             value = value.squeeze(0)
     if MODE.recording and (input.requires_grad or (is_tensor(value) and value.requires_grad)):
         input._assign(_index_put(input, value, index=index))
     else:
-        input._array[index] = value._array if is_tensor(value) else value
+        _write(input._array, value._array if is_tensor(value) else value, index)
         input._storage.version += 1
-
-
-def _addresses(array: Any) -> Any:
-    """Where each element lies in memory, in bytes, in C order."""
-    start = array.data.ptr if hasattr(array.data, "ptr") else array.__array_interface__["data"][0]
-    place = np.full(array.shape, start, dtype=int64)
-    for axis, (n, stride) in enumerate(zip(array.shape, array.strides)):
-        place += (np.arange(n) * stride).reshape((-1,) + (1,) * (array.ndim - 1 - axis))
-    return place.reshape(-1)
-
-
-def written_through(view: Any, source: Any, written: Any) -> Any:
-    """The value of ``view`` after ``written`` was put in place of ``source``, or None where they share no element."""
-    mine, theirs = _addresses(view._array), _addresses(source._array)
-    if not mine.size or not theirs.size:
-        return None
-    order = np.argsort(theirs, kind="stable")
-    found = np.minimum(np.searchsorted(theirs, mine, sorter=order), theirs.size - 1)
-    partner = order[found]
-    (hit,) = np.nonzero(theirs[partner] == mine)
-    if not hit.size:
-        return None
-    values = written.reshape(-1)[partner[hit]]
-    return _index_put(view.reshape(-1), values, index=(hit,)).reshape(view.shape)
 
 
 # ---- one index per output element, along one axis ------------------------------------------------------------
@@ -200,9 +244,7 @@ _scatter_add_primitive: Primitive = Primitive(
 
 
 def _added(x: Any, src: Any, index: Any) -> Any:
-    out = x.copy()
-    array_module(x).add.at(out, index, src)
-    return out
+    return _add_at(x.copy(), src, index)
 
 
 def _source(src: Any, index: Any) -> Any:
@@ -227,7 +269,7 @@ def scatter(input: Any, dim: int, index: Any, src: Any) -> Any:
 def index_select(input: Any, dim: int, index: Any) -> Any:
     """The entries ``index`` (1-d) along ``dim``; entries may repeat."""
     dim = normalise_dim(dim, input.ndim)
-    array = _plain(index if is_tensor(index) else list(index))
+    array = np.asarray(_plain(index)) if is_tensor(index) else _plain(list(index))
     if array.ndim > 1:
         raise IndexError(f"index_select: the index must have one dimension, not shape {array.shape}")
     n = input.shape[dim]
@@ -239,7 +281,8 @@ def index_select(input: Any, dim: int, index: Any) -> Any:
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
     """``input`` with the entries of ``source`` added at ``index`` along ``dim``; repeated entries add up."""
     dim = normalise_dim(dim, input.ndim)
-    where_to = (slice(None),) * dim + (_plain(index if is_tensor(index) else list(index)),)
+    array = np.asarray(_plain(index)) if is_tensor(index) else _plain(list(index))
+    where_to = (slice(None),) * dim + (array.reshape(-1),)
     return _scatter_add_primitive(input, source if alpha == 1 else source * alpha, index=where_to)
 
 
@@ -265,7 +308,7 @@ def masked_select(input: Any, mask: Any) -> Any:
 
 
 def _order(x: Any, axis: int, descending: bool) -> Any:
-    """Stable order; descending keeps equal elements in their original order too, and NaN counts as the largest."""
+    """Stable order, also among equals when descending; NaN counts as the largest."""
     xp = array_module(x)
     if not descending:
         return xp.argsort(x, axis=axis, kind="stable")
@@ -279,6 +322,8 @@ _argsort: Primitive = Primitive("argsort", lambda x, *, axis, descending: _order
 
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
     """Indices that sort along ``dim``; always stable, whatever ``stable`` says."""
+    if not input.ndim:
+        return as_operand(np.zeros((), int64))
     return _argsort(input, axis=normalise_dim(dim, input.ndim), descending=descending)
 
 
@@ -286,6 +331,8 @@ def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = Tru
     """Values in order along ``dim``, and the indices they had."""
     from .reduction import ValuesIndices
 
+    if not input.ndim:
+        return ValuesIndices(input.clone(), argsort(input, dim))
     indices = argsort(input, dim, descending)
     return ValuesIndices(take_along_dim(input, indices, dim), indices)
 

@@ -53,12 +53,16 @@ def _count(x: Any, axes: tuple[int, ...]) -> int:
     return math.prod(x.shape[a] for a in axes)
 
 
+def _at_least_one(x: Any, axes: tuple[int, ...]) -> int:
+    return _count(x, axes) or 1  # nothing receives the gradient of the mean of nothing
+
+
 _mean: Primitive = Primitive(
     "mean",
     lambda x, *, axes, keepdim: (
         array_module(x).mean(x, axis=axes, keepdims=keepdim) if x.size else _sum_over_none(x, axes, keepdim)
     ),
-    vjp(lambda g, y, x, *, axes, keepdim: _spread(g / _count(x, axes), x.shape, axes)),
+    vjp(lambda g, y, x, *, axes, keepdim: _spread(g / _at_least_one(x, axes), x.shape, axes)),
 )
 
 
@@ -79,23 +83,29 @@ def mean(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = No
 
 
 def var(
-    input: Any, dim: Dims = None, *, correction: float = 1, unbiased: bool | None = None, keepdim: bool = False
+    input: Any, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float = 1
 ) -> Any:
-    """Variance over ``dim``: squared distances from the mean, divided by ``n - correction``."""
+    """Variance over ``dim``: squared distances from the mean, divided by ``n - correction``.
+
+    ``unbiased`` is PyTorch's older word for ``correction=1`` (True) or ``0`` (False).
+    """
     x = floating(input)
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
     if unbiased is not None:
         correction = 1 if unbiased else 0
     axes = normalise_dims(dim, x.ndim)
     distance = x - mean(x, axes, True)
     n = _count(x, axes) - correction
-    return sum(distance * distance, axes, keepdim) * (1 / n if n > 0 else math.inf if n == 0 else math.nan)
+    # of one value (or none) it is NaN; PyTorch's word for a correction beyond that is infinity
+    return sum(distance * distance, axes, keepdim) * (1 / n if n > 0 else math.inf)
 
 
 def std(
-    input: Any, dim: Dims = None, *, correction: float = 1, unbiased: bool | None = None, keepdim: bool = False
+    input: Any, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float = 1
 ) -> Any:
     """Standard deviation, the root of :func:`var`; its gradient where all values are equal is 0."""
-    return _root(var(input, dim, correction=correction, unbiased=unbiased, keepdim=keepdim))
+    return _root(var(input, dim, unbiased, keepdim, correction=correction))
 
 
 # ---- extremes ------------------------------------------------------------------------------------------------
@@ -225,9 +235,11 @@ _cumsum: Primitive = Primitive(
 )
 
 
-def cumsum(input: Any, dim: int) -> Any:
+def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Any:
     """Running sum along ``dim``."""
     x = as_operand(input)
+    if dtype is not None:
+        x = x.to(as_dtype(dtype))
     x = x.to(int64) if x.dtype.kind in "bui" else x
     return _cumsum(x, axis=normalise_dim(dim, x.ndim)) if x.ndim else x
 
@@ -242,6 +254,8 @@ _exclusive_cumprod: Primitive = Primitive(
 def _prod_of_others(x: Any, axis: int) -> Any:
     """For each element the product of all others along ``axis``: exact also where there are zeros."""
     xp = array_module(x)
+    if not x.size:
+        return x.copy()
     one = xp.ones_like(xp.take(x, xp.arange(1), axis=axis))
     before = xp.cumprod(xp.concatenate([one, xp.delete(x, -1, axis=axis)], axis=axis), axis=axis)
     flipped = xp.flip(x, axis)
@@ -254,6 +268,8 @@ def _prod_of_others_rule(g: Any, x: Any, axis: int) -> Any:
     from .shape import stack
 
     n = x.shape[axis]
+    if not n:
+        return x * 0
     parts = []
     for j in range(n):
         others = [i for i in range(n) if i != j]
@@ -275,12 +291,17 @@ _prod: Primitive = Primitive(
 )
 
 
-def prod(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Product along ``dim`` (of everything when None); the gradient is right where there are zeros."""
     x = as_operand(input)
+    if dtype is not None:
+        x = x.to(as_dtype(dtype))
     x = x.to(int64) if x.dtype.kind in "bui" else x
     if dim is None:
         return prod(x.reshape(-1), 0)
+    if not x.ndim:
+        normalise_dim(dim, 0)
+        return x.clone()
     return _prod(x, axis=normalise_dim(dim, x.ndim), keepdim=keepdim)
 
 
@@ -288,6 +309,8 @@ def logsumexp(input: Any, dim: Dims, keepdim: bool = False) -> Any:
     """log(sum(exp(x))) over ``dim`` without overflow."""
     x = floating(input)
     axes = normalise_dims(dim, x.ndim)
+    if not x.numel():
+        return log(sum(exp(x), axes, keepdim))  # of nothing: -inf
     top = amax(x, axes, True).detach()
     top = where(top.isfinite(), top, 0.0)  # a slice of -inf only: the shift must stay finite
     result = log(sum(exp(x - top), axes, True)) + top

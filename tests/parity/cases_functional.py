@@ -1,0 +1,7 @@
+"""Parity cases of ``minidl.nn.functional``; the names carry the prefix ``nn.functional.``."""
+
+from tests.parity.cases import Case
+
+CASES: list[Case] = []
+
+EXEMPT: dict[str, str] = {}
