@@ -161,7 +161,7 @@ class AvgPool3d(_AvgPool):
 
 
 class _LPPool(_Pool):
-    """``(sum of |x|^p) ^ (1/p)`` over each window, p = ``norm_type``."""
+    """``(sum of x^p) ^ (1/p)`` over each window, p = ``norm_type``: for odd p, x should not be negative."""
 
     def __init__(
         self, norm_type: float, kernel_size: Ints, stride: Ints | None = None, ceil_mode: bool = False

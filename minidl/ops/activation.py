@@ -30,7 +30,7 @@ def relu(input: Any) -> Any:
 _leaky_relu: Primitive = Primitive(
     "leaky_relu",
     lambda x, *, slope: array_module(x).where(x > 0, x, x * x.dtype.type(slope)),
-    vjp(lambda g, y, x, *, slope: g * where(x > 0, 1.0, slope).to(g.dtype), uses="x"),
+    vjp(lambda g, y, x, *, slope: where(x > 0, g, g * slope), uses="x"),
 )
 
 
