@@ -176,7 +176,7 @@ def plan(
     Raises UnsupportedError where the named algorithm cannot, saying why and which ones can.
 
     >>> from minidl.kernels.geometry import Conv
-    >>> plan("conv", "forward", Conv.from_shapes((8, 64, 28, 28), (64, 64, 3, 3), padding=1)).algorithm
+    >>> plan("conv", "forward", Conv.from_shapes((8, 256, 14, 14), (256, 256, 3, 3))).algorithm
     'im2col'
     """
     return _choose(problem, pass_, case, np.dtype(dtype), device, algorithm, precision)

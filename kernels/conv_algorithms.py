@@ -65,9 +65,9 @@ add("spec", ".spec.conv", anything, spec_cost, automatic=False)
 
 # im2col: one matrix product per group ----------------------------------------------------------------
 
-GEMM_FLOPS = 1.7e11  # float32, large matrices; float64 half of it
+GEMM_FLOPS = 1.8e11  # float32, large matrices; float64 half of it
 COPY_BYTES = 2.5e10  # columns written or added back
-RUN_SECONDS = 8e-9  # NumPy's start of one run of neighbouring elements
+RUN_SECONDS = 6e-9  # NumPy's start of one run of neighbouring elements
 CALL_SECONDS = 1.5e-6  # one NumPy call: each tap of each chunk needs one
 
 
@@ -80,7 +80,7 @@ def im2col_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     if not im2col.is_pointwise(conv):
         columns = conv.batch * conv.in_channels * prod(conv.kernel) * prod(conv.out)
         runs = columns / conv.out[-1] * (2 if conv.stride[-1] > 1 else 1)
-        copies = 2 if pass_ == "input_grad" else 1  # adding back reads first
+        copies = 1.5 if pass_ == "input_grad" else 1  # adding back reads first
         seconds += copies * (columns * itemsize / COPY_BYTES + runs * RUN_SECONDS)
         seconds += chunks * prod(conv.kernel) * CALL_SECONDS
     seconds += chunks * conv.groups * CALL_SECONDS
@@ -93,7 +93,7 @@ add("im2col", ".cpu.im2col", anything, im2col_cost)
 
 # direct: the definition's loops, compiled ------------------------------------------------------------
 
-DIRECT_FLOPS = {"forward": 1.4e11, "input_grad": 1.4e11, "weight_grad": 4.5e10}  # float32
+DIRECT_FLOPS = {"forward": 1.7e11, "input_grad": 1.7e11, "weight_grad": 5e10}  # float32
 DIRECT_READ = 3e-10  # seconds per element copied into a tile's buffer
 DIRECT_WRITE = 1.5e-10  # seconds per output element
 PARALLEL_SECONDS = 2.5e-5  # start and end of a parallel loop, and the call around it

@@ -13,7 +13,8 @@ function: the inputs that share a residue mod stride are a stride-1 correlation 
 
 **Order of summing**, and so the bits: a tile is computed by one thread, tiles depend on the problem's sizes
 only, so the number of threads changes nothing.  forward and input_grad add in the arrays' dtype, channels
-outermost, four taps at a time.  weight_grad adds within a tile in the arrays' dtype and tiles in float64.
+outermost, four taps at a time.  weight_grad adds within a tile in the arrays' dtype and tiles in float64; in
+it zeros stand for the cotangent where rows end, so an infinity or NaN in x spreads to all taps of its channel.
 """
 
 from __future__ import annotations

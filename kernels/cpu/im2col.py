@@ -175,7 +175,9 @@ def _taps(conv: Conv, first_row: int, stop_row: int) -> list[Tap]:
     everything = (slice(None),) * 3  # images, groups, channels
     taps = []
     for tap in np.ndindex(*conv.kernel):
-        windows, positions, borders = everything, everything, []
+        windows: tuple[slice, ...] = everything
+        positions: tuple[slice, ...] = everything
+        borders: list[tuple[slice, ...]] = []
         for a, (axis, t) in enumerate(zip(conv.axes, tap)):
             low, high = (first_row, stop_row) if a == 0 else (0, axis.out)
             real = axis.windows_at(t)

@@ -1,0 +1,55 @@
+"""Layouts and borrowed scratch memory."""
+
+import threading
+
+import numpy as np
+
+from minidl.kernels import layout, workspace
+
+
+def test_memory_of_any_order_of_axes() -> None:
+    a = np.arange(120.0).reshape(2, 3, 4, 5)
+    for view in (a, a.transpose(0, 2, 3, 1), a.transpose(3, 1, 0, 2), a[:, :1, :, :][:, :, :1]):
+        found = layout.memory(view)
+        if view.size < a.size:
+            assert found is None
+            continue
+        flat, strides = found
+        assert np.shares_memory(flat, a)
+        for index in np.ndindex(view.shape):
+            assert flat[sum(i * s for i, s in zip(index, strides))] == view[index]
+    assert layout.memory(a[..., ::-1]) is None
+    assert layout.memory(np.zeros((0, 3, 2)))[0].size == 0
+
+
+def test_copies_of_gappy_arrays() -> None:
+    a = np.arange(24.0).reshape(2, 3, 4)[:, ::2, ::-1]
+    flat, strides = layout.memory_or_copy(a, "test")
+    assert not np.shares_memory(flat, a) and strides == (8, 4, 1)
+    np.testing.assert_array_equal(flat.reshape(a.shape), a)
+
+
+def test_channels_last() -> None:
+    last = np.zeros((2, 5, 4, 3)).transpose(0, 3, 1, 2)
+    assert layout.channels_last(last) and not layout.channels_last(np.zeros((2, 3, 5, 4)))
+    assert not layout.channels_last(np.zeros((2, 3, 1, 1))) and not layout.channels_last(np.zeros((2, 1, 5, 4)))
+    assert layout.empty((4, 7, 2, 2), last).strides == (4 * 56, 8, 2 * 56, 56)
+    assert layout.empty((4, 7, 2, 2), np.zeros((1, 2, 3, 3), "float32")).dtype == np.float32
+
+
+def test_borrowed_memory() -> None:
+    workspace.release()
+    f4 = np.dtype("float32")
+    a = workspace.borrow("a", (100, 3), f4)
+    assert a.ctypes.data % workspace.ALIGNMENT == 0 and a.flags.c_contiguous
+    assert np.shares_memory(a, workspace.borrow("a", (7,), np.dtype("complex128")))
+    assert not np.shares_memory(a, workspace.borrow("b", (100, 3), f4))
+    assert not np.shares_memory(a, workspace.borrow("a", (1000,), f4)), "too small, a new block"
+    assert workspace.borrow("a", (0, 4), f4).shape == (0, 4)
+    elsewhere = []
+    thread = threading.Thread(target=lambda: elsewhere.append(workspace.borrow("a", (1000,), f4)))
+    thread.start()
+    thread.join()
+    assert not np.shares_memory(elsewhere[0], workspace.borrow("a", (1000,), f4))
+    workspace.release()
+    assert not workspace._kept.__dict__
