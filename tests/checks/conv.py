@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from types import ModuleType
 
 import numpy as np
 
 from minidl.kernels import catalogue, threads
 from minidl.kernels import conv as kernels
-from minidl.kernels.cpu import dft, fft, im2col, winograd
+from minidl.kernels.cpu import dft, direct_tiles, fft, im2col, winograd
 from minidl.kernels.geometry import Conv
 from minidl.kernels.spec import error_bounds
 
@@ -239,22 +240,31 @@ def trilinear(algorithm: str, dtype: str) -> None:
     assert compared, f"{algorithm} does none of {len(ALL)} problems"
 
 
+SMALL: tuple[tuple[ModuleType, str, int], ...] = (
+    (im2col, "CHUNK_BYTES", 1 << 11),
+    (fft, "WORKSPACE", 1 << 17),
+    (direct_tiles, "TILE", 24),
+    (direct_tiles, "FILTERS", 3),
+    (direct_tiles, "ITEMS", 2),
+)
+"""Limits of how much a kernel does at once, and values that cut even small problems into many pieces."""
+
+
 @contextmanager
 def small_workspaces() -> Iterator[None]:
-    """Kernels that cut their work into pieces get so little memory that small problems have many pieces."""
-
-    def forget() -> None:
-        fft.tiling.cache_clear()
-        catalogue._choose.cache_clear()
-
-    kept = im2col.CHUNK_BYTES, fft.WORKSPACE
-    im2col.CHUNK_BYTES, fft.WORKSPACE = 1 << 11, 1 << 17
-    forget()
+    kept = [getattr(module, name) for module, name, _ in SMALL]
+    caches = (fft.tiling, direct_tiles.tiling, catalogue._choose)
     try:
+        for module, name, value in SMALL:
+            setattr(module, name, value)
+        for cached in caches:
+            cached.cache_clear()
         yield
     finally:
-        im2col.CHUNK_BYTES, fft.WORKSPACE = kept
-        forget()
+        for (module, name, _), value in zip(SMALL, kept, strict=True):
+            setattr(module, name, value)
+        for cached in caches:
+            cached.cache_clear()
 
 
 def in_pieces(algorithm: str, dtype: str, passes: tuple[str, ...] = PASSES, cases: tuple[Case, ...] = FEW) -> None:
@@ -264,6 +274,43 @@ def in_pieces(algorithm: str, dtype: str, passes: tuple[str, ...] = PASSES, case
             got = call(pass_, algorithm, conv, *operands(c, pass_, dtype))
             bound = error_bound.__wrapped__(c, pass_, algorithm, dtype)  # this cut has its own
             assert_within(got, truth(c, pass_, dtype), bound, f"{algorithm} {pass_} {dtype} in pieces, {c}")
+
+
+# storage orders ----------------------------------------------------
+
+
+def channels_last(array: np.ndarray) -> np.ndarray:
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
+
+
+def every_other(array: np.ndarray) -> np.ndarray:
+    """A view of every second element of a larger buffer on each axis; NaN lies between."""
+    big = np.full([2 * n for n in array.shape], np.nan, array.dtype)
+    view = big[(slice(None, None, 2),) * array.ndim]
+    view[...] = array
+    return view
+
+
+def backwards(array: np.ndarray) -> np.ndarray:
+    flip = (slice(None, None, -1),) * array.ndim
+    return array[flip].copy()[flip]
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "channels last": channels_last,
+    "every other element": every_other,
+    "negative strides": backwards,
+    "Fortran order": np.asfortranarray,
+    "read-only": read_only,
+}
+
+OUT_LAYOUTS = {name: LAYOUTS[name] for name in ("channels last", "every other element", "Fortran order")}
 
 
 # (c) memory manners ----------------------------------------------------
@@ -298,6 +345,10 @@ def manners(algorithm: str, dtype: str, passes: tuple[str, ...] = PASSES, cases:
         bound = error_bound(c, pass_, algorithm, dtype)
         assert_within(fresh, truth(c, pass_, dtype), bound, f"{what}, operands between NaNs")
         assert_within(poisoned, truth(c, pass_, dtype), bound, f"{what}, into a NaN-filled out=")
+        for name, stored in OUT_LAYOUTS.items():
+            into = stored(np.full(result_shape(c, pass_), np.nan, dtype))
+            call(pass_, algorithm, conv, *inputs, out=into)
+            assert_within(into, truth(c, pass_, dtype), bound, f"{what}, into an out= in {name}")
         beyond = np.concatenate([around[:GUARD], around[-GUARD:]])
         assert np.isnan(beyond).all(), f"{what} writes beyond its out="
         for name, buffer in zip(OPERANDS[pass_], buffers, strict=True):
@@ -306,38 +357,6 @@ def manners(algorithm: str, dtype: str, passes: tuple[str, ...] = PASSES, cases:
 
 
 # (d) storage orders ----------------------------------------------------
-
-
-def channels_last(array: np.ndarray) -> np.ndarray:
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
-
-
-def every_other(array: np.ndarray) -> np.ndarray:
-    """A view of every second element of a larger buffer on each axis; NaN lies between."""
-    big = np.full([2 * n for n in array.shape], np.nan, array.dtype)
-    view = big[(slice(None, None, 2),) * array.ndim]
-    view[...] = array
-    return view
-
-
-def backwards(array: np.ndarray) -> np.ndarray:
-    flip = (slice(None, None, -1),) * array.ndim
-    return array[flip].copy()[flip]
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
-
-
-LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "channels last": channels_last,
-    "every other element": every_other,
-    "negative strides": backwards,
-    "Fortran order": np.asfortranarray,
-    "read-only": read_only,
-}
 
 
 def layouts(algorithm: str, dtype: str, passes: tuple[str, ...] = PASSES, cases: tuple[Case, ...] = FEW) -> None:

@@ -12,150 +12,224 @@ from .common import anywhere, of_every_second_result, promises
 _DIRECT = "minidl.kernels.cpu.direct"
 
 
-def _direct(name: str, function: str, story: str, old: str, new: str) -> Mutant:
-    return Mutant(f"{name}/direct", f"{_DIRECT}:{function}", promises("direct"), story, old, new)
+def _direct(name: str, function: str, story: str, old: str, new: str, module: str = _DIRECT) -> Mutant:
+    return Mutant(f"{name}/direct", f"{module}:{function}", promises("direct"), story, old, new)
 
 
-_GROUP = "image = (n * groups + k // (filters // groups)) * channels * plane"
-_LEFT_OUT = "for border in range(o2n - (stop - start)):"
+def _tiles(name: str, function: str, story: str, old: str, new: str) -> Mutant:
+    return _direct(name, function, story, old, new, "minidl.kernels.cpu.direct_tiles")
 
-DIRECT = (
+
+_READ = "base = n0 * xs[0] + (group * channels + c) * xs[1] + i0 * xs[2]"
+_TAP = "i0 = o0 * depth.stride + t0 * depth.dilation - depth.low"
+_REST = "for m in range(by_four, terms):"
+
+GEOMETRY = (
+    _tiles(
+        "low_and_high_pad_swapped",
+        "geometry",
+        "pads before by what belongs behind",
+        "a.pad[0]",
+        "a.pad[1]",
+    ),
+    _tiles(
+        "B_gx_forgets_padding",
+        "residues",
+        "the gradient's first window is not where the padding puts it",
+        "shift - first, a.dilation // common",
+        "shift, a.dilation // common",
+    ),
+    _tiles(
+        "B_gx_taps_too_far_apart",
+        "residues",
+        "the taps of a residue class taken for as far apart as in the forward pass",
+        "shift - first, a.dilation // common",
+        "shift - first, a.dilation",
+    ),
+    _direct(
+        "B_gx_kernel_flipped",
+        "input_grad",
+        "correlates the upstream gradient with the kernel as it is",
+        "[:, :, :, ::-1, ::-1, ::-1]",
+        "",
+    ),
+    _direct(
+        "B_gx_channels_not_exchanged",
+        "input_grad",
+        "the weights lie as in the forward pass",
+        "*taps).swapaxes(1, 2)",
+        "*taps)",
+    ),
+    _direct(
+        "B_gx_group0_weights",
+        "input_grad",
+        "every group gets the weights of the first",
+        "exchanged = w.reshape(groups, k, c, *taps)",
+        "exchanged = np.repeat(w.reshape(groups, k, c, *taps)[:1], groups, 0)",
+    ),
+    _direct(
+        "positions_between_strides_unwritten",
+        "input_grad",
+        "only every s-th position is written",
+        "in product(*(residues(axis) for axis in geometry(conv))):",
+        "in list(product(*(residues(axis) for axis in geometry(conv))))[:1]:",
+    ),
+    _direct(
+        "B_gw_first_sample_only",
+        "weight_grad",
+        "the partial sums of the first images are taken for the whole",
+        "sums.sum(0)",
+        "sums[0]",
+    ),
+    _direct(
+        "empty_batch_leaves_out_unwritten",
+        "weight_grad",
+        "nothing to sum, so nothing is written",
+        "dw[...] = 0",
+        "pass",
+    ),
+    _direct(
+        "out_with_gaps_unwritten",
+        "forward",
+        "the result stays in the copy that stands for an out= with gaps",
+        "y[...] = target",
+        "pass",
+    ),
+    _direct(
+        "two_copies_in_one_buffer",
+        "weight_grad",
+        "both operands are made dense in the same scratch memory",
+        'layout.memory_or_copy(g, "g")',
+        'layout.memory_or_copy(g, "x")',
+    ),
+)
+
+LOOPS = (
     _direct(
         "every_group_reads_the_first",
-        "_forward",
+        "_correlate_tile",
         "the group's offset into the input is forgotten",
-        _GROUP,
-        "image = n * groups * channels * plane",
+        _READ,
+        _READ.replace("(group * channels + c)", "c"),
     ),
     _direct(
         "F_groups_interleaved",
-        "_forward",
-        "filter k is put into group k % G",
-        _GROUP,
-        "image = (n * groups + k % groups) * channels * plane",
+        "_correlate_tile",
+        "channel c is put into group c % G",
+        _READ,
+        _READ.replace("(group * channels + c)", "(c * groups + group)"),
     ),
     _direct(
-        "row_not_cleared",
-        "_forward",
-        "each row adds to the one before it",
-        "row[:] = 0",
-        "pass",
+        "every_tile_reads_the_first_images",
+        "_correlate_tile",
+        "a tile's offset into the batch is forgotten",
+        _READ,
+        _READ.replace("n0 * xs[0] + ", ""),
     ),
-    _direct("borders_left_out", "_forward", "only whole windows are summed", _LEFT_OUT, "for border in range(0):"),
     _direct(
-        "F_dilation_ignored_on_one_axis",
-        "_forward",
+        "weights_of_the_first_group",
+        "_correlate_tile",
+        "the group's offset into the weights is forgotten",
+        "w0 = (group * filters + k0 + k) * per_filter",
+        "w0 = (k0 + k) * per_filter",
+    ),
+    _direct(
+        "F_dilation_ignored_on_the_first_axis",
+        "_correlate_tile",
         "the taps of one axis lie side by side",
-        "i0 = o0 * s0 + t0 * d0 - l0",
-        "i0 = o0 * s0 + t0 - l0",
+        _TAP,
+        _TAP.replace("t0 * depth.dilation", "t0"),
+    ),
+    _direct(
+        "last_channels_not_flushed",
+        "_correlate_tile",
+        "channels that do not fill the buffer are lost",
+        "if filled == slices or (c == channels - 1 and t0 == depth.taps - 1):",
+        "if filled == slices:",
+    ),
+    _direct(
+        "row_written_side_by_side",
+        "_correlate_tile",
+        "a result with a stride is written as if it had none",
+        "y[U(row + q * ys[4])]",
+        "y[U(row + q)]",
+    ),
+    _direct(
+        "padding_keeps_old_values",
+        "_copy_plane",
+        "rows outside the input are not set to zero: what was in the buffer counts",
+        "buffer[to : to + width] = 0",
+        "pass",
     ),
     _direct(
         "F_stride_hw_swapped",
-        "_forward",
-        "the stride of the neighbouring axis",
-        "i1 = o1 * s1 + t1 * d1 - l1",
-        "i1 = o1 * s2 + t1 * d1 - l1",
+        "_copy_slice",
+        "the strides of the two axes exchanged",
+        "(a.stride, b.stride),",
+        "(b.stride, a.stride),",
     ),
     _direct(
         "F_pad_hw_swapped",
-        "_forward",
+        "_copy_slice",
         "the padding of the neighbouring axis",
-        "i1 = o1 * s1 + t1 * d1 - l1",
-        "i1 = o1 * s1 + t1 * d1 - l2",
+        "rho_b - b.low",
+        "rho_b - a.low",
+    ),
+    _direct(
+        "later_tiles_forget_the_stride",
+        "_copy_slice",
+        "a tile begins at its number of outputs, not at that many strides",
+        "p0 * a.stride + rho_a",
+        "p0 + rho_a",
+    ),
+    _direct(
+        "F_dilation_forgotten_in_the_shift",
+        "_phases",
+        "a tap is looked for where a dense kernel has it",
+        "shift[t] = t * a.dilation // a.stride",
+        "shift[t] = t // a.stride",
     ),
     _direct(
         "remainder_loop_forgotten",
         "_add_products",
         "terms that do not fill a bundle of four are lost",
-        "for m in range(by_four, terms):",
+        _REST,
         "for m in range(terms, terms):",
     ),
     _direct(
-        "strided_bundle_reads_neighbours",
+        "second_filter_gets_a_weight_of_the_first",
         "_add_products",
-        "the loop for strides > 1 forgets the stride",
-        "i = j * step",
-        "i = j",
-    ),
-    _direct(
-        "low_and_high_pad_swapped",
-        "_thrice",
-        "pads before by what belongs behind",
-        "a.pad[0]",
-        "a.pad[1]",
-    ),
-    _direct(
-        "two_copies_in_one_buffer",
-        "forward",
-        "both operands are made contiguous in the same scratch memory",
-        '_flat(w, "w")',
-        '_flat(w, "x")',
-    ),
-    _direct(
-        "B_gx_group0_weights",
-        "_input_grad",
-        "every group gets the weights of the first",
-        "(group * group_filters * group_channels + c % group_channels)",
-        "(c % group_channels)",
-    ),
-    _direct(
-        "B_gx_kernel_flipped",
-        "_input_grad",
-        "the kernel's rows in reverse order",
-        "(t0 * t1n + t1) * t2n",
-        "((t0n - 1 - t0) * t1n + t1n - 1 - t1) * t2n",
-    ),
-    _direct(
-        "B_gx_forgets_dilation",
-        "_input_grad",
-        "sends back as if the taps of one axis lay side by side",
-        "o1 = (i1 + l1 - t1 * d1) // s1\n",
-        "o1 = (i1 + l1 - t1) // s1\n",
-    ),
-    _direct(
-        "gradient_smeared_over_skipped_positions",
-        "_input_grad",
-        "a position between two windows gets the gradient of the lower one",
-        "or o1 * s1 != i1 + l1 - t1 * d1",
-        "",
-    ),
-    _direct(
-        "positions_between_strides_unwritten",
-        "_input_grad",
-        "only every s-th position is written",
-        "for rho in range(s2):",
-        "for rho in range(1):",
-    ),
-    _direct(
-        "row_of_gradients_not_cleared",
-        "_input_grad",
-        "each row adds to the one before it",
-        "row[: j1 - j0] = 0",
-        "pass",
-    ),
-    _direct(
-        "B_gw_first_sample_only",
-        "_weight_grad",
-        "the batch sum sees the first image only",
-        "for n in range(batch):",
-        "for n in range(min(batch, 1)):",
-    ),
-    _direct(
-        "B_gw_stride_hw_swapped",
-        "_weight_grad",
-        "the stride of the neighbouring axis",
-        "i1 = o1 * s1 + t1 * d1 - l1",
-        "i1 = o1 * s2 + t1 * d1 - l1",
+        "an index typed wrong in an unrolled loop",
+        "(b0 * v0 + b1 * v1)",
+        "(b0 * v0 + a1 * v1)",
     ),
     _direct(
         "B_gw_every_group_reads_the_first",
-        "_weight_grad",
+        "_dots_block",
         "the group's offset into the input is forgotten",
-        _GROUP,
-        "image = n * groups * channels * plane",
+        _READ,
+        _READ.replace("(group * channels + c)", "c"),
     ),
     _direct(
-        "B_gw_borders_left_out", "_weight_grad", "only whole windows are summed", _LEFT_OUT, "for border in range(0):"
+        "B_gw_upstream_of_the_first_group",
+        "_dots_block",
+        "the group's offset into the upstream gradient is forgotten",
+        "(group * filters + k0 + k) * gs[1]",
+        "(k0 + k) * gs[1]",
+    ),
+    _direct(
+        "B_gw_one_part_of_each_chunk",
+        "_dots_block",
+        "of the images of a chunk only the first tile is summed",
+        "(chunk + 1) * parts_n // chunks)",
+        "chunk * parts_n // chunks + 1)",
+    ),
+    _direct(
+        "B_gw_first_rows_only",
+        "_dots_block",
+        "of the tiles of a plane only the first row of them is summed",
+        "for p0 in range(0, a.out, most_rows):",
+        "for p0 in range(0, 1):",
     ),
     _direct(
         "B_gw_last_of_four_added_to_its_neighbour",
@@ -164,6 +238,13 @@ DIRECT = (
         "total[m + 3] += sum3",
         "total[m + 2] += sum3",
     ),
+    _direct(
+        "B_gw_remainder_loop_forgotten",
+        "_add_dots",
+        "taps that do not fill a bundle of four are lost",
+        _REST,
+        "for m in range(terms, terms):",
+    ),
     Mutant(
         "second_run_differs/direct",
         f"{_DIRECT}:forward",
@@ -171,5 +252,6 @@ DIRECT = (
         "something is left from the call before",
         replace=of_every_second_result,
     ),
-    *anywhere("direct", _DIRECT),
 )
+
+DIRECT = (*GEOMETRY, *LOOPS, *anywhere("direct", _DIRECT))
