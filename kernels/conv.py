@@ -76,9 +76,7 @@ def weight_grad(
 
 def _plan(pass_: str, conv: Conv, array: Any, algorithm: str | None, precision: Precision) -> Any:
     device = "cuda" if hasattr(array, "__cuda_array_interface__") else "cpu"
-    return plan(
-        "conv", pass_, conv, dtype=array.dtype, device=device, algorithm=algorithm, precision=precision
-    )
+    return plan("conv", pass_, conv, dtype=array.dtype, device=device, algorithm=algorithm, precision=precision)
 
 
 def _check(*named: tuple[str, Any, tuple[int, ...]]) -> None:

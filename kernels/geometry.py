@@ -215,9 +215,7 @@ class Conv:
             raise say.channels(op, x_shape, w_shape, groups)
         if w_shape[0] % groups:
             raise say.bad_groups(op, groups, x_shape, w_shape, "K", w_shape[0])
-        conv = cls(
-            x_shape[0], x_shape[1], w_shape[0], x_shape[2:], w_shape[2:], strides, pads, dilations, groups
-        )
+        conv = cls(x_shape[0], x_shape[1], w_shape[0], x_shape[2:], w_shape[2:], strides, pads, dilations, groups)
         shapes = [
             say.named("x", ["N", "C"], say.INPUT, x_shape),
             say.named("w", ["K", "C/G"], say.KERNEL, w_shape),
@@ -293,9 +291,7 @@ class Conv:
                     f"{dilations[a]}*({kernel[a]}-1) + {size - least[a]} + 1 = {size}"
                 )
                 raise say.no_output(op, lines, say.letters(say.INPUT, ndim)[a], formula)
-        return cls(
-            x_shape[0], w_shape[1] * groups, x_shape[1], wanted, kernel, strides, pads, dilations, groups
-        )
+        return cls(x_shape[0], w_shape[1] * groups, x_shape[1], wanted, kernel, strides, pads, dilations, groups)
 
     @property
     def ndim(self) -> int:

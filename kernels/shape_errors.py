@@ -81,9 +81,7 @@ def input_rank(op: str, x_shape: Shape, w_shape: Shape, channels: int, w_names: 
         cause = "the batch axis is missing: try x.unsqueeze(0)"
         if channels not in x_shape[:1] and x_shape[-1:] == (channels,):
             order = ", ".join(map(str, [rank - 2, *range(rank - 2)]))
-            cause = (
-                f"the batch axis is missing and the channels come last: try x.permute({order}).unsqueeze(0)"
-            )
+            cause = f"the batch axis is missing and the channels come last: try x.permute({order}).unsqueeze(0)"
     elif len(x_shape) == rank - 2:
         cause = "batch and channel axes are missing: try x.unsqueeze(0).unsqueeze(0)"
     else:

@@ -56,8 +56,9 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
     exchanged = w.reshape(groups, k, c, *taps).swapaxes(1, 2)  # (G, C/G, K/G, T0, T1, T2)
     for classes in product(*(residues(axis) for axis in geometry(conv))):
         part = exchanged[:, :, :, *(r.taps for r in classes)][:, :, :, ::-1, ::-1, ::-1]
-        first, step = tuple(r.first for r in classes), tuple(r.step for r in classes)
-        _run(g, part, target, first, step, groups, tuple(r.axis for r in classes))
+        r0, r1, r2 = classes
+        first, step = (r0.first, r1.first, r2.first), (r0.step, r1.step, r2.step)
+        _run(g, part, target, first, step, groups, (r0.axis, r1.axis, r2.axis))
     if target is not dx:
         dx[...] = target
     return dx

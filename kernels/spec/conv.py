@@ -42,7 +42,7 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
     dx = np.zeros((conv.batch, conv.groups, conv.in_channels // conv.groups, *conv.size), g.dtype)
     weights, cotangent = _by_group(w, 0, conv), _by_group(g, 1, conv)
     for tap, positions, windows in _taps(conv):
-        sent = np.einsum("ngk...,gkc->ngc...", cotangent[windows], weights[:, :, :, *tap])
+        sent = np.einsum("ngk...,gkc->ngc...", cotangent[windows], weights[tap])
         dx[positions] += sent  # one tap reads a position at most once, so nothing is lost here
     return _deliver(dx.reshape(conv.x_shape), g.dtype, out)
 
@@ -52,15 +52,13 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
     dw = np.zeros((conv.groups, conv.out_channels // conv.groups, *conv.w_shape[1:]), x.dtype)
     image, cotangent = _by_group(x, 1, conv), _by_group(g, 1, conv)
     for tap, positions, windows in _taps(conv):
-        came, read = (
-            a.reshape(*a.shape[:3], prod(a.shape[3:])) for a in (cotangent[windows], image[positions])
-        )
-        dw[:, :, :, *tap] = np.einsum("ngkp,ngcp->gkc", came, read)
+        came, read = _flat(cotangent[windows]), _flat(image[positions])
+        dw[tap] = np.einsum("ngkp,ngcp->gkc", came, read)
     return _deliver(dw.reshape(conv.w_shape), x.dtype, out)
 
 
-def _taps(conv: Conv) -> Iterator[tuple[tuple[int, ...], tuple, tuple]]:
-    """Each tap with the input positions that it reads (padding left out) and the windows that read them."""
+def _taps(conv: Conv) -> Iterator[tuple[tuple, tuple, tuple]]:
+    """Each tap, the input positions that it reads (padding left out), the windows that read them: as indices."""
     for tap in np.ndindex(*conv.kernel):
         positions, windows = [], []
         for a, t in zip(conv.axes, tap):
@@ -70,7 +68,7 @@ def _taps(conv: Conv) -> Iterator[tuple[tuple[int, ...], tuple, tuple]]:
             positions.append(i[real])
             windows.append(p[real])
         everything = (slice(None),) * 3  # N, G and the channels of a group
-        yield tap, everything + np.ix_(*positions), everything + np.ix_(*windows)
+        yield (..., *tap), (*everything, *np.ix_(*positions)), (*everything, *np.ix_(*windows))
 
 
 def _by_group(a: Array, axis: int, conv: Conv) -> Array:
