@@ -54,8 +54,8 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()  # a closed pipe shows here, not when Python exits
     except CycloptsError:  # a wrong word or option, explained already
         return USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # a training run says how to go on
+        print(str(stop) or "interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
         _discard_output()

@@ -1,0 +1,101 @@
+"""``minidl train``."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from minidl.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    import cyclopts
+
+# What may change when a run goes on; all else would make it another run
+_ON_RESUME = ("epochs", "data_dir")
+
+
+def register(app: "cyclopts.App") -> None:
+    app.command(train, config=(_settings_file,))
+
+
+def _settings_file(app: Any, commands: Any, arguments: Any) -> None:
+    """Read --config, where it is given, for all that the command line leaves open."""
+    from cyclopts.config import Toml
+
+    for argument in arguments:
+        if "--config" in argument.names and argument.tokens:
+            path = argument.tokens[0].value
+            Toml(path, must_exist=True, search_parents=False, use_commands_as_keys=False)(app, commands, arguments)
+
+
+def train(
+    model: str | None = None,
+    *,
+    settings: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    resume: Path | None = None,
+    out: Path | None = None,
+    config: Path | None = None,
+    download: bool = False,
+    workers: int = 0,
+    threads: int | None = None,
+    save_every: float = 60.0,
+) -> None:
+    """Train a model: minidl train lenet5 --data digits.
+
+    The run is kept in a folder, runs/MODEL-DATA: config.json, metrics.jsonl, checkpoint.safetensors (the whole state,
+    to go on with), best.safetensors (the weights with the best test accuracy), curves.png and confusion.png.
+    Settings that are not given have defaults that depend on the model and the data.
+
+    Parameters
+    ----------
+    model
+        Name of a model; minidl models lists them.
+    resume
+        Folder of a run to go on with, exactly where it stopped. Beside it only --epochs, --data-dir, --workers,
+        --threads and --save-every may be given.
+    out
+        Folder of the run instead of runs/MODEL-DATA.
+    config
+        A TOML file with any of these settings: epochs = 5.
+    download
+        Fetch the data set if it is not there.
+    workers
+        Threads that read images ahead.
+    threads
+        Threads that compute; by default all CPUs.
+    save_every
+        Seconds between two checkpoints inside an epoch; there is one after each epoch as well.
+    """
+    from rich.console import Console
+
+    from minidl.train import TrainingError, new_run_folder, resume_run, start_run
+    from minidl.train.console import ConsoleDisplay, report
+
+    if threads is not None:
+        from minidl.kernels.threads import set_num_threads
+
+        set_num_threads(threads)
+    console = Console()
+    common: dict[str, Any] = {"workers": workers, "save_every": save_every, "display": ConsoleDisplay(console)}
+    settings = settings or TrainConfig()
+    if resume is not None:
+        fixed = [name for name in settings.given() if name not in _ON_RESUME]
+        fixed += [name for name, value in (("model", model), ("out", out)) if value is not None]
+        if fixed:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in fixed)
+            raise TrainingError(f"a run goes on with the settings it has, so {names} cannot be given with --resume")
+        trainer = resume_run(resume, epochs=settings.epochs, data_dir=settings.data_dir, **common)
+    elif model is None:
+        raise TrainingError("which model? For example: minidl train lenet5. minidl models lists them")
+    else:
+        folder = new_run_folder(out, model, settings.data or "digits")
+        trainer = start_run(model, settings, folder, download=download, **common)
+    description = trainer.config
+    full = TrainConfig(**description["settings"])
+    shown = {k: v for k, v in dataclasses.asdict(full).items() if k not in ("options", "data_dir")}
+    options = "".join(f", {k} {v}" for k, v in description["options"].items())
+    console.print(f"{description['model']}{options}", highlight=False, soft_wrap=True)
+    console.print(", ".join(f"{k} {v}" for k, v in shown.items()), highlight=False, soft_wrap=True)
+    trainer.fit(full.epochs or 0)
+    report(trainer, console)

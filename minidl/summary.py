@@ -1,0 +1,268 @@
+"""What a model is made of: layers, output shapes, parameters, multiply-adds, memory of the activations.
+
+Measured by running the model on zeros under a listener of the tape, for 2 and for 3 images; all counts are linear in
+the number of images, so these two runs give them for any batch.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import enable_grad, no_grad, ops, random
+from .autograd.tape import Listener, Node, Primitive, Saved
+from .nn.module import current_module, current_path
+
+if TYPE_CHECKING:
+    from .nn import Module
+    from .tensor import Tensor
+
+
+class SummaryError(ValueError):
+    """An input that cannot be summarised: the message says why."""
+
+
+_CONVOLUTIONS = ("conv", "conv_input_grad")  # the second is a transposed convolution's forward pass
+
+
+@dataclass
+class Row:
+    """One layer: its dotted name, class, last output's shape (N first), and counts for the whole batch."""
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    parameters: int
+    macs: int
+    output_bytes: int
+    saved_bytes: int  # kept by this layer for the backward pass, arrays that an earlier layer keeps not counted again
+
+
+@dataclass
+class Summary:
+    """The table of :func:`summarize` and its totals."""
+
+    model: str
+    input_shape: tuple[int, ...]  # with the batch
+    rows: list[Row]
+    parameters: int
+    trainable: int
+    parameter_bytes: int
+    macs: int
+    forward_bytes: int  # the most that is alive at one time in an evaluation under no_grad, input included
+    saved_bytes: int  # kept between forward and backward pass, parameters not counted
+
+    def table(self) -> Any:
+        """As a rich table."""
+        from rich import box
+        from rich.table import Table
+
+        title = f"{self.model}, input {_shape(self.input_shape)}"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+        for name in ("layer", "kind", "output"):
+            table.add_column(name, no_wrap=True)
+        for name in ("parameters", "MACs", "output\nmemory", "kept for\ntraining"):
+            table.add_column(name, justify="right")
+        for r in self.rows:
+            counts = [f"{n:,}" if n else "" for n in (r.parameters, r.macs)]
+            table.add_row(r.name, r.kind, _shape(r.output), *counts, _bytes(r.output_bytes), _bytes(r.saved_bytes))
+        return table
+
+    def totals(self) -> str:
+        """The totals, a line each."""
+        frozen = self.parameters - self.trainable
+        return "\n".join(
+            [
+                f"parameters           {self.parameters:,}" + (f" ({frozen:,} of them frozen)" if frozen else ""),
+                f"parameter memory     {_bytes(self.parameter_bytes)}",
+                f"multiply-adds        {self.macs:,} (convolutions and matrix products)",
+                f"activations, forward {_bytes(self.forward_bytes)} (the most alive at one time, with the input)",
+                f"kept for training    {_bytes(self.saved_bytes)} (between forward and backward pass)",
+            ]
+        )
+
+
+def summarize(model: Module, input_shape: Sequence[int], batch: int = 1, name: str = "") -> Summary:
+    """Count layers, parameters, multiply-adds and memory for ``batch`` images of ``input_shape`` (without batch axis).
+
+    A row is a module that computes something itself, in the order of the first call.  Multiply-adds (MACs) are those
+    of convolutions and matrix products of one forward pass; biases, pooling and activations are not counted, taps on
+    padding are.  Memory is in bytes, of the arrays that live in the graph; scratch memory of kernels is not counted.
+
+    >>> from minidl import models
+    >>> summary = summarize(models.lenet5(), (1, 32, 32))
+    >>> summary.parameters, summary.macs
+    (61706, 416520)
+    """
+    shape = tuple(int(n) for n in input_shape)
+    if batch < 1 or min(shape, default=1) < 1:
+        raise SummaryError(
+            f"a summary needs a batch and input sides of at least 1, got batch {batch} and input {shape}"
+        )
+    two, three = (_measure(model, (n, *shape)) for n in (2, 3))
+
+    def scaled(a: int, b: int) -> int:
+        return a + (b - a) * (batch - 2)
+
+    rows = [
+        Row(
+            r.name,
+            r.kind,
+            tuple(scaled(a, b) for a, b in zip(r.output, s.output)),
+            r.parameters,
+            scaled(r.macs, s.macs),
+            scaled(r.output_bytes, s.output_bytes),
+            scaled(r.saved_bytes, s.saved_bytes),
+        )
+        for r, s in zip(two.rows.values(), three.rows.values())
+    ]
+    parameters = list(model.parameters())
+    return Summary(
+        name or type(model).__name__,
+        (batch, *shape),
+        rows,
+        sum(p.numel() for p in parameters),
+        sum(p.numel() for p in parameters if p.requires_grad),
+        sum(p.numel() * p.dtype.itemsize for p in parameters),
+        sum(r.macs for r in rows),
+        scaled(two.peak, three.peak),
+        sum(r.saved_bytes for r in rows),
+    )
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Sizes separated by commas or x.
+
+    >>> parse_shape("1,32,32"), parse_shape("3x224x224")
+    ((1, 32, 32), (3, 224, 224))
+    """
+    parts = text.replace("×", ",").replace("x", ",").split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise SummaryError(f"an input shape is written as 1,32,32 (channels, height, width), not {text!r}")
+    return tuple(int(part) for part in parts)
+
+
+@dataclass
+class _Measured:
+    rows: dict[str, Row]
+    peak: int
+
+
+def _measure(model: Module, shape: tuple[int, ...]) -> _Measured:
+    """Run the model forward twice, for training and for use, and leave it as it was."""
+    first = next(model.parameters(), None)
+    x = ops.zeros(shape) if first is None else ops.zeros(shape, dtype=first.dtype, device=first.device)
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]  # batch norm counts what it sees
+    state = random.get_rng_state()
+    counter, peak = _Counter(model), _Peak(model)
+    try:
+        model.train()
+        with enable_grad(), counter:
+            kept = model(x)  # as long as it lives, so do the arrays that were saved
+        del kept
+        model.eval()
+        with no_grad(), peak:
+            peak.add(x)
+            model(x)
+    finally:
+        random.set_rng_state(state)
+        with no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        for module, mode in modes:
+            module.training = mode
+    return _Measured(counter.rows, peak.most)
+
+
+def _memory(array: Any) -> Any:
+    """The array that owns the memory of ``array``."""
+    while getattr(array, "base", None) is not None and hasattr(array.base, "nbytes"):
+        array = array.base
+    return array
+
+
+class _Counter(Listener):
+    """Notes which module ran what."""
+
+    def __init__(self, model: Module) -> None:
+        self.rows: dict[str, Row] = {}
+        self.known = {id(_memory(t._array)) for t in (*model.parameters(), *model.buffers())}
+        self.parameters: set[int] = set()
+
+    def on_forward(
+        self, primitive: Primitive, args: Sequence[Any], attrs: dict[str, Any], outputs: tuple[Tensor, ...], node: Any
+    ) -> None:
+        path, module = current_path(), current_module()
+        row = self.rows.get(path)
+        if row is None and module is not None:
+            # a parameter of two layers counts where it comes first
+            own = [p for p in module.parameters(recurse=False) if id(p) not in self.parameters]
+            self.parameters |= {id(p) for p in own}
+            count = sum(p.numel() for p in own)
+            row = self.rows[path] = Row(path or "(itself)", type(module).__name__, (), count, 0, 0, 0)
+        if row is not None:
+            row.output = outputs[0].shape
+            row.macs += _macs(primitive, args, attrs, outputs)
+            row.output_bytes = sum(t._array.nbytes for t in outputs)
+            row.saved_bytes += self._newly_saved(node)
+
+    def _newly_saved(self, node: Node | None) -> int:
+        total = 0
+        for saved in () if node is None else (*node.args, *(node.saved_y or ())):
+            if isinstance(saved, Saved) and id(_memory(saved.array)) not in self.known:
+                self.known.add(id(_memory(saved.array)))
+                total += saved.array.nbytes
+        return total
+
+
+class _Peak(Listener):
+    """The largest sum of arrays alive at one time, parameters and buffers not counted."""
+
+    def __init__(self, model: Module) -> None:
+        self.alive = self.most = 0
+        self.known = {id(_memory(t._array)) for t in (*model.parameters(), *model.buffers())}
+
+    def on_forward(
+        self, primitive: Primitive, args: Sequence[Any], attrs: dict[str, Any], outputs: tuple[Tensor, ...], node: Any
+    ) -> None:
+        for output in outputs:
+            self.add(output)
+
+    def add(self, tensor: Tensor) -> None:
+        """``tensor`` has come into being; views of memory that is counted already need none."""
+        memory = _memory(tensor._array)
+        if id(memory) not in self.known:
+            self.known.add(id(memory))
+            self.alive += memory.nbytes
+            self.most = max(self.most, self.alive)
+            weakref.finalize(memory, self._remove, id(memory), memory.nbytes)
+
+    def _remove(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.alive -= size
+
+
+def _macs(primitive: Primitive, args: Sequence[Any], attrs: dict[str, Any], outputs: tuple[Tensor, ...]) -> int:
+    if primitive.name in _CONVOLUTIONS:
+        return attrs["conv"].macs
+    if primitive.name == "matmul":
+        return outputs[0].numel() * args[0].shape[-1]
+    if primitive.name == "einsum":
+        sizes = {letter: n for letters, x in zip(attrs["inputs"], args) for letter, n in zip(letters, x.shape)}
+        return math.prod(sizes.values()) if len(args) > 1 else 0
+    return 0
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "×".join(str(n) for n in shape)
+
+
+def _bytes(n: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if n >= size:
+            return f"{n / size:.1f} {unit}"
+    return f"{n} B" if n else ""

@@ -1,0 +1,197 @@
+"""A run and its folder: start one from settings, go on with one, load its model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import minidl  # for minidl.models, which is a floor above and loads when it is used
+
+from .. import no_grad, random, zeros
+from ..data import DataLoader
+from ..io import atomic_write
+from .checkpoint import load_checkpoint
+from .config import TrainConfig, complete, make_optimizer, make_scheduler
+from .errors import CheckpointError, TrainingError
+from .tasks import Task, find_source, load_task
+from .trainer import CHECKPOINT, Trainer
+
+CONFIG = "config.json"
+
+
+@dataclass
+class Run:
+    """A trained or half-trained model, with all that is needed to use it on new images.
+
+    ``description`` is the content of config.json: model, its options, settings, classes, input_shape, mean, std.
+    """
+
+    model: Any
+    description: dict[str, Any]
+    epochs: int  # completed
+    path: Path
+
+    @property
+    def settings(self) -> TrainConfig:
+        return TrainConfig(**self.description["settings"])
+
+    @property
+    def classes(self) -> list[str]:
+        return self.description["classes"]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(self.description["input_shape"])
+
+    @property
+    def statistics(self) -> tuple[list[float], list[float]]:
+        return self.description["mean"], self.description["std"]
+
+
+def new_run_folder(out: str | Path | None, model: str, data: str, root: str | Path = "runs") -> Path:
+    """``out``, which must not hold a run yet; or runs/MODEL-DATA, with a number behind it if that is taken."""
+    if out is not None:
+        if (Path(out) / CONFIG).exists() or (Path(out) / CHECKPOINT).exists():
+            raise TrainingError(
+                f"{out} holds a run already. Go on with it: minidl train --resume {out}; or choose another --out"
+            )
+        return Path(out)
+    name = f"{model}-{Path(data).name}"
+    taken = {path.name for path in Path(root).iterdir()} if Path(root).is_dir() else set()
+    number = 1
+    while (name if number == 1 else f"{name}-{number}") in taken:
+        number += 1
+    return Path(root) / (name if number == 1 else f"{name}-{number}")
+
+
+def start_run(
+    model: str, config: TrainConfig, folder: Path, *, download: bool = False, workers: int = 0, **trainer_options: Any
+) -> Trainer:
+    """A trainer at its beginning: model, data, optimiser and schedule by the settings; writes config.json."""
+    config = complete(model, config)
+    info = minidl.models.info(model)
+    source = find_source(config.data or "")
+    given = info.parse_options(config.options)
+    _, input_shape = info.for_data(source.image_shape, 1, given)  # the number of classes is known after reading
+    if 0 in input_shape:
+        raise TrainingError(f"{model} takes images as they are, but those of a folder have no size in common")
+    task = load_task(
+        config.data or "",
+        input_shape,
+        data_dir=config.data_dir,
+        augment=config.augment or "none",
+        download=download,
+    )
+    options, _ = info.for_data(source.image_shape, len(task.classes), given)
+    description = {
+        "model": model,
+        "options": options,
+        "settings": dataclasses.asdict(config),
+        "classes": list(task.classes),
+        "input_shape": list(input_shape),
+        "mean": list(task.mean),
+        "std": list(task.std),
+    }
+    trainer = _trainer(description, config, task, folder, workers, trainer_options)
+    trainer.save()
+    return trainer
+
+
+def resume_run(
+    folder: Path,
+    *,
+    epochs: int | None = None,
+    data_dir: str | None = None,
+    workers: int = 0,
+    **trainer_options: Any,
+) -> Trainer:
+    """A trainer that goes on where the run in ``folder`` stopped; ``epochs`` may be more than it was started with."""
+    state = _load(folder / CHECKPOINT)
+    description = state["config"]
+    config = TrainConfig(**description["settings"])
+    if epochs is not None:
+        if epochs < state["epoch"]:
+            raise TrainingError(f"{folder} has {state['epoch']} epochs behind it, so --epochs {epochs} is too few")
+        config.epochs = epochs
+    config.data_dir = data_dir or config.data_dir
+    description["settings"] = dataclasses.asdict(config)
+    task = load_task(
+        config.data or "",
+        tuple(description["input_shape"]),
+        data_dir=config.data_dir,
+        augment=config.augment or "none",
+        statistics=(description["mean"], description["std"]),
+    )
+    if list(task.classes) != description["classes"]:
+        raise CheckpointError(f"{folder}: the classes of the data have changed since the run was started")
+    trainer = _trainer(description, config, task, folder, workers, trainer_options)
+    trainer.load_state_dict(state)
+    return trainer
+
+
+def load_run(path: str | Path) -> Run:
+    """The model of a run folder (its last checkpoint), or of one checkpoint file, in evaluation mode."""
+    path = Path(path)
+    state = _load(path / CHECKPOINT if path.is_dir() else path)
+    description = state["config"]
+    model = minidl.models.create(description["model"], **description["options"])
+    try:
+        model.load_state_dict(state["model"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return Run(model.eval(), description, state["epoch"], path)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist: no run was saved there. Start one with: minidl train MODEL")
+    state = load_checkpoint(path)
+    needed = {"model", "options", "settings", "classes", "input_shape", "mean", "std"}
+    if not ({"config", "model", "epoch"} <= set(state) and needed <= set(state["config"])):
+        raise CheckpointError(f"{path}: this checkpoint was not written by minidl train; it does not say its model")
+    return state
+
+
+def _trainer(
+    description: dict[str, Any], config: TrainConfig, task: Task, folder: Path, workers: int, options: dict[str, Any]
+) -> Trainer:
+    random.manual_seed(config.seed or 0)
+    model = _model(description)
+    optimizer = make_optimizer(config, model.parameters())
+    batch_size, seed = config.batch_size or 1, config.seed or 0
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / CONFIG, "w", encoding="utf-8") as file:
+        file.write(json.dumps(description, indent=2) + "\n")
+    return Trainer(
+        model,
+        optimizer,
+        DataLoader(task.train, batch_size, shuffle=True, seed=seed, num_workers=workers),
+        DataLoader(task.test, max(batch_size, 256), num_workers=workers),
+        folder,
+        scheduler=make_scheduler(config, optimizer),
+        config=description,
+        **options,
+    )
+
+
+def _model(description: dict[str, Any]) -> Any:
+    """A new model, tried on a batch of zeros: it must give one score a class."""
+    name, options, classes = description["model"], description["options"], len(description["classes"])
+    shape = (2, *description["input_shape"])
+    model = minidl.models.create(name, **options)
+    model.eval()
+    try:
+        with no_grad():
+            found = model(zeros(*shape)).shape
+    except ValueError as error:
+        raise TrainingError(f"{name} does not take images of shape {shape[1:]}: {error}") from error
+    finally:
+        model.train()
+    if found != (2, classes):
+        raise TrainingError(
+            f"{name} gives {found} for two images, but the data has {classes} classes and training needs (2, {classes})"
+        )
+    return model

@@ -1,0 +1,187 @@
+"""Data sets by name, brought to the input of a model: size, colours, normalisation, augmentation."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import CIFAR10, CIFAR100, MNIST, Digits, FashionMNIST, ImageFolder, Mapped, random_split
+from ..data import transforms as T
+from ..data.dataset import fetch_batch
+from .errors import TrainingError
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set: the shape (C, H, W) of its images, and how its parts are read.
+
+    ``ink``: bright drawings on black.  They are enlarged by a black border, other images by interpolation.
+    """
+
+    image_shape: Shape
+    load: Callable[[str | None, bool, bool, Shape], tuple[Any, Sequence[str]]]
+    """(folder, train, download, input shape) -> data set and names of the classes"""
+    ink: bool = False
+
+
+def _published(kind: Any, image_shape: Shape, ink: bool = False) -> Source:
+    def load(folder: str | None, train: bool, download: bool, input_shape: Shape) -> tuple[Any, Sequence[str]]:
+        dataset = kind(folder or "data", train=train, download=download)
+        return dataset, dataset.classes
+
+    return Source(image_shape, load, ink)
+
+
+def _digits(folder: str | None, train: bool, download: bool, input_shape: Shape) -> tuple[Any, Sequence[str]]:
+    return Digits(folder, train=train, size=input_shape[-1]), Digits.classes
+
+
+SOURCES = {
+    "digits": Source((1, 8, 8), _digits, ink=True),
+    "mnist": _published(MNIST, (1, 28, 28), ink=True),
+    "fashion_mnist": _published(FashionMNIST, (1, 28, 28), ink=True),
+    "cifar10": _published(CIFAR10, (3, 32, 32)),
+    "cifar100": _published(CIFAR100, (3, 32, 32)),
+}
+
+
+def _load_folder(path: Path, train: bool) -> tuple[Any, Sequence[str]]:
+    """The sub-folders train and test (or val); without them the test is a fifth of the images, by a fixed seed."""
+    other = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
+    if (path / "train").is_dir() and other is not None:
+        parts = ImageFolder(path / "train"), ImageFolder(other)
+        if parts[0].classes != parts[1].classes:
+            raise TrainingError(
+                f"{path}: the classes differ: train has {', '.join(parts[0].classes)}, {other.name} has "
+                f"{', '.join(parts[1].classes)}"
+            )
+        return parts[0 if train else 1], parts[0].classes
+    whole = ImageFolder(path)
+    return random_split(whole, [0.8, 0.2])[0 if train else 1], whole.classes
+
+
+def find_source(data: str) -> Source:
+    """The data set of that name, or a folder of images; otherwise an error with the nearest name."""
+    if data in SOURCES:
+        return SOURCES[data]
+    path = Path(data)
+    if path.is_dir():
+        return Source((3, 0, 0), lambda folder, train, download, shape: _load_folder(path, train))
+    near = difflib.get_close_matches(data, SOURCES, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    raise TrainingError(f"there is no data set {data!r}{hint} Known: {', '.join(SOURCES)}, or the path of a folder")
+
+
+def to_input(image_shape: Shape, input_shape: Shape, ink: bool) -> list[T.Transform]:
+    """Transforms from images of ``image_shape`` (0: any size) to the channels, size and floats of a model's input."""
+    steps: list[T.Transform] = []
+    (c, h, w), (model_c, model_h, model_w) = image_shape, input_shape
+    if (c, model_c) == (3, 1):
+        steps.append(Grayscale())
+    elif (c, model_c) == (1, 3):
+        steps.append(T.Lambda(lambda image: np.repeat(image, 3, axis=0)))
+    elif c != model_c:
+        raise TrainingError(f"images of {c} channels do not fit a model with {model_c} input channels")
+    down, right = model_h - h, model_w - w
+    if ink and 0 <= down <= h // 4 and 0 <= right <= w // 4:
+        if down or right:
+            steps.append(T.Pad((right // 2, down // 2, right - right // 2, down - down // 2)))
+    elif (h, w) == (0, 0):
+        steps += [T.Resize(max(model_h, model_w)), T.CenterCrop((model_h, model_w))]
+    elif (h, w) != (model_h, model_w):
+        steps.append(T.Resize((model_h, model_w)))
+    return [*steps, T.ToFloat()]
+
+
+class Grayscale(T.Transform):
+    """Brightness of (3, H, W) as (1, H, W): 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
+
+    def apply(self, images: np.ndarray, drawn: list[Any]) -> np.ndarray:
+        weights = np.array([0.299, 0.587, 0.114], np.float32)
+        gray = np.einsum("nchw,c->nhw", images, weights, dtype=np.float32)[:, None]  # (N, 1, H, W)
+        return gray.round().astype(np.uint8) if images.dtype == np.uint8 else gray
+
+
+def _augmentation(name: str, side: int) -> list[T.Transform]:
+    shift = max(1, side // 16)
+    match name:
+        case "shift":
+            return [T.RandomTranslate(shift)]
+        case "affine":
+            return [T.RandomAffine(degrees=10, translate=(1 / 16, 1 / 16), scale=(0.9, 1.1))]
+        case "flip":
+            return [T.RandomHorizontalFlip(), T.RandomCrop(side, padding=2 * shift)]
+    return []
+
+
+@dataclass(frozen=True)
+class Task:
+    """Training and test part of a data set at the input of a model, and how both were prepared."""
+
+    train: Any
+    test: Any
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]  # a channel
+    std: tuple[float, ...]
+
+
+def load_task(
+    data: str,
+    input_shape: Shape,
+    *,
+    data_dir: str | None = None,
+    augment: str = "none",
+    download: bool = False,
+    statistics: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> Task:
+    """Read a data set for a model with ``input_shape`` (C, H, W).
+
+    ``statistics`` are (mean, std) a channel of values in [0, 1]; without them those of the training part are computed.
+    ``augment`` changes the training part only: "none", "shift", "affine" or "flip".
+
+    >>> task = load_task("digits", (1, 32, 32))
+    >>> len(task.train), len(task.test), task.train[0][0].shape
+    (1437, 360, (1, 32, 32))
+    """
+    source = find_source(data)
+    parts = [source.load(data_dir, train, download, input_shape) for train in (True, False)]
+    (training, classes), (testing, _) = parts
+    image_shape = (1, *input_shape[1:]) if data == "digits" else source.image_shape
+    prepare = to_input(image_shape, input_shape, source.ink)
+    mean, std = statistics or measure(Mapped(training, T.Compose(prepare)))
+    normalize = T.Normalize(mean, std)
+    train = Mapped(training, T.Compose([*prepare, *_augmentation(augment, input_shape[-1]), normalize]))
+    test = Mapped(testing, T.Compose([*prepare, normalize]))
+    return Task(train, test, tuple(classes), tuple(mean), tuple(std))
+
+
+_ENOUGH = 20_000  # images to measure mean and deviation on
+
+
+def measure(dataset: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation a channel, over at most 20,000 images spread evenly over the data set.
+
+    >>> measure([(np.array([[[0.0, 1.0]]]), 0), (np.array([[[1.0, 0.0]]]), 0)])
+    ((0.5,), (0.5,))
+    """
+    indices = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), _ENOUGH)).astype(int))
+    total: Any = 0.0
+    squares: Any = 0.0
+    pixels = 0
+    for chunk in np.array_split(indices, -(-len(indices) // 256)):
+        batch = fetch_batch(dataset, chunk, ())
+        images = np.stack([dataset[i][0] for i in chunk]) if batch is None else batch[0]
+        images = images.astype(np.float64)  # (N, C, H, W)
+        total = total + images.sum((0, 2, 3))
+        squares = squares + (images * images).sum((0, 2, 3))
+        pixels += images[:, 0].size
+    mean = total / pixels
+    std = np.sqrt(np.maximum(squares / pixels - mean * mean, 0))
+    return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())

@@ -1,0 +1,251 @@
+"""The training loop: epochs, evaluation, metrics, checkpoints, and going on exactly where it stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from .. import random
+from ..io import atomic_write
+from ..nn.functional import cross_entropy
+from .checkpoint import load_checkpoint, save_checkpoint
+from .console import Display, SilentDisplay
+from .errors import CheckpointError, Interrupted, TrainingError
+from .metrics import evaluate
+
+CHECKPOINT = "checkpoint.safetensors"
+BEST = "best.safetensors"
+METRICS = "metrics.jsonl"
+
+
+class Trainer:
+    """Trains a classifier and keeps its run in a folder.
+
+    ``train_loader`` and ``test_loader`` are :class:`minidl.data.DataLoader` of (images, class numbers).
+    ``scheduler.step()`` is called after each epoch (with the test loss, if it is ReduceLROnPlateau).  In
+    ``folder``: ``checkpoint.safetensors`` (the whole state, after each epoch and every ``save_every`` seconds),
+    ``best.safetensors`` (the weights with the best test accuracy), ``metrics.jsonl`` (a line an epoch).
+
+    A run that is resumed from its checkpoint goes on bit for bit as if it had not stopped: weights, optimiser,
+    schedule, order of the data, random numbers and the metrics that are written.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        train_loader: Any,
+        test_loader: Any,
+        folder: str | os.PathLike[str],
+        *,
+        scheduler: Any = None,
+        loss: Callable[[Any, Any], Any] = cross_entropy,
+        save_every: float = 60.0,
+        display: Display | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        self.model, self.optimizer, self.scheduler, self.loss = model, optimizer, scheduler, loss
+        self.train_loader, self.test_loader = train_loader, test_loader
+        self.folder = Path(folder)
+        self.save_every = save_every
+        self.display: Display = display or SilentDisplay()
+        self.config = config or {}
+        self.epoch = 0  # epochs completed
+        self.history: list[dict[str, Any]] = []
+        self._sums = {"loss": 0.0, "correct": 0, "seen": 0, "seconds": 0.0}  # of the epoch that is under way
+        self._stop: str | None = None
+
+    # ---- state ------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        return {
+            "config": self.config,
+            "epoch": self.epoch,
+            "history": self.history,
+            "sums": dict(self._sums),
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "loader": self.train_loader.state_dict(),
+            "random": random.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`.  CheckpointError where it does not fit; then nothing has changed."""
+        before = self.state_dict()
+        before["model"] = {name: t.detach().clone() for name, t in before["model"].items()}
+        try:
+            self._put(state)
+        except Exception as error:  # the state came from a file, and may hold anything
+            self._put(before)
+            what = f"it lacks its entry {error}" if isinstance(error, KeyError) else str(error)
+            raise CheckpointError(f"the checkpoint does not fit this run: {what}") from error
+
+    def _put(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None and state["scheduler"] is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self.train_loader.load_state_dict(state["loader"])
+        random.set_rng_state(state["random"])
+        self.epoch, self.history, self._sums = int(state["epoch"]), list(state["history"]), dict(state["sums"])
+
+    def save(self) -> None:
+        """Write the checkpoint; the old one stays until the new one is complete."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(self.folder / CHECKPOINT, self.state_dict())
+        self._saved_at = time.monotonic()
+
+    def resume(self) -> None:
+        """Load the checkpoint of the folder."""
+        self.load_state_dict(load_checkpoint(self.folder / CHECKPOINT))
+
+    # ---- the loop ---------------------------------------------------------------------------------------------
+
+    def fit(self, epochs: int) -> list[dict[str, Any]]:
+        """Train until ``epochs`` epochs are complete; returns the history, one dictionary an epoch.
+
+        Ctrl-C (and SIGTERM) finish the batch, save, and raise Interrupted.  A loss that is not finite raises
+        TrainingError with the name of the operation that produced it first.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write_metrics()
+        self._saved_at = time.monotonic()
+        try:
+            with _Signals(self):
+                while self.epoch < epochs:
+                    self._one_epoch(epochs)
+                    self._check_stop()
+        finally:
+            self.display.close()
+        return self.history
+
+    def _one_epoch(self, epochs: int) -> None:
+        self.model.train()
+        loader = self.train_loader
+        loader.set_epoch(self.epoch)
+        done = loader.state_dict()["position"]
+        self.display.begin_epoch(self.epoch, epochs, len(loader), done)
+        started, before = time.perf_counter(), self._sums["seconds"]
+        for x, y in loader:
+            loss, scores = self._step(x, y)
+            self._sums["loss"] += loss * len(y)
+            self._sums["correct"] += int((scores.argmax(1) == y).sum().item())
+            self._sums["seen"] += len(y)
+            self._sums["seconds"] = before + time.perf_counter() - started
+            seen = self._sums["seen"]
+            self.display.batch(len(y), self._sums["loss"] / seen, self._sums["correct"] / seen)
+            if self._stop is not None or time.monotonic() - self._saved_at > self.save_every:
+                self.save()
+                self._check_stop()
+        self._finish_epoch()
+
+    def _step(self, x: Any, y: Any) -> tuple[float, Any]:
+        before = random.get_rng_state()
+        self.optimizer.zero_grad()
+        scores = self.model(x)
+        loss = self.loss(scores, y)
+        value = float(loss.item())
+        if math.isfinite(value):
+            loss.backward()
+        # a gradient that is not finite would make the weights so, and the loss of the next batch
+        if not math.isfinite(value) or self._bad_gradients():
+            self._explain(x, y, before, value)
+        self.optimizer.step()
+        return value, scores.detach()
+
+    def _bad_gradients(self) -> list[str]:
+        parameters = self.model.named_parameters()
+        return [name for name, p in parameters if p.grad is not None and not p.grad.isfinite().all().item()]
+
+    def _explain(self, x: Any, y: Any, random_state: dict[str, Any], value: float) -> None:
+        """Run the batch once more, watched, and stop with the first operation that left the finite numbers."""
+        from ..autograd import AnomalyError, detect_anomaly
+
+        what = f"the loss is {value}"
+        if math.isfinite(value):
+            what = f"the gradient of {', '.join(self._bad_gradients())} is not finite"
+        where = f"epoch {self.epoch + 1}, batch {self.train_loader.state_dict()['position']}: {what}"
+        cure = "A smaller learning rate (--lr) is the usual cure. The last checkpoint is as it was"
+        random.set_rng_state(random_state)
+        self.optimizer.zero_grad()
+        try:
+            with detect_anomaly():
+                self.loss(self.model(x), y).backward()
+        except AnomalyError as error:
+            raise TrainingError(f"{where}. {error}. {cure}") from error
+        raise TrainingError(f"{where}, but no single operation left the finite numbers when it was run again. {cure}")
+
+    def _finish_epoch(self) -> None:
+        test = evaluate(self.model, self.test_loader)
+        seen = self._sums["seen"]
+        row = {
+            "epoch": self.epoch + 1,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "train_loss": self._sums["loss"] / seen if seen else math.nan,
+            "train_accuracy": self._sums["correct"] / seen if seen else math.nan,
+            "test_loss": test.loss,
+            "test_accuracy": test.accuracy,
+            "seconds": round(self._sums["seconds"], 3),
+            "images_per_second": round(seen / self._sums["seconds"], 1) if self._sums["seconds"] else 0.0,
+        }
+        best = max((r["test_accuracy"] for r in self.history), default=-1.0)
+        self.history.append(row)
+        self.epoch += 1
+        self._sums = {"loss": 0.0, "correct": 0, "seen": 0, "seconds": 0.0}
+        if self.scheduler is not None:
+            if hasattr(self.scheduler, "num_bad_epochs"):
+                self.scheduler.step(test.loss)
+            else:
+                self.scheduler.step()
+        if test.accuracy > best:
+            state = {"config": self.config, "epoch": self.epoch, "model": dict(self.model.state_dict())}
+            save_checkpoint(self.folder / BEST, state)
+        self.save()
+        self._write_metrics()
+        self.display.end_epoch(row)
+
+    def _write_metrics(self) -> None:
+        """The whole file anew from the history, so that it always fits the checkpoint."""
+        with atomic_write(self.folder / METRICS, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in self.history)
+
+    def _check_stop(self) -> None:
+        if self._stop is not None:
+            reason, self._stop = self._stop, None
+            raise Interrupted(
+                f"{reason}: saved after epoch {self.epoch}"
+                + (f" and {self._sums['seen']} images of the next" if self._sums["seen"] else "")
+                + f". Go on with: minidl train --resume {self.folder}"
+            )
+
+
+class _Signals:
+    """Turns Ctrl-C and SIGTERM into a wish to stop after the batch; a second Ctrl-C stops at once."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():  # only there can handlers be set
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.before[number] = signal.signal(number, self.handle)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        if self.trainer._stop is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.trainer._stop = "stopped by Ctrl-C" if number == signal.SIGINT else "stopped by SIGTERM"
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

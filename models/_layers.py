@@ -1,0 +1,17 @@
+"""Layers that the models name by a word, so that a command line or a file can choose them."""
+
+from __future__ import annotations
+
+from minidl import nn
+
+from ._registry import ModelOptionError
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid}
+POOLS: dict[str, type[nn.Module]] = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
+
+
+def choose(model: str, option: str, name: str, table: dict[str, type[nn.Module]]) -> type[nn.Module]:
+    """The layer called ``name``, or an error that lists what there is."""
+    if name not in table:
+        raise ModelOptionError(f"{model}: {option} is one of {', '.join(table)}, not {name!r}")
+    return table[name]
