@@ -6,13 +6,13 @@ the number of images, so these two runs give them for any batch.
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import enable_grad, no_grad, ops, random
+from ._macs import call_macs, count_macs
 from .autograd.tape import Listener, Node, Primitive, Saved
 from .nn.module import current_module, current_path
 
@@ -25,7 +25,7 @@ class SummaryError(ValueError):
     """An input that cannot be summarised: the message says why."""
 
 
-_CONVOLUTIONS = ("conv", "conv_input_grad")  # the second is a transposed convolution's forward pass
+__all__ = ["Row", "Summary", "SummaryError", "count_macs", "parse_shape", "summarize"]
 
 
 @dataclass
@@ -206,7 +206,7 @@ class _Counter(Listener):
             row = self.rows[path] = Row(path or "(itself)", type(module).__name__, (), count, 0, 0, 0)
         if row is not None:
             row.output = outputs[0].shape
-            row.macs += _macs(primitive, args, attrs, outputs)
+            row.macs += call_macs(primitive, args, attrs, outputs[0])
             row.output_bytes = sum(t._array.nbytes for t in outputs)
             row.saved_bytes += self._newly_saved(node)
 
@@ -244,17 +244,6 @@ class _Peak(Listener):
     def _remove(self, key: int, size: int) -> None:
         self.known.discard(key)
         self.alive -= size
-
-
-def _macs(primitive: Primitive, args: Sequence[Any], attrs: dict[str, Any], outputs: tuple[Tensor, ...]) -> int:
-    if primitive.name in _CONVOLUTIONS:
-        return attrs["conv"].macs
-    if primitive.name == "matmul":
-        return outputs[0].numel() * args[0].shape[-1]
-    if primitive.name == "einsum":
-        sizes = {letter: n for letters, x in zip(attrs["inputs"], args) for letter, n in zip(letters, x.shape)}
-        return math.prod(sizes.values()) if len(args) > 1 else 0
-    return 0
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -9,8 +9,11 @@ weight (K, C, R, S) they are C*R*S and K*R*S.
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any, Literal
+import threading
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -28,6 +31,28 @@ __all__ = [
 FanMode = Literal["fan_in", "fan_out"]
 
 _LINEAR = ("linear", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)))
+
+
+F = TypeVar("F", bound=Callable[..., Tensor])
+
+
+class _Skipping(threading.local):
+    """Whether :func:`minidl.nn.utils.skip_init` is in force, one switch a thread."""
+
+    on = False
+
+
+SKIPPING = _Skipping()
+
+
+def _initialiser(function: F) -> F:
+    """``function(tensor, ...)``, which leaves its tensor alone inside of ``skip_init``."""
+
+    @functools.wraps(function)
+    def wrapper(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return tensor if SKIPPING.on else function(tensor, *args, **kwargs)
+
+    return wrapper  # type: ignore[return-value]
 
 
 def _fill(tensor: Tensor, values: Any) -> Tensor:
@@ -89,12 +114,14 @@ def _fan(tensor: Tensor, mode: str) -> int:
 # ---- plain distributions ----------------------------------------------------------------------------------------
 
 
+@_initialiser
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Uniform between ``a`` and ``b``."""
     values = random.rand(tensor.shape, dtype=tensor.dtype, generator=generator)
     return _fill(tensor, values * (b - a) + a)
 
 
+@_initialiser
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Normal with ``mean`` and standard deviation ``std``."""
     if std < 0:
@@ -102,6 +129,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: G
     return _fill(tensor, random.randn(tensor.shape, dtype=tensor.dtype, generator=generator) * std + mean)
 
 
+@_initialiser
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -126,6 +154,7 @@ def trunc_normal_(
     return _fill(tensor, np.clip(values * std + mean, a, b))
 
 
+@_initialiser
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Every element ``val``."""
     with no_grad():
@@ -214,6 +243,7 @@ def lecun_normal_(tensor: Tensor, *, generator: Generator | None = None) -> Tens
 # ---- matrices with a structure ----------------------------------------------------------------------------------
 
 
+@_initialiser
 def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix, as far as the shape of the 2-d ``tensor`` goes."""
     if tensor.ndim != 2:
@@ -221,6 +251,7 @@ def eye_(tensor: Tensor) -> Tensor:
     return _fill(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
 
 
+@_initialiser
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """A convolution weight (K, C/G, *kernel) that copies its input channels, as many as there are.
 
@@ -246,6 +277,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return _fill(tensor, values)
 
 
+@_initialiser
 def orthogonal_(tensor: Tensor, gain: float = 1, *, generator: Generator | None = None) -> Tensor:
     """Orthonormal rows (or columns, whichever are fewer) times ``gain``; axes after the first are taken together.
 
@@ -263,6 +295,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, *, generator: Generator | None 
     return _fill(tensor, gain * (q.T if rows < columns else q).reshape(tensor.shape))
 
 
+@_initialiser
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, *, generator: Generator | None = None) -> Tensor:
     """Normal with ``std``, and the share ``sparsity`` of each column set to zero: Martens 2010, section 5."""
     if tensor.ndim != 2:

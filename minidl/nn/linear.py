@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..ops import empty
+from ..ops import empty, zeros
 from . import functional as F
 from . import init
 from .module import Module
@@ -20,7 +20,9 @@ def positive(layer: str, **sizes: int) -> None:
 
 
 def new_parameter(*shape: int, device: Any = None, dtype: Any = None) -> Parameter:
-    """A parameter whose values the caller fills in."""
+    """A parameter whose values the caller fills in; inside of ``utils.skip_init`` one zero seen from every place."""
+    if init.SKIPPING.on:
+        return Parameter(zeros((), dtype=dtype, device=device or "cpu").expand(shape))
     return Parameter(empty(shape, dtype=dtype, device=device or "cpu"))
 
 

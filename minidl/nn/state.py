@@ -12,6 +12,7 @@ import numpy as np
 
 from ..autograd.mode import no_grad
 from ..backend import array_module
+from ..ops import empty_like
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def state_dict(module: Module, prefix: str = "", keep_vars: bool = False) -> Ord
 def load_state_dict(module: Module, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
     if not isinstance(state, Mapping):
         raise TypeError(
-            f"load_state_dict needs a mapping from names to arrays, got {type(state).__name__}; for a file use "
-            "minidl.io.load(path) first"
+            f"load_state_dict needs a mapping from names to arrays, got {type(state).__name__}; read a file first, "
+            "for example with minidl.io.load_safetensors(path)"
         )
     own = {name: tensor for name, tensor, _ in entries(module)}
     optional = {name for name, _, may_miss in entries(module) if may_miss}
@@ -81,6 +82,8 @@ def load_state_dict(module: Module, state: Mapping[str, Any], strict: bool = Tru
         raise StateDictError(message, missing, unexpected, list(bad))
     with no_grad():
         for tensor, array in prepared:
+            if tensor.ndim and not any(tensor._array.strides):  # made inside of skip_init: no memory yet
+                tensor.data = empty_like(tensor)
             tensor.copy_(Tensor._wrap(array))
     return IncompatibleKeys(missing, unexpected)
 
@@ -123,7 +126,7 @@ def _message(
     if bad:
         lines.append(f"  {len(bad)} of another shape or kind:")
         lines += _listed(f"{n}: {complaint}" for n, complaint in bad.items())
-    prefix = _common_prefix(missing, unexpected)
+    prefix = _common_prefix(own, missing, unexpected)
     if strict and prefix:
         lines.append(
             f"  every name would fit without {prefix!r}: load "
@@ -148,10 +151,10 @@ def _nearest(name: str, shape: tuple[int, ...], pool: Mapping[str, tuple[int, ..
     return "; nearest: " + ", ".join(f"{c!r} {pool[c]}" for c in close[:2]) if close else ""
 
 
-def _common_prefix(missing: list[str], unexpected: list[str]) -> str:
-    """The prefix ('module.', 'model.') whose removal turns all unexpected names into the missing ones, or ''."""
-    if not missing or len(missing) != len(unexpected):
+def _common_prefix(own: Mapping[str, Tensor], missing: list[str], unexpected: list[str]) -> str:
+    """The prefix ('module.', 'model.') without which all unexpected names are the module's, nothing missing; or ''."""
+    if not missing or not unexpected:
         return ""
-    first = unexpected[0]
-    prefix = next((first.removesuffix(m) for m in missing if first.endswith("." + m)), "")
-    return prefix if prefix and {u.removeprefix(prefix) for u in unexpected} == set(missing) else ""
+    prefix = next((unexpected[0].removesuffix(m) for m in missing if unexpected[0].endswith("." + m)), "")
+    stripped = {u.removeprefix(prefix) for u in unexpected if prefix and u.startswith(prefix)}
+    return prefix if len(stripped) == len(unexpected) and set(missing) <= stripped <= set(own) else ""

@@ -1,15 +1,39 @@
-"""Gradients and parameters taken together: clipping, and all parameters as one vector."""
+"""Parameters taken together: making them without values, clipping gradients, all of them as one vector."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from ..autograd.mode import no_grad
 from ..ops import cat
 from ..tensor import Tensor, tensor
+from .init import SKIPPING
+
+
+@contextmanager
+def skip_init() -> Iterator[None]:
+    """Modules made inside have parameters without memory, and the functions of ``nn.init`` do nothing.
+
+    Such a parameter is one zero, seen from every place of its shape: good for counting, for shapes (run an empty
+    batch), and for loading a state dict, which puts real memory in its place.  It cannot be written to in place.
+    Buffers, which are small, are made as always.
+
+    >>> import minidl
+    >>> with minidl.nn.utils.skip_init():
+    ...     layer = minidl.nn.Linear(1_000_000, 1_000_000)
+    >>> layer(minidl.zeros(0, 1_000_000)).shape
+    (0, 1000000)
+    """
+    before = SKIPPING.on
+    SKIPPING.on = True
+    try:
+        yield
+    finally:
+        SKIPPING.on = before
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
