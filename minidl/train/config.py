@@ -121,6 +121,7 @@ def make_optimizer(config: TrainConfig, parameters: Any) -> Any:
     """The optimiser that the settings name."""
     from .. import optim
 
+    momentum = config.momentum or 0.0
     common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
     match config.optimizer:
         case "adam":
@@ -128,10 +129,10 @@ def make_optimizer(config: TrainConfig, parameters: Any) -> Any:
         case "adamw":
             return optim.AdamW(parameters, **common)
         case "rmsprop":
-            return optim.RMSprop(parameters, momentum=config.momentum, **common)
+            return optim.RMSprop(parameters, momentum=momentum, **common)
         case _:
             nesterov = config.optimizer == "nesterov"
-            return optim.SGD(parameters, momentum=config.momentum, nesterov=nesterov, **common)
+            return optim.SGD(parameters, momentum=momentum, nesterov=nesterov, **common)
 
 
 def make_scheduler(config: TrainConfig, optimizer: Any) -> Any:

@@ -137,21 +137,33 @@ def load_run(path: str | Path) -> Run:
     path = Path(path)
     state = _load(path / CHECKPOINT if path.is_dir() else path)
     description = state["config"]
-    model = minidl.models.create(description["model"], **description["options"])
     try:
+        model = minidl.models.create(description["model"], **description["options"])
         model.load_state_dict(state["model"])
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    except Exception as error:  # the names and numbers come from a file
+        raise CheckpointError(f"{path}: its model cannot be built again: {error}") from error
     return Run(model.eval(), description, state["epoch"], path)
 
 
+_DESCRIPTION = ("model", "options", "settings", "classes", "input_shape", "mean", "std")
+
+
 def _load(path: Path) -> dict[str, Any]:
+    """A checkpoint that `minidl train` wrote, its description complete."""
     if not path.exists():
         raise CheckpointError(f"{path} does not exist: no run was saved there. Start one with: minidl train MODEL")
     state = load_checkpoint(path)
-    needed = {"model", "options", "settings", "classes", "input_shape", "mean", "std"}
-    if not ({"config", "model", "epoch"} <= set(state) and needed <= set(state["config"])):
-        raise CheckpointError(f"{path}: this checkpoint was not written by minidl train; it does not say its model")
+    try:
+        lacks = [name for name in _DESCRIPTION if name not in state["config"]]
+        TrainConfig(**state["config"]["settings"])
+        lacks += [name for name in ("model", "epoch") if name not in state]
+    except (KeyError, TypeError) as error:
+        lacks = [str(error)]
+    if lacks:
+        raise CheckpointError(
+            f"{path}: this checkpoint was not written by minidl train, it lacks {', '.join(lacks)}; load its weights "
+            "with minidl.train.load_checkpoint"
+        )
     return state
 
 
