@@ -64,6 +64,8 @@ def __getattr__(name: str) -> _Any:
         return _DTYPE_NAMES[name]
     if name in _LAZY:
         return _importlib.import_module(f"minidl.{name}")
+    if name in ("gradcheck", "gradgradcheck"):
+        return getattr(autograd, name)
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")
 
 

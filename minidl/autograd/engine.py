@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .mode import MODE, set_grad_enabled
-from .tape import LISTENERS, Edge, GraphError, Node, Spec
+from .tape import LISTENERS, Edge, GraphError, Node, RuleShapeError, Spec
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -81,7 +81,11 @@ def backpropagate(
             needs = paths.get(node.id)
             if needs is None or all(g is None for g in gs):
                 continue
-            gradients = node.pull_back(gs, needs)
+            outer, MODE.differentiating = MODE.differentiating, node
+            try:
+                gradients = node.pull_back(gs, needs)
+            finally:
+                MODE.differentiating = outer
             for edge, need, gradient in zip(node.edges, needs, gradients):
                 if need and edge is not None and gradient is not None:
                     _accumulate(pending, _slot(edge.node, edge.output, edge.leaf), _conform(gradient, edge, node))
@@ -112,10 +116,7 @@ def _run_hooks(hooks: list[Callable[[Tensor], Tensor | None]], g: Tensor | None)
 def _conform(gradient: Tensor, edge: Edge, node: Node) -> Tensor:
     """A rule must return its argument's shape; a wider dtype is brought back to the argument's."""
     if gradient.shape != edge.spec.shape:
-        raise GraphError(
-            f"the gradient rule of '{node.name}' returned shape {gradient.shape} for an argument of shape "
-            f"{edge.spec.shape}"
-        )
+        raise RuleShapeError(node.name, gradient.shape, edge.spec.shape)
     return gradient if gradient.dtype == edge.spec.dtype else gradient.to(edge.spec.dtype)
 
 

@@ -12,6 +12,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class _Mode(threading.local):
     recording = True
+    differentiating: Any = None  # the node that is being pulled back
 
 
 MODE = _Mode()

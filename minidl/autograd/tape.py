@@ -28,6 +28,14 @@ class GraphError(RuntimeError):
     """The graph cannot be differentiated as asked: freed, changed in place, or never recorded."""
 
 
+class RuleShapeError(GraphError):
+    """A gradient rule returned another shape than its argument has."""
+
+    def __init__(self, name: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
+        super().__init__(f"the gradient rule of '{name}' returned shape {got} for an argument of shape {expected}")
+        self.got, self.expected = got, expected
+
+
 class Storage:
     """What all views of one piece of memory share: how often it was written, and who may see it.
 
@@ -93,6 +101,10 @@ class Saved:
         self.edge = edge
         self.checksum = _checksum(self.array) if self.storage.escaped else None
         self.storage.readers.add(self)
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(self.array.shape, self.array.dtype)
 
     def unchanged(self) -> bool:
         if self.version != self.storage.version:
@@ -308,7 +320,7 @@ class Node:
             if 0 <= position < len(names):
                 what += f" ({names[position]!r})"
             raise GraphError(
-                f"'{self.name}' needs {what}, shape {tuple(value.array.shape)}, for its gradient, but it was written "
+                f"'{self.name}' needs {what}, shape {value.spec.shape}, for its gradient, but it was written "
                 "to in place after the forward pass. Write into a copy (x.clone()), or use the out-of-place operation"
             )
         return value.unpack(self if position < 0 else None, output)
@@ -320,7 +332,7 @@ class Node:
         """
         self._release()
         self.freed = self.freed or self.saved_y is not None or any(isinstance(a, Saved) for a in self.args)
-        self.args = [Spec(a.array.shape, a.array.dtype) if isinstance(a, Saved) else a for a in self.args]
+        self.args = [a.spec if isinstance(a, Saved) else a for a in self.args]
         self.saved_y = None
 
     def _release(self) -> None:
