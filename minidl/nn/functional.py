@@ -88,12 +88,15 @@ from ..ops.pooling import (
     lp_pool2d,
     lp_pool3d,
     max_pool1d,
+    max_pool1d_with_indices,
     max_pool2d,
+    max_pool2d_with_indices,
     max_pool3d,
+    max_pool3d_with_indices,
     max_unpool1d,
     max_unpool2d,
     max_unpool3d,
-    """``x @ weight.T + bias``: (..., in_features), (out_features, in_features), (out_features,) -> (..., out)."""
+    maxout,
 )  # fmt: skip
 from ..ops.resize import interpolate, upsample
 from ..ops.shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle

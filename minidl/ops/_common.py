@@ -142,3 +142,9 @@ def same_dtype(name: str, *tensors: Any) -> None:
             f"{name} needs one dtype for all its arguments, got {listed}: bring the input to the parameters' dtype "
             f"with .to({str(dtypes[-1])!r})"
         )
+
+
+def batched(x: Any, ndim: int) -> tuple[Any, bool]:
+    """``x`` (N, C, *size) with ``ndim`` spatial axes, and whether it came without N: (C, *size) is one image."""
+    x = as_operand(x)
+    return (x.unsqueeze(0), True) if x.ndim == ndim + 1 else (x, False)

@@ -1,4 +1,7 @@
-"""Activation functions.  Those with a kink say which slope they take at it (PyTorch's choice)."""
+"""Activation functions.  Those with a kink say which slope they take at it (PyTorch's choice).
+
+``inplace=True`` overwrites the input, as in PyTorch; it saves no memory while a graph is recorded.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,16 @@ from typing import Any
 
 from ..autograd.tape import Primitive, vjp
 from ..backend import array_module
+from ..kernels.errors import ShapeError
 from ._common import as_operand, floating, normalise_dim
-from .elementwise import clamp, erf, exp, log1p, maximum, sigmoid, tanh, where
+from .elementwise import clamp, erf, exp, sigmoid, tanh, where
+from .reduction import norm
+
+
+def _into(input: Any, y: Any, inplace: bool) -> Any:
+    """``y``, or ``input`` overwritten with it."""
+    return as_operand(input)._assign(y) if inplace else y
+
 
 _relu: Primitive = Primitive(
     "relu",
@@ -17,14 +28,14 @@ _relu: Primitive = Primitive(
 )
 
 
-def relu(input: Any) -> Any:
+def relu(input: Any, inplace: bool = False) -> Any:
     """max(x, 0); slope 0 at 0.  Nair and Hinton 2010.
 
     >>> import minidl
     >>> minidl.relu(minidl.tensor([-1.0, 2.0]))
     tensor([0., 2.])
     """
-    return _relu(as_operand(input))
+    return _into(input, _relu(as_operand(input)), inplace)
 
 
 _leaky_relu: Primitive = Primitive(
@@ -34,69 +45,106 @@ _leaky_relu: Primitive = Primitive(
 )
 
 
-def leaky_relu(input: Any, negative_slope: float = 0.01) -> Any:
-    """x above 0, ``negative_slope * x`` below (and at 0).  Maas et al. 2013."""
-    return _leaky_relu(floating(input), slope=float(negative_slope))
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
+    """x above 0, ``negative_slope * x`` below; ``negative_slope`` is also the slope at 0.  Maas et al. 2013."""
+    return _into(input, _leaky_relu(floating(input), slope=float(negative_slope)), inplace)
 
 
 def prelu(input: Any, weight: Any) -> Any:
     """Leaky ReLU with learned slopes: one, or one for each channel (axis 1).  He et al. 2015."""
-    x = as_operand(input)
+    x = floating(input)
     slope = as_operand(weight)
     if slope.numel() != 1:
         if x.ndim < 2 or x.shape[1] != slope.numel():
-            raise ValueError(
-                f"prelu: {slope.numel()} slopes for an input of shape {x.shape}: give one, or one a channel"
+            raise ShapeError(
+                f"prelu: {slope.numel()} slopes for an input of shape {x.shape}: give one, or one for each channel "
+                "(axis 1)"
             )
         slope = slope.reshape(1, -1, *(1,) * (x.ndim - 2))
+    elif x.ndim == 0:
+        slope = slope.reshape(())
     return where(x > 0, x, slope * x)
 
 
-def elu(input: Any, alpha: float = 1.0) -> Any:
-    """x above 0, ``alpha * (exp(x) - 1)`` below.  Clevert et al. 2016."""
-    x = floating(input)
-    return where(x > 0, x, where(x > 0, 0.0, x).expm1() * alpha)
+_elu: Primitive = Primitive(
+    "elu",
+    lambda x, *, alpha, scale, rate: _elu_forward(x, alpha, scale, rate),
+    # below 0 the slope is scale alpha rate exp(rate x) = rate (y + scale alpha)
+    vjp(
+        lambda g, y, x, *, alpha, scale, rate: where(x > 0, g * scale, g * (y + scale * alpha) * rate),
+        uses="x y",
+    ),
+)
 
 
-def celu(input: Any, alpha: float = 1.0) -> Any:
-    """x above 0, ``alpha * (exp(x / alpha) - 1)`` below.  Barron 2017."""
-    x = floating(input)
-    return where(x > 0, x, (where(x > 0, 0.0, x) / alpha).expm1() * alpha)
+def _elu_forward(x: Any, alpha: float, scale: float, rate: float) -> Any:
+    """scale x above 0, scale alpha (exp(rate x) - 1) below."""
+    xp = array_module(x)
+    return xp.where(x > 0, x, xp.expm1(xp.minimum(x, 0) * rate) * alpha) * scale
 
 
-def selu(input: Any) -> Any:
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """x above 0, ``alpha * (exp(x) - 1)`` below; slope ``alpha`` at 0.  Clevert et al. 2016."""
+    return _into(input, _elu(floating(input), alpha=float(alpha), scale=1.0, rate=1.0), inplace)
+
+
+def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """x above 0, ``alpha * (exp(x / alpha) - 1)`` below; slope 1 at 0.  Barron 2017."""
+    return _into(input, _elu(floating(input), alpha=float(alpha), scale=1.0, rate=1 / alpha), inplace)
+
+
+def selu(input: Any, inplace: bool = False) -> Any:
     """ELU with the scale and alpha that keep mean 0 and variance 1.  Klambauer et al. 2017."""
-    return elu(input, 1.6732632423543772) * 1.0507009873554805
+    return _into(input, _elu(floating(input), alpha=SELU_ALPHA, scale=SELU_SCALE, rate=1.0), inplace)
+
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 def gelu(input: Any, approximate: str = "none") -> Any:
-    """x times the normal distribution function of x; ``approximate="tanh"`` for the cheaper form.  Hendrycks 2016."""
+    """x times the normal distribution function of x; ``approximate="tanh"`` for the cheaper form.
+
+    Hendrycks and Gimpel 2016.
+    """
     x = floating(input)
     if approximate == "tanh":
-        return x * 0.5 * (1 + tanh((x + x**3 * 0.044715) * math.sqrt(2 / math.pi)))
+        near = clamp(x, -10, 10)  # beyond, tanh is 1 to the last bit, and the cube could overflow
+        return x * 0.5 * (1 + tanh((near + near * near * near * 0.044715) * math.sqrt(2 / math.pi)))
     if approximate != "none":
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', not {approximate!r}")
-    return x * 0.5 * (1 + erf(x * math.sqrt(0.5)))
+    return x * 0.5 * (1 + erf(clamp(x, -40, 40) * math.sqrt(0.5)))  # beyond, erf is 1 and its slope 0
 
 
-def silu(input: Any) -> Any:
+def silu(input: Any, inplace: bool = False) -> Any:
     """``x * sigmoid(x)``, also called swish.  Elfwing et al. 2018."""
     x = floating(input)
-    return x * sigmoid(x)
+    return _into(input, x * sigmoid(x), inplace)
+
+
+_softplus: Primitive = Primitive(
+    "softplus",
+    lambda x, *, beta, threshold: _softplus_forward(x, beta, threshold),
+    vjp(lambda g, y, x, *, beta, threshold: where(x * beta > threshold, g, g * sigmoid(x * beta)), uses="x"),
+)
+
+
+def _softplus_forward(x: Any, beta: float, threshold: float) -> Any:
+    xp = array_module(x)
+    scaled = x * beta
+    if x.dtype.kind == "c":  # complex step: analytic, so no maximum
+        return xp.log1p(xp.exp(scaled)) / beta
+    return xp.where(scaled > threshold, x, xp.logaddexp(scaled, 0) / beta)
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """``log(1 + exp(beta x)) / beta``, and x itself where ``beta x`` exceeds ``threshold``."""
-    x = floating(input)
-    scaled = x * beta
-    smooth = (maximum(scaled, 0.0) + log1p(exp(-scaled.abs()))) / beta
-    return where(scaled > threshold, x, smooth)
+    return _softplus(floating(input), beta=float(beta), threshold=float(threshold))
 
 
-def mish(input: Any) -> Any:
+def mish(input: Any, inplace: bool = False) -> Any:
     """``x * tanh(softplus(x))``.  Misra 2019."""
     x = floating(input)
-    return x * tanh(softplus(x))
+    return _into(input, x * tanh(softplus(x)), inplace)
 
 
 def logsigmoid(input: Any) -> Any:
@@ -110,40 +158,71 @@ def softsign(input: Any) -> Any:
     return x / (x.abs() + 1)
 
 
-def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
-    """x limited to [min_val, max_val]; slope 0 at the limits."""
+_hardtanh: Primitive = Primitive(
+    "hardtanh",
+    lambda x, *, low, high: array_module(x).clip(x, low, high),
+    vjp(lambda g, y, x, *, low, high: where((x > low) & (x < high), g, 0.0), uses="x"),
+)
+
+
+def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
+    """x limited to [min_val, max_val]; slope 0 at the limits (unlike :func:`minidl.clamp`, which has 1 there)."""
+    if min_val > max_val:
+        raise ValueError(f"hardtanh: min_val = {min_val} must not exceed max_val = {max_val}")
+    return _into(input, _hardtanh(floating(input), low=float(min_val), high=float(max_val)), inplace)
+
+
+def relu6(input: Any, inplace: bool = False) -> Any:
+    """min(max(x, 0), 6); slope 0 at 0 and 6.  Howard et al. 2017."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def hardsigmoid(input: Any, inplace: bool = False) -> Any:
+    """min(max(x + 3, 0), 6) / 6; slope 0 at -3 and 3."""
+    return _into(input, relu6(floating(input) + 3) / 6, inplace)
+
+
+def hardswish(input: Any, inplace: bool = False) -> Any:
+    """``x * hardsigmoid(x)``; slope 0 at -3 and 1 at 3.  Howard et al. 2019."""
     x = floating(input)
-    return where((x > min_val) & (x < max_val), x, clamp(x, min_val, max_val).detach())
+    return _into(input, x * hardsigmoid(x), inplace)
 
 
-def relu6(input: Any) -> Any:
-    """min(max(x, 0), 6).  Howard et al. 2017."""
-    return hardtanh(input, 0.0, 6.0)
-
-
-def hardsigmoid(input: Any) -> Any:
-    """min(max(x + 3, 0), 6) / 6."""
-    return relu6(floating(input) + 3) / 6
-
-
-def hardswish(input: Any) -> Any:
-    """``x * hardsigmoid(x)``.  Howard et al. 2019."""
-    x = floating(input)
-    return x * hardsigmoid(x)
-
-
-def threshold(input: Any, threshold: float, value: float) -> Any:
-    """x above ``threshold``, ``value`` elsewhere."""
+def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
+    """x above ``threshold``, ``value`` elsewhere; slope 0 at the threshold."""
     x = as_operand(input)
-    return where(x > threshold, x, value)
+    return _into(input, where(x <= threshold, value, x), inplace)  # so that NaN stays NaN
+
+
+def hardshrink(input: Any, lambd: float = 0.5) -> Any:
+    """x outside [-lambd, lambd], 0 inside; slope 0 at the limits."""
+    x = floating(input)
+    return where((x >= -lambd) & (x <= lambd), 0.0, x)
+
+
+def softshrink(input: Any, lambd: float = 0.5) -> Any:
+    """x brought nearer to 0 by ``lambd``, 0 inside [-lambd, lambd]; slope 0 at the limits."""
+    if not lambd >= 0:
+        raise ValueError(f"softshrink: lambd must not be negative, got {lambd}")
+    x = floating(input)
+    return where((x >= -lambd) & (x <= lambd), 0.0, x - x.sign() * lambd)
+
+
+def tanhshrink(input: Any) -> Any:
+    """``x - tanh(x)``."""
+    x = floating(input)
+    return x - tanh(x)
 
 
 def glu(input: Any, dim: int = -1) -> Any:
     """First half along ``dim`` times the sigmoid of the second.  Dauphin et al. 2017."""
-    dim = normalise_dim(dim, input.ndim)
-    if input.shape[dim] % 2:
-        raise ValueError(f"glu halves axis {dim}, which has the odd length {input.shape[dim]}")
-    a, b = input.chunk(2, dim)
+    x = floating(input)
+    if x.ndim == 0:
+        raise ShapeError("glu halves an axis, and a single number has none")
+    dim = normalise_dim(dim, x.ndim)
+    if x.shape[dim] % 2:
+        raise ShapeError(f"glu halves axis {dim} of {x.shape}, which has the odd length {x.shape[dim]}")
+    a, b = x.chunk(2, dim) if x.shape[dim] else (x, x)
     return a * sigmoid(b)
 
 
@@ -162,12 +241,14 @@ def _shifted_exp(x: Any, axis: int) -> tuple[Any, Any]:
 
 def _softmax_forward(x: Any, *, axis: int) -> Any:
     e = _shifted_exp(x, axis)[1]
-    return e / e.sum(axis=axis, keepdims=True)
+    e /= e.sum(axis=axis, keepdims=True)
+    return e
 
 
 def _log_softmax_forward(x: Any, *, axis: int) -> Any:
     shifted, e = _shifted_exp(x, axis)
-    return shifted - array_module(x).log(e.sum(axis=axis, keepdims=True))
+    shifted -= array_module(x).log(e.sum(axis=axis, keepdims=True))
+    return shifted
 
 
 _softmax: Primitive = Primitive(
@@ -179,27 +260,36 @@ _log_softmax: Primitive = Primitive(
 
 
 def softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Any:
-    """exp(x) divided by its sum along ``dim``: positive, adding up to 1.
+    """exp(x) divided by its sum along ``dim``: positive, adding up to 1.  ``dtype``: converted to that first.
 
     PyTorch guesses ``dim`` where it is not given; here it is the last axis.
+
+    >>> import minidl
+    >>> minidl.softmax(minidl.tensor([[1000.0, 1000.0, 0.0]]), dim=1)
+    tensor([[0.5, 0.5, 0. ]])
     """
-    x = floating(input if dtype is None else as_operand(input).to(dtype))
-    return _softmax(x, axis=normalise_dim(dim, x.ndim)) if x.ndim else x * 0 + 1
+    return _over_axis(_softmax, input, dim, dtype)
 
 
 def log_softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Any:
     """Logarithm of :func:`softmax`, computed without leaving the logarithms."""
+    return _over_axis(_log_softmax, input, dim, dtype)
+
+
+def _over_axis(primitive: Primitive, input: Any, dim: int, dtype: Any) -> Any:
     x = floating(input if dtype is None else as_operand(input).to(dtype))
-    return _log_softmax(x, axis=normalise_dim(dim, x.ndim)) if x.ndim else x * 0
+    if x.ndim == 0:  # a class of its own
+        normalise_dim(dim, 0)
+        return primitive(x.reshape(1), axis=0).reshape(())
+    return primitive(x, axis=normalise_dim(dim, x.ndim))
 
 
-def softmin(input: Any, dim: int = -1) -> Any:
+def softmin(input: Any, dim: int = -1, *, dtype: Any = None) -> Any:
     """Softmax of ``-x``."""
-    return softmax(-floating(input), dim)
+    return softmax(-floating(input), dim, dtype=dtype)
 
 
-def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
+def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Any:
     """``x`` divided by its p-norm along ``dim`` (by ``eps`` where the norm is smaller)."""
-    from .reduction import norm
-
-    return input / norm(input, p, dim, True).clamp(min=eps)
+    x = floating(input)
+    return x / norm(x, p, dim, True).clamp(min=eps)

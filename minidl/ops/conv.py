@@ -18,7 +18,7 @@ from ..kernels import conv as kernel
 from ..kernels.errors import ShapeError
 from ..kernels.geometry import Conv
 from ..kernels.spec import im2col
-from ._common import as_operand, same_dtype
+from ._common import as_operand, batched, same_dtype
 
 Size = int | Sequence[int]
 
@@ -77,14 +77,6 @@ def _check_bias(op: str, bias: Any, channels: int) -> None:
         )
 
 
-def _batched(op: str, x: Any, ndim: int) -> tuple[Any, bool]:
-    """``x`` with a batch axis, and whether it had none: (C, *size) is one image, as in PyTorch."""
-    x = as_operand(x)
-    if x.ndim == ndim + 1:
-        return x.unsqueeze(0), True
-    return x, False
-
-
 def _conv_nd(
     ndim: int,
     input: Any,
@@ -97,8 +89,8 @@ def _conv_nd(
     algorithm: str | None,
 ) -> Any:
     op = f"conv{ndim}d"
-    w = as_operand(weight)
-    x, single = _batched(op, input, ndim)
+    w, bias = as_operand(weight), None if bias is None else as_operand(bias)
+    x, single = batched(input, ndim)
     if w.ndim != ndim + 2:
         raise ShapeError(f"{op}: the weight must have {ndim + 2} axes (K, C/groups, kernel...), not shape {w.shape}")
     same_dtype(op, x, w, bias)
@@ -180,8 +172,8 @@ def _conv_transpose_nd(
     algorithm: str | None,
 ) -> Any:
     op = f"conv_transpose{ndim}d"
-    w = as_operand(weight)
-    x, single = _batched(op, input, ndim)
+    w, bias = as_operand(weight), None if bias is None else as_operand(bias)
+    x, single = batched(input, ndim)
     if w.ndim != ndim + 2:
         raise ShapeError(f"{op}: the weight must have {ndim + 2} axes (C, K/groups, kernel...), not shape {w.shape}")
     same_dtype(op, x, w, bias)
@@ -281,21 +273,35 @@ _fold: Primitive = Primitive(
 
 
 def unfold(input: Any, kernel_size: Size, dilation: Size = 1, padding: Any = 0, stride: Size = 1) -> Any:
-    """Every window as a column: (N, C, *size) -> (N, C * prod(kernel), number of windows).  Also called im2col.
+    """Every window as a column: (N, C, H, W) -> (N, C * R * S, number of windows).  Also called im2col.
+
+    (C, H, W) is one image, as in PyTorch; volumes (N, C, D, H, W) work alike.
 
     >>> import minidl
-    >>> minidl.nn.functional.unfold(minidl.arange(6.0).reshape(1, 1, 2, 3), 2).shape
-    (1, 4, 2)
+    >>> minidl.nn.functional.unfold(minidl.arange(6.0).reshape(1, 1, 2, 3), 2)[0]
+    tensor([[0., 1.],
+            [1., 2.],
+            [3., 4.],
+            [4., 5.]])
     """
-    x = as_operand(input)
+    x, single = batched(input, 2)
+    if x.ndim not in (4, 5):
+        raise ShapeError(f"unfold: the input must be (N, C, H, W), (C, H, W) or (N, C, D, H, W), not {x.shape}")
     window = {"kernel_size": kernel_size, "dilation": dilation, "padding": padding, "stride": stride}
-    return _unfold(x, size=tuple(x.shape[2:]), window=window)
+    y = _unfold(x, size=tuple(x.shape[2:]), window=window)
+    return y.squeeze(0) if single else y
 
 
 def fold(
     input: Any, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Any = 0, stride: Size = 1
 ) -> Any:
-    """Columns added back to where :func:`unfold` would have read them: its transpose.  Also called col2im."""
+    """Columns added back to where :func:`unfold` would have read them: its transpose.  Also called col2im.
+
+    (N, C * R * S, number of windows) -> (N, C, *output_size); without N too.
+    """
+    x = as_operand(input)
+    single = x.ndim == 2
     window = {"kernel_size": kernel_size, "dilation": dilation, "padding": padding, "stride": stride}
     size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
-    return _fold(as_operand(input), size=size, window=window)
+    y = _fold(x.unsqueeze(0) if single else x, size=size, window=window)
+    return y.squeeze(0) if single else y

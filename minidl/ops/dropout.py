@@ -7,73 +7,96 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_device
+from ..kernels.errors import ShapeError
 from ..random import Generator, numpy_generator
-from ._common import as_operand
+from ._common import floating
+from .activation import SELU_ALPHA, SELU_SCALE, _into
 
 
-def _mask(shape: tuple[int, ...], p: float, like: Any, generator: Generator | None) -> Any:
-    """1 with probability 1 - p, else 0, as a constant tensor beside ``like``."""
+def _check(op: str, p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{op}: p is the probability to drop a value, between 0 and 1, not {p}")
+
+
+def _mask(shape: tuple[int, ...], p: float, kept: float, like: Any, generator: Generator | None) -> Any:
+    """``kept`` with probability 1 - p, else 0, as a constant tensor beside ``like``."""
     from ..tensor import Tensor
 
-    kept = numpy_generator(generator).random(shape, dtype=np.float32) >= np.float32(p)
-    return Tensor._wrap(to_device(kept.astype(like.dtype), like.device))
-
-
-def _check(p: float) -> None:
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p is a probability, between 0 and 1, not {p}")
+    survives = numpy_generator(generator).random(shape, dtype=np.float32) >= np.float32(p)
+    mask = survives.astype(like.dtype)
+    if kept != 1:
+        mask *= like.dtype.type(kept)
+    return Tensor._wrap(to_device(mask, like.device))
 
 
 def _dropped(x: Any, shape: tuple[int, ...], p: float, generator: Generator | None) -> Any:
-    if p == 1:
-        return x * 0
-    mask = _mask(shape, p, x, generator)
-    mask._array *= mask._array.dtype.type(1 / (1 - p))
-    return x * mask
+    return x * _mask(shape, p, 1 / (1 - p) if p < 1 else 0, x, generator)
 
 
-def dropout(input: Any, p: float = 0.5, training: bool = True, *, generator: Generator | None = None) -> Any:
-    """Each element zero with probability ``p``, the others divided by ``1 - p``; the input itself unless training."""
-    _check(p)
-    x = as_operand(input)
-    return _dropped(x, x.shape, p, generator) if training and p > 0 else x
+def dropout(
+    input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
+) -> Any:
+    """Each element zero with probability ``p``, the others divided by ``1 - p``; the input itself unless training.
+
+    >>> import minidl
+    >>> _ = minidl.manual_seed(0)
+    >>> minidl.nn.functional.dropout(minidl.ones(6), p=0.5)
+    tensor([0., 0., 2., 0., 0., 0.])
+    """
+    _check("dropout", p)
+    x = floating(input)
+    return _into(input, _dropped(x, x.shape, p, generator) if training and p > 0 else x, inplace)
 
 
-def _channel_dropout(ndim: int, input: Any, p: float, training: bool, generator: Generator | None) -> Any:
-    _check(p)
-    x = as_operand(input)
-    if x.ndim not in (ndim + 1, ndim + 2):
-        raise ValueError(
-            f"dropout{ndim}d: the input must be (N, C, ...) or (C, ...) with {ndim} more axes, not {x.shape}"
+def _channel_dropout(
+    ndim: int, input: Any, p: float, training: bool, inplace: bool, generator: Generator | None
+) -> Any:
+    op = f"dropout{ndim}d"
+    _check(op, p)
+    x = floating(input)
+    if ndim == 2 and x.ndim == 3:
+        raise ShapeError(
+            f"{op}: {x.shape} could be one image (C, H, W) or a batch of signals (N, C, L): write x.unsqueeze(0) for "
+            "the first, use dropout1d for the second (which is what PyTorch takes it for)"
         )
-    lead = x.shape[: x.ndim - ndim]
-    return _dropped(x, lead + (1,) * ndim, p, generator) if training and p > 0 else x
+    if x.ndim not in (ndim + 1, ndim + 2):
+        raise ShapeError(f"{op}: the input must be (N, C, ...) or (C, ...) with {ndim} more axes, not {x.shape}")
+    channels = x.shape[: x.ndim - ndim] + (1,) * ndim
+    return _into(input, _dropped(x, channels, p, generator) if training and p > 0 else x, inplace)
 
 
-def dropout1d(input: Any, p: float = 0.5, training: bool = True, *, generator: Generator | None = None) -> Any:
-    """Whole channels of (N, C, L) zero with probability ``p``: Tompson et al. 2015."""
-    return _channel_dropout(1, input, p, training, generator)
+def dropout1d(
+    input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
+) -> Any:
+    """Whole channels of (N, C, L) or (C, L) zero with probability ``p``: Tompson et al. 2015."""
+    return _channel_dropout(1, input, p, training, inplace, generator)
 
 
-def dropout2d(input: Any, p: float = 0.5, training: bool = True, *, generator: Generator | None = None) -> Any:
+def dropout2d(
+    input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
+) -> Any:
     """Whole channels of (N, C, H, W) zero with probability ``p``: Tompson et al. 2015."""
-    return _channel_dropout(2, input, p, training, generator)
+    return _channel_dropout(2, input, p, training, inplace, generator)
 
 
-def dropout3d(input: Any, p: float = 0.5, training: bool = True, *, generator: Generator | None = None) -> Any:
-    """Whole channels of (N, C, D, H, W) zero with probability ``p``."""
-    return _channel_dropout(3, input, p, training, generator)
+def dropout3d(
+    input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
+) -> Any:
+    """Whole channels of (N, C, D, H, W) or (C, D, H, W) zero with probability ``p``."""
+    return _channel_dropout(3, input, p, training, inplace, generator)
 
 
-def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, *, generator: Generator | None = None) -> Any:
+def alpha_dropout(
+    input: Any, p: float = 0.5, training: bool = False, inplace: bool = False, *, generator: Generator | None = None
+) -> Any:
     """Dropout to SELU's negative limit, rescaled so that mean 0 and variance 1 stay: Klambauer et al. 2017."""
-    _check(p)
-    x = as_operand(input)
+    _check("alpha_dropout", p)
+    x = floating(input)
     if not training or p == 0:
         return x
     if p == 1:
-        return x * 0
-    limit = -1.7580993408473766
-    a = ((1 - p) * (1 + p * limit**2)) ** -0.5
-    mask = _mask(x.shape, p, x, generator)
-    return (x * mask + (1 - mask) * limit) * a + (-a * limit * p)
+        return _into(input, x * 0, inplace)
+    limit = -SELU_ALPHA * SELU_SCALE
+    scale = ((1 - p) * (1 + p * limit**2)) ** -0.5
+    mask = _mask(x.shape, p, 1, x, generator)
+    return _into(input, (x * mask + (1 - mask) * limit) * scale - scale * limit * p, inplace)

@@ -1,14 +1,24 @@
-"""Loss functions.  ``reduction`` is "mean" (default), "sum" or "none"."""
+"""Loss functions.  ``reduction`` is "mean" (default), "sum" or "none".
+
+Input and target must have one shape: PyTorch broadcasts (N,) against (N, 1) to (N, N) and only warns.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from ._common import as_operand, floating
-from .activation import log_softmax, softplus
-from .elementwise import log, where
+import numpy as np
+
+from ..autograd.tape import Primitive, vjp
+from ..backend import array_module
+from ._common import as_operand, floating, normalise_dim
+from .activation import log_softmax, logsigmoid, relu, softplus
+from .elementwise import clamp, log, log1p, where
 from .indexing import gather
 from .reduction import norm
+
+INF = math.inf
 
 
 def _reduce(loss: Any, reduction: str) -> Any:
@@ -21,58 +31,115 @@ def _reduce(loss: Any, reduction: str) -> Any:
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
 
 
-def _same_shape(name: str, input: Any, target: Any) -> tuple[Any, Any]:
-    """Both as tensors of one shape and dtype; PyTorch only warns and broadcasts, which hides (N,) against (N, 1)."""
+def _constant(array: Any) -> Any:
+    from ..tensor import Tensor
+
+    return Tensor._wrap(array)
+
+
+def _same_shape(op: str, input: Any, target: Any) -> tuple[Any, Any]:
+    """Both as tensors of one shape, and of the input's dtype."""
     x = floating(input)
     y = as_operand(target)
+    y = y if hasattr(y, "shape") else _constant(x._xp.asarray(y, x.dtype))
     if x.shape != y.shape:
-        raise ValueError(f"{name}: the input has shape {x.shape} and the target {y.shape}; they must be equal")
+        hint = ""
+        if x.numel() == y.numel():
+            hint = f": bring one to the shape of the other, for example input.reshape{y.shape}"
+        raise ValueError(
+            f"{op}: the input has shape {x.shape} and the target {y.shape}; they must be equal, nothing is "
+            f"broadcast{hint}"
+        )
     return x, y.to(x.dtype)
 
 
 # ---- classes ------------------------------------------------------------------------------------------------------
 
 
-def _check_classes(name: str, x: Any, target: Any, ignore_index: int) -> Any:
+def _class_axis(op: str, x: Any) -> int:
+    if x.ndim == 0:
+        raise ValueError(f"{op}: the input must hold one score for each class, (C,) or (N, C, ...), not one number")
+    return 1 if x.ndim > 1 else 0
+
+
+def _checked_classes(op: str, x: Any, target: Any, ignore_index: int | None = None) -> Any:
     """The target as class numbers (N, *) that fit the scores (N, C, *)."""
     t = as_operand(target)
+    t = t if hasattr(t, "shape") else _constant(x._xp.asarray(t))
     if t.dtype.kind not in "iu":
-        raise TypeError(
-            f"{name}: the target holds class numbers and must be integers, not {t.dtype}: use target.long()"
-        )
-    if x.ndim == 0 or t.shape != x.shape[:1] * (x.ndim > 1) + x.shape[2:]:
-        expected = x.shape[:1] * (x.ndim > 1) + x.shape[2:]
+        raise TypeError(f"{op}: the target holds class numbers and must be integers, not {t.dtype}: use target.long()")
+    axis = _class_axis(op, x)
+    expected = x.shape[:axis] + x.shape[axis + 1 :]
+    if t.shape != expected:
+        hint = ""
+        if t.shape == x.shape:
+            hint = ": it looks one-hot, use target.argmax(1), or give it as floating-point probabilities"
+        elif t.numel() == math.prod(expected):
+            hint = f": use target.reshape{expected}"
+        letters = "(N, C, ...)" if axis else "(C,)"
         raise ValueError(
-            f"{name}: scores of shape {x.shape} (N, C, ...) need a target of shape {expected}, not {t.shape}"
+            f"{op}: scores of shape {x.shape} {letters} need a target of shape {expected}, not {t.shape}{hint}"
         )
-    classes = x.shape[1 if x.ndim > 1 else 0]
-    wrong = (t._array != ignore_index) & ((t._array < 0) | (t._array >= classes))
+    classes = x.shape[axis]
+    wrong = (t._array < 0) | (t._array >= classes)
+    if ignore_index is not None:
+        wrong &= t._array != ignore_index
     if wrong.any():
+        number = int(t._array[wrong].reshape(-1)[0])
+        hint = ": classes are counted from 0" if number == classes else ""
+        if number < 0 and ignore_index is not None:
+            hint = f": to leave entries out, mark them with ignore_index = {ignore_index}"
         raise ValueError(
-            f"{name}: class number {int(t._array[wrong].reshape(-1)[0])} in the target, but the input has {classes} "
-            f"classes (0 to {classes - 1})"
+            f"{op}: class number {number} in the target, but the input has {classes} classes (0 to {classes - 1}){hint}"
         )
     return t
+
+
+def _class_weight(op: str, weight: Any, x: Any) -> Any:
+    """``weight`` as an array (C,) in the dtype of the scores; a constant, as in PyTorch."""
+    w = as_operand(weight)
+    classes = x.shape[_class_axis(op, x)]
+    if w.shape != (classes,):
+        raise ValueError(f"{op}: the weight must have one value for each of the {classes} classes, not shape {w.shape}")
+    return w._array.astype(x.dtype, copy=False)
+
+
+def _along_classes(array: Any, x: Any) -> Any:
+    """(C,) -> (1, C, 1, ...), beside scores (N, C, *)."""
+    return _constant(array.reshape((1, -1) + (1,) * (x.ndim - 2)) if x.ndim > 1 else array)
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """Minus the log-probability of the right class: ``input`` (N, C, *) log-probabilities, ``target`` (N, *) integers.
 
-    The mean divides by the sum of the classes' ``weight`` (by the count without weights); entries equal to
-    ``ignore_index`` do not count at all.
+    The mean divides by the sum of the targets' ``weight`` (C,) (by their count without weights); entries equal to
+    ``ignore_index`` do not count at all, and if nothing counts the mean is NaN.
     """
-    x = as_operand(input)
-    t = _check_classes("nll_loss", x, target, ignore_index)
-    dim = 1 if x.ndim > 1 else 0
+    return _class_loss("nll_loss", floating(input), target, weight, ignore_index, reduction, 0.0)
+
+
+def _class_loss(
+    op: str, logp: Any, target: Any, weight: Any, ignore_index: int, reduction: str, smoothing: float
+) -> Any:
+    """The loss of log-probabilities (N, C, *) with class numbers (N, *)."""
+    t = _checked_classes(op, logp, target, ignore_index)._array
+    axis = _class_axis(op, logp)
     kept = t != ignore_index
-    index = where(kept, t, 0).unsqueeze(dim)
-    picked = gather(x, dim, index).squeeze(dim)
-    share = kept.to(x.dtype)
+    index = array_module(t).where(kept, t, 0)
+    share = kept.astype(logp.dtype)
     if weight is not None:
-        share = share * as_operand(weight)[index.squeeze(dim)]
-    # where, not a product: an ignored entry may hold -inf, which times 0 would be NaN
-    loss = where(kept, -picked, 0.0) * share
-    return loss.sum() / share.sum() if reduction == "mean" else _reduce(loss, reduction)
+        weight = _class_weight(op, weight, logp)
+        share = share * weight[index]
+    loss = gather(logp, axis, _constant(index).unsqueeze(axis)).squeeze(axis) * _constant(-share)
+    if smoothing:
+        even = -(logp if weight is None else logp * _along_classes(weight, logp)).sum(axis)
+        loss = loss * (1 - smoothing) + even * (smoothing / logp.shape[axis])
+    if not kept.all():  # not a product with 0: an ignored entry may hold -inf
+        loss = where(_constant(kept), loss, 0.0)
+    if reduction != "mean":
+        return _reduce(loss, reduction)
+    total = float(share.sum())
+    return loss.sum() * (1 / total if total else math.nan)
 
 
 def cross_entropy(
@@ -86,50 +153,36 @@ def cross_entropy(
     """Softmax cross-entropy of scores (N, C, *) with class numbers (N, *), or with probabilities (N, C, *).
 
     ``weight`` (C,) scales the classes; ``label_smoothing`` mixes the target with the uniform distribution
-    (Szegedy et al. 2016).
+    (Szegedy et al. 2016).  Means and ``ignore_index`` as in :func:`nll_loss`; with probabilities the mean divides by
+    the number of distributions, weighted or not.
 
     >>> import minidl
     >>> scores = minidl.tensor([[2.0, 0.0], [0.0, 2.0]])
     >>> round(minidl.nn.functional.cross_entropy(scores, minidl.tensor([0, 1])).item(), 4)
     0.1269
     """
+    op = "cross_entropy"
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing lies between 0 and 1, not {label_smoothing}")
-    x = floating(input)
-    t = as_operand(target)
-    dim = 1 if x.ndim > 1 else 0
-    logp = log_softmax(x, dim)
-    classes = x.shape[dim]
-    if t.dtype.kind == "f":
-        if t.shape != x.shape:
-            raise ValueError(
-                f"cross_entropy: a floating-point target holds probabilities in the shape of the input {x.shape}, not "
-                f"{t.shape}; class numbers must be integers: use target.long()"
-            )
-        q = t * (1 - label_smoothing) + label_smoothing / classes
-        if weight is not None:
-            q = q * _along_channel(weight, x)
-        loss = -(q * logp).sum(dim)
-        return loss.sum() / (loss.numel() if loss.ndim else 1) if reduction == "mean" else _reduce(loss, reduction)
-    hard = nll_loss(logp, t, weight, ignore_index, reduction)
-    if label_smoothing == 0:
-        return hard
-    kept = t != ignore_index
-    even = -(logp if weight is None else logp * _along_channel(weight, x)).sum(dim)
-    even = where(kept, even, 0.0)
-    if reduction == "mean":
-        share = kept.to(x.dtype)
-        if weight is not None:
-            share = share * as_operand(weight)[where(kept, t, 0)]
-        even = even.sum() / share.sum()
-    else:
-        even = _reduce(even, reduction)
-    return hard * (1 - label_smoothing) + even * (label_smoothing / classes)
-
-
-def _along_channel(weight: Any, x: Any) -> Any:
-    w = as_operand(weight)
-    return w.reshape((1, -1) + (1,) * (x.ndim - 2)) if x.ndim > 1 else w
+        raise ValueError(f"{op}: label_smoothing lies between 0 and 1, not {label_smoothing}")
+    x, t = floating(input), as_operand(target)
+    axis = _class_axis(op, x)
+    if not hasattr(t, "dtype") or t.dtype.kind != "f":
+        return _class_loss(op, log_softmax(x, axis), t, weight, ignore_index, reduction, label_smoothing)
+    if t.shape != x.shape:
+        raise ValueError(
+            f"{op}: a floating-point target holds probabilities in the shape of the input {x.shape}, not {t.shape}; "
+            "class numbers must be integers: use target.long()"
+        )
+    if ignore_index >= 0:
+        raise ValueError(
+            f"{op}: ignore_index = {ignore_index} names a class number, but the target holds probabilities"
+        )
+    q = t.to(x.dtype)
+    if label_smoothing:
+        q = q * (1 - label_smoothing) + label_smoothing / x.shape[axis]
+    if weight is not None:
+        q = q * _along_classes(_class_weight(op, weight, x), x)
+    return _reduce(-(q * log_softmax(x, axis)).sum(axis), reduction)
 
 
 def multi_margin_loss(
@@ -139,21 +192,43 @@ def multi_margin_loss(
 
     The sum over classes, as in most lectures, is C times this.  Weston and Watkins 1999.
     """
+    op = "multi_margin_loss"
+    if p not in (1, 2):
+        raise ValueError(f"{op}: p must be 1 or 2, not {p}")
     x = floating(input)
+    if x.ndim not in (1, 2):
+        raise ValueError(f"{op}: the input must be (N, C) or (C,), not {x.shape}")
     single = x.ndim == 1
     if single:
         x, target = x.unsqueeze(0), as_operand(target).reshape(1)
-    t = _check_classes("multi_margin_loss", x, target, -(2**62))
-    index = t.unsqueeze(1)
-    terms = (x - gather(x, 1, index) + margin).clamp(min=0) ** p
+    t = _checked_classes(op, x, target)
+    terms = relu(x - gather(x, 1, t.unsqueeze(1)) + margin)
+    if p == 2:
+        terms = terms * terms
+    share = (x._xp.arange(x.shape[1]) != t._array[:, None]).astype(x.dtype) / x.shape[1]  # (N, C), 0 for the right one
     if weight is not None:
-        terms = terms * as_operand(weight)[t].unsqueeze(1)
-    others = as_operand(x._xp.arange(x.shape[1])) != index
-    loss = (terms * others.to(x.dtype)).sum(1) / x.shape[1]
+        share = share * _class_weight(op, weight, x)[t._array][:, None]
+    loss = (terms * _constant(share)).sum(1)
     return _reduce(loss.squeeze(0) if single else loss, reduction)
 
 
 # ---- probabilities --------------------------------------------------------------------------------------------------
+
+_bce: Primitive = Primitive(
+    "binary_cross_entropy",
+    lambda p, t: _bce_forward(p, t),
+    # (p - t) / (p (1 - p)), whose denominator PyTorch keeps at or above 1e-12
+    vjp(lambda g, y, p, t: g * (p - t) / clamp(p * (1 - p), min=1e-12), uses="p t"),
+    vjp(lambda g, y, p, t: g * (clamp(log1p(-p), min=-100) - clamp(log(p), min=-100)), uses="p"),
+)
+
+
+def _bce_forward(p: Any, t: Any) -> Any:
+    """-(t log p + (1 - t) log(1 - p)), logarithms at or above -100."""
+    xp = array_module(p)
+    with np.errstate(divide="ignore"):  # of 0: -inf, which is held at -100 too
+        yes, no = xp.log(p), xp.log1p(-p)
+    return -(t * xp.maximum(yes, -100) + (1 - t) * xp.maximum(no, -100))
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
@@ -161,11 +236,11 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     p, t = _same_shape("binary_cross_entropy", input, target)
     if p.numel() and (float(p._array.min()) < 0 or float(p._array.max()) > 1):
         raise ValueError(
-            "binary_cross_entropy: the input must be probabilities between 0 and 1; for scores use "
-            "binary_cross_entropy_with_logits"
+            "binary_cross_entropy: the input must be probabilities between 0 and 1, but it reaches from "
+            f"{float(p._array.min()):g} to {float(p._array.max()):g}; for scores use binary_cross_entropy_with_logits"
         )
-    loss = -(t * log(p).clamp(min=-100) + (1 - t) * log(1 - p).clamp(min=-100))
-    return _reduce(loss if weight is None else loss * weight, reduction)
+    loss = _bce(p, t)
+    return _reduce(loss if weight is None else loss * as_operand(weight), reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -173,12 +248,19 @@ def binary_cross_entropy_with_logits(
 ) -> Any:
     """Binary cross-entropy of the sigmoid of scores, without overflow; ``pos_weight`` scales the positive part."""
     x, t = _same_shape("binary_cross_entropy_with_logits", input, target)
-    negative = softplus(x, threshold=float("inf"))  # -log(1 - sigmoid(x))
+    negative = softplus(x, threshold=INF)  # -log(1 - sigmoid(x))
     if pos_weight is None:
         loss = negative - t * x
     else:
-        loss = (1 - t) * negative + t * pos_weight * (negative - x)
-    return _reduce(loss if weight is None else loss * weight, reduction)
+        loss = (1 - t) * negative + t * as_operand(pos_weight) * softplus(-x, threshold=INF)
+    return _reduce(loss if weight is None else loss * as_operand(weight), reduction)
+
+
+def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    """Binary cross-entropy of scores (N, C), several of which may be right, as a mean over the classes."""
+    x, t = _same_shape("multilabel_soft_margin_loss", input, target)
+    loss = -(t * logsigmoid(x) + (1 - t) * logsigmoid(-x))
+    return _reduce((loss if weight is None else loss * as_operand(weight)).mean(-1), reduction)
 
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
@@ -193,8 +275,46 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
         positive = t > 0
         loss = where(positive, t * log(where(positive, t, 1.0)), 0.0) - t * x
     if reduction == "batchmean":
-        return loss.sum() / x.shape[0]
+        return loss.sum() / (x.shape[0] if x.ndim else 1)
     return _reduce(loss, reduction)
+
+
+def poisson_nll_loss(
+    input: Any, target: Any, log_input: bool = True, full: bool = False, *, eps: float = 1e-8, reduction: str = "mean"
+) -> Any:
+    """Minus the log-likelihood of counts under Poisson rates: ``exp(x) - t x``, or ``x - t log(x + eps)``.
+
+    ``input`` is the logarithm of the rate, or with ``log_input=False`` the rate.  ``full`` adds Stirling's
+    approximation of ``log(t!)`` where t > 1.
+    """
+    x, t = _same_shape("poisson_nll_loss", input, target)
+    loss = x.exp() - t * x if log_input else x - t * log(x + eps)
+    if full:
+        many = where(t > 1, t, 1.0)
+        loss = loss + where(t > 1, many * log(many) - many + log(many * (2 * math.pi)) * 0.5, 0.0)
+    return _reduce(loss, reduction)
+
+
+def gaussian_nll_loss(
+    input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Any:
+    """``(log var + (x - t)^2 / var) / 2`` with predicted variances, held at or above ``eps``.
+
+    ``var``: a number, the shape of ``input``, or that shape without (or with length 1 on) its last axis.  ``full``
+    adds the constant ``log(2 pi) / 2``.
+    """
+    x, t = _same_shape("gaussian_nll_loss", input, target)
+    v = as_operand(var)
+    v = v if hasattr(v, "shape") else _constant(x._xp.full(x.shape, v, x.dtype))
+    if v.ndim and v.shape == x.shape[:-1]:
+        v = v.unsqueeze(-1)
+    if v.shape not in (x.shape, (*x.shape[:-1], 1)):
+        raise ValueError(f"gaussian_nll_loss: var {v.shape} does not fit an input of shape {x.shape}")
+    if v.numel() and float(v._array.min()) < 0:
+        raise ValueError("gaussian_nll_loss: variances must not be negative")
+    v = v + clamp(eps - v, min=0).detach()  # held at eps; the gradient passes, as in PyTorch
+    loss = (log(v) + (x - t) ** 2 / v) * 0.5
+    return _reduce(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
 # ---- distances ------------------------------------------------------------------------------------------------------
@@ -208,7 +328,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """Absolute difference."""
+    """Absolute difference; slope 0 where there is none."""
     x, t = _same_shape("l1_loss", input, target)
     return _reduce((x - t).abs(), reduction)
 
@@ -242,7 +362,7 @@ def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction
 def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """``log(1 + exp(-t x))`` for targets 1 and -1."""
     x, t = _same_shape("soft_margin_loss", input, target)
-    return _reduce(softplus(-t * x, threshold=float("inf")), reduction)
+    return _reduce(softplus(-t * x, threshold=INF), reduction)
 
 
 def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
@@ -251,10 +371,40 @@ def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0
     return _reduce((-as_operand(target).to(x1.dtype) * (x1 - x2) + margin).clamp(min=0), reduction)
 
 
+def triplet_margin_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Any:
+    """``max(0, |a - p| - |a - n| + margin)``, distances over the last axis: Schroff et al. 2015.
+
+    ``swap`` measures the negative from the anchor or the positive, whichever is nearer (Balntas et al. 2016).
+    """
+    if margin <= 0:
+        raise ValueError(f"triplet_margin_loss: margin must be positive, got {margin}")
+    near = pairwise_distance(anchor, positive, p, eps)
+    far = pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        far = far.minimum(pairwise_distance(positive, negative, p, eps))
+    return _reduce((near - far + margin).clamp(min=0), reduction)
+
+
+def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
+    """p-norm of ``x1 - x2 + eps`` over the last axis, broadcast."""
+    return norm(floating(x1) - floating(x2) + eps, p, -1, keepdim)
+
+
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    """Cosine of the angle between vectors along ``dim``; each norm is held at or above ``eps``."""
+    """Cosine of the angle between vectors along ``dim``, broadcast; each norm is held at or above ``eps``."""
     a, b = floating(x1), floating(x2)
-    return (a * b).sum(dim) / (norm(a, 2, dim).clamp(min=eps) * norm(b, 2, dim).clamp(min=eps))
+    ndim = max(a.ndim, b.ndim)
+    axis = normalise_dim(dim, ndim) - ndim
+    return (a / norm(a, 2, axis, True).clamp(min=eps) * (b / norm(b, 2, axis, True).clamp(min=eps))).sum(axis)
 
 
 def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:

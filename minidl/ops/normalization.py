@@ -9,12 +9,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..autograd.tape import Primitive, vjp
 from ..backend import array_module
 from ..kernels.errors import ShapeError
 from ..kernels.pooling import Pool
-from ._common import as_operand, same_dtype
-from .elementwise import rsqrt
+from ._common import floating, same_dtype
+from .elementwise import rsqrt, sqrt
 from .pooling import _avg_pool
 
 
@@ -29,16 +31,33 @@ def _standardize_forward(x: Any, *, axes: tuple[int, ...], eps: float) -> Any:
 
 
 def _standardize_rule(g: Any, y: Any, x: Any, *, needs: tuple[bool, ...], axes: tuple[int, ...], eps: float) -> Any:
-    """dx = (g - mean(g) - y mean(g y)) / sqrt(variance + eps): Ioffe and Szegedy 2015, section 3, simplified."""
-    g, y = g[0], y[0]
-    scale = rsqrt(x.var(axes, correction=0, keepdim=True) + eps)
-    return ((g - g.mean(axes, True) - y * (g * y).mean(axes, True)) * scale,)
+    """dx = (g - mean(g) - y mean(g y)) / sqrt(variance + eps): Ioffe and Szegedy 2015, section 3, simplified.
+
+    The statistics are results like y: a second derivative sends cotangents to them too.
+    """
+    (gy, g_mean, g_variance), (y, _, variance) = g, y
+    count = math.prod(x.shape[a] for a in axes)
+    shares = []
+    if gy is not None:
+        shares.append((gy - gy.mean(axes, True) - y * (gy * y).mean(axes, True)) * rsqrt(variance + eps))
+    if g_mean is not None:
+        shares.append((g_mean / count).expand(x.shape))
+    if g_variance is not None:  # d variance / dx = 2 (x - mean) / count
+        shares.append(g_variance * sqrt(variance + eps) * (2 / count) * y)
+    return (sum(shares[1:], shares[0]),)
 
 
-_standardize: Primitive = Primitive("standardize", _standardize_forward, joint=vjp(_standardize_rule, uses="x y"))
+_standardize: Primitive = Primitive("standardize", _standardize_forward, joint=vjp(_standardize_rule, uses="y"))
 
 
-def _affine(x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
+def _affine(op: str, x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
+    """``x * weight + bias``, both laid along ``shape``, which has -1 where the channels are."""
+    size = shape if -1 not in shape else (x.shape[1],)
+    for name, parameter in (("weight", weight), ("bias", bias)):
+        if parameter is not None and parameter.shape != size:
+            raise ShapeError(
+                f"{op}: the {name} must have shape {size} for an input of {x.shape}, not {parameter.shape}"
+            )
     if weight is not None:
         x = x * weight.reshape(shape)
     return x if bias is None else x + bias.reshape(shape)
@@ -46,6 +65,25 @@ def _affine(x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
 
 def _per_channel(x: Any) -> tuple[int, ...]:
     return (1, -1) + (1,) * (x.ndim - 2)
+
+
+def _track(running_mean: Any, running_var: Any, mean: Any, variance: Any, count: int, momentum: float) -> None:
+    """Move the running statistics (C,) towards those of this batch (N or 1, C, 1...), the variance unbiased."""
+    for running, new in ((running_mean, mean._array), (running_var, variance._array * (count / (count - 1)))):
+        latest = new.mean(axis=0).reshape(-1)
+        running._array += (latest - running._array) * running._array.dtype.type(momentum)
+        running._storage.version += 1
+
+
+def _check_running(op: str, x: Any, running_mean: Any, running_var: Any, needed: bool) -> None:
+    if (running_mean is None) != (running_var is None) or (needed and running_mean is None):
+        given = [n for n, v in (("running_mean", running_mean), ("running_var", running_var)) if v is not None]
+        raise ValueError(f"{op}: give both running_mean and running_var, got {' and '.join(given) or 'neither'}")
+    for name, stat in (("running_mean", running_mean), ("running_var", running_var)):
+        if stat is not None and stat.shape != (x.shape[1],):
+            raise ShapeError(
+                f"{op}: {name} has shape {stat.shape}, but the input {x.shape} (N, C, ...) has {x.shape[1]} channels"
+            )
 
 
 def batch_norm(
@@ -62,28 +100,31 @@ def batch_norm(
 
     Training uses the statistics of this batch and moves the running ones (tensors of C, changed in place) towards
     them by ``momentum``; the running variance takes the unbiased estimate, the normalisation the biased one.
-    Otherwise the running statistics are used as constants.  ``input`` (N, C) or (N, C, *).
+    Otherwise the running statistics are used as constants (without any, those of the batch).  ``input`` (N, C) or
+    (N, C, *).
 
     Raises ShapeError where a channel has one value only while training: its variance would be 0.
+
+    >>> import minidl
+    >>> x = minidl.tensor([[1.0, 10.0], [3.0, 30.0]])
+    >>> minidl.nn.functional.batch_norm(x, None, None, training=True, eps=0.0)
+    tensor([[-1., -1.],
+            [ 1.,  1.]])
     """
-    x = as_operand(input)
+    x = floating(input)
     same_dtype("batch_norm", x, weight, bias)
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: the input must be (N, C) or (N, C, ...), not {x.shape}")
-    for name, stat in (("running_mean", running_mean), ("weight", weight), ("bias", bias)):
-        if stat is not None and stat.shape != (x.shape[1],):
-            raise ShapeError(
-                f"batch_norm: {name} has shape {stat.shape}, but the input {x.shape} has {x.shape[1]} channels"
-            )
+    _check_running("batch_norm", x, running_mean, running_var, needed=False)
     shape = _per_channel(x)
     if not training and running_mean is not None:
-        scale = (running_var + eps).rsqrt()
-        if weight is not None:
-            scale = weight * scale
-        shift = -running_mean * scale
-        if bias is not None:
-            shift = shift + bias
-        return x * scale.reshape(shape).to(x.dtype) + shift.reshape(shape).to(x.dtype)
+        scale = rsqrt(running_var.detach() + eps).to(x.dtype)
+        shift = -running_mean.detach().to(x.dtype) * scale
+        if weight is None:
+            return _affine("batch_norm", x * scale.reshape(shape) + shift.reshape(shape), None, bias, shape)
+        slope = scale * weight
+        offset = shift * weight if bias is None else shift * weight + bias
+        return _affine("batch_norm", x, slope, offset, shape)
     axes = (0, *range(2, x.ndim))
     count = math.prod(x.shape[a] for a in axes)
     if training and count <= 1:
@@ -91,36 +132,10 @@ def batch_norm(
             f"batch_norm: with an input of shape {x.shape} each channel has {count} value to take the variance of: "
             "use a larger batch, or eval()"
         )
-    y, mean, variance = _standardize(x, axes=axes, eps=eps)
+    y, mean, variance = _standardize(x, axes=axes, eps=float(eps))
     if training and running_mean is not None:
-        for running, new in ((running_mean, mean._array), (running_var, variance._array * (count / (count - 1)))):
-            running._array += (new.reshape(-1) - running._array) * running._array.dtype.type(momentum)
-            running._storage.version += 1
-    return _affine(y, weight, bias, shape)
-
-
-def layer_norm(
-    input: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
-) -> Any:
-    """Each sample normalised over its last axes, which have ``normalized_shape``: Ba, Kiros and Hinton 2016."""
-    x = as_operand(input)
-    same_dtype("layer_norm", x, weight, bias)
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape or x.shape[-len(shape) :] != shape:
-        raise ShapeError(f"layer_norm: the input {x.shape} does not end in normalized_shape {shape}")
-    y = _standardize(x, axes=tuple(range(x.ndim - len(shape), x.ndim)), eps=eps)[0]
-    return _affine(y, weight, bias, shape)
-
-
-def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """Each sample normalised over ``num_groups`` groups of neighbouring channels: Wu and He 2018."""
-    x = as_operand(input)
-    same_dtype("group_norm", x, weight, bias)
-    if x.ndim < 2 or x.shape[1] % num_groups:
-        raise ShapeError(f"group_norm: {num_groups} groups do not divide the channels of an input of shape {x.shape}")
-    grouped = x.reshape(x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups)  # (N, G, C/G*H*W)
-    y = _standardize(grouped, axes=(2,), eps=eps)[0].reshape(x.shape)
-    return _affine(y, weight, bias, _per_channel(x))
+        _track(running_mean, running_var, mean, variance, count, momentum)
+    return _affine("batch_norm", y, weight, bias, shape)
 
 
 def instance_norm(
@@ -133,35 +148,63 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    """Each channel of each sample normalised over its positions: Ulyanov et al. 2016."""
-    x = as_operand(input)
+    """Each channel of each sample (N, C, *) normalised over its positions: Ulyanov et al. 2016.
+
+    ``use_input_stats=False`` normalises by the running statistics, as :func:`batch_norm` does in evaluation.
+    """
+    x = floating(input)
+    same_dtype("instance_norm", x, weight, bias)
+    if x.ndim < 3:
+        raise ShapeError(f"instance_norm: the input must be (N, C, ...) with positions to average over, not {x.shape}")
+    _check_running("instance_norm", x, running_mean, running_var, needed=not use_input_stats)
     if not use_input_stats:
         return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    same_dtype("instance_norm", x, weight, bias)
-    axes = tuple(range(2, x.ndim))
     count = math.prod(x.shape[2:])
     if count <= 1:
         raise ShapeError(f"instance_norm: an input of shape {x.shape} has one value a channel, whose variance is 0")
-    y, mean, variance = _standardize(x, axes=axes, eps=eps)
-    if running_mean is not None:
-        for running, new in ((running_mean, mean._array), (running_var, variance._array * (count / (count - 1)))):
-            batch_mean = new.mean(axis=0).reshape(-1)
-            running._array += (batch_mean - running._array) * running._array.dtype.type(momentum)
-            running._storage.version += 1
-    return _affine(y, weight, bias, _per_channel(x))
+    y, mean, variance = _standardize(x, axes=tuple(range(2, x.ndim)), eps=float(eps))
+    if running_mean is not None and x.shape[0]:
+        _track(running_mean, running_var, mean, variance, count, momentum)
+    return _affine("instance_norm", y, weight, bias, _per_channel(x))
 
 
-def rms_norm(input: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
-    """``x / sqrt(mean(x^2) + eps)`` over the last axes: Zhang and Sennrich 2019.  ``eps`` defaults to the dtype's."""
-    x = as_operand(input)
+def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Each sample normalised over ``num_groups`` groups of neighbouring channels: Wu and He 2018."""
+    x = floating(input)
+    same_dtype("group_norm", x, weight, bias)
+    if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
+        raise ShapeError(f"group_norm: {num_groups} groups do not divide the channels of an input of shape {x.shape}")
+    grouped = x.reshape(x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups)  # (N, G, C/G*H*W)
+    y = _standardize(grouped, axes=(2,), eps=float(eps))[0].reshape(x.shape)
+    return _affine("group_norm", y, weight, bias, _per_channel(x))
+
+
+def _trailing(op: str, x: Any, normalized_shape: int | Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """``normalized_shape`` as a tuple, and the last axes of x, which it describes."""
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
-        raise ShapeError(f"rms_norm: the input {x.shape} does not end in normalized_shape {shape}")
-    import numpy as np
+        raise ShapeError(f"{op}: the input {x.shape} does not end in normalized_shape {shape}")
+    return shape, tuple(range(x.ndim - len(shape), x.ndim))
 
+
+def layer_norm(
+    input: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Each sample normalised over its last axes, which have ``normalized_shape``: Ba, Kiros and Hinton 2016."""
+    x = floating(input)
+    same_dtype("layer_norm", x, weight, bias)
+    shape, axes = _trailing("layer_norm", x, normalized_shape)
+    y = _standardize(x, axes=axes, eps=float(eps))[0]
+    return _affine("layer_norm", y, weight, bias, shape)
+
+
+def rms_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
+    """``x / sqrt(mean(x^2) + eps)`` over the last axes: Zhang and Sennrich 2019.  ``eps`` defaults to the dtype's."""
+    x = floating(input)
+    same_dtype("rms_norm", x, weight)
+    shape, axes = _trailing("rms_norm", x, normalized_shape)
     small = float(np.finfo(x.dtype).eps) if eps is None else eps
-    axes = tuple(range(x.ndim - len(shape), x.ndim))
-    return _affine(x * rsqrt((x * x).mean(axes, True) + small), weight, None, shape)
+    return _affine("rms_norm", x * rsqrt((x * x).mean(axes, True) + small), weight, None, shape)
 
 
 def local_response_norm(
@@ -172,13 +215,20 @@ def local_response_norm(
     ``x / (k + alpha * E) ** beta``, where E is the *mean* of the squares over the window (PyTorch, Caffe; zeros
     beyond the first and last channel count), or with ``average=False`` their *sum* (the paper, whose alpha is
     therefore ``size`` times smaller).
+
+    >>> import minidl
+    >>> x = minidl.tensor([[1.0, 2.0, 3.0]])  # energies, as sums: 5, 14, 13
+    >>> minidl.nn.functional.local_response_norm(x, 3, alpha=1.0, beta=1.0, k=0.0, average=False)
+    tensor([[0.2   , 0.1429, 0.2308]])
     """
-    x = as_operand(input)
+    x = floating(input)
     if x.ndim < 2:
         raise ShapeError(f"local_response_norm: the input must be (N, C, ...), not {x.shape}")
     if size < 1:
         raise ValueError(f"local_response_norm: the window must hold at least one channel, not {size}")
+    if not x.numel():
+        return x.clone()
     rows = (x * x).reshape(x.shape[0], 1, x.shape[1], math.prod(x.shape[2:]))  # (N, 1, C, H*W)
     pool = Pool.from_shape(rows.shape, (size, 1), 1, ((size // 2, (size - 1) // 2), (0, 0)), op="local_response_norm")
     energy = _avg_pool(rows, pool=pool, include_pad=True, divisor=None if average else 1)
-    return x / (energy.reshape(x.shape) * alpha + k) ** beta
+    return x * (energy.reshape(x.shape) * alpha + k) ** -beta

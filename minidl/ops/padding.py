@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,11 +27,11 @@ def _without(pads: Pads, shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(low, n - high) for (low, high), n in zip(pads, shape))
 
 
-def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Any:
+def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
     """Longer (or, with negative numbers, shorter) axes; ``pad`` counts from the last: (left, right, top, bottom, ...).
 
     ``mode``: "constant" (``value``), "reflect" (mirrored without repeating the edge), "replicate" (the edge
-    repeated), "circular" (the other end).
+    repeated), "circular" (the other end).  ``value`` (default 0) belongs to "constant" alone.
 
     >>> import minidl
     >>> minidl.nn.functional.pad(minidl.tensor([[1.0, 2.0, 3.0]]), (2, 1), mode="reflect")
@@ -43,6 +44,12 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
             f"pad needs two numbers for each padded axis, from the last axis on; got {len(numbers)} numbers for a "
             f"tensor of {x.ndim} axes"
         )
+    if mode not in ("constant", "reflect", "replicate", "circular"):
+        raise ValueError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', not {mode!r}")
+    if mode != "constant" and value:
+        raise ValueError(
+            f"pad: value = {value} has no meaning for mode {mode!r}, which repeats the tensor's own values"
+        )
     pairs = list(zip(numbers[::2], numbers[1::2]))
     pads = ((0, 0),) * (x.ndim - len(pairs)) + tuple(reversed(pairs))
     for axis, (n, (low, high)) in enumerate(zip(x.shape, pads)):
@@ -53,19 +60,17 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
         cut: Pads = tuple((max(-low, 0), max(-high, 0)) for low, high in pads)
         if any(sum(p) for p in cut):
             x = x[_without(cut, x.shape)]
-        return _pad(x, pads=grow, value=value) if any(sum(p) for p in grow) else x.clone() if x is input else x
-    if mode not in ("reflect", "replicate", "circular"):
-        raise ValueError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', not {mode!r}")
+        return _pad(x, pads=grow, value=value or 0)
     for axis, (low, high) in enumerate(pads):
         if low or high:
             x = x.index_select(axis, _source(x.shape[axis], low, high, mode, axis))
-    return x
+    return x.clone() if x is input else x
 
 
 def _source(n: int, low: int, high: int, mode: str, axis: int) -> list[int]:
     """For each position of the padded axis, the entry of the axis it shows."""
-    most = n - 1 if mode == "reflect" else n
-    if mode != "replicate" and max(low, high) > most:
+    most = {"reflect": n - 1, "circular": n, "replicate": math.inf if n else 0}[mode]
+    if max(low, high) > most:
         raise ShapeError(
             f"pad: mode {mode!r} can add at most {most} entries to axis {axis} of length {n}, not {max(low, high)}"
         )

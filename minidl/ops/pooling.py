@@ -6,15 +6,18 @@ numbers: ``gather`` reads the winners and ``scatter`` adds back to them, each th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ..autograd.tape import Primitive, vjp
 from ..kernels import pooling as kernel
 from ..kernels.errors import ShapeError
+from ..kernels.geometry import per_axis
 from ..kernels.pooling import Pool
-from ._common import as_operand
-from .elementwise import abs_, sign
+from ._common import as_operand, batched, floating
+from .reduction import _root
 
 Size = int | Sequence[int]
 OptionalSize = int | Sequence[int | None] | None
@@ -72,17 +75,11 @@ _maxout_gather: Primitive = Primitive(
 )
 
 
-def _batched(op: str, x: Any, ndim: int) -> tuple[Any, bool]:
-    """``x`` with a batch axis, and whether it had none."""
-    x = as_operand(x)
-    return (x.unsqueeze(0), True) if x.ndim == ndim + 1 else (x, False)
-
-
 def _max_pool_nd(
     ndim: int, input: Any, kernel_size: Size, stride: Any, padding: Any, dilation: Size, ceil_mode: bool, indices: bool
 ) -> Any:
     op = f"max_pool{ndim}d"
-    x, single = _batched(op, input, ndim)
+    x, single = batched(input, ndim)
     pool = Pool.from_shape(x.shape, kernel_size, stride, padding, dilation, ceil_mode, op=op, ndim=ndim)
     y, where = _max_pool(x, pool=pool)
     if single:
@@ -138,6 +135,11 @@ def max_pool3d(
     return _max_pool_nd(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+max_pool1d_with_indices = partial(max_pool1d, return_indices=True)
+max_pool2d_with_indices = partial(max_pool2d, return_indices=True)
+max_pool3d_with_indices = partial(max_pool3d, return_indices=True)
+
+
 def _avg_pool_nd(
     ndim: int,
     input: Any,
@@ -149,7 +151,7 @@ def _avg_pool_nd(
     divisor_override: int | None,
 ) -> Any:
     op = f"avg_pool{ndim}d"
-    x, single = _batched(op, input, ndim)
+    x, single = batched(input, ndim)
     pool = Pool.from_shape(x.shape, kernel_size, stride, padding, 1, ceil_mode, op=op, ndim=ndim)
     y = _avg_pool(x, pool=pool, include_pad=count_include_pad, divisor=divisor_override)
     return y.squeeze(0) if single else y
@@ -199,20 +201,27 @@ def avg_pool3d(
 
 def _lp_pool_nd(ndim: int, input: Any, norm_type: float, kernel_size: Size, stride: Any, ceil_mode: bool) -> Any:
     op = f"lp_pool{ndim}d"
-    x, single = _batched(op, input, ndim)
+    if norm_type == math.inf:
+        return _max_pool_nd(ndim, as_operand(input).abs(), kernel_size, stride, 0, 1, ceil_mode, False)
+    if not norm_type > 0:
+        raise ValueError(f"{op}: norm_type must be positive, got {norm_type}")
+    x, single = batched(floating(input), ndim)
     pool = Pool.from_shape(x.shape, kernel_size, stride, 0, 1, ceil_mode, op=op, ndim=ndim)
-    taps = 1
-    for axis in pool.axes:
-        taps *= axis.kernel  # type: ignore[union-attr]
-    # PyTorch's definition: (kernel volume * mean of x^p)^(1/p), negative means clipped to 0
-    mean = _avg_pool(x**norm_type, pool=pool, include_pad=True, divisor=None)
-    total = (sign(mean) * abs_(mean).clamp(min=0) * taps).clamp(min=0)
-    y = total ** (1.0 / norm_type)
+    taps = math.prod(per_axis(kernel_size, ndim, "kernel_size"))
+    y = _root(_avg_pool(x**norm_type, pool=pool, include_pad=True, divisor=None) * taps, norm_type)
     return y.squeeze(0) if single else y
 
 
 def lp_pool1d(input: Any, norm_type: float, kernel_size: Size, stride: Any = None, ceil_mode: bool = False) -> Any:
-    """Lp norm over windows of (N, C, L): ``(sum x^p)^(1/p)``; p = 2 is the L2 pooling of the textbooks."""
+    """Lp norm over windows of (N, C, L): ``(sum x^p)^(1/p)``; p = 2 is the L2 pooling of the textbooks.
+
+    As in PyTorch no absolute values are taken: odd p keeps signs, and a negative sum has no root (NaN).  A window of
+    zeros passes no gradient.  Windows that hang over the edge (``ceil_mode``) count as if they were full.
+
+    >>> import minidl
+    >>> minidl.nn.functional.lp_pool1d(minidl.tensor([[[3.0, 4.0, 5.0, 12.0]]]), 2, 2)
+    tensor([[[ 5., 13.]]])
+    """
     return _lp_pool_nd(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
@@ -228,7 +237,7 @@ def lp_pool3d(input: Any, norm_type: float, kernel_size: Size, stride: Any = Non
 
 def _adaptive(ndim: int, input: Any, output_size: OptionalSize, maximum: bool, indices: bool = False) -> Any:
     op = f"adaptive_{'max' if maximum else 'avg'}_pool{ndim}d"
-    x, single = _batched(op, input, ndim)
+    x, single = batched(input, ndim)
     pool = Pool.adaptive(x.shape, output_size, op=op, ndim=ndim)
     if not maximum:
         y = _avg_pool(x, pool=pool, include_pad=True, divisor=None)
@@ -273,25 +282,28 @@ def _max_unpool_nd(
     ndim: int, input: Any, indices: Any, kernel_size: Size, stride: Any, padding: Size, output_size: Any
 ) -> Any:
     op = f"max_unpool{ndim}d"
-    x, single = _batched(op, input, ndim)
+    x, single = batched(input, ndim)
     where = as_operand(indices)
     if where.dtype.kind not in "iu":
         raise TypeError(f"{op}: the indices must be integers as max_pool{ndim}d returns them, not {where.dtype}")
     if single:
         where = where.unsqueeze(0)
-    kernel_, pads = (tuple([v] * ndim if isinstance(v, int) else v) for v in (kernel_size, padding))
-    strides = kernel_ if stride is None else tuple([stride] * ndim if isinstance(stride, int) else stride)
-    if output_size is None:
-        size = tuple((n - 1) * s + k - 2 * p for n, s, k, p in zip(x.shape[2:], strides, kernel_, pads))
-    else:
-        size = tuple(output_size)[-ndim:]
-        for n, s, k, p, wanted in zip(x.shape[2:], strides, kernel_, pads, size):
-            middle = (n - 1) * s + k - 2 * p
-            if not middle - s < wanted < middle + s:
-                raise ShapeError(
-                    f"{op}: output_size {size} does not fit: an axis of {n} windows comes from a size between "
-                    f"{middle - s + 1} and {middle + s - 1}, not {wanted}"
-                )
+    if x.ndim != ndim + 2 or where.shape != x.shape:
+        raise ShapeError(
+            f"{op}: the input {x.shape} and the indices {where.shape} must both be what max_pool{ndim}d returned, with "
+            f"{ndim + 2} axes, or {ndim + 1} without a batch"
+        )
+    kernel_ = per_axis(kernel_size, ndim, "kernel_size")
+    strides = kernel_ if stride is None else per_axis(stride, ndim, "stride")
+    pads = per_axis(padding, ndim, "padding")
+    usual = tuple((n - 1) * s + k - 2 * p for n, s, k, p in zip(x.shape[2:], strides, kernel_, pads))
+    size = usual if output_size is None else per_axis(tuple(output_size)[-ndim:], ndim, "output_size")
+    for n, s, middle, wanted in zip(x.shape[2:], strides, usual, size):
+        if not middle - s < wanted < middle + s:
+            raise ShapeError(
+                f"{op}: output_size {size} does not fit: an axis of {n} windows comes from a size between "
+                f"{middle - s + 1} and {middle + s - 1}, not {wanted}"
+            )
     y = _unpool(x, indices=where._array, size=size)
     return y.squeeze(0) if single else y
 

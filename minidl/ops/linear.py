@@ -1,0 +1,92 @@
+"""Affine maps of features: linear, bilinear, and the look-up table that is a linear map of one-hot rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..kernels.errors import ShapeError
+from ._common import as_operand, floating, same_dtype
+from .elementwise import where
+from .linalg import einsum
+
+
+def _plus_bias(op: str, y: Any, bias: Any) -> Any:
+    if bias is None:
+        return y
+    bias = as_operand(bias)
+    if bias.shape != y.shape[-1:]:
+        raise ShapeError(
+            f"{op}: the bias must have one value for each of {y.shape[-1]} outputs, not shape {bias.shape}"
+        )
+    return y + bias
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """``x @ weight.T + bias``: (..., in_features), (out_features, in_features), (out_features,) -> (..., out_features).
+
+    >>> import minidl
+    >>> weight = minidl.tensor([[1.0, 1.0], [1.0, -1.0]])
+    >>> minidl.nn.functional.linear(minidl.tensor([5.0, 2.0]), weight, minidl.tensor([0.0, 10.0]))
+    tensor([ 7., 13.])
+    """
+    x, w = floating(input), as_operand(weight)
+    same_dtype("linear", x, w, bias)
+    if w.ndim != 2:
+        raise ShapeError(f"linear: the weight must be (out_features, in_features), not {w.shape}")
+    if x.ndim == 0 or x.shape[-1] != w.shape[1]:
+        features = x.shape[-1] if x.ndim else 0
+        hint = ""
+        if x.ndim > 2 and w.shape[1] == math.prod(x.shape[1:]):
+            hint = ": the input looks unflattened, try x.flatten(1)"
+        elif features == w.shape[0]:
+            hint = ": the weight looks transposed"
+        raise ShapeError(
+            f"linear: the weight {w.shape} (out_features, in_features) takes inputs whose last axis has "
+            f"{w.shape[1]} features, but x is {x.shape} and has {features}{hint}"
+        )
+    return _plus_bias("linear", x @ w.mT, bias)
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """``y_k = x1^T W_k x2 + b_k``: (..., A), (..., B), (K, A, B) -> (..., K)."""
+    x1, x2, w = floating(input1), floating(input2), as_operand(weight)
+    same_dtype("bilinear", x1, x2, w, bias)
+    if w.ndim != 3 or not x1.ndim or not x2.ndim or (x1.shape[-1], x2.shape[-1]) != w.shape[1:]:
+        raise ShapeError(
+            f"bilinear: the weight {w.shape} must be (K, A, B) for inputs (..., A) and (..., B), which are "
+            f"{x1.shape} and {x2.shape}"
+        )
+    if x1.shape[:-1] != x2.shape[:-1]:
+        raise ShapeError(f"bilinear: the inputs {x1.shape} and {x2.shape} must agree in all axes but the last")
+    return _plus_bias("bilinear", einsum("...a,kab,...b->...k", x1, w, x2), bias)
+
+
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    """Rows of ``weight`` (entries, width) by number: (*) integers -> (*, width).
+
+    The row ``padding_idx`` gets no gradient.
+
+    >>> import minidl
+    >>> table = minidl.tensor([[0.0, 0.5], [1.0, 1.5], [2.0, 2.5]])
+    >>> minidl.nn.functional.embedding(minidl.tensor([2, 0]), table)
+    tensor([[2. , 2.5],
+            [0. , 0.5]])
+    """
+    index, w = as_operand(input), as_operand(weight)
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"embedding looks rows up by number and needs integers, not {index.dtype}: use input.long()")
+    if w.ndim != 2:
+        raise ShapeError(f"embedding: the weight must be (entries, width), not {w.shape}")
+    rows = w.shape[0]
+    if index.numel() and (int(index._array.min()) < 0 or int(index._array.max()) >= rows):
+        raise IndexError(
+            f"embedding: numbers {int(index._array.min())} to {int(index._array.max())} for a table of {rows} rows "
+            f"(0 to {rows - 1})"
+        )
+    y = w[index]
+    if padding_idx is None:
+        return y
+    if not -rows <= padding_idx < rows:
+        raise IndexError(f"embedding: padding_idx = {padding_idx} for a table of {rows} rows (0 to {rows - 1})")
+    return where((index == padding_idx % rows).unsqueeze(-1), y.detach(), y)

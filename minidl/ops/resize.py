@@ -1,0 +1,49 @@
+"""Resizing: a linear map of the image and its transpose, each the gradient of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..autograd.tape import Primitive, vjp
+from ..kernels.spec import resize as kernel
+from ._common import floating
+
+_resize: Primitive = Primitive(
+    "resize",
+    lambda x, *, problem: kernel.resize(x, problem),
+    vjp(lambda g, y, x, *, problem: _resize_grad(g, problem=problem)),
+)
+_resize_grad: Primitive = Primitive(
+    "resize_grad",
+    lambda g, *, problem: kernel.resize_grad(g, problem),
+    vjp(lambda u, y, g, *, problem: _resize(u, problem=problem)),
+)
+
+
+def interpolate(
+    input: Any,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Any:
+    """Images (N, C, *size) at another size: ``size``, or ``scale_factor`` times the old one rounded down.
+
+    ``mode``: "nearest", or "linear" for (N, C, L), "bilinear" for (N, C, H, W), "trilinear" for (N, C, D, H, W).
+    ``align_corners=True`` puts the corner pixels of both images on each other; False (the default of the linear modes)
+    lets both cover the same area.  Raises ShapeError where mode, axes and sizes do not go together.
+
+    >>> import minidl
+    >>> x = minidl.tensor([[[0.0, 4.0]]])
+    >>> minidl.nn.functional.interpolate(x, size=4)
+    tensor([[[0., 0., 4., 4.]]])
+    >>> minidl.nn.functional.interpolate(x, scale_factor=2, mode="linear")
+    tensor([[[0., 1., 3., 4.]]])
+    """
+    x = floating(input)
+    return _resize(x, problem=kernel.Resize.from_shape(x.shape, size, scale_factor, mode, align_corners))
+
+
+upsample = interpolate
+"""The older name of :func:`interpolate`."""
