@@ -201,6 +201,8 @@ class Module:
                 return own[table][name]
         if not name.startswith("__"):
             self._require_init()
+        if hasattr(type(self), name):  # a property that failed: its own error says more
+            return object.__getattribute__(self, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{_did_you_mean(name, dir(self))}")
 
     def __delattr__(self, name: str) -> None:

@@ -85,8 +85,14 @@ def test_layers_are_torchs(name, settings, shape, given):
 @pytest.mark.parametrize("given", [True, False])
 @pytest.mark.parametrize(
     "name, settings",
-    [("RNNCell", {}), ("RNNCell", {"nonlinearity": "relu"}), ("LSTMCell", {}), ("GRUCell", {}), ("GRUCell", {"bias": False})],
-)  # fmt: skip
+    [
+        ("RNNCell", {}),
+        ("RNNCell", {"nonlinearity": "relu"}),
+        ("LSTMCell", {}),
+        ("GRUCell", {}),
+        ("GRUCell", {"bias": False}),
+    ],
+)
 def test_cells_are_torchs(name, settings, given, shape):
     torch = pytest.importorskip("torch")
     ours, theirs = both(torch, name, 4, 6, **settings)

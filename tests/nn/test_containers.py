@@ -1,0 +1,122 @@
+"""Sequential, ModuleList, ModuleDict, ParameterList."""
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import nn
+
+
+def linears(*sizes):
+    return [nn.Linear(n, n) for n in sizes]
+
+
+def sizes(modules):
+    return [m.in_features for m in modules]
+
+
+def names(module):
+    return [n for n, _ in module.named_children()]
+
+
+def test_sequential_runs_in_order_and_slices():
+    a, b, c = linears(2, 2, 2)
+    net = nn.Sequential(a, b, c)
+    x = minidl.randn(3, 2)
+    np.testing.assert_array_equal(net(x).detach().numpy(), c(b(a(x))).detach().numpy())
+    assert net[1:][0] is b and names(net[1:]) == ["1", "2"] and net[-1] is c and len(net[:0]) == 0
+    assert list(net) == [a, b, c] and b in net and nn.ReLU() not in net
+    assert nn.Sequential()(x) is x
+
+
+def test_sequential_by_name():
+    a, b = linears(2, 2)
+    net = nn.Sequential(OrderedDict(low=a, high=b))
+    assert net.low is a and net[1] is b and names(net[1:]) == ["high"]
+    net[0] = b
+    assert net.low is b and names(net) == ["low"]  # one module under two names is one child
+    del net[0]
+    assert names(net) == ["high"]
+
+
+def test_lists_grow_shrink_and_renumber():
+    for make in (lambda ms: nn.Sequential(*ms), nn.ModuleList):
+        layers = make(linears(1, 2, 3))
+        assert layers.append(nn.Linear(4, 4)) is layers
+        assert sizes(layers.insert(1, nn.Linear(9, 9))) == [1, 9, 2, 3, 4] and names(layers) == list("01234")
+        assert sizes(layers.extend(linears(5))) == [1, 9, 2, 3, 4, 5]
+        assert layers.pop(1).in_features == 9 and sizes(layers) == [1, 2, 3, 4, 5]
+        del layers[-2:]
+        assert sizes(layers) == [1, 2, 3] and names(layers) == ["0", "1", "2"]
+        layers[-1] = nn.Linear(8, 8)
+        assert sizes(layers) == [1, 2, 8] and names(layers) == ["0", "1", "2"]
+        with pytest.raises(IndexError, match=r"has 3 entries: index 3 is out of range"):
+            layers[3]
+        with pytest.raises(IndexError, match=r"has 3 entries: index 5 is out of range"):
+            layers.insert(5, nn.ReLU())
+
+
+def test_module_list_slices_adds_and_is_no_layer():
+    layers = nn.ModuleList(linears(1, 2, 3))
+    assert type(layers[:2]) is nn.ModuleList and sizes(layers[::-1]) == [3, 2, 1] and names(layers[1:]) == ["0", "1"]
+    layers += linears(4)
+    assert sizes(layers + linears(5)) == [1, 2, 3, 4, 5] and len(layers) == 4
+    with pytest.raises(NotImplementedError, match="ModuleList has no forward"):
+        layers(1)
+
+
+def test_module_dict():
+    d = nn.ModuleDict({"b": nn.Linear(2, 2)})
+    d["a"] = nn.ReLU()
+    d.update([("c", nn.Tanh())])
+    assert list(d) == list(d.keys()) == ["b", "a", "c"] and "a" in d and "z" not in d and len(d) == 3
+    assert [type(m).__name__ for m in d.values()] == ["Linear", "ReLU", "Tanh"] and dict(d.items())["a"] is d["a"]
+    assert type(d.pop("a")) is nn.ReLU and "a" not in d
+    del d["c"]
+    assert list(d.state_dict()) == ["b.weight", "b.bias"]
+    with pytest.raises(KeyError, match=r"no module is called 'x'; there are 'b'"):
+        d["x"]
+    with pytest.raises(KeyError, match="ModuleDict already has an attribute 'pop'"):
+        d["pop"] = nn.ReLU()
+
+
+def test_parameter_list():
+    w = nn.Parameter(minidl.ones(2))
+    params = nn.ParameterList([w, minidl.zeros(3)])
+    params += [minidl.ones(1)]
+    assert params[0] is w and len(params) == 3 and all(type(p) is nn.Parameter for p in params)
+    assert [n for n, _ in params.named_parameters()] == ["0", "1", "2"]
+    params[-1] = minidl.zeros(4)
+    assert params[2].shape == (4,) and [p.shape for p in params[1:]] == [(3,), (4,)]
+    assert "(0): Parameter (2,) float32" in repr(params)
+    with pytest.raises(IndexError, match="ParameterList has 3 entries"):
+        params[3]
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: nn.Sequential([nn.ReLU()]), TypeError, r"Sequential takes modules, not a list of them: .*\*layers"),
+        (lambda: nn.Sequential(nn.ReLU(), 3), TypeError, "needs a Module or None, got int"),
+        (lambda: nn.ModuleList([3]), TypeError, "needs a Module or None, got int"),
+        (lambda: nn.ModuleDict({"a.b": nn.ReLU()}), KeyError, "must not be empty or contain a dot"),
+    ],
+)
+def test_errors(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.torch
+def test_repr_is_torchs():
+    torch = pytest.importorskip("torch")
+    for build in (
+        lambda n: n.Sequential(),
+        lambda n: n.Sequential(n.ReLU(), n.Sequential(n.Linear(2, 3), n.Tanh())),
+        lambda n: n.ModuleList(),
+        lambda n: n.ModuleList([n.Sequential(n.ReLU()), n.Sequential(n.ReLU()), n.Tanh(), n.ReLU()]),
+        lambda n: n.ModuleDict({"x": n.ModuleList([n.Linear(1, 2), n.Linear(1, 2)])}),
+    ):
+        assert repr(build(nn)) == repr(build(torch.nn))
