@@ -1,0 +1,59 @@
+"""Every Python block of the documentation runs and prints what it shows; every command in it exists."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from minidl.cli._app import build_app, run
+from tests.docs.snippets import ROOT, Session, blocks, pages
+
+NAMES = [page.relative_to(ROOT).as_posix() for page in pages()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_python_blocks_run_as_shown(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # pages write files
+    differences = Session(ROOT / name).run()
+    assert not differences, f"{differences}\nto renew the output: python -m tests.docs.snippets {name}"
+
+
+def commands(name: str) -> list[list[str]]:
+    """The words of each minidl command in the shell blocks of a page."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    found = []
+    for _, code in blocks(text, "sh"):
+        for line in re.split(r"\n|&&", code):
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["minidl"]:
+                found.append(words[1:])
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_commands_exist_with_these_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in commands(name):
+        assert run([words[0], "--help"]) == 0, words
+        shown = capsys.readouterr().out
+        options = [word.partition("=")[0] for word in words if word.startswith("--")]
+        missing = [o for o in options if o.split(".")[0] not in shown]  # --options.NAME is listed as --options
+        assert not missing, f"minidl {words[0]} has no {missing}"
+
+
+def test_the_commands_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """The words of a command are parsed as they stand, which also finds wrong choices and numbers."""
+    app = build_app()
+    every = [words for name in NAMES for words in commands(name)]
+    assert every
+    for words in every:
+        app.parse_args(words, exit_on_error=False, print_error=True)
+
+
+def test_a_wrong_page_is_noticed_and_renewed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Text.\n\n```python\n>>> a = 2\n>>> a + 2\n5\n>>> a\n2\n```\n\n```python\nb = a + 1\n```\n")
+    assert "Expected:\n    5\nGot:\n    4\n" in Session(page).run()
+    assert Session(page).renew() == 1
+    assert Session(page).run() == ""
+    assert ">>> a + 2\n4\n>>> a\n2\n" in page.read_text()
