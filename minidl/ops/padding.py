@@ -69,7 +69,9 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
 
 def _source(n: int, low: int, high: int, mode: str, axis: int) -> list[int]:
     """For each position of the padded axis, the entry of the axis it shows."""
-    most = {"reflect": n - 1, "circular": n, "replicate": math.inf if n else 0}[mode]
+    cut = max(-low, 0)
+    kept = n - cut - max(-high, 0)  # as in PyTorch, "circular" wraps what negative padding left over
+    most = {"reflect": n - 1, "circular": kept, "replicate": math.inf if n else 0}[mode]
     if max(low, high) > most:
         raise ShapeError(
             f"pad: mode {mode!r} can add at most {most} entries to axis {axis} of length {n}, not {max(low, high)}"
@@ -78,7 +80,7 @@ def _source(n: int, low: int, high: int, mode: str, axis: int) -> list[int]:
     if mode == "replicate":
         i = np.clip(i, 0, n - 1)
     elif mode == "circular":
-        i = i % n
+        i = (i - cut) % max(kept, 1) + cut
     else:
         i = np.abs(i)
         i = np.where(i >= n, 2 * (n - 1) - i, i)
