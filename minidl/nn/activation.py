@@ -1,6 +1,6 @@
 """Activations as layers.  Formulas, slopes at kinks and sources stand at the functions of ``nn.functional``.
 
-``inplace`` is accepted where PyTorch has it; the result is always a new tensor, so the setting changes nothing.
+``inplace=True`` overwrites the input, as in PyTorch; it saves no memory while a graph is recorded.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ReLU(_Plain):
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return F.relu(input)
+        return F.relu(input, inplace=self.inplace)
 
 
 class LeakyReLU(_Plain):
@@ -50,7 +50,7 @@ class LeakyReLU(_Plain):
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return F.leaky_relu(input, self.negative_slope)
+        return F.leaky_relu(input, self.negative_slope, inplace=self.inplace)
 
 
 class PReLU(_Plain):
@@ -90,7 +90,7 @@ class ELU(_Plain):
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return F.elu(input, self.alpha)
+        return F.elu(input, self.alpha, inplace=self.inplace)
 
 
 class CELU(_Plain):
@@ -106,7 +106,7 @@ class CELU(_Plain):
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return F.celu(input, self.alpha)
+        return F.celu(input, self.alpha, inplace=self.inplace)
 
 
 class SELU(_Plain):
@@ -117,7 +117,7 @@ class SELU(_Plain):
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return F.selu(input)
+        return F.selu(input, inplace=self.inplace)
 
 
 class GELU(_Plain):
@@ -144,7 +144,7 @@ class SiLU(_Plain):
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return F.silu(input)
+        return F.silu(input, inplace=self.inplace)
 
 
 class Mish(_Plain):
@@ -155,7 +155,7 @@ class Mish(_Plain):
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return F.mish(input)
+        return F.mish(input, inplace=self.inplace)
 
 
 class Sigmoid(_Plain):
@@ -214,7 +214,7 @@ class Hardtanh(_Plain):
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return F.hardtanh(input, self.min_val, self.max_val)
+        return F.hardtanh(input, self.min_val, self.max_val, inplace=self.inplace)
 
 
 class ReLU6(Hardtanh):
@@ -234,7 +234,7 @@ class Hardsigmoid(_Plain):
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return F.hardsigmoid(input)
+        return F.hardsigmoid(input, inplace=self.inplace)
 
 
 class Hardswish(_Plain):
@@ -245,7 +245,7 @@ class Hardswish(_Plain):
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return F.hardswish(input)
+        return F.hardswish(input, inplace=self.inplace)
 
 
 class Threshold(_Plain):
@@ -260,7 +260,44 @@ class Threshold(_Plain):
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return F.threshold(input, self.threshold, self.value)
+        return F.threshold(input, self.threshold, self.value, inplace=self.inplace)
+
+
+class Hardshrink(_Plain):
+    """x where |x| exceeds ``lambd``, 0 elsewhere."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, input: Any) -> Any:
+        return F.hardshrink(input, self.lambd)
+
+    def extra_repr(self) -> str:
+        return f"{self.lambd}"
+
+
+class Softshrink(_Plain):
+    """x moved towards 0 by ``lambd``, and 0 where it would cross."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        if lambd < 0:
+            raise ValueError(f"Softshrink: lambd must not be negative, got {lambd!r}")
+        self.lambd = lambd
+
+    def forward(self, input: Any) -> Any:
+        return F.softshrink(input, self.lambd)
+
+    def extra_repr(self) -> str:
+        return f"{self.lambd}"
+
+
+class Tanhshrink(_Plain):
+    """x - tanh(x)."""
+
+    def forward(self, input: Any) -> Any:
+        return F.tanhshrink(input)
 
 
 class GLU(_Plain):

@@ -26,14 +26,14 @@ class _Dropout(Module):
         self.generator = generator
 
     def forward(self, input: Any) -> Any:
-        return type(self).function(input, self.p, self.training, generator=self.generator)
+        return type(self).function(input, self.p, self.training, self.inplace, generator=self.generator)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
 
 
 class Dropout(_Dropout):
-    """Each element zero with probability ``p``; ``inplace`` is accepted and changes nothing.
+    """Each element zero with probability ``p``; ``inplace`` overwrites the input.
 
     >>> import minidl
     >>> layer = minidl.nn.Dropout(0.25).eval()

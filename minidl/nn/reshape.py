@@ -1,4 +1,4 @@
-"""Layers that only move numbers: flattening, windows as columns, channels as positions."""
+"""Layers without parameters that change the shape: flattening, windows as columns, shuffles, resizing."""
 
 from __future__ import annotations
 
@@ -92,6 +92,45 @@ class Fold(Unfold):
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}, {super().extra_repr()}"
+
+
+class Upsample(Module):
+    """Images (N, C, *) at another size: ``size``, or ``scale_factor`` times the old one rounded down.
+
+    ``mode``: "nearest", "linear", "bilinear" or "trilinear"; more at ``nn.functional.interpolate``.
+
+    >>> import minidl
+    >>> minidl.nn.Upsample(scale_factor=2, mode="bilinear")(minidl.ones(1, 3, 4, 5)).shape
+    (1, 3, 8, 10)
+    """
+
+    def __init__(
+        self,
+        size: Ints | None = None,
+        scale_factor: float | Sequence[float] | None = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+    ) -> None:
+        super().__init__()
+        if (size is None) == (scale_factor is None):
+            raise ValueError(
+                f"Upsample needs either size or scale_factor, got size={size} and scale_factor={scale_factor}"
+            )
+        self.size = size
+        self.scale_factor: float | tuple[float, ...] | None
+        if isinstance(scale_factor, (tuple, list)):
+            self.scale_factor = tuple(float(f) for f in scale_factor)
+        else:
+            self.scale_factor = None if scale_factor is None else float(scale_factor)  # type: ignore[arg-type]
+        self.mode = mode
+        self.align_corners = align_corners
+
+    def forward(self, input: Any) -> Any:
+        return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners)
+
+    def extra_repr(self) -> str:
+        what = f"scale_factor={self.scale_factor}" if self.size is None else f"size={self.size}"
+        return f"{what}, mode={self.mode!r}"
 
 
 class PixelShuffle(Module):

@@ -11,7 +11,7 @@ from minidl import nn
 
 torch = pytest.importorskip("torch")
 tnn = torch.nn
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::UserWarning:torch")]
 
 
 class Case:
@@ -82,6 +82,9 @@ CASES = [
     C("PixelShuffle", 3, x=(2, 18, 2, 3)),
     C("PixelUnshuffle", 2, x=(2, 3, 4, 6)),
     C("ChannelShuffle", 3, x=(2, 6, 4, 5), same_repr=False),
+    C("Upsample", scale_factor=2, x=(2, 3, 4, 5)),
+    C("Upsample", (5, 9), mode="bilinear", align_corners=True, x=(2, 3, 4, 5)),
+    C("Upsample", None, (1.5, 2), "bilinear", x=(2, 3, 4, 5)),
     C("Flatten", x=(2, 3, 4)),
     C("Flatten", 0, 1, x=(2, 3, 4)),
     C("Unflatten", 1, (2, 3), x=(4, 6, 2)),
@@ -128,6 +131,9 @@ CASES = [
     C("Hardsigmoid", x=(3, 4), rtol=1e-7),  # torch keeps 1 / 6 in float32
     C("Hardswish", x=(3, 4)),
     C("Threshold", 0.1, -2.0, x=(3, 4)),
+    C("Hardshrink", 0.4, x=(3, 4)),
+    C("Softshrink", 0.3, x=(3, 4)),
+    C("Tanhshrink", x=(3, 4)),
     C("GLU", 1, x=(3, 4, 2)),
     C("Softmax", 1, x=(3, 4, 2)),
     C("LogSoftmax", 0, x=(3, 4, 2)),
@@ -265,6 +271,11 @@ LOSSES = [
     ("SoftMarginLoss", {}, [T, np.sign(T[::-1])]),
     ("MultiMarginLoss", {"p": 2, "margin": 0.7, "weight": [0.2, 1.0, 3.0]}, [T, CLASSES]),
     ("MarginRankingLoss", {"margin": 0.1}, [T[:, 0], T[:, 1], SIGNS]),
+    ("MultiLabelSoftMarginLoss", {"weight": [0.2, 1.0, 3.0]}, [T, (T > 0) * 1.0]),
+    ("PoissonNLLLoss", {"full": True}, [T, np.round(4 * np.abs(T))]),
+    ("PoissonNLLLoss", {"log_input": False, "reduction": "sum"}, [np.abs(T), np.round(4 * np.abs(T))]),
+    ("GaussianNLLLoss", {"full": True}, [T, T[::-1].copy(), np.abs(T[:, ::-1]) + 0.1]),
+    ("TripletMarginLoss", {"swap": True, "margin": 0.5, "p": 3}, [T, T[::-1].copy(), np.roll(T, 1, 1)]),
     ("CosineEmbeddingLoss", {"margin": 0.1}, [T, T[::-1].copy(), SIGNS]),
 ]
 
