@@ -95,9 +95,7 @@ def start_run(
         "mean": list(task.mean),
         "std": list(task.std),
     }
-    trainer = _trainer(description, config, task, folder, workers, trainer_options)
-    trainer.save()
-    return trainer
+    return _trainer(description, config, task, folder, workers, trainer_options)
 
 
 def resume_run(

@@ -117,9 +117,8 @@ class Trainer:
         Ctrl-C (and SIGTERM) finish the batch, save, and raise Interrupted.  A loss that is not finite raises
         TrainingError with the name of the operation that produced it first.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.save()
         self._write_metrics()
-        self._saved_at = time.monotonic()
         try:
             with _Signals(self):
                 while self.epoch < epochs:
@@ -186,6 +185,7 @@ class Trainer:
         raise TrainingError(f"{where}, but no single operation left the finite numbers when it was run again. {cure}")
 
     def _finish_epoch(self) -> None:
+        self.test_loader.set_epoch(self.epoch)  # in case the test data has random changes, too
         test = evaluate(self.model, self.test_loader)
         seen = self._sums["seen"]
         row = {

@@ -146,7 +146,7 @@ def test_wrong_options_say_what_there_is() -> None:
         models.lenet5(activation="rleu")
     with pytest.raises(models.ModelOptionError, match="lenet5: pool is one of avg, max, not 'min'"):
         models.lenet5(pool="min")
-    with pytest.raises(models.ModelOptionError, match="input_size is 32, or 28 .* not 30"):
+    with pytest.raises(models.ModelOptionError, match=r"input_size is 32, or 28 .* not 30"):
         models.lenet5(input_size=30)
     with pytest.raises(models.ModelOptionError, match=r"mlp: sizes are at least .* not \(3,\)"):
         models.mlp((3,))

@@ -29,7 +29,8 @@ def test_options_from_text() -> None:
     with pytest.raises(models.ModelOptionError, match="option input_size of lenet5 takes a whole number, not 'big'"):
         models.info("lenet5").parse_options({"input_size": "big"})
     with pytest.raises(
-        models.ModelOptionError, match="lenet5 has no option 'activaton'; did you mean activation. Its options: num_cl"
+        models.ModelOptionError,
+        match=r"lenet5 has no option 'activaton'; did you mean activation\? Its options: num_cl",
     ):
         models.info("lenet5").parse_options({"activaton": "relu"})
     with pytest.raises(models.ModelOptionError, match=r"lenet5_1998 has no option 'x'\. Its options: none"):
