@@ -334,12 +334,36 @@ def test_the_command_as_json_and_as_list(one_family, capsys) -> None:
     assert command.main(["--name", "nothing"]) == 1
 
 
-def test_the_score_of_all_that_needs_no_compilation() -> None:
-    """What continuous integration sees; the full set is ``python -m tests.mutation``."""
-    mutants = [m for family in command.families().values() for m in family if framework.is_fast(m)]
-    assert mutants
+FIRST_EXPERIMENT = (
+    "F_ceil_output F_channel_order_in_flatten F_dilation_uses_h_for_both F_groups_interleaved F_kernel_transposed "
+    "F_pad_hw_swapped F_pad_replicate_not_zero F_stride_hw_swapped F_true_convolution(flip) B_gx_kernel_flipped "
+    "B_gw_flipped_180 B_gx_assign_not_accumulate B_gy_flattened_without_transpose B_gx_gy_spatially_transposed "
+    "B_gx_uses_mean_gy B_gx_ignores_gy(ones) B_gw_ignores_gy(ones) B_gx_forgets_dilation B_gw_stride_hw_swapped "
+    "B_gx_group0_weights B_gx_crop_uses_ph_for_w B_gw_first_sample_only B_gw_divided_by_N B_gb_mean_over_batch "
+    "B_gb_wrong(ones) B_gx_last_pixel_zero B_gx_off_by_0.3%"
+)
+
+
+def test_the_bugs_of_the_first_experiment_are_all_injected() -> None:
+    names = set(FIRST_EXPERIMENT.split())
+    assert len(names) == 27
+    there = {m.name.partition("/")[0] for mutants in command.families().values() for m in mutants}
+    assert names <= there
+
+
+def test_no_two_mutants_of_a_family_have_one_name() -> None:
+    for family, mutants in command.families().items():
+        names = [m.name for m in mutants]
+        assert len(names) == len(set(names)), f"{family}: {sorted(n for n in names if names.count(n) > 1)}"
+
+
+def test_a_sample_of_all_that_needs_no_compilation() -> None:
+    """Every fourth, so that each run of pytest sees a score; the full set is ``python -m tests.mutation``."""
+    mutants = [m for family in command.families().values() for m in family if framework.is_fast(m)][::4]
+    assert len(mutants) > 25
     assert false_alarms(mutants) == {}
-    results = [run(m) for m in mutants]
+    results = [run(m, verify=False) for m in mutants]
     missed = [f"{r.name} in {r.target}: {r.verdict} {r.message}" for r in results if r.verdict != "caught"]
     print(score_line(results))
     assert not missed, "\n".join(missed)
+    assert false_alarms(mutants) == {}, "some mutant leaves something behind; python -m tests.mutation names it"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import minidl
-from minidl.nn import functional
+from minidl.ops import conv as ops
 
 from .conv import assert_within, brute_force, gamma, magnitude, terms, truth
 from .shapes import FEW, Case
@@ -16,7 +16,7 @@ CASES = FEW
 
 
 def _function(name: str, c: Case) -> Any:
-    return getattr(functional, f"{name}{len(c.size)}d")
+    return getattr(ops, f"{name}{len(c.size)}d")
 
 
 def _bound(c: Case, pass_: str, dtype: str) -> np.ndarray:

@@ -6,6 +6,8 @@ them.  B_ bugs are in a gradient alone.  The part after the slash says where the
 
 from __future__ import annotations
 
+from minidl.kernels.jit import HAVE_NUMBA
+
 from ..framework import Mutant
 from .definition import DEFINITION, GEOMETRY, READABLE_IM2COL
 from .direct import DIRECT
@@ -17,7 +19,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *DEFINITION,
     *READABLE_IM2COL,
     *IM2COL,
-    *DIRECT,
+    *(DIRECT if HAVE_NUMBA else ()),
     *READABLE_FFT,
     *FFT,
     *WINOGRAD,

@@ -13,7 +13,7 @@ _DIRECT = "minidl.kernels.cpu.direct"
 
 
 def _direct(name: str, function: str, story: str, old: str, new: str, module: str = _DIRECT) -> Mutant:
-    return Mutant(f"{name}/direct", f"{module}:{function}", promises("direct"), story, old, new)
+    return Mutant(f"{name}/direct", f"{module}:{function}", promises("direct", name), story, old, new)
 
 
 def _tiles(name: str, function: str, story: str, old: str, new: str) -> Mutant:

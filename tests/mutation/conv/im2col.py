@@ -10,7 +10,7 @@ _ORDER = "taps.append(Tap((*everything, *tap), windows, positions, tuple(borders
 
 
 def _im2col(name: str, function: str, story: str, old: str, new: str) -> Mutant:
-    return Mutant(f"{name}/im2col", f"{_IM2COL}:{function}", promises("im2col"), story, old, new)
+    return Mutant(f"{name}/im2col", f"{_IM2COL}:{function}", promises("im2col", name), story, old, new)
 
 
 IM2COL = (
@@ -78,7 +78,7 @@ IM2COL = (
         "weights = _weights(w, conv, last)[:1].swapaxes(1, 2)",
     ),
     _im2col(
-        "B_gy_flattened_without_transpose",
+        "B_gw_gy_flattened_without_transpose",
         "_weight_grad_factors",
         "the upstream gradient read as (N, P, Q, K) without moving its axes",
         "_by_group(g[chunk.images, :, chunk.rows], conv)",
@@ -152,7 +152,7 @@ IM2COL = (
     Mutant(
         "float64_by_accident/im2col",
         "minidl.kernels.layout:empty",
-        promises("im2col", "float32"),
+        promises("im2col", dtype="float32"),
         "the result is made in the default dtype",
         "return np.empty(shape, like.dtype)",
         "return np.empty(shape)",

@@ -48,7 +48,7 @@ _DFT = "minidl.kernels.cpu.dft"
 
 def _fft(name: str, function: str, story: str, old: str, new: str) -> Mutant:
     module = _DFT if function.startswith(("_real", "_roots", "transform", "inverse", "_fourier")) else _FFT
-    return Mutant(f"{name}/fft", f"{module}:{function}", promises("fft"), story, old, new)
+    return Mutant(f"{name}/fft", f"{module}:{function}", promises("fft", name), story, old, new)
 
 
 FFT = (
@@ -164,7 +164,7 @@ _WINOGRAD = "minidl.kernels.spec.winograd"
 
 
 def _winograd(name: str, function: str, story: str, old: str, new: str) -> Mutant:
-    return Mutant(f"{name}/winograd", f"{_WINOGRAD}:{function}", promises("winograd"), story, old, new)
+    return Mutant(f"{name}/winograd", f"{_WINOGRAD}:{function}", promises("winograd", name), story, old, new)
 
 
 WINOGRAD = (
