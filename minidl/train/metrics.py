@@ -108,7 +108,7 @@ def confusion_table(evaluation: Evaluation, names: Sequence[str]) -> Any:
     table.add_column("recall", justify="right")
     for i, (row, recall) in enumerate(zip(matrix, evaluation.recall())):
         cells = [
-            f"[bold]{n}[/bold]" if i == j else ("[dim]·[/dim]" if n == 0 else f"[red]{n}[/red]")
+            "[dim]·[/dim]" if n == 0 else f"[bold]{n}[/bold]" if i == j else f"[red]{n}[/red]"
             for j, n in enumerate(row.tolist())
         ]
         table.add_row(names[i], *cells, f"{recall:.1%}")

@@ -1,4 +1,4 @@
-"""Processes that train are really killed, at any moment and in the middle of a save; the run goes on to the same bits."""
+"""Processes that train are really killed, at any moment and inside a save; the run goes on to the same bits."""
 
 import os
 import random
@@ -53,8 +53,8 @@ def test_killed_at_random_moments(tmp_path: Path, uninterrupted: dict[str, Any])
     assert outcome(tmp_path) == uninterrupted
 
 
-# A save syncs the file, replaces the old one and syncs the folder.  A run saves once at its start, as the checkpoint and
-# as the metrics, then after each batch; the first epoch ends with the best weights, the checkpoint and the metrics.
+# A save syncs the file, replaces the old one and syncs the folder.  A run saves at its start (checkpoint, metrics), then
+# after each batch; the first epoch ends with the best weights, the checkpoint and the metrics.
 @pytest.mark.parametrize(
     "how",
     [
