@@ -138,10 +138,10 @@ def same_dtype(name: str, *tensors: Any) -> None:
     dtypes = [t.dtype for t in tensors if t is not None]
     if len(set(dtypes)) > 1:
         listed = ", ".join(str(d) for d in dtypes)
-        raise TypeError(
-            f"{name} needs one dtype for all its arguments, got {listed}: bring the input to the parameters' dtype "
-            f"with .to({str(dtypes[-1])!r})"
-        )
+        advice = f"bring the input to the parameters' dtype with .to({str(dtypes[1])!r})"
+        if len(set(dtypes[1:])) > 1:
+            advice = f"bring the parameters to one dtype, for example all with .to({str(dtypes[0])!r})"
+        raise TypeError(f"{name} needs one dtype for all its arguments, got {listed}: {advice}")
 
 
 def batched(x: Any, ndim: int) -> tuple[Any, bool]:

@@ -90,6 +90,8 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
 
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """x above 0, ``alpha * (exp(x / alpha) - 1)`` below; slope 1 at 0.  Barron 2017."""
+    if alpha == 0:
+        raise ValueError("celu divides by alpha, which must not be 0")
     return _into(input, _elu(floating(input), alpha=float(alpha), scale=1.0, rate=1 / alpha), inplace)
 
 

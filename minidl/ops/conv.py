@@ -77,6 +77,21 @@ def _check_bias(op: str, bias: Any, channels: int) -> None:
         )
 
 
+def _check_image(op: str, shape: tuple[int, ...], channels: int) -> None:
+    """Say how an input without a batch axis was read, where its channels do not fit."""
+    if shape[0] == channels:
+        return
+    cause = "the channels do not fit, or this is a batch for a convolution of fewer axes"
+    if shape[-1] == channels:
+        cause = "the image looks channels-last: try x.movedim(-1, 0)"
+    elif channels == 1:
+        cause = "the channel axis is missing: try x.unsqueeze(1) for a batch, x.unsqueeze(0) for one image"
+    raise ShapeError(
+        f"{op}: x of {len(shape)} axes, {shape}, is one image (C, ...) with C = {shape[0]}, but w is made for "
+        f"C = {channels}; {cause}"
+    )
+
+
 def _conv_nd(
     ndim: int,
     input: Any,
@@ -94,6 +109,8 @@ def _conv_nd(
     if w.ndim != ndim + 2:
         raise ShapeError(f"{op}: the weight must have {ndim + 2} axes (K, C/groups, kernel...), not shape {w.shape}")
     same_dtype(op, x, w, bias)
+    if single:
+        _check_image(op, x.shape[1:], w.shape[1] * groups)
     conv = Conv.from_shapes(x.shape, w.shape, stride, padding, dilation, groups)
     _check_bias(op, bias, conv.out_channels)
     y = _conv(x, w, bias, conv=conv, algorithm=algorithm)

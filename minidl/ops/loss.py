@@ -74,6 +74,8 @@ def _checked_classes(op: str, x: Any, target: Any, ignore_index: int | None = No
         hint = ""
         if t.shape == x.shape:
             hint = ": it looks one-hot, use target.argmax(1), or give it as floating-point probabilities"
+        elif x.ndim > 2 and t.shape == x.shape[:-1]:
+            hint = ": the scores look channels-last, try input.movedim(-1, 1)"
         elif t.numel() == math.prod(expected):
             hint = f": use target.reshape{expected}"
         letters = "(N, C, ...)" if axis else "(C,)"

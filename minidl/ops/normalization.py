@@ -50,14 +50,25 @@ def _standardize_rule(g: Any, y: Any, x: Any, *, needs: tuple[bool, ...], axes: 
 _standardize: Primitive = Primitive("standardize", _standardize_forward, joint=vjp(_standardize_rule, uses="y"))
 
 
-def _affine(op: str, x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
-    """``x * weight + bias``, both laid along ``shape``, which has -1 where the channels are."""
-    size = shape if -1 not in shape else (x.shape[1],)
-    for name, parameter in (("weight", weight), ("bias", bias)):
-        if parameter is not None and parameter.shape != size:
+def _check_parameters(op: str, x: Any, shape: tuple[int, ...], **parameters: Any) -> None:
+    """Each parameter that is there has ``shape`` and the dtype of x."""
+    same_dtype(op, x, *parameters.values())
+    for name, parameter in parameters.items():
+        if parameter is not None and parameter.shape != shape:
             raise ShapeError(
-                f"{op}: the {name} must have shape {size} for an input of {x.shape}, not {parameter.shape}"
+                f"{op}: the {name} must have shape {shape} for an input of {x.shape}, not {parameter.shape}"
+                f"{_channels_last(x, parameter)}"
             )
+
+
+def _channels_last(x: Any, parameter: Any) -> str:
+    if x.ndim > 2 and parameter.shape == x.shape[-1:]:
+        return ": the input looks channels-last, try input.movedim(-1, 1)"
+    return ""
+
+
+def _affine(x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
+    """``x * weight + bias``, both laid along ``shape``."""
     if weight is not None:
         x = x * weight.reshape(shape)
     return x if bias is None else x + bias.reshape(shape)
@@ -83,6 +94,7 @@ def _check_running(op: str, x: Any, running_mean: Any, running_var: Any, needed:
         if stat is not None and stat.shape != (x.shape[1],):
             raise ShapeError(
                 f"{op}: {name} has shape {stat.shape}, but the input {x.shape} (N, C, ...) has {x.shape[1]} channels"
+                f"{_channels_last(x, stat)}"
             )
 
 
@@ -112,19 +124,17 @@ def batch_norm(
             [ 1.,  1.]])
     """
     x = floating(input)
-    same_dtype("batch_norm", x, weight, bias)
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: the input must be (N, C) or (N, C, ...), not {x.shape}")
+    _check_parameters("batch_norm", x, (x.shape[1],), weight=weight, bias=bias)
     _check_running("batch_norm", x, running_mean, running_var, needed=False)
     shape = _per_channel(x)
     if not training and running_mean is not None:
         scale = rsqrt(running_var.detach() + eps).to(x.dtype)
         shift = -running_mean.detach().to(x.dtype) * scale
         if weight is None:
-            return _affine("batch_norm", x * scale.reshape(shape) + shift.reshape(shape), None, bias, shape)
-        slope = scale * weight
-        offset = shift * weight if bias is None else shift * weight + bias
-        return _affine("batch_norm", x, slope, offset, shape)
+            return _affine(x, scale, shift if bias is None else shift + bias, shape)
+        return _affine(x, scale * weight, shift * weight if bias is None else shift * weight + bias, shape)
     axes = (0, *range(2, x.ndim))
     count = math.prod(x.shape[a] for a in axes)
     if training and count <= 1:
@@ -135,7 +145,7 @@ def batch_norm(
     y, mean, variance = _standardize(x, axes=axes, eps=float(eps))
     if training and running_mean is not None:
         _track(running_mean, running_var, mean, variance, count, momentum)
-    return _affine("batch_norm", y, weight, bias, shape)
+    return _affine(y, weight, bias, shape)
 
 
 def instance_norm(
@@ -153,37 +163,45 @@ def instance_norm(
     ``use_input_stats=False`` normalises by the running statistics, as :func:`batch_norm` does in evaluation.
     """
     x = floating(input)
-    same_dtype("instance_norm", x, weight, bias)
     if x.ndim < 3:
         raise ShapeError(f"instance_norm: the input must be (N, C, ...) with positions to average over, not {x.shape}")
+    _check_parameters("instance_norm", x, (x.shape[1],), weight=weight, bias=bias)
     _check_running("instance_norm", x, running_mean, running_var, needed=not use_input_stats)
     if not use_input_stats:
         return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
     count = math.prod(x.shape[2:])
     if count <= 1:
-        raise ShapeError(f"instance_norm: an input of shape {x.shape} has one value a channel, whose variance is 0")
+        raise ShapeError(
+            f"instance_norm: an input of shape {x.shape} has {count} value in each channel of a sample, whose variance "
+            "is 0: normalise before the positions are pooled away, or use batch_norm"
+        )
     y, mean, variance = _standardize(x, axes=tuple(range(2, x.ndim)), eps=float(eps))
     if running_mean is not None and x.shape[0]:
         _track(running_mean, running_var, mean, variance, count, momentum)
-    return _affine("instance_norm", y, weight, bias, _per_channel(x))
+    return _affine(y, weight, bias, _per_channel(x))
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Each sample normalised over ``num_groups`` groups of neighbouring channels: Wu and He 2018."""
     x = floating(input)
-    same_dtype("group_norm", x, weight, bias)
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
-        raise ShapeError(f"group_norm: {num_groups} groups do not divide the channels of an input of shape {x.shape}")
+        raise ShapeError(
+            f"group_norm: {num_groups} groups do not divide the channels (axis 1) of an input of shape {x.shape}"
+        )
+    _check_parameters("group_norm", x, (x.shape[1],), weight=weight, bias=bias)
     grouped = x.reshape(x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups)  # (N, G, C/G*H*W)
     y = _standardize(grouped, axes=(2,), eps=float(eps))[0].reshape(x.shape)
-    return _affine("group_norm", y, weight, bias, _per_channel(x))
+    return _affine(y, weight, bias, _per_channel(x))
 
 
 def _trailing(op: str, x: Any, normalized_shape: int | Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """``normalized_shape`` as a tuple, and the last axes of x, which it describes."""
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
-        raise ShapeError(f"{op}: the input {x.shape} does not end in normalized_shape {shape}")
+        hint = ""
+        if x.ndim > 2 and shape == x.shape[1:2]:
+            hint = ": axis 1 has that length; bring it last with input.movedim(1, -1), or use group_norm"
+        raise ShapeError(f"{op}: the input {x.shape} does not end in normalized_shape {shape}{hint}")
     return shape, tuple(range(x.ndim - len(shape), x.ndim))
 
 
@@ -192,19 +210,19 @@ def layer_norm(
 ) -> Any:
     """Each sample normalised over its last axes, which have ``normalized_shape``: Ba, Kiros and Hinton 2016."""
     x = floating(input)
-    same_dtype("layer_norm", x, weight, bias)
     shape, axes = _trailing("layer_norm", x, normalized_shape)
+    _check_parameters("layer_norm", x, shape, weight=weight, bias=bias)
     y = _standardize(x, axes=axes, eps=float(eps))[0]
-    return _affine("layer_norm", y, weight, bias, shape)
+    return _affine(y, weight, bias, shape)
 
 
 def rms_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """``x / sqrt(mean(x^2) + eps)`` over the last axes: Zhang and Sennrich 2019.  ``eps`` defaults to the dtype's."""
     x = floating(input)
-    same_dtype("rms_norm", x, weight)
     shape, axes = _trailing("rms_norm", x, normalized_shape)
+    _check_parameters("rms_norm", x, shape, weight=weight)
     small = float(np.finfo(x.dtype).eps) if eps is None else eps
-    return _affine("rms_norm", x * rsqrt((x * x).mean(axes, True) + small), weight, None, shape)
+    return _affine(x * rsqrt((x * x).mean(axes, True) + small), weight, None, shape)
 
 
 def local_response_norm(
