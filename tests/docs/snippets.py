@@ -1,4 +1,4 @@
-"""The Python blocks of a Markdown page as one session of doctest, and a command that renews their output.
+"""The Python blocks of a Markdown page as one session, and a command that renews their output.
 
 ``python -m tests.docs.snippets PAGE...`` writes what the blocks print now into the pages; read the difference before
 you commit it.
@@ -9,6 +9,8 @@ import doctest
 import io
 import re
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -29,51 +31,52 @@ def blocks(text: str, *languages: str) -> list[tuple[int, str]]:
 class Session:
     """Runs the Python blocks of one page one after the other, in one namespace, as a reader would type them.
 
-    A block with ``>>>`` must print what it shows; one without must run.
+    A block with ``>>>`` must print what it shows (``...`` stands for anything); one without must run.  Exceptions are
+    shown as in a terminal, their stack as ``...``.  Doctest's own runner is not used because what it compares of an
+    exception with notes depends on the version of Python.
     """
 
     def __init__(self, page: Path) -> None:
         self.page = page
-        self.lines = page.read_text(encoding="utf-8").splitlines(keepends=True)
+        self.text = page.read_text(encoding="utf-8")
         self.globals: dict[str, object] = {"__name__": "__main__"}
-        self.report = io.StringIO()
-        self.renewals: list[tuple[doctest.Example, int, str]] = []  # example, line of its block, what it printed
+        self.wrong: list[tuple[int, doctest.Example, str]] = []  # line of the expected output, example, what it printed
 
     def run(self) -> str:
-        """The differences, as doctest writes them; empty when all is as shown."""
-        for line, code in blocks("".join(self.lines), "python"):
-            if ">>>" in code:
-                test = doctest.DocTestParser().get_doctest(code, self.globals, self.page.name, str(self.page), line)
-                runner = _Runner(self, line)
-                runner.run(test, out=self.report.write, clear_globs=False)
-                self.globals.update(test.globs)
-            else:
-                with contextlib.redirect_stdout(io.StringIO()):
-                    exec(compile("\n" * line + code, self.page, "exec"), self.globals)
-        return self.report.getvalue()
+        """What differs, in words; empty when all is as shown."""
+        for line, code in blocks(self.text, "python"):
+            if ">>>" not in code:
+                exec(compile("\n" * line + code, self.page, "exec"), self.globals)
+                continue
+            for example in doctest.DocTestParser().get_examples(code, str(self.page)):
+                got = self._run(example)
+                if not doctest.OutputChecker().check_output(example.want, got, doctest.ELLIPSIS):
+                    self.wrong.append((line + example.lineno + example.source.count("\n"), example, got))
+        return "\n".join(
+            f"{self.page}:{at}\n{example.source}expected:\n{example.want}got:\n{got}" for at, example, got in self.wrong
+        )
+
+    def _run(self, example: doctest.Example) -> str:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            try:
+                exec(compile(example.source, str(self.page), "single"), self.globals)
+            except Exception as error:
+                message = "".join(traceback.format_exception_only(error))
+                print(f"Traceback (most recent call last):\n    ...\n{message}", end="")
+        return re.sub(r"^$(?=.)", "<BLANKLINE>", printed.getvalue(), flags=re.MULTILINE | re.DOTALL)
 
     def renew(self) -> int:
         """Write what the examples printed into the page; returns how many were wrong."""
         self.run()
-        for example, start, got in reversed(self.renewals):
-            first = start + example.lineno + example.source.count("\n")
-            self.lines[first : first + example.want.count("\n")] = got.splitlines(keepends=True)
-        self.page.write_text("".join(self.lines), encoding="utf-8")
-        return len(self.renewals)
-
-
-class _Runner(doctest.DocTestRunner):
-    def __init__(self, session: Session, line: int) -> None:
-        super().__init__(optionflags=doctest.ELLIPSIS, verbose=False)
-        self.session, self.line = session, line
-
-    def report_failure(self, out, test, example, got):  # type: ignore[no-untyped-def]
-        self.session.renewals.append((example, self.line, got))
-        super().report_failure(out, test, example, got)
+        lines = self.text.splitlines(keepends=True)
+        for at, example, got in reversed(self.wrong):
+            lines[at : at + example.want.count("\n")] = got.splitlines(keepends=True)
+        self.page.write_text("".join(lines), encoding="utf-8")
+        return len(self.wrong)
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        session = Session(Path(name))
-        print(f"{name}: {session.renew()} renewed")
-        print(session.report.getvalue() if "Traceback" in session.report.getvalue() else "", end="")
+    for page in [Path(name).resolve() for name in sys.argv[1:]]:
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # pages write files
+            print(f"{page}: {Session(page).renew()} renewed")

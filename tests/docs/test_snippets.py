@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from minidl.autograd import Primitive
 from minidl.cli._app import build_app, run
 from tests.docs.snippets import ROOT, Session, blocks, pages
 
@@ -15,20 +16,20 @@ NAMES = [page.relative_to(ROOT).as_posix() for page in pages()]
 @pytest.mark.parametrize("name", NAMES)
 def test_the_python_blocks_run_as_shown(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # pages write files
+    monkeypatch.setattr(Primitive, "registry", dict(Primitive.registry))  # and make operations
     differences = Session(ROOT / name).run()
     assert not differences, f"{differences}\nto renew the output: python -m tests.docs.snippets {name}"
 
 
 def commands(name: str) -> list[list[str]]:
-    """The words of each minidl command in the shell blocks of a page."""
+    """The words of each minidl command in the shell blocks and in the text of a page."""
     text = (ROOT / name).read_text(encoding="utf-8")
     found = []
     for _, code in blocks(text, "sh"):
         for line in re.split(r"\n|&&", code):
-            words = shlex.split(line, comments=True)
-            if words[:1] == ["minidl"]:
-                found.append(words[1:])
-    return found
+            found.append(shlex.split(line, comments=True))
+    found += [shlex.split(code) for code in re.findall(r"`(minidl [^`]+)`", text)]
+    return [words[1:] for words in found if words[:1] == ["minidl"]]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,7 +54,20 @@ def test_the_commands_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_page_is_noticed_and_renewed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("Text.\n\n```python\n>>> a = 2\n>>> a + 2\n5\n>>> a\n2\n```\n\n```python\nb = a + 1\n```\n")
-    assert "Expected:\n    5\nGot:\n    4\n" in Session(page).run()
+    assert "expected:\n5\ngot:\n4\n" in Session(page).run()
     assert Session(page).renew() == 1
     assert Session(page).run() == ""
     assert ">>> a + 2\n4\n>>> a\n2\n" in page.read_text()
+
+
+def test_an_exception_is_compared_with_its_message_and_notes(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\n>>> error = ValueError('one\\n\\n  two')\n>>> error.add_note('three')\n>>> raise error\n```\n"
+    )
+    assert Session(page).renew() == 1
+    shown = "Traceback (most recent call last):\n    ...\nValueError: one\n<BLANKLINE>\n  two\nthree\n```\n"
+    assert page.read_text().endswith(f">>> raise error\n{shown}")
+    assert Session(page).run() == ""
+    page.write_text(page.read_text().replace("three\n`", "four\n`"))
+    assert "four" in Session(page).run()
