@@ -65,7 +65,7 @@ class TrainConfig:
 
     def given(self) -> dict[str, Any]:
         """The settings that have a value."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if v not in (None, {})}
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None and v != {}}
 
 
 _BASE = TrainConfig(
@@ -83,7 +83,9 @@ _BASE = TrainConfig(
 )
 
 # Measured, see docs/results; "*" is any model
-_RECIPES: dict[tuple[str, str], TrainConfig] = {}
+_RECIPES: dict[tuple[str, str], TrainConfig] = {
+    ("*", "digits"): TrainConfig(epochs=30, lr=2e-3, augment="affine"),
+}
 
 
 def complete(model: str, config: TrainConfig) -> TrainConfig:
@@ -93,10 +95,13 @@ def complete(model: str, config: TrainConfig) -> TrainConfig:
     (0.5, 'digits')
     """
     data = config.data or _BASE.data or ""
-    settings = _BASE.given()
-    for key in (("*", data), (model, data)):
-        settings |= _RECIPES[key].given() if key in _RECIPES else {}
-    full = TrainConfig(**{**settings, **config.given()})
+    settings: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for layer in (_BASE, _RECIPES.get(("*", data)), _RECIPES.get((model, data)), config):
+        if layer is not None:
+            settings |= layer.given()
+            options |= layer.options
+    full = TrainConfig(**{**settings, "options": options})
     _check(full)
     return full
 
@@ -147,7 +152,7 @@ def make_scheduler(config: TrainConfig, optimizer: Any) -> Any:
     if config.schedule == "cosine":
         main = schedules.CosineAnnealingLR(optimizer, T_max=epochs)
     elif config.schedule == "step":
-        main = schedules.MultiStepLR(optimizer, milestones=[epochs // 2, epochs * 3 // 4])
+        main = schedules.MultiStepLR(optimizer, milestones=[max(1, epochs // 2), max(1, epochs * 3 // 4)])
     else:
         main = schedules.ConstantLR(optimizer, factor=1.0)
     if not warmup:

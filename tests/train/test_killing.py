@@ -53,8 +53,8 @@ def test_killed_at_random_moments(tmp_path: Path, uninterrupted: dict[str, Any])
     assert outcome(tmp_path) == uninterrupted
 
 
-# A save syncs the file, replaces the old one and syncs the folder.  A run saves at its start (checkpoint, metrics), then
-# after each batch; the first epoch ends with the best weights, the checkpoint and the metrics.
+# A save syncs the file, replaces the old one and syncs the folder.  A run saves at its start (checkpoint, metrics),
+# then after each batch; the first epoch ends with the best weights, the checkpoint and the metrics.
 @pytest.mark.parametrize(
     "how",
     [

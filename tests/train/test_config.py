@@ -1,0 +1,88 @@
+"""Settings: given, from a recipe, general; and what does not go together."""
+
+import math
+
+import pytest
+
+from minidl import nn, optim
+from minidl.train import TrainConfig, TrainingError, complete
+from minidl.train import config as module
+from minidl.train.config import make_optimizer, make_scheduler
+
+
+def test_given_beats_the_recipe_which_beats_the_general_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipes = {
+        ("*", "mnist"): TrainConfig(epochs=7, lr=0.5),
+        ("net", "mnist"): TrainConfig(lr=0.25, options={"pool": "max"}),
+    }
+    monkeypatch.setattr(module, "_RECIPES", recipes)
+    full = complete("net", TrainConfig(data="mnist", batch_size=10))
+    assert (full.epochs, full.lr, full.batch_size, full.options) == (7, 0.25, 10, {"pool": "max"})
+    assert complete("other", TrainConfig(data="mnist")).lr == 0.5
+    assert complete("net", TrainConfig(data="digits")).lr == module._BASE.lr
+    assert complete("net", TrainConfig(data="mnist", lr=0.0)).lr == 0.0  # zero is a value
+    merged = complete("net", TrainConfig(data="mnist", options={"activation": "relu"}))
+    assert merged.options == {"pool": "max", "activation": "relu"}
+
+
+def test_all_settings_get_a_value() -> None:
+    full = complete("lenet5", TrainConfig())
+    missing = [name for name, value in vars(full).items() if value is None]
+    assert missing == ["data_dir"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "--epochs must be at least 1, not 0"),
+        ({"batch_size": -1}, "--batch-size must be at least 1, not -1"),
+        ({"lr": -0.1}, r"--lr must be at least 0, not -0\.1"),
+        ({"lr": math.nan}, "--lr must be at least 0, not nan"),
+        ({"warmup": 3, "schedule": "plateau"}, "--warmup goes with the schedules cosine, step and constant"),
+        ({"warmup": 5, "epochs": 5}, "--warmup 5 leaves nothing of 5 epochs"),
+        ({"optimizer": "nesterov", "momentum": 0.0}, "--optimizer nesterov needs --momentum above 0"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict, message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        complete("lenet5", TrainConfig(**settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("sgd", "SGD"), ("nesterov", "SGD"), ("adam", "Adam"), ("adamw", "AdamW"), ("rmsprop", "RMSprop")],
+)
+def test_optimisers(name: str, kind: str) -> None:
+    settings = TrainConfig(optimizer=name, lr=0.3, momentum=0.8, weight_decay=0.01)
+    made = make_optimizer(complete("m", settings), nn.Linear(2, 2).parameters())
+    group = made.param_groups[0]
+    assert type(made).__name__ == kind and (group["lr"], group["weight_decay"]) == (0.3, 0.01)
+    assert group.get("momentum", 0.8) == 0.8 and group.get("nesterov", False) == (name == "nesterov")
+
+
+def rates(**settings) -> list[float]:
+    full = complete("m", TrainConfig(lr=1.0, **settings))
+    steps = optim.SGD(nn.Linear(2, 2).parameters(), lr=full.lr)
+    schedule = make_scheduler(full, steps)
+    seen = []
+    for _ in range(full.epochs):
+        seen.append(round(steps.param_groups[0]["lr"], 4))
+        schedule.step()
+    return seen
+
+
+def test_schedules() -> None:
+    assert rates(epochs=4, schedule="constant") == [1, 1, 1, 1]
+    assert rates(epochs=8, schedule="step") == [1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01]
+    assert rates(epochs=3, schedule="step") == [1, 0.1, 0.01]
+    assert rates(epochs=4, schedule="cosine") == [1, 0.8536, 0.5, 0.1464]
+    assert rates(epochs=7, schedule="cosine", warmup=3) == [0.25, 0.5, 0.75, 1, 0.8536, 0.5, 0.1464]
+    assert rates(epochs=1, schedule="step") == [1.0]
+
+
+def test_plateau() -> None:
+    steps = optim.SGD(nn.Linear(2, 2).parameters(), lr=1.0)
+    schedule = make_scheduler(complete("m", TrainConfig(lr=1.0, schedule="plateau")), steps)
+    for _ in range(6):
+        schedule.step(0.5)
+    assert steps.param_groups[0]["lr"] == pytest.approx(0.1)
