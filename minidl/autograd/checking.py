@@ -292,7 +292,7 @@ def _compare(
         report.method = j.method
         report.worst = Worst(wanted[k], tuple(int(i) for i in index), float(analytical[index]), float(right[index]))
         others = {wanted[i]: r for i, r in enumerate(rights) if i != k}
-        report.diagnosis = diagnose(Evidence(analytical, right, j.matrix, cotangent, shapes, others))
+        report.diagnosis = diagnose(Evidence(analytical, right, j.matrix, cotangent, shapes, others, max(1e-5, rtol)))
     return report
 
 

@@ -33,17 +33,19 @@ class Evidence:
     cotangent: np.ndarray
     output_shapes: Sequence[tuple[int, ...]]
     others: dict[int, np.ndarray]
+    tolerance: float = 1e-5
+    """How near two gradients must come to be called equal, relative to the largest element."""
 
     def __post_init__(self) -> None:
         self.scale = max(float(np.abs(self.right).max(initial=0.0)), 1e-30)
 
-    def equals(self, guess: np.ndarray, *, tolerance: float = 1e-5) -> bool:
+    def equals(self, guess: np.ndarray) -> bool:
         """Whether the wrong gradient is ``guess``, and ``guess`` is not simply the right one."""
         if guess.shape != self.wrong.shape:
             return False
         scale = max(float(np.abs(guess).max(initial=0.0)), self.scale)
-        near = float(np.abs(self.wrong - guess).max(initial=0.0)) <= tolerance * scale
-        return near and float(np.abs(self.right - guess).max(initial=0.0)) > 10 * tolerance * self.scale
+        near = float(np.abs(self.wrong - guess).max(initial=0.0)) <= self.tolerance * scale
+        return near and float(np.abs(self.right - guess).max(initial=0.0)) > 10 * self.tolerance * self.scale
 
     def pulled_back(self, cotangent: np.ndarray) -> np.ndarray:
         """The right gradient for another cotangent."""
@@ -70,10 +72,10 @@ def _hypotheses(e: Evidence) -> Iterator[str]:
         return
     yield from _precision(e)
     yield from _factor(e)
+    yield from _reduced(e)
     yield from _cotangent(e)
     yield from _samples(e)
     yield from _turned(e)
-    yield from _reduced(e)
     for position, other in e.others.items():
         if e.equals(other):
             yield f"equals the gradient of input {position}: the gradients of two inputs are exchanged"
@@ -84,7 +86,7 @@ def _hypotheses(e: Evidence) -> Iterator[str]:
 
 def _precision(e: Evidence) -> Iterator[str]:
     error = float(np.abs(e.wrong - e.right).max()) / e.scale
-    if error < _SINGLE:
+    if error < _SINGLE and e.tolerance < _SINGLE:
         single = np.array_equal(e.wrong, e.wrong.astype(np.float32))
         reason = "all its elements are float32 numbers" if single else "somewhere it passes through float32"
         yield f"right to float32 precision only (relative error {error:.1e}): {reason}"
@@ -94,15 +96,15 @@ def _factor(e: Evidence) -> Iterator[str]:
     factor = float((e.wrong * e.right).sum() / (e.right * e.right).sum()) if e.right.any() else 0.0
     if factor == 0.0 or not e.equals(factor * e.right):
         return
-    if abs(factor + 1) < 1e-6:
+    if abs(factor + 1) < 10 * e.tolerance:
         yield "equals the right gradient negated"
         return
     sign = "minus " if factor < 0 else ""
     for name, length, where in _lengths(e):
-        if length > 1 and abs(abs(factor) - length) < 1e-5 * length:
+        if length > 1 and abs(abs(factor) - length) < 10 * e.tolerance * length:
             yield f"off by the factor {sign}{name} = {length} ({where}): summed or counted {length} times"
             return
-        if length > 1 and abs(abs(factor) * length - 1) < 1e-5:
+        if length > 1 and abs(abs(factor) * length - 1) < 10 * e.tolerance:
             yield f"off by the factor {sign}1/{name} = 1/{length} ({where}): divided by {name} once too often"
             return
     yield f"off by the factor {factor:.6g}"
@@ -195,7 +197,7 @@ def _orders(ndim: int) -> Iterator[tuple[int, ...]]:
 
 def _reduced(e: Evidence) -> Iterator[str]:
     """Mistakes in undoing a broadcast; they need outputs that each depend on one element of this input."""
-    if len(e.output_shapes) != 1 or (np.count_nonzero(e.jacobian, axis=1) > 1).any():
+    if len(e.output_shapes) != 1 or len(e.jacobian) <= e.right.size or (np.count_nonzero(e.jacobian, axis=1) > 1).any():
         return
     shape = e.output_shapes[0]
     spread = (e.cotangent[:, None] * e.jacobian).sum(1).reshape(shape)  # the gradient before its reduction
@@ -216,7 +218,7 @@ def _reduced(e: Evidence) -> Iterator[str]:
 def _overlap(e: Evidence) -> Iterator[str]:
     """Right where few outputs depend on an element, wrong where more do: `=` in place of `+=`."""
     reached = np.count_nonzero(e.jacobian, axis=0).reshape(e.right.shape)
-    wrong = np.abs(e.wrong - e.right) > 1e-5 * e.scale
+    wrong = np.abs(e.wrong - e.right) > e.tolerance * e.scale
     if wrong.all() or not reached.any():
         return
     fewest = reached[reached > 0].min()
@@ -230,7 +232,7 @@ def _overlap(e: Evidence) -> Iterator[str]:
 
 def _where_wrong(e: Evidence) -> str:
     """No known mistake: say where the wrong elements lie, if they are not everywhere."""
-    wrong = np.abs(e.wrong - e.right) > 1e-5 * e.scale
+    wrong = np.abs(e.wrong - e.right) > e.tolerance * e.scale
     places = []
     for axis, n in enumerate(wrong.shape):
         rest = tuple(i for i in range(wrong.ndim) if i != axis)

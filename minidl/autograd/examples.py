@@ -160,8 +160,9 @@ def _networks() -> dict[str, Check]:
         checks[name] = Check(call or getattr(F, name), arguments, second)
 
     for name in (
-        "celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "relu",
-        "relu6", "selu", "silu", "softplus", "softsign",
+        "celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
+        "logsigmoid", "mish", "relu", "relu6", "selu", "silu", "softplus", "softshrink", "softsign",
+        "tanhshrink",
     ):  # fmt: skip
         add(name, d(3, 4))
     add("prelu", d(2, 3, 4), u(3))
@@ -172,7 +173,12 @@ def _networks() -> dict[str, Check]:
     add("linear", n(2, 4, 3), n(5, 3), n(5))
     add("bilinear", n(4, 3), n(4, 2), n(5, 3, 2), n(5))
     add("embedding", n(4, 3), call=lambda w: F.embedding(m.tensor([[1, 0, 1], [3, 1, 1]]), w))
-    add("pad", n(2, 3, 4), call=lambda x: F.pad(x, (2, 1), mode="reflect"))
+    add("pad", n(2, 3, 4), call=lambda x: F.pad(F.pad(x, (2, 1), mode="reflect"), (-1, 2, 1, 0), value=0.5))
+    add("interpolate", n(2, 2, 3, 4), call=lambda x: F.interpolate(x, (5, 7), mode="bilinear"))
+    add("upsample", n(2, 2, 3, 4), call=lambda x: F.upsample(x, scale_factor=2))
+    add("dropout", n(3, 4), call=lambda x: F.dropout(x, 0.4, generator=m.Generator().manual_seed(3)))
+    add("channel_shuffle", n(2, 6, 3), call=lambda x: F.channel_shuffle(x, 3))
+    add("pixel_unshuffle", n(2, 2, 4, 6), call=lambda x: F.pixel_unshuffle(x, 2))
     add("pixel_shuffle", n(2, 8, 3, 2), call=lambda x: F.pixel_shuffle(x, 2))
     _convolutions(add, F)
     _pools(add, F)
@@ -205,10 +211,21 @@ def _pools(add: Callable[..., None], F: Any) -> None:
     add("avg_pool1d", n(2, 3, 7), call=lambda x: F.avg_pool1d(x, 3, 2, 1))
     add("avg_pool2d", n(2, 2, 5, 4), call=lambda x: F.avg_pool2d(x, (3, 2), (2, 1), (1, 0), count_include_pad=False))
     add("avg_pool3d", n(1, 2, 3, 4, 3), call=lambda x: F.avg_pool3d(x, 2, 1))
+    add("max_unpool2d", n(2, 2, 3, 2), call=_unpool)
     add("lp_pool2d", p(2, 2, 5, 4), call=lambda x: F.lp_pool2d(x, 2, (3, 2), (2, 1)))
     add("adaptive_avg_pool2d", n(2, 2, 5, 4), call=lambda x: F.adaptive_avg_pool2d(x, (2, 3)))
+    add("adaptive_avg_pool1d", n(2, 3, 7), call=lambda x: F.adaptive_avg_pool1d(x, 3))
+    add("adaptive_avg_pool3d", n(1, 2, 3, 4, 3), call=lambda x: F.adaptive_avg_pool3d(x, 2))
     add("adaptive_max_pool2d", d(2, 2, 5, 4), call=lambda x: F.adaptive_max_pool2d(x, (2, 3)))
     add("maxout", d(2, 6, 3), call=lambda x: F.maxout(x, 2))
+
+
+def _unpool(x: Any) -> Any:
+    """Six maxima of windows of 2 x 2, put back to where they were in an image of 6 x 5."""
+    import minidl as m
+
+    places = m.tensor([[[0, 3], [11, 12], [20, 23]]] * 2)
+    return m.nn.functional.max_unpool2d(x, m.stack([places, places]), 2, output_size=(6, 5))
 
 
 def _norms_and_losses(add: Callable[..., None], F: Any, m: Any) -> None:
@@ -229,6 +246,11 @@ def _norms_and_losses(add: Callable[..., None], F: Any, m: Any) -> None:
     add("binary_cross_entropy_with_logits", n(2, 3), call=lambda x: F.binary_cross_entropy_with_logits(x, target))
     for name in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"):
         add(name, d(2, 3), call=lambda x, name=name: getattr(F, name)(x, target))
+    add("triplet_margin_loss", n(4, 3), n(4, 3), n(4, 3), call=lambda *xs: F.triplet_margin_loss(*xs, margin=4.0))
+    add("pairwise_distance", n(4, 3), n(4, 3))
+    add("poisson_nll_loss", n(2, 3), call=lambda x: F.poisson_nll_loss(x, target))
+    add("gaussian_nll_loss", n(2, 3), p(2, 3), call=lambda x, v: F.gaussian_nll_loss(x, target, v))
+    add("multilabel_soft_margin_loss", n(2, 3), call=lambda x: F.multilabel_soft_margin_loss(x, target.round()))
     add("kl_div", n(2, 3), call=lambda x: F.kl_div(m.log_softmax(x, 1), target, reduction="batchmean"))
     add("hinge_embedding_loss", d(4), call=lambda x: F.hinge_embedding_loss(x, signs))
     add("soft_margin_loss", n(4), call=lambda x: F.soft_margin_loss(x, signs))

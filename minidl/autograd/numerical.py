@@ -92,19 +92,22 @@ def _by_differences(function: Function, arrays: Sequence[np.ndarray], which: int
     x = arrays[which]
     precision = "float64" if x.dtype == np.float64 else "float32"
     h = STEP[precision] if eps is None else eps
-    columns, coarse = [], []
+    here = function(arrays).astype(np.float64)
+    columns, suspicion = [], []
     for i in range(x.size):
         unit = _unit(x, i)
-        near, far = _slope(function, arrays, which, unit, h), _slope(function, arrays, which, unit, 2 * h)
+        up, down = _moved(function, arrays, which, unit, h), _moved(function, arrays, which, unit, -h)
+        near, far = (up - down) / (2 * h), _slope(function, arrays, which, unit, 2 * h)
         columns.append((4 * near - far) / 3)  # Richardson: the error h^2 of the two cancels
-        coarse.append(np.abs(near - far).max(initial=0.0))
+        # how much the slope changes within the step: little, unless there is a kink
+        suspicion.append(max(np.abs(near - far).max(initial=0.0), np.abs(up + down - 2 * here).max(initial=0.0) / h))
     if not columns:
         return Jacobian(_no_columns(function, arrays), "central differences")
     matrix = np.stack(columns, axis=1)
     kinks = []
-    for i in np.flatnonzero(np.array(coarse) > 1e-3 * max(1.0, float(np.abs(matrix).max(initial=0.0)))):
+    for i in np.flatnonzero(np.array(suspicion) > 1e-2 * max(1.0, float(np.abs(matrix).max(initial=0.0)))):
         small = STEP_AT_KINK[precision] if eps is None else eps / 100
-        unit, here = _unit(x, int(i)), function(arrays).astype(np.float64)
+        unit = _unit(x, int(i))
         right = (_moved(function, arrays, which, unit, small) - here) / small
         left = (here - _moved(function, arrays, which, unit, -small)) / small
         matrix[:, i] = (left + right) / 2

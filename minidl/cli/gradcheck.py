@@ -38,10 +38,10 @@ def gradcheck(*names: str, all: bool = False, list: bool = False, seed: int = 0)
         return 2
     width = max(len(name) for name in chosen)
     wrong = []
-    print(f"{'':{width}}  {'first derivative':32}  second derivative")
+    print(f"{'':{width}}  {'first derivative':36}  second derivative")
     for name in chosen:
         first, second = examples.check_named(name, seed)
-        print(f"{name:{width}}  {_cell(first):32}  {_cell(second)}", flush=True)
+        print(f"{name:{width}}  {_cell(first):36}  {_cell(second)}", flush=True)
         for order, report in (("first", first), ("second", second)):
             if report is not None and not report.ok:
                 wrong.append(name)
