@@ -89,7 +89,7 @@ class _Recorder(Listener):
         outputs: tuple[Tensor, ...],
         node: Node | None,
     ) -> None:
-        if node is not None:
+        if node is not None and self.in_its_thread():
             self.nodes.append(node)
 
 

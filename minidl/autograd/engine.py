@@ -74,9 +74,9 @@ def backpropagate(
             for index, hooks in node.hooks.items():
                 gs[index] = _run_hooks(hooks, gs[index])
             for index, ref in node.retained.items():
-                tensor, g = ref(), gs[index]
-                if tensor is not None and g is not None:
-                    _add_to_grad(tensor, g, create_graph)
+                tensor, kept = ref(), gs[index]
+                if tensor is not None and kept is not None:
+                    _add_to_grad(tensor, kept, create_graph)
             found.update({s: g for s, g in zip(slots, gs) if s in wanted and g is not None})
             needs = paths.get(node.id)
             if needs is None or all(g is None for g in gs):

@@ -105,14 +105,15 @@ def _by_differences(function: Function, arrays: Sequence[np.ndarray], which: int
         return Jacobian(_no_columns(function, arrays), "central differences")
     matrix = np.stack(columns, axis=1)
     kinks = []
-    for i in np.flatnonzero(np.array(suspicion) > 1e-2 * max(1.0, float(np.abs(matrix).max(initial=0.0)))):
+    threshold = 1e-2 * max(1.0, float(np.abs(matrix).max(initial=0.0)))
+    for i in (i for i, s in enumerate(suspicion) if s > threshold):
         small = STEP_AT_KINK[precision] if eps is None else eps / 100
-        unit = _unit(x, int(i))
+        unit = _unit(x, i)
         right = (_moved(function, arrays, which, unit, small) - here) / small
         left = (here - _moved(function, arrays, which, unit, -small)) / small
         matrix[:, i] = (left + right) / 2
         if np.abs(left - right).max(initial=0.0) > 1e-2 * max(1.0, float(np.abs(matrix[:, i]).max())):
-            kinks.append(int(i))
+            kinks.append(i)
     return Jacobian(matrix, "central differences", kinks)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import threading
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -362,8 +363,13 @@ class Listener:
         """After a node was pulled back."""
 
     def __enter__(self) -> Any:
+        self.thread = threading.get_ident()
         LISTENERS.append(self)
         return self
+
+    def in_its_thread(self) -> bool:
+        """Whether the present operation runs in the thread that entered the context; others run at their own pace."""
+        return self.thread == threading.get_ident()
 
     def __exit__(self, *exc: object) -> None:
         LISTENERS.remove(self)
@@ -404,7 +410,9 @@ class Tape(Listener):
         outputs: tuple[Tensor, ...],
         node: Node | None,
     ) -> None:
-        self.calls.append(Call(primitive, tuple(args), attrs, outputs, node))
+        if self.in_its_thread():
+            self.calls.append(Call(primitive, tuple(args), attrs, outputs, node))
 
     def on_backward(self, node: Node, cotangents: Sequence[Tensor | None], gradients: Sequence[Tensor | None]) -> None:
-        self.backward_calls.append((node, tuple(cotangents), tuple(gradients)))
+        if self.in_its_thread():
+            self.backward_calls.append((node, tuple(cotangents), tuple(gradients)))

@@ -394,3 +394,12 @@ def test_tape_records_calls_and_pull_backs():
     assert [c.primitive.name for c in tape.calls[:3]] == ["exp", "mul", "sum"]
     assert [node.name for node, _, _ in tape.backward_calls] == ["sum", "mul", "exp"]
     assert repr(tape.calls[0].node).startswith("<exp #") and repr(tape.calls[0].primitive) == "<primitive exp>"
+
+
+def test_a_tape_hears_its_own_thread_only():
+    from concurrent.futures import ThreadPoolExecutor
+
+    with Tape() as tape, ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: leaf(1.0).exp().backward()).result()
+        leaf(1.0).sin()
+    assert [c.primitive.name for c in tape.calls] == ["sin"] and tape.backward_calls == []
