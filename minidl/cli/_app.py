@@ -30,7 +30,13 @@ def build_app() -> "cyclopts.App":
 
     import minidl
 
-    app = App(name="minidl", help=HELP, version=minidl.__version__, result_action="return_value")
+    app = App(
+        name="minidl",
+        help=HELP,
+        version=minidl.__version__,
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
     package = importlib.import_module("minidl.cli")
     for module in pkgutil.iter_modules(package.__path__):
         if not module.name.startswith("_"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from minidl.train.config import TrainConfig
+from minidl.train.errors import TrainingError
 
 if TYPE_CHECKING:
     import cyclopts
@@ -21,11 +22,18 @@ def register(app: "cyclopts.App") -> None:
 
 def _settings_file(app: Any, commands: Any, arguments: Any) -> None:
     """Read --config, where it is given, for all that the command line leaves open."""
+    import tomllib
+
     from cyclopts.config import Toml
 
     for argument in arguments:
         if "--config" in argument.names and argument.tokens:
             path = argument.tokens[0].value
+            with open(path, "rb") as file:
+                try:
+                    tomllib.load(file)
+                except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                    raise TrainingError(f"{path} is not a TOML file: {error}") from error
             Toml(path, must_exist=True, search_parents=False, use_commands_as_keys=False)(app, commands, arguments)
 
 
@@ -69,13 +77,16 @@ def train(
     """
     from rich.console import Console
 
-    from minidl.train import TrainingError, new_run_folder, resume_run, start_run
+    from minidl.train import new_run_folder, resume_run, start_run
     from minidl.train.console import ConsoleDisplay, report
 
     if threads is not None:
         from minidl.kernels.threads import set_num_threads
 
-        set_num_threads(threads)
+        try:
+            set_num_threads(threads)
+        except ValueError as error:
+            raise TrainingError(f"--threads {threads}: {error}") from error
     console = Console()
     common: dict[str, Any] = {"workers": workers, "save_every": save_every, "display": ConsoleDisplay(console)}
     settings = settings or TrainConfig()
