@@ -1,0 +1,116 @@
+"""SqueezeNet 1.0 and 1.1, and the authors' compressed weights on photographs."""
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import models, nn
+from minidl.models.squeezenet import CAFFE_INPUT, Fire, from_caffe
+from tests.checks.models import check_runs_both_ways, sizes
+
+
+def shell(name, **options):
+    with nn.utils.skip_init():
+        return models.create(name, **options)
+
+
+def fires(net):
+    return {f"features.{i}": m for i, m in enumerate(net.features) if isinstance(m, Fire)}
+
+
+@pytest.mark.parametrize(
+    ("name", "conv1", "places"),
+    [("squeezenet1_0", (96, 7), (3, 4, 5, 7, 8, 9, 10, 12)), ("squeezenet1_1", (64, 3), (3, 4, 6, 7, 9, 10, 11, 12))],
+)
+def test_table_1_of_the_paper(name, conv1, places):
+    net = shell(name)
+    assert (net.features[0].out_channels, net.features[0].kernel_size[0]) == conv1
+    modules = fires(net)
+    assert list(modules) == [f"features.{i}" for i in places]
+    squeeze = [m.squeeze.out_channels for m in modules.values()]
+    assert squeeze == [16, 16, 32, 32, 48, 48, 64, 64]
+    for m in modules.values():  # both expansions are four times the squeeze layer, side by side
+        assert m.expand1x1.out_channels == m.expand3x3.out_channels == 4 * m.squeeze.out_channels
+    keys = ["features.0", *(f"{p}.{part}" for p in modules for part in ("squeeze", "expand1x1", "expand3x3"))]
+    keys.append("classifier.1")
+    assert list(net.state_dict()) == [f"{key}.{kind}" for key in keys for kind in ("weight", "bias")]
+
+
+def test_sizes():
+    def sides(name, side, **options):
+        maps = [shape[1] for shape in sizes(shell(name, **options), (3, side, side)) if len(shape) == 3]
+        return sorted(set(maps), reverse=True)
+
+    assert sides("squeezenet1_0", 224) == [109, 54, 27, 13, 1]
+    assert sides("squeezenet1_1", 224) == [111, 55, 27, 13, 1]
+    assert sides("squeezenet1_0", 227, final_padding=1) == [111, 55, 27, 15, 13, 1]  # as Caffe has it
+
+
+def test_a_fire_module_puts_both_expansions_side_by_side():
+    rng = np.random.default_rng(0)
+    fire = Fire(5, 3, 4, 6)
+    x = minidl.tensor(rng.standard_normal((2, 5, 7, 6), dtype="float32"))
+    y = fire(x).detach().numpy()
+    assert y.shape == (2, 10, 7, 6)
+    squeezed = fire.squeeze(x).relu()
+    np.testing.assert_array_equal(y[:, :4], fire.expand1x1(squeezed).relu().detach().numpy())
+    np.testing.assert_array_equal(y[:, 4:], fire.expand3x3(squeezed).relu().detach().numpy())
+
+
+def test_initial_values():
+    net = models.squeezenet1_1(num_classes=100)
+    *others, last = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    for layer in others:
+        bound = (6 / nn.init.fan_in_and_fan_out(layer.weight)[0]) ** 0.5
+        assert 0.95 * bound < float(np.abs(layer.weight.detach().numpy()).max()) <= bound * (1 + 1e-6)
+    assert float(last.weight.detach().numpy().std()) == pytest.approx(0.01, rel=0.02)
+    assert not any(m.bias.detach().numpy().any() for m in (*others, last))
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1"])
+def test_it_runs_both_ways(name):
+    check_runs_both_ways(models.create(name, num_classes=6), (3, 67, 51), (6,))
+
+
+# ---- the authors' weights -----------------------------------------------------------------------------------------
+
+
+def prepared(path):
+    """A photograph as the authors' networks take it: (3, 227, 227)."""
+    image_module = pytest.importorskip("PIL.Image")
+    side, crop = CAFFE_INPUT.resize, CAFFE_INPUT.crop
+    picture = image_module.open(path).convert("RGB").resize((side, side), image_module.Resampling.BILINEAR)
+    first = (side - crop) // 2
+    pixels = np.asarray(picture, dtype="float32")[first : first + crop, first : first + crop]
+    channels = ["RGB".index(c) for c in CAFFE_INPUT.channels]
+    return (pixels[:, :, channels] - np.float32(CAFFE_INPUT.mean)).transpose(2, 0, 1)
+
+
+def test_names_of_the_caffe_file_fit(shared_data):
+    with np.load(shared_data / "weights" / "squeezenet_dc" / "squeezenet_v1.0_decoded.npz") as file:
+        state = from_caffe({name: file[name] for name in file.files})
+    net = shell("squeezenet1_0")
+    assert sorted(state) == sorted(net.state_dict())
+    assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in net.state_dict().items()}
+
+
+@pytest.mark.slow
+def test_compressed_weights_on_photographs(shared_data):
+    """Deep Compression's SqueezeNet: 67.5 % top-1 and 87.5 % top-5 on one photograph of each of 200 classes."""
+    with np.load(shared_data / "weights" / "squeezenet_dc" / "squeezenet_v1.0_decoded.npz") as file:
+        state = from_caffe({name: file[name] for name in file.files})
+    with nn.utils.skip_init():
+        net = models.squeezenet1_0(final_padding=1).eval()
+    net.load_state_dict(state)
+
+    photos = sorted((shared_data / "imagenet_samples").glob("*.png"))
+    labels = np.array([int(path.name.split("_")[0]) for path in photos])
+    best = []
+    with minidl.no_grad():
+        for i in range(0, len(photos), 20):
+            batch = minidl.tensor(np.stack([prepared(path) for path in photos[i : i + 20]]))
+            best.append(np.argsort(-net(batch).numpy(), axis=1, kind="stable")[:, :5])
+    best = np.concatenate(best)
+    assert len(photos) == 200
+    assert (best[:, 0] == labels).mean() == 0.675
+    assert (best == labels[:, None]).any(1).mean() == 0.875
