@@ -21,11 +21,11 @@ def _into(input: Any, y: Any, inplace: bool) -> Any:
     return as_operand(input)._assign(y) if inplace else y
 
 
-_relu: Primitive = Primitive(
-    "relu",
-    lambda x: array_module(x).maximum(x, 0),
-    vjp(lambda g, y, x: g * (y > 0).to(g.dtype), uses="y"),
-)
+def _relu_rule(g: Any, y: Any, x: Any) -> Any:
+    return g * (y > 0).to(g.dtype)
+
+
+_relu: Primitive = Primitive("relu", lambda x: array_module(x).maximum(x, 0), vjp(_relu_rule, uses="y"))
 
 
 def relu(input: Any, inplace: bool = False) -> Any:
@@ -38,11 +38,15 @@ def relu(input: Any, inplace: bool = False) -> Any:
     return _into(input, _relu(as_operand(input)), inplace)
 
 
-_leaky_relu: Primitive = Primitive(
-    "leaky_relu",
-    lambda x, *, slope: array_module(x).where(x > 0, x, x * x.dtype.type(slope)),
-    vjp(lambda g, y, x, *, slope: where(x > 0, g, g * slope), uses="x"),
-)
+def _leaky_relu_forward(x: Any, *, slope: float) -> Any:
+    return array_module(x).where(x > 0, x, x * slope)
+
+
+def _leaky_relu_rule(g: Any, y: Any, x: Any, *, slope: float) -> Any:
+    return where(x > 0, g, g * slope)
+
+
+_leaky_relu: Primitive = Primitive("leaky_relu", _leaky_relu_forward, vjp(_leaky_relu_rule, uses="x"))
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
@@ -66,21 +70,18 @@ def prelu(input: Any, weight: Any) -> Any:
     return where(x > 0, x, slope * x)
 
 
-_elu: Primitive = Primitive(
-    "elu",
-    lambda x, *, alpha, scale, rate: _elu_forward(x, alpha, scale, rate),
-    # below 0 the slope is scale alpha rate exp(rate x) = rate (y + scale alpha)
-    vjp(
-        lambda g, y, x, *, alpha, scale, rate: where(x > 0, g * scale, g * (y + scale * alpha) * rate),
-        uses="x y",
-    ),
-)
-
-
-def _elu_forward(x: Any, alpha: float, scale: float, rate: float) -> Any:
+def _elu_forward(x: Any, *, alpha: float, scale: float, rate: float) -> Any:
     """scale x above 0, scale alpha (exp(rate x) - 1) below."""
     xp = array_module(x)
     return xp.where(x > 0, x, xp.expm1(xp.minimum(x, 0) * rate) * alpha) * scale
+
+
+def _elu_rule(g: Any, y: Any, x: Any, *, alpha: float, scale: float, rate: float) -> Any:
+    """The slope below 0, scale alpha rate exp(rate x), is rate (y + scale alpha)."""
+    return where(x > 0, g * scale, g * (y + scale * alpha) * rate)
+
+
+_elu: Primitive = Primitive("elu", _elu_forward, vjp(_elu_rule, uses="x y"))
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
@@ -123,19 +124,20 @@ def silu(input: Any, inplace: bool = False) -> Any:
     return _into(input, x * sigmoid(x), inplace)
 
 
-_softplus: Primitive = Primitive(
-    "softplus",
-    lambda x, *, beta, threshold: _softplus_forward(x, beta, threshold),
-    vjp(lambda g, y, x, *, beta, threshold: where(x * beta > threshold, g, g * sigmoid(x * beta)), uses="x"),
-)
-
-
-def _softplus_forward(x: Any, beta: float, threshold: float) -> Any:
+def _softplus_forward(x: Any, *, beta: float, threshold: float) -> Any:
     xp = array_module(x)
     scaled = x * beta
     if x.dtype.kind == "c":  # complex step: analytic, so no maximum
         return xp.log1p(xp.exp(scaled)) / beta
-    return xp.where(scaled > threshold, x, xp.logaddexp(scaled, 0) / beta)
+    smooth = xp.maximum(scaled, 0) + xp.log1p(xp.exp(-xp.abs(scaled)))  # an exponential never above 1
+    return xp.where(scaled > threshold, x, smooth / beta)
+
+
+def _softplus_rule(g: Any, y: Any, x: Any, *, beta: float, threshold: float) -> Any:
+    return where(x * beta > threshold, g, g * sigmoid(x * beta))
+
+
+_softplus: Primitive = Primitive("softplus", _softplus_forward, vjp(_softplus_rule, uses="x"))
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
@@ -160,10 +162,12 @@ def softsign(input: Any) -> Any:
     return x / (x.abs() + 1)
 
 
+def _hardtanh_rule(g: Any, y: Any, x: Any, *, low: float, high: float) -> Any:
+    return where((x > low) & (x < high), g, 0.0)
+
+
 _hardtanh: Primitive = Primitive(
-    "hardtanh",
-    lambda x, *, low, high: array_module(x).clip(x, low, high),
-    vjp(lambda g, y, x, *, low, high: where((x > low) & (x < high), g, 0.0), uses="x"),
+    "hardtanh", lambda x, *, low, high: array_module(x).clip(x, low, high), vjp(_hardtanh_rule, uses="x")
 )
 
 
@@ -253,12 +257,16 @@ def _log_softmax_forward(x: Any, *, axis: int) -> Any:
     return shifted
 
 
-_softmax: Primitive = Primitive(
-    "softmax", _softmax_forward, vjp(lambda g, y, x, *, axis: (g - (g * y).sum(axis, True)) * y, uses="y")
-)
-_log_softmax: Primitive = Primitive(
-    "log_softmax", _log_softmax_forward, vjp(lambda g, y, x, *, axis: g - exp(y) * g.sum(axis, True), uses="y")
-)
+def _softmax_rule(g: Any, y: Any, x: Any, *, axis: int) -> Any:
+    return (g - (g * y).sum(axis, True)) * y
+
+
+def _log_softmax_rule(g: Any, y: Any, x: Any, *, axis: int) -> Any:
+    return g - exp(y) * g.sum(axis, True)
+
+
+_softmax: Primitive = Primitive("softmax", _softmax_forward, vjp(_softmax_rule, uses="y"))
+_log_softmax: Primitive = Primitive("log_softmax", _log_softmax_forward, vjp(_log_softmax_rule, uses="y"))
 
 
 def softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Any:

@@ -216,14 +216,6 @@ def multi_margin_loss(
 
 # ---- probabilities --------------------------------------------------------------------------------------------------
 
-_bce: Primitive = Primitive(
-    "binary_cross_entropy",
-    lambda p, t: _bce_forward(p, t),
-    # (p - t) / (p (1 - p)), whose denominator PyTorch keeps at or above 1e-12
-    vjp(lambda g, y, p, t: g * (p - t) / clamp(p * (1 - p), min=1e-12), uses="p t"),
-    vjp(lambda g, y, p, t: g * (clamp(log1p(-p), min=-100) - clamp(log(p), min=-100)), uses="p"),
-)
-
 
 def _bce_forward(p: Any, t: Any) -> Any:
     """-(t log p + (1 - t) log(1 - p)), logarithms at or above -100."""
@@ -231,6 +223,20 @@ def _bce_forward(p: Any, t: Any) -> Any:
     with np.errstate(divide="ignore"):  # of 0: -inf, which is held at -100 too
         yes, no = xp.log(p), xp.log1p(-p)
     return -(t * xp.maximum(yes, -100) + (1 - t) * xp.maximum(no, -100))
+
+
+def _bce_rule(g: Any, y: Any, p: Any, t: Any) -> Any:
+    """(p - t) / (p (1 - p)), whose denominator PyTorch keeps at or above 1e-12."""
+    return g * (p - t) / clamp(p * (1 - p), min=1e-12)
+
+
+def _bce_target_rule(g: Any, y: Any, p: Any, t: Any) -> Any:
+    return g * (clamp(log1p(-p), min=-100) - clamp(log(p), min=-100))
+
+
+_bce: Primitive = Primitive(
+    "binary_cross_entropy", _bce_forward, vjp(_bce_rule, uses="p t"), vjp(_bce_target_rule, uses="p")
+)
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
