@@ -51,6 +51,7 @@ def divisors(pool: Pool, count_include_pad: bool, divisor_override: int | None) 
 def max_pool(
     x: np.ndarray, pool: Pool, out: tuple[np.ndarray, np.ndarray] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
+    """The largest value of each window (N, C, *out), the first of equals, and where it lies in x."""
     values, indices = out or (np.empty(pool.y_shape, x.dtype), np.empty(pool.y_shape, np.int64))
     plane = np.arange(prod(pool.size)).reshape(1, 1, *pool.size)
     for put, read in windows(pool):
@@ -67,6 +68,7 @@ def max_pool(
 def max_pool_grad(
     g: np.ndarray, indices: np.ndarray, x_shape: tuple[int, ...], out: np.ndarray | None = None
 ) -> np.ndarray:
+    """dx: each g goes to the position that won its window; what meets there adds up."""
     check_indices(indices, x_shape)
     dx = np.zeros((prod(x_shape[:2]), prod(x_shape[2:])), g.dtype)  # (NC, HW)
     for plane, i, value in zip(dx, _flat(indices), _flat(g)):
@@ -77,6 +79,7 @@ def max_pool_grad(
 def max_unpool(
     x: np.ndarray, indices: np.ndarray, y_shape: tuple[int, ...], out: np.ndarray | None = None
 ) -> np.ndarray:
+    """y of zeros with each x at its index; of several with one index the last stays."""
     check_indices(indices, y_shape)
     y = np.zeros((prod(y_shape[:2]), prod(y_shape[2:])), x.dtype)  # (NC, HW)
     for plane, i, value in zip(y, _flat(indices), _flat(x)):
@@ -85,6 +88,7 @@ def max_unpool(
 
 
 def gather(u: np.ndarray, indices: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """The values of u (N, C, *size) at the indices (N, C, *out)."""
     check_indices(indices, u.shape)
     read = np.take_along_axis(_flat(u), _flat(indices), 1)  # (NC, PQ)
     return _give(read.reshape(indices.shape), out)
@@ -97,6 +101,7 @@ def avg_pool(
     divisor_override: int | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
+    """The sum of each window, divided by what ``divisors`` says."""
     y = np.empty(pool.y_shape, x.dtype) if out is None else out
     for put, read in windows(pool):
         y[put] = x[read].sum(tuple(range(2, x.ndim)))
@@ -111,6 +116,7 @@ def avg_pool_grad(
     divisor_override: int | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
+    """dx: each g, divided as its window was, goes to all positions that the window read."""
     dx = np.empty(pool.x_shape, g.dtype) if out is None else out
     dx[...] = 0
     share = (g / divisors(pool, count_include_pad, divisor_override)).astype(g.dtype)
