@@ -57,8 +57,8 @@ class ModelInfo:
                 raise ModelOptionError(f"{self.name} has no option {name!r}{hint} Its options: {has}")
             try:
                 parsed[name] = _like(known[name], value)
-            except ValueError:
-                kind = "whole numbers with commas" if isinstance(known[name], tuple) else "a whole number"
+            except (ValueError, KeyError, TypeError):
+                kind = _KINDS[type(known[name])]
                 raise ModelOptionError(f"option {name} of {self.name} takes {kind}, not {value!r}") from None
         return parsed
 
@@ -78,10 +78,16 @@ class ModelInfo:
         return options, (options.get("in_channels", c), side, options.get("input_size", w))
 
 
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", tuple: "whole numbers with commas"}
+_BOOLS = {"true": True, "false": False}
+
+
 def _like(default: Any, value: Any) -> Any:
     """``value`` in the type of ``default``."""
-    if isinstance(default, int):
-        return int(value)
+    if isinstance(default, bool):
+        return _BOOLS[str(value).lower()]
+    if isinstance(default, (int, float)):
+        return type(default)(value)
     if isinstance(default, tuple):
         return tuple(int(v) for v in (value.split(",") if isinstance(value, str) else value))
     return None if value in (None, "none") else str(value)
@@ -113,7 +119,7 @@ def info(name: str) -> ModelInfo:
     if name not in _MODELS:
         near = difflib.get_close_matches(name.lower(), _MODELS, n=3, cutoff=0.4)
         hint = f"; did you mean {' or '.join(near)}?" if near else "."
-        raise UnknownModelError(f"there is no model {name!r}{hint} All names: {', '.join(names())}")
+        raise UnknownModelError(f"there is no model {name!r}{hint} `minidl models` lists all {len(_MODELS)}")
     return _MODELS[name]
 
 
