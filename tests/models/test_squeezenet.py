@@ -1,5 +1,7 @@
 """SqueezeNet 1.0 and 1.1, and the authors' compressed weights on photographs."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -94,23 +96,39 @@ def test_names_of_the_caffe_file_fit(shared_data):
     assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in net.state_dict().items()}
 
 
-@pytest.mark.slow
-def test_compressed_weights_on_photographs(shared_data):
-    """Deep Compression's SqueezeNet: 67.5 % top-1 and 87.5 % top-5 on one photograph of each of 200 classes."""
+@pytest.fixture(scope="module")
+def compressed(shared_data):
+    """SqueezeNet 1.0 with the weights that Deep Compression's file decodes to."""
     with np.load(shared_data / "weights" / "squeezenet_dc" / "squeezenet_v1.0_decoded.npz") as file:
         state = from_caffe({name: file[name] for name in file.files})
     with nn.utils.skip_init():
         net = models.squeezenet1_0(final_padding=1).eval()
     net.load_state_dict(state)
+    return net
 
+
+def best_five(net, photos):
+    """The five best classes of each photograph, best first."""
+    with minidl.no_grad():
+        scores = net(minidl.tensor(np.stack([prepared(path) for path in photos]))).numpy()
+    return np.argsort(-scores, axis=1, kind="stable")[:, :5]
+
+
+def test_the_first_photographs_get_the_five_classes_recorded_for_them(compressed, shared_data):
+    folder = shared_data / "imagenet_samples"
+    with (folder / "labels.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:5]
+    photos = sorted(folder.glob("*.png"))[:4]
+    assert [path.name.split("_")[0] for path in photos] == [f"{int(row[0]):03}" for row in rows]
+    np.testing.assert_array_equal(best_five(compressed, photos), np.array([row[2:] for row in rows], dtype=int))
+
+
+@pytest.mark.slow
+def test_compressed_weights_on_photographs(compressed, shared_data):
+    """67.5 % top-1 and 87.5 % top-5 on one photograph of each of 200 classes."""
     photos = sorted((shared_data / "imagenet_samples").glob("*.png"))
     labels = np.array([int(path.name.split("_")[0]) for path in photos])
-    best = []
-    with minidl.no_grad():
-        for i in range(0, len(photos), 20):
-            batch = minidl.tensor(np.stack([prepared(path) for path in photos[i : i + 20]]))
-            best.append(np.argsort(-net(batch).numpy(), axis=1, kind="stable")[:, :5])
-    best = np.concatenate(best)
+    best = np.concatenate([best_five(compressed, photos[i : i + 20]) for i in range(0, len(photos), 20)])
     assert len(photos) == 200
     assert (best[:, 0] == labels).mean() == 0.675
     assert (best == labels[:, None]).any(1).mean() == 0.875
