@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .autograd import tape
 from .autograd.mode import MODE
 from .autograd.tape import GraphError, Node, Storage
 from .backend import Device, array_module, device, device_of, module_for, to_device
@@ -463,5 +464,7 @@ def as_tensor(data: Any, dtype: Any = None, device: str | Device | None = None) 
         result = result.to(dtype)
     return result if device is None else result.to(device)
 
+
+tape.Tensor = Tensor  # type: ignore[misc]
 
 Reduction = Literal["none", "mean", "sum"]

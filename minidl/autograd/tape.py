@@ -23,6 +23,8 @@ from .mode import MODE
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
+else:
+    Tensor = None  # put here by minidl.tensor, which needs this module first; an import in each call would cost more
 
 
 class GraphError(RuntimeError):
@@ -116,8 +118,6 @@ class Saved:
 
     def unpack(self, node: Node | None = None, output: int = 0) -> Tensor:
         """The value as a tensor in its old place in the graph, so that rules can be differentiated again."""
-        from ..tensor import Tensor
-
         if self.edge is not None:
             if self.edge.leaf is not None:
                 return self.edge.leaf
@@ -180,15 +180,13 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __call__(self, *args: Any, **attrs: Any) -> Any:
-        from ..tensor import Tensor
-
         arrays = [a._array if isinstance(a, Tensor) else a for a in args]
         result = self.forward(*arrays, **attrs)
         many = isinstance(result, tuple)
         node = None
         if MODE.recording:
             wanted = [isinstance(a, Tensor) and a.requires_grad for a in args]
-            if any(wanted) and (self.joint is not None or any(w and r for w, r in zip(wanted, self.rules))):
+            if True in wanted and (self.joint is not None or any(w and r for w, r in zip(wanted, self.rules))):
                 node = Node(self, args, attrs, result, wanted)
         base = args[0] if self.view and isinstance(args[0], Tensor) else None
         outputs = tuple(
@@ -242,8 +240,6 @@ class Node:
     def __init__(
         self, primitive: Primitive, args: Sequence[Any], attrs: dict[str, Any], result: Any, wanted: Sequence[bool]
     ) -> None:
-        from ..tensor import Tensor
-
         self.id = next(Node._ids)
         self.primitive = primitive
         self.attrs = attrs

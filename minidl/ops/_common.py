@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd import tape
 from ..autograd.tape import Primitive, Spec, vjp
 from ..backend import DeviceError, array_module
 from ..dtypes import get_default_dtype, result_dtype
@@ -16,19 +17,17 @@ Dims = int | Sequence[int] | None
 
 
 def is_tensor(value: Any) -> bool:
-    from ..tensor import Tensor
-
-    return isinstance(value, Tensor)
+    return isinstance(value, tape.Tensor)
 
 
 def as_operand(value: Any) -> Any:
     """Tensors and Python numbers stay; arrays, NumPy scalars and lists become constant tensors."""
-    from ..tensor import Tensor, tensor
-
-    if isinstance(value, Tensor) or (isinstance(value, (int, float)) and not isinstance(value, np.generic)):
+    if isinstance(value, tape.Tensor) or (isinstance(value, (int, float)) and not isinstance(value, np.generic)):
         return value
     if isinstance(value, (np.ndarray, np.generic)) or array_module(value) is not np:
-        return Tensor._wrap(value)
+        return tape.Tensor._wrap(value)
+    from ..tensor import tensor
+
     return tensor(value)
 
 
@@ -39,18 +38,19 @@ def promote(a: Any, b: Any) -> tuple[Any, Any]:
     """
     a, b = as_operand(a), as_operand(b)
     if is_tensor(a) and is_tensor(b):
-        if a.shape != b.shape:
-            check_broadcast(a.shape, b.shape)
-        if a.dtype == b.dtype and a.device == b.device:
+        x, y = a._array, b._array
+        if x.shape != y.shape:
+            check_broadcast(x.shape, y.shape)
+        if x.dtype == y.dtype and (type(x) is type(y) is np.ndarray or a.device == b.device):
             return a, b
         if a.device != b.device:
             if a.ndim and b.ndim:
                 raise DeviceError(f"operands are on {a.device} and {b.device}: move one with .to({str(a.device)!r})")
             a, b = (a.to(b.device), b) if b.ndim else (a, b.to(a.device))
     dtype = result_dtype(a, b)
-    if is_tensor(a):
+    if is_tensor(a) and a._array.dtype != dtype:
         a = a.to(dtype)
-    if is_tensor(b):
+    if is_tensor(b) and b._array.dtype != dtype:
         b = b.to(dtype)
     if not is_tensor(a) and not is_tensor(b):
         from ..tensor import tensor

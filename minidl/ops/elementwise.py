@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd import tape
 from ..autograd.tape import Primitive, vjp
-from ..backend import array_module, device_of, to_device
+from ..backend import Device, array_module, device_of, to_device
 from ..backend import device as parse_device
+from ..dtypes import as_dtype
 from ._common import as_operand, floating, is_tensor, promote, sum_to
 
 # ---- arithmetic of two operands: both gradients undo the broadcast -----------------------------------------
@@ -166,9 +168,7 @@ def atan2(input: Any, other: Any) -> Any:
 
 def _full(value: Any, like: Any) -> Any:
     """A Python number as a 0-d tensor beside ``like``."""
-    from ..tensor import Tensor
-
-    return value if is_tensor(value) else Tensor._wrap(like._xp.asarray(value, dtype=like.dtype))
+    return value if is_tensor(value) else tape.Tensor._wrap(like._xp.asarray(value, dtype=like.dtype))
 
 
 # ---- functions of one argument ------------------------------------------------------------------------------
@@ -447,9 +447,6 @@ def to(input: Any, *targets: Any, dtype: Any = None, device: Any = None, copy: b
 
     Returns ``input`` itself where nothing has to change (unless ``copy``).
     """
-    from ..backend import Device
-    from ..dtypes import as_dtype
-
     for target in targets:
         if is_tensor(target):
             dtype, device = target.dtype, target.device
