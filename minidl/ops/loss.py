@@ -128,10 +128,8 @@ def _class_loss(
     axis = _class_axis(op, logp)
     kept = t != ignore_index
     index = array_module(t).where(kept, t, 0)
-    share = kept.astype(logp.dtype)
-    if weight is not None:
-        weight = _class_weight(op, weight, logp)
-        share = share * weight[index]
+    weight = None if weight is None else _class_weight(op, weight, logp)
+    share = array_module(t).ones(t.shape, logp.dtype) if weight is None else weight[index]
     loss = gather(logp, axis, _constant(index).unsqueeze(axis)).squeeze(axis) * _constant(-share)
     if smoothing:
         even = -(logp if weight is None else logp * _along_classes(weight, logp)).sum(axis)
@@ -140,7 +138,7 @@ def _class_loss(
         loss = where(_constant(kept), loss, 0.0)
     if reduction != "mean":
         return _reduce(loss, reduction)
-    total = float(share.sum())
+    total = float(share[kept].sum())
     return loss.sum() * (1 / total if total else math.nan)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from ..autograd.tape import Primitive, vjp
@@ -135,9 +134,19 @@ def max_pool3d(
     return _max_pool_nd(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
-max_pool1d_with_indices = partial(max_pool1d, return_indices=True)
-max_pool2d_with_indices = partial(max_pool2d, return_indices=True)
-max_pool3d_with_indices = partial(max_pool3d, return_indices=True)
+def max_pool1d_with_indices(*args: Any, **options: Any) -> Any:
+    """:func:`max_pool1d` with ``return_indices=True``."""
+    return max_pool1d(*args, **{**options, "return_indices": True})
+
+
+def max_pool2d_with_indices(*args: Any, **options: Any) -> Any:
+    """:func:`max_pool2d` with ``return_indices=True``."""
+    return max_pool2d(*args, **{**options, "return_indices": True})
+
+
+def max_pool3d_with_indices(*args: Any, **options: Any) -> Any:
+    """:func:`max_pool3d` with ``return_indices=True``."""
+    return max_pool3d(*args, **{**options, "return_indices": True})
 
 
 def _avg_pool_nd(

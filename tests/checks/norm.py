@@ -65,12 +65,12 @@ def along_channels(v: Array, x: Array) -> Array:
 
 # name: (on tensors x, w, b; group numbers; are w and b laid along the channels, else along the last axes)
 KINDS: dict[str, tuple[Callable[..., Any], Callable[[Array], Array], tuple[int, ...], bool]] = {
+    "batch_norm of a cube": (
+        lambda x, w, b: F.batch_norm(x, None, None, w, b, True, 0.1, EPS), by_channel, (3, 3, 3), True),
     "batch_norm of features": (
         lambda x, w, b: F.batch_norm(x, None, None, w, b, True, 0.1, EPS), by_channel, (5, 3), True),
     "batch_norm of images": (
         lambda x, w, b: F.batch_norm(x, None, None, w, b, True, 0.1, EPS), by_channel, (3, 2, 2, 4), True),
-    "batch_norm of a cube": (
-        lambda x, w, b: F.batch_norm(x, None, None, w, b, True, 0.1, EPS), by_channel, (3, 3, 3), True),
     "instance_norm": (
         lambda x, w, b: F.instance_norm(x, None, None, w, b, eps=EPS), by_sample_and_channel, (2, 3, 2, 3), True),
     "group_norm in 2": (lambda x, w, b: F.group_norm(x, 2, w, b, EPS), by_channel_group(2), (2, 6, 3), True),
