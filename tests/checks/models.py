@@ -5,8 +5,14 @@ import importlib
 import numpy as np
 
 import minidl
-from minidl import nn
+from minidl import models, nn
 from minidl._macs import dry_run
+
+
+def shell(name, **options):
+    """The model called ``name`` without memory for its weights: shapes, names and counts only."""
+    with nn.utils.skip_init():
+        return models.create(name, **options)
 
 
 def layer_shapes(model, input_shape, kinds=(nn.Module,)):
