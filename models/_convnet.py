@@ -17,12 +17,12 @@ LRN: dict[str, dict[str, Any]] = {
 }
 
 
-def local_response_norm(model: str, lrn: str) -> nn.Module:
-    """The normalisation with the constants called ``lrn``; "none" for none at all."""
-    if lrn == "none":
+def local_response_norm(model: str, lrn: str | None) -> nn.Module:
+    """The normalisation with the constants called ``lrn``; None for none at all."""
+    if lrn is None:
         return nn.Identity()
     if lrn not in LRN:
-        raise ModelOptionError(f"{model}: lrn is one of {', '.join(LRN)}, none, not {lrn!r}")
+        raise ModelOptionError(f"{model}: lrn is one of {', '.join(LRN)} or None, not {lrn!r}")
     return nn.LocalResponseNorm(**LRN[lrn])
 
 

@@ -75,7 +75,7 @@ def alexnet(num_classes: int = 1000, dropout: float = 0.5) -> AlexNet:
 
 
 def _of_2012(
-    name: str, groups: int, num_classes: int, dropout: float, norm_first: bool, lrn: str, init: str
+    name: str, groups: int, num_classes: int, dropout: float, norm_first: bool, lrn: str | None, init: str
 ) -> AlexNet:
     def pool_and_norm() -> list[nn.Module]:
         pool, norm = nn.MaxPool2d(3, 2), local_response_norm(name, lrn)
@@ -117,13 +117,13 @@ def alexnet_cs231n(
     num_classes: int = 1000,
     dropout: float = 0.5,
     norm_first: bool = False,
-    lrn: str = "paper",
+    lrn: str | None = "paper",
     init: str = "paper",
 ) -> AlexNet:
     """The lectures' AlexNet, one tower of the full width: (N, 3, 227, 227) -> (N, num_classes).
 
     ``norm_first``: False is the lectures' and CaffeNet's order, pooling before normalisation; True the paper's.
-    ``lrn``: constants of the "paper" (k = 2, alpha = 1e-4 not divided by n), of "caffe" (k = 1, alpha / n), or "none".
+    ``lrn``: constants of the "paper" (k = 2, alpha = 1e-4 not divided by n), of "caffe" (k = 1, alpha / n), or None.
     ``init``: "paper" (normal with std 0.01, biases 1 behind it) or "caffe" (biases 0.1, std 0.005 in fc6 and fc7).
 
     The paper says 224x224, which gives 54x54 without padding; 227 gives its 55x55.
@@ -136,7 +136,7 @@ def alexnet_grouped(
     num_classes: int = 1000,
     dropout: float = 0.5,
     norm_first: bool = True,
-    lrn: str = "paper",
+    lrn: str | None = "paper",
     init: str = "paper",
 ) -> AlexNet:
     """AlexNet of 2012, two towers in conv2, conv4 and conv5: (N, 3, 227, 227) -> (N, num_classes).

@@ -44,7 +44,7 @@ class VGG(ConvNet):
         init: str = "torchvision",
         batch_norm: bool = False,
         conv_bias: bool = True,
-        lrn: str = "none",
+        lrn: str | None = None,
     ) -> None:
         layers: list[nn.Module] = []
         channels = 3
@@ -54,7 +54,7 @@ class VGG(ConvNet):
                 if batch_norm:
                     layers.append(nn.BatchNorm2d(maps))
                 layers.append(nn.ReLU())
-                if lrn != "none" and channels == 3:  # A-LRN: behind the very first layer
+                if lrn is not None and channels == 3:  # A-LRN: behind the very first layer
                     layers.append(local_response_norm("vgg", lrn))
                 channels = maps
             layers.append(nn.MaxPool2d(2))
@@ -113,7 +113,9 @@ def vgg11(num_classes: int = 1000, dropout: float = 0.5, init: str = "torchvisio
 
 
 @register((3, 224, 224), "Simonyan and Zisserman 2015, net A-LRN: 132,863,336 parameters")
-def vgg11_lrn(num_classes: int = 1000, dropout: float = 0.5, init: str = "torchvision", lrn: str = "paper") -> VGG:
+def vgg11_lrn(
+    num_classes: int = 1000, dropout: float = 0.5, init: str = "torchvision", lrn: str | None = "paper"
+) -> VGG:
     """Net A-LRN: net A with AlexNet's normalisation behind the first layer; it did not help."""
     return VGG("A", num_classes, dropout, init, lrn=lrn)
 

@@ -25,7 +25,7 @@ class ZFNet(ConvNet):
     | fc6, fc7, fc8 | 4096, 4096, 1000 | 1000 |
     """
 
-    def __init__(self, widths: tuple[int, int, int], num_classes: int, dropout: float, lrn: str) -> None:
+    def __init__(self, widths: tuple[int, int, int], num_classes: int, dropout: float, lrn: str | None) -> None:
         w1, w2, w3 = widths
         features = nn.Sequential(
             nn.Conv2d(3, 96, 7, stride=2, padding=1),
@@ -49,11 +49,11 @@ class ZFNet(ConvNet):
 
 
 @register((3, 224, 224), "Zeiler and Fergus 2014, figure 3: 62,357,608 parameters")
-def zfnet(num_classes: int = 1000, dropout: float = 0.5, lrn: str = "paper") -> ZFNet:
+def zfnet(num_classes: int = 1000, dropout: float = 0.5, lrn: str | None = "paper") -> ZFNet:
     """ZFNet with 384, 384 and 256 maps in the upper convolutions: (N, 3, 224, 224) -> (N, num_classes).
 
     The paper normalises contrast; here it is AlexNet's local response normalisation, ``lrn`` "paper", "caffe" or
-    "none".
+    None.
 
     >>> from minidl import models, nn
     >>> with nn.utils.skip_init():
@@ -65,6 +65,6 @@ def zfnet(num_classes: int = 1000, dropout: float = 0.5, lrn: str = "paper") -> 
 
 
 @register((3, 224, 224), "Zeiler and Fergus 2014, the wider net of their table 3 and of lecture 001: 107,627,624")
-def zfnet_512(num_classes: int = 1000, dropout: float = 0.5, lrn: str = "paper") -> ZFNet:
+def zfnet_512(num_classes: int = 1000, dropout: float = 0.5, lrn: str | None = "paper") -> ZFNet:
     """ZFNet with 512, 1024 and 512 maps in the upper convolutions, the one of the lectures' slide."""
     return ZFNet((512, 1024, 512), num_classes, dropout, lrn)

@@ -30,7 +30,7 @@ def test_it_normalises_twice_behind_the_pooling():
     kinds = (nn.MaxPool2d, nn.LocalResponseNorm)
     order = [kind for kind, _ in layer_shapes(shell("zfnet"), (3, 224, 224), kinds)]
     assert order == ["MaxPool2d", "LocalResponseNorm", "MaxPool2d", "LocalResponseNorm", "MaxPool2d"]
-    assert len(shell("zfnet", lrn="none").state_dict()) == len(shell("zfnet").state_dict()) == 16
+    assert len(shell("zfnet", lrn=None).state_dict()) == len(shell("zfnet").state_dict()) == 16
 
 
 def test_initial_values_of_section_3(monkeypatch):

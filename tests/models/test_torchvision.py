@@ -1,0 +1,61 @@
+"""The same weights give the same numbers as torchvision's models, where torchvision is installed."""
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import models, nn
+
+MODELS = {  # name, side of the images
+    "alexnet": 96,
+    "mobilenet_v2": 96,
+    "squeezenet1_0": 96,
+    "squeezenet1_1": 96,
+    "vgg11": 64,
+    "vgg16_bn": 32,
+}
+
+
+def distance(got, wanted):
+    wanted = wanted.detach().numpy()
+    return np.abs(got.detach().numpy() - wanted).max() / max(np.abs(wanted).max(), 1e-12)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_outputs_gradients_and_statistics(name):
+    torch = pytest.importorskip("torch")
+    torchvision = pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))
+    rng = np.random.default_rng(0)
+    theirs = getattr(torchvision.models, name)(num_classes=7).double()
+    with nn.utils.skip_init():
+        ours = models.create(name, num_classes=7).to("float64")
+    state = {key: value.numpy() for key, value in theirs.state_dict().items()}
+    assert list(state) == list(ours.state_dict())
+    for key, value in state.items():  # statistics and biases that are not 0 and 1
+        if value.ndim == 1:
+            state[key] = value + rng.uniform(0, 0.2, value.shape)
+    theirs.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
+    ours.load_state_dict(state)
+
+    for training in (False, True):
+        for model, dropout in ((theirs, torch.nn.Dropout), (ours, nn.Dropout)):
+            model.train(training)
+            model.zero_grad()
+            for layer in model.modules():
+                if isinstance(layer, dropout):
+                    layer.p = 0.0  # the two draw different numbers
+        x = rng.standard_normal((3, 3, MODELS[name], MODELS[name]))
+        a, b = torch.tensor(x, requires_grad=True), minidl.tensor(x, requires_grad=True)
+        y, z = theirs(a), ours(b)
+        g = rng.standard_normal(y.shape)
+        y.backward(torch.tensor(g))
+        z.backward(minidl.tensor(g))
+        assert distance(z, y) < 1e-9
+        assert distance(b.grad, a.grad) < 1e-7
+        mine = dict(ours.named_parameters())
+        for key, p in theirs.named_parameters():
+            assert distance(mine[key].grad, p.grad) < 1e-7 or p.grad.abs().max() < 1e-9, key
+        for key, value in theirs.state_dict().items():
+            assert distance(ours.state_dict()[key], value) < 1e-9, key
