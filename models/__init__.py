@@ -26,6 +26,23 @@ from .allcnn import (
     strided_cnn_b,
     strided_cnn_c,
 )
+from .cifar_resnet import (
+    CifarResNet,
+    cifar_plain20,
+    cifar_plain32,
+    cifar_plain44,
+    cifar_plain56,
+    cifar_plain110,
+    cifar_resnet20,
+    cifar_resnet20_b,
+    cifar_resnet32,
+    cifar_resnet44,
+    cifar_resnet56,
+    cifar_resnet56_b,
+    cifar_resnet110,
+    cifar_resnet110_b,
+    cifar_resnet1202,
+)
 from .fully_convolutional import (
     FullyConvolutional,
     alexnet_fc_conv,
@@ -51,6 +68,17 @@ from .mobilenet import (
     mobilenet_v2_14,
 )
 from .nin import NiN, nin_cifar10, nin_imagenet
+from .preact_resnet import (
+    CifarPreActResNet,
+    PreActResNet,
+    cifar_preact_resnet110,
+    cifar_preact_resnet164,
+    cifar_preact_resnet1001,
+    preact_resnet50,
+    preact_resnet101,
+    preact_resnet152,
+    preact_resnet200,
+)
 from .resnet import (
     BasicBlock,
     Bottleneck,
@@ -79,6 +107,18 @@ from .resnext import (
 from .simple_convnet import simple_convnet
 from .squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
 from .vgg import VGG, vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg16_c, vgg19, vgg19_bn
+from .wide_resnet import (
+    wide_resnet50_2,
+    wide_resnet101_2,
+    wrn_16_4,
+    wrn_16_8,
+    wrn_16_10,
+    wrn_22_8,
+    wrn_28_10,
+    wrn_28_12,
+    wrn_40_4,
+    wrn_40_8,
+)
 from .zfnet import ZFNet, zfnet, zfnet_512
 
 list = names  # models.list(), as people ask for it
@@ -89,7 +129,9 @@ __all__ = [
     "AllCNN",
     "BasicBlock",
     "Bottleneck",
+    "CifarPreActResNet",
     "CifarResNeXt",
+    "CifarResNet",
     "FullyConvolutional",
     "LeNet5",
     "LeNet5From1998",
@@ -98,6 +140,7 @@ __all__ = [
     "ModelInfo",
     "ModelOptionError",
     "NiN",
+    "PreActResNet",
     "ResNet",
     "SqueezeNet",
     "UnknownModelError",
@@ -113,6 +156,23 @@ __all__ = [
     "allcnn_model_a",
     "allcnn_model_b",
     "allcnn_model_c",
+    "cifar_plain20",
+    "cifar_plain32",
+    "cifar_plain44",
+    "cifar_plain56",
+    "cifar_plain110",
+    "cifar_preact_resnet110",
+    "cifar_preact_resnet164",
+    "cifar_preact_resnet1001",
+    "cifar_resnet20",
+    "cifar_resnet20_b",
+    "cifar_resnet32",
+    "cifar_resnet44",
+    "cifar_resnet56",
+    "cifar_resnet56_b",
+    "cifar_resnet110",
+    "cifar_resnet110_b",
+    "cifar_resnet1202",
     "cifar_resnext29_8x64d",
     "cifar_resnext29_16x64d",
     "cifar_resnext29_32x4d",
@@ -143,6 +203,10 @@ __all__ = [
     "nin_imagenet",
     "plain18",
     "plain34",
+    "preact_resnet50",
+    "preact_resnet101",
+    "preact_resnet152",
+    "preact_resnet200",
     "resnet18",
     "resnet34",
     "resnet50",
@@ -174,6 +238,16 @@ __all__ = [
     "vgg16_fc_conv_384",
     "vgg19",
     "vgg19_bn",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+    "wrn_16_4",
+    "wrn_16_8",
+    "wrn_16_10",
+    "wrn_22_8",
+    "wrn_28_10",
+    "wrn_28_12",
+    "wrn_40_4",
+    "wrn_40_8",
     "zfnet",
     "zfnet_512",
 ]
