@@ -1,20 +1,22 @@
 """What a model is made of: layers, output shapes, parameters, multiply-adds, memory of the activations.
 
-Measured by running the model on zeros under a listener of the tape, for 2 and for 3 images; all counts are linear in
-the number of images, so these two runs give them for any batch.
+Measured by sending an empty batch (0, C, H, W) through the model under a listener of the tape: shapes propagate,
+nothing is computed, and where a shape has the empty axis stands the number of images.
 """
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import enable_grad, no_grad, ops, random
+from . import enable_grad, no_grad, ops
 from ._macs import call_macs, count_macs
 from .autograd.tape import Listener, Node, Primitive, Saved
 from .nn.module import current_module, current_path
+from .nn.normalization import _BatchNorm
 
 if TYPE_CHECKING:
     from .nn import Module
@@ -63,12 +65,13 @@ class Summary:
         title = f"{self.model}, input {_shape(self.input_shape)}"
         table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
         for name in ("layer", "kind", "output"):
-            table.add_column(name, no_wrap=True)
+            table.add_column(name, no_wrap=True, min_width=9)
         for name in ("parameters", "MACs", "output\nmemory", "kept for\ntraining"):
-            table.add_column(name, justify="right")
+            table.add_column(name, justify="right", no_wrap=True)
         for r in self.rows:
             counts = [f"{n:,}" if n else "" for n in (r.parameters, r.macs)]
-            table.add_row(r.name, r.kind, _shape(r.output), *counts, _bytes(r.output_bytes), _bytes(r.saved_bytes))
+            sizes = [_bytes(n) for n in (r.output_bytes, r.saved_bytes)]
+            table.add_row(r.name, r.kind, _shape(r.output[1:]), *counts, *sizes)
         return table
 
     def totals(self) -> str:
@@ -102,23 +105,8 @@ def summarize(model: Module, input_shape: Sequence[int], batch: int = 1, name: s
         raise SummaryError(
             f"a summary needs a batch and input sides of at least 1, got batch {batch} and input {shape}"
         )
-    two, three = (_measure(model, (n, *shape)) for n in (2, 3))
-
-    def scaled(a: int, b: int) -> int:
-        return a + (b - a) * (batch - 2)
-
-    rows = [
-        Row(
-            r.name,
-            r.kind,
-            tuple(scaled(a, b) for a, b in zip(r.output, s.output)),
-            r.parameters,
-            scaled(r.macs, s.macs),
-            scaled(r.output_bytes, s.output_bytes),
-            scaled(r.saved_bytes, s.saved_bytes),
-        )
-        for r, s in zip(two.rows.values(), three.rows.values())
-    ]
+    counter, peak = _measure(model, shape, batch)
+    rows = list(counter.rows.values())
     parameters = list(model.parameters())
     return Summary(
         name or type(model).__name__,
@@ -128,7 +116,7 @@ def summarize(model: Module, input_shape: Sequence[int], batch: int = 1, name: s
         sum(p.numel() for p in parameters if p.requires_grad),
         sum(p.numel() * p.dtype.itemsize for p in parameters),
         sum(r.macs for r in rows),
-        scaled(two.peak, three.peak),
+        peak.most,
         sum(r.saved_bytes for r in rows),
     )
 
@@ -145,22 +133,16 @@ def parse_shape(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-@dataclass
-class _Measured:
-    rows: dict[str, Row]
-    peak: int
-
-
-def _measure(model: Module, shape: tuple[int, ...]) -> _Measured:
-    """Run the model forward twice, for training and for use, and leave it as it was."""
+def _measure(model: Module, input_shape: tuple[int, ...], batch: int) -> tuple[_Counter, _Peak]:
+    """Run the model forward for training and for use, and leave it as it was."""
     first = next(model.parameters(), None)
-    x = ops.zeros(shape) if first is None else ops.zeros(shape, dtype=first.dtype, device=first.device)
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]  # batch norm counts what it sees
-    state = random.get_rng_state()
-    counter, peak = _Counter(model), _Peak(model)
+    place = {} if first is None else {"dtype": first.dtype, "device": first.device}
+    x = ops.zeros(0, *input_shape, **place)
+    before = [(module, module.training) for module in model.modules()]
+    counter, peak = _Counter(model, batch), _Peak(model, batch)
     try:
-        model.train()
+        for module, _ in before:  # an empty batch has no statistics
+            module.training = not isinstance(module, _BatchNorm)
         with enable_grad(), counter:
             kept = model(x)  # as long as it lives, so do the arrays that were saved
         del kept
@@ -169,13 +151,17 @@ def _measure(model: Module, shape: tuple[int, ...]) -> _Measured:
             peak.add(x)
             model(x)
     finally:
-        random.set_rng_state(state)
-        with no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
-        for module, mode in modes:
+        for module, mode in before:
             module.training = mode
-    return _Measured(counter.rows, peak.most)
+    return counter, peak
+
+
+def _filled(shape: Sequence[int], batch: int) -> tuple[int, ...]:
+    return tuple(n or batch for n in shape)
+
+
+def _nbytes(array: Any, batch: int) -> int:
+    return math.prod(_filled(array.shape, batch)) * array.dtype.itemsize
 
 
 def _memory(array: Any) -> Any:
@@ -188,7 +174,8 @@ def _memory(array: Any) -> Any:
 class _Counter(Listener):
     """Notes which module ran what."""
 
-    def __init__(self, model: Module) -> None:
+    def __init__(self, model: Module, batch: int) -> None:
+        self.batch = batch
         self.rows: dict[str, Row] = {}
         self.known = {id(_memory(t._array)) for t in (*model.parameters(), *model.buffers())}
         self.parameters: set[int] = set()
@@ -205,9 +192,10 @@ class _Counter(Listener):
             count = sum(p.numel() for p in own)
             row = self.rows[path] = Row(path or "(itself)", type(module).__name__, (), count, 0, 0, 0)
         if row is not None:
-            row.output = outputs[0].shape
-            row.macs += call_macs(primitive, args, attrs, outputs[0])
-            row.output_bytes = sum(t._array.nbytes for t in outputs)
+            row.output = _filled(outputs[0].shape, self.batch)
+            # an empty batch counts as one image
+            row.macs += call_macs(primitive, args, attrs, outputs[0]) * (self.batch if 0 in outputs[0].shape else 1)
+            row.output_bytes = sum(_nbytes(t._array, self.batch) for t in outputs)
             row.saved_bytes += self._newly_saved(node)
 
     def _newly_saved(self, node: Node | None) -> int:
@@ -215,14 +203,15 @@ class _Counter(Listener):
         for saved in () if node is None else (*node.args, *(node.saved_y or ())):
             if isinstance(saved, Saved) and id(_memory(saved.array)) not in self.known:
                 self.known.add(id(_memory(saved.array)))
-                total += saved.array.nbytes
+                total += _nbytes(saved.array, self.batch)
         return total
 
 
 class _Peak(Listener):
     """The largest sum of arrays alive at one time, parameters and buffers not counted."""
 
-    def __init__(self, model: Module) -> None:
+    def __init__(self, model: Module, batch: int) -> None:
+        self.batch = batch
         self.alive = self.most = 0
         self.known = {id(_memory(t._array)) for t in (*model.parameters(), *model.buffers())}
 
@@ -236,10 +225,11 @@ class _Peak(Listener):
         """``tensor`` has come into being; views of memory that is counted already need none."""
         memory = _memory(tensor._array)
         if id(memory) not in self.known:
+            size = _nbytes(memory, self.batch)
             self.known.add(id(memory))
-            self.alive += memory.nbytes
+            self.alive += size
             self.most = max(self.most, self.alive)
-            weakref.finalize(memory, self._remove, id(memory), memory.nbytes)
+            weakref.finalize(memory, self._remove, id(memory), size)
 
     def _remove(self, key: int, size: int) -> None:
         self.known.discard(key)

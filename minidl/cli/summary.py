@@ -33,11 +33,16 @@ def summary(
     from rich.console import Console
 
     from minidl import models as zoo
+    from minidl.nn.utils import skip_init
     from minidl.summary import parse_shape, summarize
 
     info = zoo.info(model)
     shape = info.input_shape if input is None else parse_shape(input)
-    report = summarize(zoo.create(model, **info.parse_options(options or {})), shape, batch, name=model)
+    with skip_init():  # shapes are enough
+        net = zoo.create(model, **info.parse_options(options or {}))
+    report = summarize(net, shape, batch, name=model)
     console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # a file or pipe is as wide as it takes
     console.print(report.table())
     console.print(report.totals(), highlight=False)

@@ -18,8 +18,8 @@ IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tif
 def read_image(path: PathLike, mode: str = "RGB") -> np.ndarray:
     """An image file as uint8 (C, H, W): C = 3 for ``mode="RGB"``, 1 for ``"L"``.
 
-    The file is told by its content, not by its name. Decoded by Pillow, which refuses images of more than about
-    180 million pixels.
+    The file is told by its content, not by its name. What is transparent shows white paper behind it. Decoded by
+    Pillow, which refuses images of more than about 180 million pixels.
 
     :raises DataError: not an image, cut short or damaged.
     """
@@ -27,7 +27,11 @@ def read_image(path: PathLike, mode: str = "RGB") -> np.ndarray:
 
     try:
         with Image.open(path) as image:
-            pixels = np.array(image.convert(mode), np.uint8)  # (H, W) or (H, W, C)
+            if image.has_transparency_data:
+                paper = Image.new("RGBA", image.size, "white")
+                pixels = np.array(Image.alpha_composite(paper, image.convert("RGBA")).convert(mode), np.uint8)
+            else:
+                pixels = np.array(image.convert(mode), np.uint8)  # (H, W) or (H, W, C)
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # Pillow's decoders raise whatever comes

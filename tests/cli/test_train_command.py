@@ -223,10 +223,10 @@ def process(*arguments: str) -> subprocess.Popen[str]:
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A real process and a real signal; the run is then finished as the message says, and equals one in one go."""
-    arguments = ["train", "mlp", "--epochs", "60", "--augment", "shift", "--out"]
+    arguments = ["train", "mlp", "--epochs", "20", "--augment", "shift", "--out"]
     run = process(*arguments, "stopped")
     assert run.stdout is not None
-    while "epoch  2/60" not in run.stdout.readline():
+    while "epoch  2/20" not in run.stdout.readline():
         assert run.poll() is None
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=60)
@@ -238,7 +238,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, capsys: pytest.Captu
     )
     assert said is not None, errors
     done = json.loads((tmp_path / "stopped/metrics.jsonl").read_text().splitlines()[-1])["epoch"]
-    assert 2 <= done < 60
+    assert 2 <= done < 20
     assert call(capsys, *said[2].split(" "))[0] == 0
     assert call(capsys, *arguments, "whole")[0] == 0
     from minidl.train import load_checkpoint

@@ -225,6 +225,20 @@ def test_inverting_can_be_asked_for_and_forbidden(tmp_path: Path, digits_run: Pa
     assert forbidden.ranking != asked.ranking
 
 
+def test_ink_on_a_transparent_ground_is_ink_on_paper(tmp_path: Path, digits_run: Path) -> None:
+    """Drawing programs save black ink on a ground that is black, too, but for its transparency."""
+    from PIL import Image
+
+    paths, _ = digit_pictures(tmp_path / "pictures", "paper")
+    with Image.open(paths[4]) as image:
+        ink = 255 - np.array(image.convert("L"))
+    drawing = np.zeros((*ink.shape, 4), np.uint8)
+    drawing[..., 3] = ink
+    run = load_run(digits_run)
+    on_paper, transparent = predict(run, [paths[4], save_png(tmp_path / "drawing.png", drawing)])
+    assert transparent.ranking == on_paper.ranking and transparent.inverted
+
+
 def test_a_wide_image_is_not_squeezed(tmp_path: Path, digits_run: Path) -> None:
     from minidl.train.answers import _fit
 
