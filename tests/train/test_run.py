@@ -270,3 +270,21 @@ def test_mnist_images_are_padded_like_the_data(tmp_path: Path) -> None:
     prepared, _ = _prepare(images[3][None], run, ink=True, invert=False)
     task = load_task("mnist", (1, 32, 32), data_dir=str(tmp_path), statistics=run.statistics)
     np.testing.assert_array_equal(prepared, task.test[3][0])
+
+
+def test_the_number_of_threads_changes_no_bit(tmp_path: Path) -> None:
+    from minidl.kernels.threads import available_cpus, get_num_threads, set_num_threads
+
+    if available_cpus() < 2:
+        pytest.skip("one CPU")
+    before = get_num_threads()
+    weights = []
+    try:
+        for threads in (1, 2):
+            set_num_threads(threads)
+            run = start_run("lenet5", TrainConfig(epochs=1, batch_size=128), tmp_path / str(threads))
+            run.fit(1)
+            weights.append({name: t.numpy().tobytes() for name, t in run.model.state_dict().items()})
+    finally:
+        set_num_threads(before)
+    assert weights[0] == weights[1]
