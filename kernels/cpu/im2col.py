@@ -25,6 +25,7 @@ import numpy as np
 
 from .. import layout
 from ..geometry import Conv
+from ..products import matmul
 from ..workspace import borrow
 
 Array = np.ndarray
@@ -63,7 +64,7 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
     for chunk in _chunks(conv, g.itemsize):
         columns, matrix = _borrow_columns(conv, chunk, last, g.dtype)
         cotangent = _matrix(_by_group(g[chunk.images, :, chunk.rows], conv), "chunk")
-        np.matmul(weights, cotangent, out=matrix)
+        matmul(weights, cotangent, out=matrix)
         _scatter(_by_group(dx[chunk.images], conv), columns, conv, chunk)
     return dx
 
@@ -75,10 +76,10 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
     total = None
     for matrix, cotangent in _weight_grad_factors(x, g, conv, last):
         if total is None:
-            total = np.matmul(cotangent, matrix.swapaxes(1, 2))  # (G, K/G, C/G*T)
+            total = matmul(cotangent, matrix.swapaxes(1, 2))  # (G, K/G, C/G*T)
         else:
             part = borrow("product", total.shape, total.dtype)
-            total += np.matmul(cotangent, matrix.swapaxes(1, 2), out=part)
+            total += matmul(cotangent, matrix.swapaxes(1, 2), out=part)
     if total is None:  # an empty batch
         dw[...] = 0
         return dw
@@ -259,10 +260,10 @@ def _multiply(weights: Array, columns: Array, target: Array) -> None:
     """target (n, G, K/G, *out) = weights (G, K/G, M) @ columns (G, M, n*windows)"""
     matrix = _matrix_view(target)
     if matrix is not None:
-        np.matmul(weights, columns, out=matrix)
+        matmul(weights, columns, out=matrix)
     else:
         product, matrix = _borrow_matrix(target, "chunk")
-        np.matmul(weights, columns, out=matrix)
+        matmul(weights, columns, out=matrix)
         target[...] = product
 
 
