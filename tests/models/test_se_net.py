@@ -66,7 +66,7 @@ def test_senet154_as_the_authors_entered_it():
     [
         (lambda: SENet(BasicBlock, (1, 1, 1, 1), 5), 64),
         (lambda: SENet(Bottleneck, (1, 1, 1, 1), 5, groups=32, width_per_group=4, ceil_pool=False), 64),
-        (lambda: SENet(Bottleneck, (1, 1, 1, 1), 5, groups=16, width_per_group=1, senet154=True), 48),
+        (lambda: SENet(Bottleneck, (1, 1, 1, 1), 5, groups=8, width_per_group=2, senet154=True), 48),
         (lambda: CifarResNet(8, 5, "B", se=SqueezeExcite), 16),
     ],
 )
