@@ -31,6 +31,7 @@ class HookHandle:
     def remove(self) -> None:
         if self._hook in self._hooks:
             self._hooks.remove(self._hook)
+        self._hooks = []  # the same hook may be registered once more, by somebody else
 
 
 class Tensor(TensorMethods):

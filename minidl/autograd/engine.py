@@ -109,8 +109,17 @@ def _run_hooks(hooks: list[Callable[[Tensor], Tensor | None]], g: Tensor | None)
     for hook in tuple(hooks):
         if g is not None:
             changed = hook(g)
-            g = g if changed is None else changed
+            g = g if changed is None else _replacement(changed, g)
     return g
+
+
+def _replacement(changed: Any, g: Tensor) -> Tensor:
+    """What a hook returned in the place of ``g``, which it must fit."""
+    if not isinstance(changed, type(g)):
+        raise GraphError(f"a hook must return a tensor or None, not {type(changed).__name__}")
+    if changed.shape != g.shape:
+        raise GraphError(f"a hook returned a gradient of shape {changed.shape}, the tensor has shape {g.shape}")
+    return changed if changed.dtype == g.dtype else changed.to(g.dtype)
 
 
 def _conform(gradient: Tensor, edge: Edge, node: Node) -> Tensor:
@@ -171,8 +180,9 @@ def backward(
     by_slot = {_slot(None, 0, t): t for t in _leaves(roots)} if inputs is None else {
         _slot(t._node, t._index, t): t for t in inputs
     }  # fmt: skip
-    for slot, gradient in found.items():
-        _add_to_grad(by_slot[slot], gradient, create_graph)
+    with set_grad_enabled(create_graph):
+        for slot, gradient in found.items():
+            _add_to_grad(by_slot[slot], gradient, create_graph)
 
 
 def _leaves(roots: Sequence[Tensor]) -> list[Tensor]:
@@ -181,11 +191,13 @@ def _leaves(roots: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _add_to_grad(leaf: Tensor, gradient: Tensor, create_graph: bool) -> None:
-    if create_graph:
-        leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
-    elif leaf.grad is None:
+    if leaf.grad is None:
         # a rule may hand the same array to two arguments (addition does): a leaf owns its gradient
-        leaf.grad = gradient.detach().clone()
+        leaf.grad = (gradient if create_graph else gradient.detach()).clone()
+    elif leaf.grad.shape != gradient.shape:
+        raise GraphError(f".grad has shape {leaf.grad.shape}, the tensor that it belongs to {gradient.shape}")
+    elif create_graph:
+        leaf.grad = leaf.grad + gradient
     else:
         leaf.grad._array += gradient._array
         leaf.grad._storage.version += 1

@@ -34,6 +34,25 @@ def test_grad_is_not_shared_with_other_leaves_or_the_cotangent():
     assert b.grad.item() == 1 and g.item() == 1
 
 
+def test_differentiable_gradients_are_not_shared_either():
+    """The sum hands the same broadcast, read-only ones to both leaves."""
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    (a + b).sum().backward(create_graph=True)
+    (a * tensor([10.0, 20.0], dtype="float64")).sum().backward()
+    assert a.grad.tolist() == [11, 21] and b.grad.tolist() == [1, 1]
+    b.grad = None
+    (a + b).sum().backward(create_graph=True, inputs=[b])
+    minidl.nn.utils.clip_grad_value_([b], 0.5)
+    assert b.grad.tolist() == [0.5, 0.5] and a.grad.tolist() == [11, 21]
+
+
+def test_a_grad_of_another_shape_is_refused():
+    x = leaf(1.0, 2.0)
+    x.grad = minidl.zeros(2, 2, dtype="float64")
+    with pytest.raises(GraphError, match=r"\.grad has shape \(2, 2\), the tensor that it belongs to \(2,\)"):
+        (x * x).sum().backward()
+
+
 def test_diamond_and_shared_subgraphs():
     x = leaf(0.3, -0.7)
     a = x.sin()
@@ -272,6 +291,34 @@ def test_hooks_of_leaves_change_grad_too():
     x.register_hook(lambda g: -g)
     (x * 2).sum().backward()
     assert x.grad.item() == -2 and grad((x * 2).sum(), x)[0].item() == -2
+
+
+@pytest.mark.parametrize("of", ["leaf", "result"])
+@pytest.mark.parametrize(
+    "hook, message",
+    [
+        (lambda g: g.sum(), r"a hook returned a gradient of shape \(\), the tensor has shape \(2,\)"),
+        (lambda g: 1.0, r"a hook must return a tensor or None, not float"),
+    ],
+)
+def test_what_a_hook_returns_is_checked(of, hook, message):
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    (x if of == "leaf" else y).register_hook(hook)
+    with pytest.raises(GraphError, match=message):
+        (y * y).sum().backward()
+
+
+def test_a_handle_removes_its_own_hook_once():
+    x, seen = leaf(1.0), []
+    first, second = x.register_hook(seen.append), x.register_hook(seen.append)
+    first.remove()
+    first.remove()
+    (x * 2).backward()
+    assert len(seen) == 1
+    second.remove()
+    (x * 2).backward()
+    assert len(seen) == 1
 
 
 def test_retain_grad():
