@@ -7,6 +7,7 @@ the saved values go.  The first one that is asked for runs the function again an
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,11 @@ class _Region:
         if self.values is None:
             self.values = self._run_again()
         return self.values[position]
+
+    def __del__(self) -> None:
+        for value in itertools.chain(self.args, self.kwargs.values()):
+            if isinstance(value, Saved):
+                value.storage.readers.discard(value)
 
     def _run_again(self) -> list[Saved]:
         from ..random import get_rng_state, set_rng_state

@@ -25,7 +25,9 @@ def as_operand(value: Any) -> Any:
     if isinstance(value, tape.Tensor) or (isinstance(value, (int, float)) and not isinstance(value, np.generic)):
         return value
     if isinstance(value, (np.ndarray, np.generic)) or array_module(value) is not np:
-        return tape.Tensor._wrap(value)
+        constant = tape.Tensor._wrap(value)
+        constant._storage.escaped = not isinstance(value, np.generic)  # its owner may write to it
+        return constant
     from ..tensor import tensor
 
     return tensor(value)

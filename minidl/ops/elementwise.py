@@ -418,6 +418,7 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
     if min is None and max is None:
         raise ValueError("clamp needs min or max, or both")
     x = as_operand(input)
+    min, max = (None if limit is None else as_operand(limit) for limit in (min, max))
     for limit in (min, max):
         if limit is not None:
             x = promote(x, limit)[0]

@@ -98,12 +98,12 @@ def _checked_classes(op: str, x: Any, target: Any, ignore_index: int | None = No
 
 
 def _class_weight(op: str, weight: Any, x: Any) -> Any:
-    """``weight`` as an array (C,) in the dtype of the scores; a constant, as in PyTorch."""
+    """A copy of ``weight`` as an array (C,) in the dtype of the scores; a constant, as in PyTorch."""
     w = as_operand(weight)
     classes = x.shape[_class_axis(op, x)]
     if w.shape != (classes,):
         raise ValueError(f"{op}: the weight must have one value for each of the {classes} classes, not shape {w.shape}")
-    return w._array.astype(x.dtype, copy=False)
+    return w._array.astype(x.dtype)
 
 
 def _along_classes(array: Any, x: Any) -> Any:

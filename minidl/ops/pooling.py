@@ -313,7 +313,7 @@ def _max_unpool_nd(
                 f"{op}: output_size {size} does not fit: an axis of {n} windows comes from a size between "
                 f"{middle - s + 1} and {middle + s - 1}, not {wanted}"
             )
-    y = _unpool(x, indices=where._array, size=size)
+    y = _unpool(x, indices=where._array.copy(), size=size)  # the gradient reads them later
     return y.squeeze(0) if single else y
 
 

@@ -133,6 +133,17 @@ def test_memory_is_let_go():
         gc.enable()
 
 
+@pytest.mark.parametrize("finish", [lambda y: y.backward(), lambda y: None], ids=["backward", "dropped"])
+def test_an_argument_is_watched_no_longer_than_the_graph_lives(finish):
+    x, w = tensor(X), tensor(W, requires_grad=True)
+    for _ in range(3):
+        y = checkpoint(block, x, w).sum()
+        assert not x.numpy().flags.writeable
+        finish(y)
+        del y
+        assert not x._storage.readers and x.numpy().flags.writeable
+
+
 def test_hooks_inside():
     x, _ = leaves()
     seen = []

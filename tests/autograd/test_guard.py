@@ -137,6 +137,47 @@ def test_writes_through_torch_are_noticed(after):
         y.backward()
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x, a: x * a,
+        lambda x, a: minidl.where(a > 0, x, 0.0) * minidl.where(a, x, 0.0),
+        lambda x, a: x.clamp(min=a).clamp(max=a + 1),
+        lambda x, a: minidl.nn.functional.linear(x, a.reshape(1, 3)),
+    ],
+    ids=["product", "where", "clamp", "linear"],
+)
+def test_arrays_as_operands_are_guarded(use):
+    """An array takes part as it is, without a copy, so that its owner may write to it."""
+    x, a = tensor([1.0, 2.0, 3.0], requires_grad=True), np.array([0.5, 3.0, 1.0], np.float32)
+    right = minidl.autograd.grad(use(x, a).sum(), x)[0].tolist()
+    y = use(x, a).sum()
+    a[:] = -a
+    try:
+        y.backward()
+    except GraphError as error:
+        assert AGAIN in str(error)
+    else:  # the values were copied
+        assert x.grad.tolist() == right
+
+
+def test_indices_and_weights_are_copied():
+    F = minidl.nn.functional
+    pooled, indices = F.max_pool1d(tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2, return_indices=True)
+    pooled.requires_grad_()
+    y = F.max_unpool1d(pooled, indices, 2)
+    indices.zero_()
+    (y * tensor([1.0, 10.0, 100.0, 1000.0])).sum().backward()
+    assert pooled.grad.tolist() == [[[10, 100]]]
+
+    scores, weight = tensor([[1.0, 2.0]], requires_grad=True), tensor([1.0, 2.0])
+    loss = F.cross_entropy(scores, tensor([0]), weight=weight, label_smoothing=0.1)
+    right = minidl.autograd.grad(loss, scores, retain_graph=True)[0].tolist()
+    weight.zero_()
+    loss.backward()
+    assert scores.grad.tolist() == right
+
+
 def test_unchanged_escaped_values_pass():
     x, w = pair()
     x.numpy()
