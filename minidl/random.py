@@ -115,7 +115,7 @@ def randint(
     device: Any = "cpu",
     generator: Generator | None = None,
 ) -> Any:
-    """Integers from ``low`` (default 0) up to, not including, ``high``: ``randint(10, (2, 3))``, ``randint(3, 7, (4,))``."""
+    """Integers from ``low`` (default 0) up to, not including, ``high``: ``randint(10, (2, 3))``."""
     if size is None:
         low, high, size = 0, low, high
     return _finish(numpy_generator(generator).integers(low, high, tuple(size)), dtype, device, False)

@@ -61,7 +61,7 @@ class LambdaLR(LRScheduler):
     """Any factor: ``lr_lambda(t)``."""
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float]) -> None:
-        self.factor = lr_lambda  # type: ignore[method-assign]
+        self.factor = lr_lambda  # type: ignore[method-assign,assignment]
         super().__init__(optimizer)
 
 
