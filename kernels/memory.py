@@ -1,23 +1,17 @@
-"""Memory: why a fresh array costs more than its arithmetic, and two remedies.
+"""Memory: why a fresh array costs more than its arithmetic, and what is done about it.
 
 glibc hands medium-sized blocks back to the operating system on every ``free``; the next array of that size is
 mapped and zeroed again, page by page.  A hundred temporaries of 1 MB take 40 ms that way and 2 ms when their
-memory is reused.  `tune_allocator` tells glibc to keep the memory; `Workspace` is what kernels use for the
-buffers they need again and again.
+memory is reused.  `tune_allocator` tells glibc to keep the memory; beyond that, kernels keep the buffers that
+they need again and again in ``workspace``.  `release` gives both back.
 """
 
-import math
 import os
-import threading
-import weakref
-from types import TracebackType
 from typing import Any
 
-import numpy as np
+from . import workspace
 
-__all__ = ["Workspace", "allocator_tuned", "release", "scratch", "tune_allocator"]
-
-# The allocator ----------------------------------------------------------------------------------------
+__all__ = ["allocator_tuned", "release", "tune_allocator"]
 
 # Parameters of mallopt(3), <malloc.h>
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -87,120 +81,11 @@ def _set(libc: Any, name: int, value: int) -> bool:
     return libc.mallopt(name, value) == 1
 
 
-# Scratch buffers --------------------------------------------------------------------------------------
-
-_ALIGNMENT = 64  # bytes: a cache line and the widest vector register
-
-
-class Workspace:
-    """Scratch memory for kernels, kept for the next call; each Python thread has its own.
-
-    ``with workspace.scratch(shape, dtype) as columns:`` lends an array whose contents are undefined.  Blocks
-    may be nested, each gets its own memory.  The array must not be used after its block.  At most `limit`
-    bytes per thread are kept; what exceeds them is freed when its block ends.
-
-    >>> workspace = Workspace()
-    >>> with workspace.scratch((2, 3)) as a, workspace.scratch(4, np.float64) as b:
-    ...     a.shape, a.dtype, b.shape, np.shares_memory(a, b)
-    ((2, 3), dtype('float32'), (4,), False)
-    >>> workspace.kept() > 0
-    True
-    >>> workspace.release()
-    >>> workspace.kept()
-    0
-    """
-
-    def __init__(self, limit: int = 64 * _MIB) -> None:
-        self.limit = limit
-        self._local = threading.local()
-        self._shelves: weakref.WeakSet[_Shelf] = weakref.WeakSet()
-        self._lock = threading.Lock()
-
-    def scratch(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> "_Loan":
-        """Context manager that lends an uninitialised C-contiguous array, aligned to 64 bytes."""
-        return _Loan(self._shelf(), shape, np.dtype(dtype))
-
-    def kept(self) -> int:
-        """Bytes kept at the moment for all threads together, without those on loan."""
-        with self._lock:
-            return sum(shelf.bytes() for shelf in self._shelves)
-
-    def release(self) -> None:
-        """Free the memory kept for all threads; arrays on loan stay valid."""
-        with self._lock:
-            for shelf in self._shelves:
-                shelf.clear()
-
-    def _shelf(self) -> "_Shelf":
-        shelf = getattr(self._local, "shelf", None)
-        if shelf is None:
-            shelf = self._local.shelf = _Shelf(self)
-            with self._lock:
-                self._shelves.add(shelf)
-        return shelf
-
-
-class _Shelf:
-    """The free buffers of one thread, smallest first."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self._free: list[np.ndarray] = []  # arrays of bytes
-        self._lock = threading.Lock()  # against release() from another thread
-
-    def take(self, nbytes: int) -> np.ndarray:
-        with self._lock:
-            for i, buffer in enumerate(self._free):
-                if buffer.size >= nbytes:
-                    return self._free.pop(i)
-            if self._free:  # all too small: replace the largest instead of keeping ever more of them
-                self._free.pop()
-        return np.empty(nbytes, np.uint8)
-
-    def give_back(self, buffer: np.ndarray) -> None:
-        with self._lock:
-            if sum(b.size for b in self._free) + buffer.size <= self._workspace.limit:
-                self._free.append(buffer)
-                self._free.sort(key=lambda b: b.size)
-
-    def bytes(self) -> int:
-        with self._lock:
-            return sum(buffer.size for buffer in self._free)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._free.clear()
-
-
-class _Loan:
-    """One array on loan from a shelf."""
-
-    def __init__(self, shelf: _Shelf, shape: int | tuple[int, ...], dtype: np.dtype) -> None:
-        self._shelf = shelf
-        self._shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        self._dtype = dtype
-        self._buffer: np.ndarray | None = None
-
-    def __enter__(self) -> np.ndarray:
-        nbytes = math.prod(self._shape) * self._dtype.itemsize
-        self._buffer = self._shelf.take(nbytes + _ALIGNMENT)
-        start = -self._buffer.ctypes.data % _ALIGNMENT
-        return self._buffer[start : start + nbytes].view(self._dtype).reshape(self._shape)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        buffer, self._buffer = self._buffer, None
-        if buffer is not None:
-            self._shelf.give_back(buffer)
-
-
-_workspace = Workspace()
-scratch = _workspace.scratch
-
-
 def release() -> None:
-    """Give the kept scratch memory of all threads, and on glibc all other free memory, back to the system."""
-    _workspace.release()
+    """Give the kernels' scratch memory (``workspace``) and, on glibc, all other free memory back to the system.
+
+    >>> release()
+    """
+    workspace.release()
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)

@@ -1,19 +1,34 @@
-"""Scratch memory that is kept: fresh arrays cost more than what is computed in them.
+"""Scratch memory that is kept: fresh arrays cost more than what is computed in them (see ``memory``).
 
-The C library hands a freed array of about a megabyte back to the system, and the next one is paid for page
-by page again.  Kernels therefore borrow their scratch arrays here: one growing block per name and thread.
+Kernels borrow the arrays that they need again and again here: one growing block per name and thread.
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from math import prod
 
 import numpy as np
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+LARGEST = 256 << 20  # bytes: a larger block is lent, but not kept
 
-_kept = threading.local()
+
+class _Blocks(dict[str, np.ndarray]):
+    """The blocks of one thread, arrays of bytes by name; they go with the thread."""
+
+
+class _Kept(threading.local):
+    def __init__(self) -> None:  # runs in each thread that borrows
+        self.blocks = _Blocks()
+        with _lock:
+            _threads[threading.get_ident()] = self.blocks
+
+
+_lock = threading.Lock()
+_threads: weakref.WeakValueDictionary[int, _Blocks] = weakref.WeakValueDictionary()
+_kept = _Kept()
 
 
 def borrow(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -25,14 +40,24 @@ def borrow(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     (True, (2, 5))
     """
     size = prod(shape) * dtype.itemsize
-    blocks: dict[str, np.ndarray] = _kept.__dict__
+    blocks = _kept.blocks
     block = blocks.get(name)
     if block is None or block.size < size:
         raw = np.empty(size + ALIGNMENT, np.uint8)
-        block = blocks[name] = raw[-raw.ctypes.data % ALIGNMENT :]
+        block = raw[-raw.ctypes.data % ALIGNMENT :]
+        if size <= LARGEST:
+            blocks[name] = block
     return block[:size].view(dtype).reshape(shape)
 
 
+def kept() -> int:
+    """Bytes kept at the moment for all threads together."""
+    with _lock:
+        return sum(block.size for blocks in _threads.values() for block in tuple(blocks.values()))
+
+
 def release() -> None:
-    """Give this thread's scratch memory back to the system."""
-    _kept.__dict__.clear()
+    """Let go of the scratch memory of all threads; arrays that are borrowed at the moment stay valid."""
+    with _lock:
+        for blocks in _threads.values():
+            blocks.clear()

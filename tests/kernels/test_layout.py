@@ -1,10 +1,8 @@
-"""Layouts and borrowed scratch memory."""
-
-import threading
+"""Layouts."""
 
 import numpy as np
 
-from minidl.kernels import layout, workspace
+from minidl.kernels import layout
 
 
 def test_memory_of_any_order_of_axes() -> None:
@@ -35,21 +33,3 @@ def test_channels_last() -> None:
     assert not layout.channels_last(np.zeros((2, 3, 1, 1))) and not layout.channels_last(np.zeros((2, 1, 5, 4)))
     assert layout.empty((4, 7, 2, 2), last).strides == (4 * 56, 8, 2 * 56, 56)
     assert layout.empty((4, 7, 2, 2), np.zeros((1, 2, 3, 3), "float32")).dtype == np.float32
-
-
-def test_borrowed_memory() -> None:
-    workspace.release()
-    f4 = np.dtype("float32")
-    a = workspace.borrow("a", (100, 3), f4)
-    assert a.ctypes.data % workspace.ALIGNMENT == 0 and a.flags.c_contiguous
-    assert np.shares_memory(a, workspace.borrow("a", (7,), np.dtype("complex128")))
-    assert not np.shares_memory(a, workspace.borrow("b", (100, 3), f4))
-    assert not np.shares_memory(a, workspace.borrow("a", (1000,), f4)), "too small, a new block"
-    assert workspace.borrow("a", (0, 4), f4).shape == (0, 4)
-    elsewhere = []
-    thread = threading.Thread(target=lambda: elsewhere.append(workspace.borrow("a", (1000,), f4)))
-    thread.start()
-    thread.join()
-    assert not np.shares_memory(elsewhere[0], workspace.borrow("a", (1000,), f4))
-    workspace.release()
-    assert not workspace._kept.__dict__

@@ -47,7 +47,7 @@ def test_the_workspace_is_what_the_cost_says(pass_) -> None:
     x, w, g = cases.arrays(conv, "float32")
     workspace.release()
     getattr(im2col, pass_)(*cases.operands(x, w, g)[pass_], conv)
-    borrowed = sum(block.size for block in workspace._kept.__dict__.values())
+    borrowed = workspace.kept()
     stated = im2col.workspace_bytes(pass_, conv, 4)
     assert 0 < borrowed <= stated + 4 * workspace.ALIGNMENT
     assert stated < 1.2 * im2col.CHUNK_BYTES
@@ -61,7 +61,7 @@ def test_pointwise_needs_no_workspace() -> None:
     for store in (np.asarray, cases.channels_last):
         im2col.forward(store(x), w, conv)
         im2col.input_grad(w, store(g), conv)
-    assert not workspace._kept.__dict__
+    assert workspace.kept() == 0
 
 
 @pytest.mark.parametrize("name", ["many channels", "pointwise", "strides, pads and dilations differ"])
