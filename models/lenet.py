@@ -6,8 +6,6 @@ Source: LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 import minidl
