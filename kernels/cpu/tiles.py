@@ -1,0 +1,290 @@
+"""Register tiles: the four innermost loops on which GEMM and convolution are built.
+
+A *tile* of the result, ``rows`` x ``vectors * lanes`` elements, is summed up in registers and touches memory only
+before and after.  Where the operands lie is said by a *table* of addresses, one per row: so the same loop serves
+a matrix, the windows of an image (a tap is a shifted pixel) and padding (the address of a row of zeros).
+
+Two loops multiply matrices; a row of ``b`` holds the tile's columns side by side (a *panel*, see packing.py):
+
+    rows_times_panel      y[i, :] = sum over taps t and channels c   of   a[t, i][c] * b[t, c, :]
+    columns_times_panel   y[i, :] = sum over pixels m                of   a[m][i]    * b[m, :]
+
+Two do depthwise work, where a channel meets only itself and ``[:]`` are channels:
+
+    depthwise_rows        y[i][:] = sum over taps t                  of   a[t, i][:] * b[t, :]
+    depthwise_columns     y[t][:] = sum over pixels m                of   a[t, m][:] * b[m, :]
+
+The register budget: rows * vectors sums, the ``vectors`` of b, one more for a.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .simd import (
+    I64,
+    ConstantType,
+    Lanes,
+    Machine,
+    emit_broadcast,
+    emit_fma,
+    emit_load,
+    emit_loop,
+    emit_pointer,
+    emit_store,
+    emit_zero,
+    machine,
+)
+
+
+@dataclass(frozen=True)
+class Tile(Lanes):
+    """Lanes, and the size of a register tile: ``rows`` x ``vectors``."""
+
+    rows: int
+    vectors: int
+
+    @property
+    def width(self) -> int:
+        """Columns of the tile."""
+        return self.vectors * self.lanes
+
+    @property
+    def narrow(self) -> Tile:
+        """The same rows, one vector wide: for what is left over of the columns."""
+        return Tile(self.dtype, self.lanes, self.rows, 1)
+
+
+# Rows x vectors by what a machine has. For rows_times_panel more rows mean fewer loads of b per product; the sums
+# of columns_times_panel lie along channels, whose counts are multiples of 8.
+_ROWS = {32: (14, 2), 16: (6, 2)}
+_COLUMNS = {32: (8, 2), 16: (4, 2)}
+_DEPTHWISE = {32: (6, 2), 16: (4, 1)}
+_TAPS = {32: (9, 2), 16: (9, 1)}
+
+
+def rows_tile(dtype: str, host: Machine | None = None) -> Tile:
+    """The tile of rows_times_panel.
+
+    >>> rows_tile("float32", Machine(64, 32))
+    Tile(dtype='float32', lanes=16, rows=14, vectors=2)
+    """
+    host = host or machine()
+    return Tile(dtype, host.lanes(dtype), *_ROWS[host.registers])
+
+
+def columns_tile(dtype: str, host: Machine | None = None) -> Tile:
+    """The tile of columns_times_panel."""
+    host = host or machine()
+    return Tile(dtype, host.lanes(dtype), *_COLUMNS[host.registers])
+
+
+def depthwise_tile(dtype: str, channels: int, host: Machine | None = None) -> Tile:
+    """The tile of depthwise_rows, no wider than there are channels."""
+    return _fit(dtype, channels, host or machine(), _DEPTHWISE)
+
+
+def depthwise_taps_tile(dtype: str, channels: int, host: Machine | None = None) -> Tile:
+    """The tile of depthwise_columns, no wider than there are channels."""
+    return _fit(dtype, channels, host or machine(), _TAPS)
+
+
+def _fit(dtype: str, channels: int, host: Machine, shapes: dict[int, tuple[int, int]]) -> Tile:
+    rows, vectors = shapes[host.registers]
+    lanes = host.lanes(dtype)
+    while lanes > max(1, channels):
+        lanes //= 2
+    return Tile(dtype, lanes, rows, min(vectors, max(1, channels // lanes)))
+
+
+# The loops -------------------------------------------------------------------------------------------
+
+INTS = types.intp
+
+
+class _Sums:
+    """The sums of one tile as a flat list of vectors, row by row, and where they go in memory."""
+
+    def __init__(self, b: ir.IRBuilder, tile: Tile, rows: list[ir.Value]) -> None:
+        self.b, self.tile, self.rows = b, tile, rows  # rows: a pointer to elements for each
+
+    def start(self, accumulate: ir.Value) -> list[ir.Value]:
+        """Zeros, or what lies in memory if ``accumulate`` is not 0."""
+        b, tile = self.b, self.tile
+        before, read, ready = b.block, b.append_basic_block("read"), b.append_basic_block("ready")
+        b.cbranch(b.icmp_signed("!=", accumulate, I64(0)), read, ready)
+        b.position_at_end(read)
+        old = [emit_load(b, tile, row, j * tile.lanes) for row in self.rows for j in range(tile.vectors)]
+        b.branch(ready)
+        b.position_at_end(ready)
+        sums = [b.phi(tile.vector) for _ in old]
+        for phi, value in zip(sums, old):
+            phi.add_incoming(emit_zero(tile), before)
+            phi.add_incoming(value, read)
+        return sums
+
+    def finish(self, sums: list[ir.Value]) -> None:
+        b, tile = self.b, self.tile
+        places = [(row, j * tile.lanes) for row in self.rows for j in range(tile.vectors)]
+        for value, (row, at) in zip(sums, places):
+            emit_store(b, tile, value, row, at)
+
+
+def _read_table(
+    b: ir.IRBuilder, table: ir.Value, first: ir.Value, tile: Tile, offset: ir.Value, step: ir.Value | None = None
+) -> list[ir.Value]:
+    """The pointers table[first], table[first + step], ... one for each row, each moved by ``offset`` bytes."""
+    at = b.gep(emit_pointer(b, table, I64), [first])
+    entries = [I64(i) if step is None else b.mul(step, I64(i)) for i in range(tile.rows)]
+    addresses = [b.load(b.gep(at, [entry])) for entry in entries]
+    return [emit_pointer(b, b.add(address, offset), tile.element) for address in addresses]
+
+
+def _spaced(b: ir.IRBuilder, address: ir.Value, step: ir.Value, tile: Tile) -> list[ir.Value]:
+    """``rows`` pointers, ``step`` bytes apart."""
+    places = [b.add(address, b.mul(step, I64(i))) for i in range(tile.rows)]
+    return [emit_pointer(b, place, tile.element) for place in places]
+
+
+def _times_row(b: ir.IRBuilder, tile: Tile, a: list[ir.Value], row: list[ir.Value], sums: list[ir.Value]) -> list[Any]:
+    """sums[i, :] + a[i] * row[:] for scalars a."""
+    new = []
+    for i, scalar in enumerate(a):
+        wide = emit_broadcast(b, tile, scalar)
+        new += [emit_fma(b, tile, wide, v, sums[i * tile.vectors + j]) for j, v in enumerate(row)]
+    return new
+
+
+def _is_tile(tile: Any) -> bool:
+    return isinstance(tile, ConstantType) and isinstance(tile.value, Tile)
+
+
+@intrinsic
+def rows_times_panel(_context, tile, table, taps, offset, depth, panel, results, shift, accumulate):
+    """y[i, :] (+)= sum over t < taps, c < depth of a[t, i][c] * panel[t, c, :]
+
+    ``table``: address of (taps, rows) addresses, row i of a at tap t, to each of which ``offset`` bytes are added.
+    ``panel``: address of (taps, depth, width) elements.  ``results``: address of (rows,) addresses of y's rows, to
+    which ``shift`` bytes are added.  ``accumulate``: 0 to overwrite y.
+    """
+    if not _is_tile(tile):
+        return None
+    spec = tile.value
+
+    def emit(ctx, b, _sig, args):
+        _, table, taps, offset, depth, panel, results, shift, accumulate = args
+        out = _Sums(b, spec, _read_table(b, results, I64(0), spec, shift))
+        base = emit_pointer(b, panel, spec.element)
+
+        def tap(t, sums):
+            a = _read_table(b, table, b.mul(t, I64(spec.rows)), spec, offset)
+            begin = b.gep(base, [b.mul(b.mul(t, depth), I64(spec.width))])
+
+            def channel(c, sums):
+                at = b.gep(begin, [b.mul(c, I64(spec.width))])
+                row = [emit_load(b, spec, at, j * spec.lanes) for j in range(spec.vectors)]
+                return _times_row(b, spec, [b.load(b.gep(p, [c])) for p in a], row, sums)
+
+            return emit_loop(b, depth, sums, channel)
+
+        out.finish(emit_loop(b, taps, out.start(accumulate), tap))
+        return ctx.get_dummy_value()
+
+    return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS, INTS, INTS), emit
+
+
+@intrinsic
+def columns_times_panel(_context, tile, table, count, offset, panel, result, step, accumulate):
+    """y[i, :] (+)= sum over m < count of a[m][i] * panel[m, :]
+
+    ``table``: address of (count,) addresses, each the first element of a row of a, to which ``offset`` bytes are
+    added.  ``panel``: address of (count, width) elements.  ``result``: y's address, its rows ``step`` bytes apart.
+    """
+    if not _is_tile(tile):
+        return None
+    spec = tile.value
+
+    def emit(ctx, b, _sig, args):
+        _, table, count, offset, panel, result, step, accumulate = args
+        out = _Sums(b, spec, _spaced(b, result, step, spec))
+        base, rows = emit_pointer(b, panel, spec.element), emit_pointer(b, table, I64)
+
+        def pixel(m, sums):
+            a = emit_pointer(b, b.add(b.load(b.gep(rows, [m])), offset), spec.element)
+            at = b.gep(base, [b.mul(m, I64(spec.width))])
+            row = [emit_load(b, spec, at, j * spec.lanes) for j in range(spec.vectors)]
+            return _times_row(b, spec, [b.load(b.gep(a, [I64(i)])) for i in range(spec.rows)], row, sums)
+
+        out.finish(emit_loop(b, count, out.start(accumulate), pixel))
+        return ctx.get_dummy_value()
+
+    return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS, INTS), emit
+
+
+@intrinsic
+def depthwise_rows(_context, tile, table, taps, offset, weights, step, results):
+    """y[i][:] = sum over t < taps of a[t, i][:] * weights[t][:]
+
+    ``table``: address of (taps, rows) addresses; ``results``: address of (rows,) addresses; ``offset`` bytes are
+    added to each of both.  ``weights``: the address of w[0], the taps ``step`` bytes apart.
+    """
+    if not _is_tile(tile):
+        return None
+    spec = tile.value
+
+    def emit(ctx, b, _sig, args):
+        _, table, taps, offset, weights, step, results = args
+        out = _Sums(b, spec, _read_table(b, results, I64(0), spec, offset))
+
+        def tap(t, sums):
+            a = _read_table(b, table, b.mul(t, I64(spec.rows)), spec, offset)
+            w = emit_pointer(b, b.add(weights, b.mul(t, step)), spec.element)
+            row = [emit_load(b, spec, w, j * spec.lanes) for j in range(spec.vectors)]
+            return [
+                emit_fma(b, spec, emit_load(b, spec, p, j * spec.lanes), row[j], sums[i * spec.vectors + j])
+                for i, p in enumerate(a)
+                for j in range(spec.vectors)
+            ]
+
+        out.finish(emit_loop(b, taps, [emit_zero(spec)] * (spec.rows * spec.vectors), tap))
+        return ctx.get_dummy_value()
+
+    return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS), emit
+
+
+@intrinsic
+def depthwise_columns(_context, tile, table, length, count, offset, g, result, step, accumulate):
+    """y[t][:] (+)= sum over m < count of a[t, m][:] * g[m][:]
+
+    ``table``: address of (rows, length) addresses, of which ``count`` in each row are used; ``g``: address of
+    (count,) addresses; ``offset`` bytes are added to each of both.  ``result``: address of y[0], the taps ``step``
+    bytes apart.
+    """
+    if not _is_tile(tile):
+        return None
+    spec = tile.value
+
+    def emit(ctx, b, _sig, args):
+        _, table, length, count, offset, g, result, step, accumulate = args
+        out = _Sums(b, spec, _spaced(b, result, step, spec))
+        rows = emit_pointer(b, g, I64)
+
+        def pixel(m, sums):
+            a = _read_table(b, table, m, spec, offset, length)
+            at = emit_pointer(b, b.add(b.load(b.gep(rows, [m])), offset), spec.element)
+            row = [emit_load(b, spec, at, j * spec.lanes) for j in range(spec.vectors)]
+            return [
+                emit_fma(b, spec, emit_load(b, spec, p, j * spec.lanes), row[j], sums[i * spec.vectors + j])
+                for i, p in enumerate(a)
+                for j in range(spec.vectors)
+            ]
+
+        out.finish(emit_loop(b, count, out.start(accumulate), pixel))
+        return ctx.get_dummy_value()
+
+    return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS, INTS, INTS), emit
