@@ -1,0 +1,148 @@
+"""Blocked products over register tiles: what GEMM and convolution have in common.
+
+`multiply_rows` computes y[m, k] = sum over taps t and channels c of x[window(m), t][c] * b[t, c, k].  With one tap
+it is a matrix product.  Its blocking, from the outside:
+
+    piece of work    some pixels (a *chunk*), some panels of columns; one thread, one table of addresses
+      depth block    as many taps, or channels of one tap, that a panel's part of them stays in the L1/L2 cache
+        panel        ``tile.width`` columns of b
+          tile       ``tile.rows`` pixels: rows_times_panel
+
+Pieces depend on the problem's sizes only and each result is summed by one thread, depth blocks in order: the
+number of threads does not change a bit.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..jit import njit
+from .packing import bands, pack
+from .pieces import read, run
+from .simd import address_of, copy_bytes, keep
+from .tiles import Tile, rows_tile, rows_times_panel
+from .windows import Windows, address, fill_tables, finish_tile, pixel_count, tap_count
+
+DEPTH_BYTES = 48 << 10  # of a panel in a depth block
+CHUNK_TILES = 16
+TABLE_ENTRIES = 1 << 14
+PIECES = 32  # wanted, for the threads
+FLOPS = 1e11  # multiply-adds in a second, roughly
+
+
+class Cut(NamedTuple):
+    """How a product is cut into pieces, and where its panels are."""
+
+    depth: int  # channels of a row of x
+    all_columns: int  # of a group of y
+    groups: int
+    first: int  # column of y that panel 0 begins with
+    columns: int  # in all panels
+    tiles: int  # register tiles of a chunk
+    chunks: int
+    piece_panels: int  # panels of a piece
+    bands: int  # pieces that share the panels
+    block_taps: int
+    block_depth: int
+    panel_bytes: int  # of one
+    panels: int = 0  # address
+    add: int = 0  # 1: to what y holds
+
+
+@lru_cache(maxsize=1024)
+def cutting(
+    tile: Tile, pixels: int, taps: int, depth: int, all_columns: int, groups: int, first: int, stop: int
+) -> Cut:
+    """How the columns first, ..., stop - 1 of a product are computed; sizes only, no address yet."""
+    most = max(1, DEPTH_BYTES // (tile.width * tile.itemsize))  # rows of a panel in a block
+    block_taps = _even(max(1, taps), most // depth)
+    block_depth = _even(depth, most) if block_taps == 1 else depth
+    tiles, panels = -(-pixels // tile.rows), -(-(stop - first) // tile.width)
+    chunk = max(1, min(CHUNK_TILES, TABLE_ENTRIES // (max(1, taps) * tile.rows), tiles * groups // PIECES))
+    chunks = -(-tiles // chunk)
+    piece_panels = _even(panels, panels * chunks * groups // PIECES)
+    return Cut(
+        depth, all_columns, groups, first, stop - first, chunk, chunks, piece_panels, -(-panels // piece_panels),
+        block_taps, block_depth, tile.width * depth * taps * tile.itemsize,
+    )  # fmt: skip
+
+
+def _even(size: int, most: int) -> int:
+    """The size of equal pieces of at most ``most``.
+
+    >>> _even(9, 4), _even(64, 100)
+    (3, 64)
+    """
+    pieces = -(-size // max(1, most))
+    return -(-size // pieces)
+
+
+def multiply_rows(windows: Windows, b: np.ndarray, dtype: str, accumulate: bool = False) -> None:
+    """y (windows.y), or y += with ``accumulate``, from the windows of x and b (G, K/G, C/G, T0, T1, T2)."""
+    groups, columns, depth, *kernel = b.shape
+    taps, pixels = prod(kernel), windows.batch * windows.out0 * windows.out1 * windows.out2
+    for tile, first, stop in bands(columns, rows_tile(dtype)):
+        cut = cutting(tile, pixels, taps, depth, columns, groups, first, stop)
+        panels = pack(b, tile, first, stop)
+        pieces = groups * cut.chunks * cut.bands
+        seconds = pixels * b.size / FLOPS
+        run(_rows_piece, tile, (*windows, *cut._replace(panels=address(panels), add=int(accumulate))), pieces, seconds)
+
+
+@njit
+def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
+    w = read(Windows, arguments)
+    cut = read(Cut, arguments + 8 * len(w))
+    band, chunk, group = piece % cut.bands, piece // cut.bands % cut.chunks, piece // cut.bands // cut.chunks
+    first = chunk * cut.tiles * tile.rows
+    count = min(cut.tiles * tile.rows, pixel_count(w) - first)
+    tiles, taps = -(-count // tile.rows), tap_count(w)
+    table = np.empty(tiles * taps * tile.rows, np.int64)  # (tile, tap, row)
+    results = np.empty(tiles * tile.rows, np.int64)
+    fill_tables(w, first, count, tile.rows, table, results)
+    finish_tile(count, tile.rows, taps, table, results)
+    # rows a multiple of a page apart share a few lines of the L1 cache and drive each other out: copy them
+    apart = cut.block_depth * tile.itemsize + 64
+    copied = cut.block_taps == 1 and w.x_step2 % 4096 == 0
+    copies = np.empty((tiles * tile.rows if copied else 1) * apart, np.uint8)
+    copy_table = address_of(copies) + apart * np.arange(tiles * tile.rows)
+    edge_width = tile.width * tile.itemsize
+    edge = np.empty(tile.rows * edge_width, np.uint8)  # for a tile of which some columns are no result
+    edge_rows = address_of(edge) + edge_width * np.arange(tile.rows)
+    all_panels = -(-cut.columns // tile.width)
+    t = c = 0
+    while t == 0 or t < taps:
+        some_taps, some_depth = min(cut.block_taps, taps - t), min(cut.block_depth, cut.depth - c)
+        offset = (group * cut.depth + c) * tile.itemsize
+        if copied:
+            for m in range(tiles * tile.rows):
+                row = table[(m // tile.rows * taps + t) * tile.rows + m % tile.rows]
+                copy_bytes(copy_table[m], row + offset, some_depth * tile.itemsize)
+            offset = 0
+        for p in range(band * cut.piece_panels, min((band + 1) * cut.piece_panels, all_panels)):
+            panel = cut.panels + (group * all_panels + p) * cut.panel_bytes
+            panel += (t * cut.depth + c) * tile.width * tile.itemsize
+            shift = (group * cut.all_columns + cut.first + p * tile.width) * tile.itemsize
+            size = min(tile.width, cut.columns - p * tile.width) * tile.itemsize
+            accumulate = t + c + cut.add
+            for m in range(0, count, tile.rows):
+                source = address_of(copy_table) + m * 8
+                if not copied:
+                    source = address_of(table) + (m * taps + t * tile.rows) * 8
+                target, moved = address_of(results) + m * 8, shift
+                if size < edge_width:
+                    target, moved = address_of(edge_rows), 0
+                    for i in range(tile.rows if accumulate else 0):
+                        copy_bytes(edge_rows[i], results[m + i] + shift, size)
+                rows_times_panel(tile, source, some_taps, offset, some_depth, panel, target, moved, accumulate)
+                if size < edge_width:
+                    for i in range(tile.rows):
+                        copy_bytes(results[m + i] + shift, edge_rows[i], size)
+        c += some_depth
+        if c == cut.depth:
+            t, c = t + max(1, some_taps), 0
+    keep((table, results, copies, edge))

@@ -1,0 +1,133 @@
+"""Channels-last storage: telling it, making it, and a threaded blocked transposition for arrays that have it not."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..jit import njit
+from ..workspace import borrow
+from .pieces import read, run
+from .simd import Lanes, clear_bytes, load, machine, store, transpose
+from .windows import address
+
+SPAN = 64  # elements of a row that a piece takes
+ELEMENT_SECONDS = 5e-10
+
+
+def rows_of_channels(a: np.ndarray) -> bool:
+    """Whether the channels of each position of a (N, C, *size) lie side by side.
+
+    >>> rows_of_channels(np.zeros((2, 3, 4, 4))), rows_of_channels(np.zeros((2, 4, 4, 3)).transpose(0, 3, 1, 2))
+    (False, True)
+    """
+    return a.shape[1] == 1 or a.strides[1] == a.itemsize
+
+
+def empty_last(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array (N, C, *size) that is stored channels-last."""
+    return np.moveaxis(np.empty((shape[0], *shape[2:], shape[1]), dtype), -1, 1)
+
+
+def as_last(a: np.ndarray, name: str) -> np.ndarray:
+    """``a`` (N, C, *size) with its channels side by side: itself, or a copy in the workspace ``name``."""
+    if rows_of_channels(a):
+        return a
+    copy = np.moveaxis(borrow(name, (a.shape[0], *a.shape[2:], a.shape[1]), a.dtype), -1, 1)
+    assign(copy, a)
+    return copy
+
+
+def padded_rows(a: np.ndarray, low: int, length: int, slack: int, name: str) -> np.ndarray:
+    """A channels-last copy of ``a`` (N, C, *size) whose rows, its last axis, have zeros around them.
+
+    A row has ``length`` positions, of which ``low`` precede a's; ``slack`` elements of memory follow the last row.
+    """
+    n, channels, *size = a.shape
+    rows = prod(size[:-1])
+    block = borrow(name, (n * rows * length * channels + slack,), a.dtype)
+    padded = block[: block.size - slack].reshape(n, *size[:-1], length, channels)
+    source = a.reshape(n, channels, rows, size[-1])
+    numbers = _Padding(
+        address(source), *source.strides, address(padded), rows, size[-1], channels, low, length,
+    )  # fmt: skip
+    block[block.size - slack :] = 0
+    lanes = Lanes(a.dtype.name, machine().lanes(a.dtype))
+    run(_pad_piece, lanes, numbers, n * rows, padded.size * ELEMENT_SECONDS)
+    return np.moveaxis(padded, -1, 1)
+
+
+class _Padding(NamedTuple):
+    source: int
+    image_step: int  # bytes
+    channel_step: int
+    row_step: int
+    column_step: int
+    target: int
+    rows: int  # of an image
+    columns: int  # of a row of the source
+    channels: int
+    low: int
+    length: int
+
+
+@njit
+def _pad_piece(lanes: Any, arguments: int, piece: int) -> None:
+    p = read(_Padding, arguments)
+    pixel = p.channels * lanes.itemsize
+    source = p.source + piece // p.rows * p.image_step + piece % p.rows * p.row_step
+    target = p.target + piece * p.length * pixel
+    stop = min(p.low + p.columns, p.length)
+    clear_bytes(target, p.low * pixel)
+    clear_bytes(target + stop * pixel, (p.length - stop) * pixel)
+    for c in range(p.channels):
+        for q in range(stop - p.low):
+            value = load(lanes.one, source + c * p.channel_step + q * p.column_step)
+            store(target + (p.low + q) * pixel + c * lanes.itemsize, value)
+
+
+def assign(target: np.ndarray, source: np.ndarray) -> None:
+    """``target[...] = source``, both (N, C, *size); fast between channels-last and channels-first."""
+    positions = prod(source.shape[2:])
+    first, last = (source, target) if target.strides[1] == target.itemsize else (target, source)
+    moved = np.moveaxis(last, 1, -1)
+    if source.dtype != target.dtype or not (first.flags.c_contiguous and moved.flags.c_contiguous):
+        target[...] = source
+        return
+    channels, size = source.shape[1], source.itemsize
+    from_first = first is source
+    rows, columns = (channels, positions) if from_first else (positions, channels)
+    spans = -(-columns // SPAN)
+    numbers = _Transposition(address(source), address(target), rows, columns, spans, rows * columns * size)
+    lanes = Lanes(source.dtype.name, machine().lanes(source.dtype))
+    run(_transpose_piece, lanes, numbers, source.shape[0] * spans, source.size * ELEMENT_SECONDS)
+
+
+class _Transposition(NamedTuple):
+    source: int  # (N, rows, columns)
+    target: int  # (N, columns, rows)
+    rows: int
+    columns: int
+    spans: int
+    matrix_bytes: int
+
+
+@njit
+def _transpose_piece(lanes: Any, arguments: int, piece: int) -> None:
+    p = read(_Transposition, arguments)
+    n, first = piece // p.spans, piece % p.spans * SPAN
+    stop = min(first + SPAN, p.columns)
+    source, target = p.source + n * p.matrix_bytes, p.target + n * p.matrix_bytes
+    size, block = lanes.itemsize, lanes.lanes
+    whole_rows, whole_columns = p.rows - p.rows % block, stop - (stop - first) % block
+    for i in range(0, whole_rows, block):
+        for j in range(first, whole_columns, block):
+            transpose(
+                lanes, target + (j * p.rows + i) * size, p.rows * size, source + (i * p.columns + j) * size,
+                p.columns * size,
+            )  # fmt: skip
+    for j in range(first, stop):
+        for i in range(whole_rows if j < whole_columns else 0, p.rows):
+            store(target + (j * p.rows + i) * size, load(lanes.one, source + (i * p.columns + j) * size))
