@@ -177,7 +177,7 @@ def plan(
 
     >>> from minidl.kernels.geometry import Conv
     >>> plan("conv", "forward", Conv.from_shapes((8, 256, 14, 14), (256, 256, 3, 3))).algorithm
-    'im2col'
+    'nhwc'
     """
     return _choose(problem, pass_, case, np.dtype(dtype), device, algorithm, precision)
 

@@ -122,6 +122,46 @@ def direct_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
 add("direct", ".cpu.direct", direct_supports, direct_cost, needs_numba=True, dtypes=("float32", "float64"))
 
 
+# nhwc: register tiles on channels-last storage --------------------------------------------------------
+
+NHWC_FLOPS = 1.9e11  # float32, whole tiles
+NHWC_LANES = 16  # columns are computed in vectors
+NHWC_ROWS = 8  # the weight gradient's channels are computed in eights
+NHWC_TAP = 3  # channels that fit into the time in which a tap finds its rows
+NHWC_BYTES = 1.4e10  # operands read and results written, fresh memory
+NHWC_PACK = 5e-10  # seconds per weight rearranged
+NHWC_DEPTHWISE_FLOPS = 6e10
+NHWC_CALL = 2e-5  # the call, and one parallel loop
+
+
+def nhwc_supports(pass_: str, conv: Conv) -> str | None:
+    return None if conv.ndim <= 3 else f"has tables for 1 to 3 spatial axes, not {conv.ndim}"
+
+
+def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    depth, columns, taps = conv.w_shape[1], conv.out_channels // conv.groups, prod(conv.kernel)
+    moved = traffic(conv, itemsize)
+    loops = 2 * prod(conv.stride) if pass_ == "input_grad" else 2
+    seconds = moved / NHWC_BYTES + loops * NHWC_CALL
+    flops = 2.0 * conv.macs
+    if depth == columns == 1 and conv.groups > 1:
+        return Cost(flops, moved, 0, seconds + flops * itemsize / 4 / NHWC_DEPTHWISE_FLOPS)
+    if pass_ == "input_grad":
+        depth, columns = columns, depth
+    elif conv.in_channels < NHWC_ROWS and conv.groups == 1:  # the taps of a row count as channels
+        depth, taps = depth * conv.kernel[-1], taps // conv.kernel[-1]
+    lanes = NHWC_LANES * 4 // itemsize
+    wide = -(-columns // lanes) * lanes
+    deep = -(-depth // NHWC_ROWS) * NHWC_ROWS if pass_ == "weight_grad" else depth + NHWC_TAP
+    work = flops * wide / max(1, columns) * deep / max(1, depth)
+    seconds += work * itemsize / 4 / NHWC_FLOPS + prod(conv.w_shape) * NHWC_PACK
+    workspace = itemsize * conv.groups * wide * depth * taps
+    return Cost(work, moved, workspace, seconds)
+
+
+add("nhwc", ".cpu.nhwc", nhwc_supports, nhwc_cost, needs_numba=True, dtypes=("float32", "float64"))
+
+
 # fft and winograd: see their modules for what they do and cost ---------------------------------------
 
 add("fft", ".cpu.fft", fft.supports, fft.cost, exact=False, dtypes=("float32", "float64"))

@@ -1,0 +1,118 @@
+"""Depthwise convolution on channels-last storage: each channel is filtered by itself, so channels are the vector.
+
+There is no sum over channels to gain from and little arithmetic for each element read: what counts is to read x
+from memory once.  A tile of a few neighbouring pixels and two vectors of channels stays in registers while the
+taps pass (`tiles.depthwise_rows`); neighbours and taps find their elements of x in the L1 cache.  The weight
+gradient keeps nine taps in registers while the pixels pass (`tiles.depthwise_columns`).
+
+Channels that fill no vector are computed with the last whole vector, moved back: some twice, none by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..jit import njit
+from ..workspace import borrow
+from .pieces import read, run
+from .products import FLOPS, PIECES
+from .simd import address_of, keep
+from .tiles import depthwise_columns, depthwise_rows, depthwise_taps_tile, depthwise_tile
+from .windows import Windows, address, fill_tables, finish_tile, pixel_count, tap_count
+
+CHUNK_TILES = 16
+CHUNK_PIXELS = 256
+TABLE_ENTRIES = 1 << 14
+PART_PIXELS = 1024
+
+
+class _Job(NamedTuple):
+    channels: int
+    chunk: int  # pixels
+    weights: int  # address: (taps, C); of the weight gradient's sums: (parts, blocks of taps * rows, vectors * width)
+    parts: int
+    part_pixels: int
+
+
+def filter_channels(windows: Windows, weights: np.ndarray) -> None:
+    """y (windows.y) from the windows of x and weights (C, T0, T1, T2)."""
+    w, channels = windows, len(weights)
+    tile = depthwise_tile(weights.dtype.name, channels)
+    taps = weights[0].size
+    rows = borrow("panels", (taps, channels), weights.dtype)
+    rows[...] = weights.reshape(channels, taps).T
+    pixels = w.batch * w.out0 * w.out1 * w.out2
+    most = min(CHUNK_TILES, TABLE_ENTRIES // (max(1, taps) * tile.rows), pixels // (tile.rows * PIECES))
+    chunk = tile.rows * max(1, most)
+    job = _Job(channels, chunk, address(rows), 0, 0)
+    run(_filter_piece, tile, (*w, *job), -(-pixels // chunk), 4 * pixels * weights.size / FLOPS)
+
+
+@njit
+def _filter_piece(tile: Any, arguments: int, piece: int) -> None:
+    w = read(Windows, arguments)
+    job = read(_Job, arguments + 8 * len(w))
+    taps, first = tap_count(w), piece * job.chunk
+    count = min(job.chunk, pixel_count(w) - first)
+    tiles = -(-count // tile.rows)
+    table = np.empty(tiles * taps * tile.rows, np.int64)  # (tile, tap, row)
+    results = np.empty(tiles * tile.rows, np.int64)
+    fill_tables(w, first, count, tile.rows, table, results)
+    finish_tile(count, tile.rows, taps, table, results)
+    row = job.channels * tile.itemsize
+    for i in range(tiles):
+        for c in range(0, job.channels, tile.width):
+            shift = min(c, job.channels - tile.width) * tile.itemsize
+            source, target = address_of(table) + i * taps * tile.rows * 8, address_of(results) + i * tile.rows * 8
+            depthwise_rows(tile, source, taps, shift, job.weights + shift, row, target)
+    keep((table, results))
+
+
+def weight_sums(windows: Windows, dw: np.ndarray) -> None:
+    """dw (C, T0, T1, T2): sum over the pixels of x's windows times g, which stands at windows.y."""
+    w, channels = windows, len(dw)
+    tile = depthwise_taps_tile(dw.dtype.name, channels)
+    taps, vectors = dw[0].size, -(-channels // tile.width)
+    blocks = -(-taps // tile.rows)
+    pixels = w.batch * w.out0 * w.out1 * w.out2
+    parts = max(1, min(PIECES, pixels // PART_PIXELS))
+    part_pixels = -(-pixels // parts)
+    parts = -(-pixels // part_pixels)
+    sums = borrow("sums", (parts, blocks * tile.rows, vectors * tile.width), dw.dtype)
+    chunk = min(part_pixels, CHUNK_PIXELS, max(16, TABLE_ENTRIES // (blocks * tile.rows)))
+    job = _Job(channels, chunk, address(sums), parts, part_pixels)
+    run(_sum_piece, tile, (*w, *job), parts, 4 * pixels * dw.size / FLOPS)
+    total = sums.sum(0)[:taps]
+    last = (vectors - 1) * tile.width
+    rows = np.empty((taps, channels), dw.dtype)
+    rows[:, :last] = total[:, :last]
+    rows[:, channels - tile.width :] = total[:, last:]
+    dw[...] = rows.T.reshape(dw.shape)
+
+
+@njit
+def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
+    w = read(Windows, arguments)
+    job = read(_Job, arguments + 8 * len(w))
+    taps, vectors = tap_count(w), -(-job.channels // tile.width)
+    blocks = -(-taps // tile.rows)
+    begin = piece * job.part_pixels
+    end = min(begin + job.part_pixels, pixel_count(w))
+    table = np.empty(blocks * tile.rows * job.chunk, np.int64)  # (tap, pixel)
+    table[taps * job.chunk :] = w.zeros  # taps that fill up the last block
+    places = np.empty(job.chunk, np.int64)  # of g's pixels
+    row, width = vectors * tile.width * tile.itemsize, tile.width * tile.itemsize
+    for m in range(begin, end, job.chunk):
+        count = min(job.chunk, end - m)
+        fill_tables(w, m, count, job.chunk, table, places)
+        for t in range(0, taps, tile.rows):
+            for v in range(vectors):
+                shift = min(v * tile.width, job.channels - tile.width) * tile.itemsize
+                result = job.weights + (piece * blocks * tile.rows + t) * row + v * width
+                depthwise_columns(
+                    tile, address_of(table) + t * job.chunk * 8, job.chunk, count, shift, address_of(places), result,
+                    row, m - begin,
+                )  # fmt: skip
+    keep((table, places))

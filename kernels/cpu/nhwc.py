@@ -1,0 +1,147 @@
+"""Convolution on channels-last storage with register tiles.
+
+Storage (N, P, Q, C) makes convolution a sum of matrix products: tap (r, s) multiplies the C channels of a pixel,
+which lie side by side, by a C x K matrix of weights, and the K results of neighbouring pixels lie side by side
+too.  `products.py` does that for all taps at once, on tiles of 14 pixels x 32 filters (AVX-512).  What remains
+here is to write each pass as such a product:
+
+* forward: the windows of x times the weights.
+* input_grad: the inputs that share a residue mod stride are a stride-1 convolution of g with part of the taps.
+
+Arrays are (N, C, *size) as everywhere; those that are not channels-last are copied first.  Results are
+channels-last, whatever the operands are, so that a network changes its storage once, in its first layer.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from ..geometry import Conv
+from .depthwise import filter_channels, weight_sums
+from .direct_tiles import Axis3, geometry, residues
+from .products import multiply_rows
+from .relayout import as_last, assign, empty_last, padded_rows, rows_of_channels
+from .sums import Target, multiply_columns
+from .windows import Windows, address, windows
+
+Array = np.ndarray
+
+
+def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
+    """y (N, K, *out), channels-last where no ``out`` is given."""
+    y = _result(conv.y_shape, x.dtype, out)
+    if y.size:
+        view, merged = _windows(x, y, conv)
+        weights = _by_group(w, conv)
+        if is_depthwise(conv):
+            filter_channels(view, weights[:, 0, 0])
+            return _deliver(y, out)
+        if merged:  # (1, K, S*C, T0, T1, 1)
+            weights = weights.transpose(0, 1, 5, 2, 3, 4).reshape(1, conv.out_channels, -1, *weights.shape[3:5], 1)
+        multiply_rows(view, weights, x.dtype.name)
+    return _deliver(y, out)
+
+
+def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
+    """dx (N, C, *size), channels-last where no ``out`` is given."""
+    dx = _result(conv.x_shape, g.dtype, out)
+    if 0 in g.shape:
+        dx[...] = 0
+    elif dx.size:
+        g = as_last(g, "g")
+        weights = _by_group(w, conv).swapaxes(1, 2)  # (G, C/G, K/G, T0, T1, T2)
+        zeros = _zeros(g.dtype, g.shape[1])
+        for classes in product(*(residues(axis) for axis in geometry(conv))):
+            part = weights[:, :, :, *(r.taps for r in classes)][:, :, :, ::-1, ::-1, ::-1]
+            first, step = [r.first for r in classes], [r.step for r in classes]
+            view = windows(g, dx, tuple(r.axis for r in classes), zeros, first, step)
+            if is_depthwise(conv):
+                filter_channels(view, part[:, 0, 0])
+            else:
+                multiply_rows(view, part, g.dtype.name)
+    return _deliver(dx, out)
+
+
+def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
+    """dw (K, C/G, *kernel)."""
+    dw = out if out is not None and out.flags.c_contiguous else np.empty(conv.w_shape, x.dtype)
+    if 0 in g.shape or 0 in dw.shape:
+        dw[...] = 0
+    else:
+        view, merged = _windows(x, as_last(g, "g"), conv)
+        columns, (channels, *kernel) = conv.out_channels // conv.groups, conv.w_shape[1:]
+        step, taps = dw.itemsize, prod(kernel)  # taps are neighbours in dw, channels are ``taps`` apart
+        group = columns * channels * taps * step
+        if is_depthwise(conv):
+            weight_sums(view, _by_group(dw, conv)[:, 0, 0])
+        elif merged:
+            target = Target(address(dw), 0, kernel[-1] * step, channels * taps * step, channels, step, taps * step)
+            multiply_columns(view, kernel[-1] * channels, columns, 1, target, dw.dtype.name)
+        else:
+            target = Target(address(dw), group, step, channels * taps * step, channels, 0, taps * step)
+            multiply_columns(view, channels, columns, conv.groups, target, dw.dtype.name)
+    if out is not None and out is not dw:
+        out[...] = dw
+        return out
+    return dw
+
+
+FEW_CHANNELS = 8
+"""Below, a row of channels is too short to work on by itself (``tiles.columns_tile`` has at most as many rows)."""
+
+
+def _windows(x: Array, y: Array, conv: Conv) -> tuple[Windows, bool]:
+    """Where the windows of x lie, and whether the taps of a kernel row count as channels of one tap.
+
+    With few channels, as in a first layer, x is copied into rows that hold their padding.  Then the S taps of a
+    kernel row read S * C elements that lie side by side: one tap of S * C channels, if nothing comes between.
+    """
+    axes = geometry(conv)
+    if x.shape[1] >= FEW_CHANNELS:
+        x = as_last(x, "x")
+        return windows(x, y, axes, _zeros(x.dtype, x.shape[1])), False
+    last = axes[2]
+    length = max(last.low + last.size, (last.out - 1) * last.stride + (last.taps - 1) * last.dilation + 1)
+    x = padded_rows(x, last.low, length, FEW_CHANNELS, "x")
+    merged = conv.groups == 1 and last.dilation == 1
+    taps = 1 if merged else last.taps
+    row = Axis3(length, taps, last.out, last.stride, 0, last.dilation)
+    zeros = _zeros(x.dtype, last.taps * x.shape[1] + FEW_CHANNELS)
+    return windows(x, y, (*axes[:2], row), zeros), merged
+
+
+def is_depthwise(conv: Conv) -> bool:
+    """As many groups as channels, one filter each."""
+    return conv.groups == conv.in_channels == conv.out_channels > 1
+
+
+def _by_group(w: Array, conv: Conv) -> Array:
+    """(K, C/G, *kernel) -> (G, K/G, C/G, T0, T1, T2)"""
+    kernel = (1,) * (3 - conv.ndim) + conv.kernel
+    return w.reshape(conv.groups, conv.out_channels // conv.groups, conv.w_shape[1], *kernel)
+
+
+def _result(shape: tuple[int, ...], dtype: np.dtype, out: Array | None) -> Array:
+    """Where to compute: ``out`` itself if it can be."""
+    return out if out is not None and rows_of_channels(out) else empty_last(shape, dtype)
+
+
+def _deliver(result: Array, out: Array | None) -> Array:
+    if out is None or out is result:
+        return result
+    assign(out, result)
+    return out
+
+
+_kept_zeros: dict[np.dtype, Array] = {}
+
+
+def _zeros(dtype: np.dtype, count: int) -> Array:
+    """A row of padding: at least ``count`` zeros.  Never written to, so one serves all."""
+    kept = _kept_zeros.get(dtype)
+    if kept is None or len(kept) < count:
+        kept = _kept_zeros[dtype] = np.zeros(count, dtype)
+    return kept

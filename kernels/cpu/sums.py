@@ -1,0 +1,185 @@
+"""Products summed over pixels, blocked: weight gradients, and matrix products whose left factor is transposed.
+
+`multiply_columns` computes d[t, c, k] = sum over pixels m of x[window(m), t][c] * g[m, k].  Its blocking, from the
+outside:
+
+    piece of work    some pixels (a *part*), some panels of columns; one thread
+      chunk          so many pixels that their rows of x, and of g in a panel, stay in the cache
+        panel        ``tile.width`` columns of g, packed
+          tap, tile  ``tile.rows`` channels: columns_times_panel, added to the part's own sums
+
+The parts' sums are added in their order at the end.  How many parts there are is a matter of sizes only, so the
+number of threads does not change a bit.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..jit import njit
+from ..workspace import borrow
+from .packing import bands
+from .pieces import read, run
+from .products import FLOPS, PIECES
+from .simd import address_of, clear_bytes, copy_bytes, keep, load, store
+from .tiles import Tile, columns_tile, columns_times_panel
+from .windows import Windows, address, fill_tables, pixel_count, tap_count
+
+CHUNK_BYTES = 128 << 10  # of rows of x
+CHUNK_PIXELS = (64, 256)
+PART_PIXELS = 512
+SUMS_BYTES = 8 << 20  # of all parts
+
+
+class Cut(NamedTuple):
+    """How a sum is cut into pieces."""
+
+    depth: int  # channels of a group of x
+    all_depth: int  # of all groups
+    all_columns: int  # of a group of g
+    groups: int
+    first: int  # column of g that panel 0 begins with
+    columns: int  # in all panels
+    tiles: int  # register tiles to cover the channels of a group
+    chunk: int  # pixels
+    parts: int
+    part_pixels: int
+    piece_panels: int  # panels of a piece
+    bands: int  # pieces that share the panels
+    sums: int  # address: (parts, groups, panels, taps, tiles, rows, width)
+
+
+class Target(NamedTuple):
+    """Where d[t, c, k] goes: bytes from tap to tap, column to column; channel c = o * inner + i takes two steps."""
+
+    address: int
+    group_step: int
+    tap_step: int
+    column_step: int
+    inner: int
+    outer_step: int
+    inner_step: int
+
+
+class Count(NamedTuple):
+    taps: int
+
+
+@lru_cache(maxsize=1024)
+def cutting(
+    tile: Tile, pixels: int, taps: int, depth: int, all_depth: int, all_columns: int, groups: int, first: int, stop: int
+) -> Cut:
+    tiles, panels = -(-depth // tile.rows), -(-(stop - first) // tile.width)
+    sums = groups * panels * taps * tiles * tile.rows * tile.width * tile.itemsize
+    parts = max(1, min(-(-PIECES // groups), pixels // PART_PIXELS, SUMS_BYTES // max(1, sums)))
+    part_pixels = -(-pixels // parts)
+    least, most = CHUNK_PIXELS
+    chunk = min(part_pixels, max(least, min(most, CHUNK_BYTES // (depth * tile.itemsize))))
+    piece_panels = max(1, panels * groups * parts // PIECES)
+    return Cut(
+        depth, all_depth, all_columns, groups, first, stop - first, tiles, chunk, -(-pixels // part_pixels),
+        part_pixels, piece_panels, -(-panels // piece_panels), 0,
+    )  # fmt: skip
+
+
+def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, target: Target, dtype: str) -> None:
+    """The sums for all groups, from the windows of x and g, which stands at windows.y; at least one pixel.
+
+    x has ``groups * depth`` channels.  Where that is less than a tile has rows, memory up to a tile's rows is read.
+    """
+    w = windows
+    pixels, taps = w.batch * w.out0 * w.out1 * w.out2, w.taps0 * w.taps1 * w.taps2
+    for tile, first, stop in bands(columns, columns_tile(dtype)):
+        cut = cutting(tile, pixels, taps, depth, groups * depth, columns, groups, first, stop)
+        panels = -(-cut.columns // tile.width)
+        shape = (cut.parts, groups, panels, taps, cut.tiles, tile.rows, tile.width)
+        sums = borrow("sums", shape, np.dtype(dtype))
+        cut = cut._replace(sums=address(sums))
+        work = pixels * taps * depth * columns * groups / FLOPS
+        run(_sum_piece, tile, (*w, *cut), groups * cut.parts * cut.bands, work)
+        run(_deliver_piece, tile, (*cut, *target, taps), groups * panels, prod(shape) * 1e-9)
+
+
+@njit
+def _channel_begin(tile: Any, cut: Any, group: int, i: int) -> int:
+    """First channel of tile i of a group, counted in x: the last tiles are moved back to end where x ends."""
+    return max(0, min(group * cut.depth + i * tile.rows, cut.all_depth - tile.rows))
+
+
+@njit
+def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
+    w = read(Windows, arguments)
+    cut = read(Cut, arguments + 8 * len(w))
+    band, part, group = piece % cut.bands, piece // cut.bands % cut.parts, piece // cut.bands // cut.parts
+    taps, panels, width = tap_count(w), -(-cut.columns // tile.width), tile.width * tile.itemsize
+    table = np.empty(taps * cut.chunk, np.int64)  # (tap, pixel)
+    places = np.empty(cut.chunk, np.int64)  # of g's pixels
+    packed = np.empty(cut.chunk * width, np.uint8)
+    begin = part * cut.part_pixels
+    end = min(begin + cut.part_pixels, pixel_count(w))
+    for m in range(begin, end, cut.chunk):
+        count = min(cut.chunk, end - m)
+        fill_tables(w, m, count, cut.chunk, table, places)
+        for p in range(band * cut.piece_panels, min((band + 1) * cut.piece_panels, panels)):
+            k = p * tile.width
+            shift = (group * cut.all_columns + cut.first + k) * tile.itemsize
+            size = min(tile.width, cut.columns - k) * tile.itemsize
+            _pack_rows(tile, address_of(packed), places, count, shift, size)
+            for t in range(taps):
+                for i in range(cut.tiles):
+                    at = ((part * cut.groups + group) * panels + p) * taps + t
+                    columns_times_panel(
+                        tile, address_of(table) + t * cut.chunk * 8, count,
+                        _channel_begin(tile, cut, group, i) * tile.itemsize, address_of(packed),
+                        cut.sums + (at * cut.tiles + i) * tile.rows * width, width, m - begin,
+                    )  # fmt: skip
+    keep((table, packed))
+
+
+@njit
+def _pack_rows(tile: Any, to: int, places: Any, count: int, shift: int, size: int) -> None:
+    """Row m of the panel gets ``size`` bytes of g's pixel m, and zeros up to the tile's width."""
+    width = tile.width * tile.itemsize
+    if size < width:
+        clear_bytes(to, count * width)
+        for m in range(count):
+            copy_bytes(to + m * width, places[m] + shift, size)
+    else:
+        for m in range(count):
+            for j in range(0, width, tile.lanes * tile.itemsize):
+                store(to + m * width + j, load(tile, places[m] + shift + j))
+
+
+@njit
+def _deliver_piece(tile: Any, arguments: int, piece: int) -> None:
+    """Add the parts' sums of one panel of one group, and put them where they belong."""
+    cut = read(Cut, arguments)
+    to = read(Target, arguments + 8 * len(cut))
+    taps = read(Count, arguments + 8 * (len(cut) + len(to))).taps
+    panels = -(-cut.columns // tile.width)
+    group, p = piece // panels, piece % panels
+    width, vector = tile.width * tile.itemsize, tile.lanes * tile.itemsize
+    panel_bytes = taps * cut.tiles * tile.rows * width
+    sums = cut.sums + piece * panel_bytes
+    for part in range(1, cut.parts):
+        other = sums + part * cut.groups * panels * panel_bytes
+        for j in range(0, panel_bytes, vector):
+            store(sums + j, load(tile, sums + j) + load(tile, other + j))
+    k = cut.first + p * tile.width
+    columns = min(tile.width, cut.columns - p * tile.width)
+    for t in range(taps):
+        for c in range(cut.depth):
+            i = c // tile.rows
+            row = i * tile.rows + group * cut.depth + c - _channel_begin(tile, cut, group, i)
+            source = sums + (t * cut.tiles * tile.rows + row) * width
+            place = to.address + group * to.group_step + t * to.tap_step + k * to.column_step
+            place += c // to.inner * to.outer_step + c % to.inner * to.inner_step
+            if to.column_step == tile.itemsize:
+                copy_bytes(place, source, columns * tile.itemsize)
+            else:
+                for j in range(columns):
+                    store(place + j * to.column_step, load(tile.one, source + j * tile.itemsize))

@@ -1,0 +1,129 @@
+"""``kernels.cpu.nhwc``: every machine's tiles, block seams, few channels, storage of results.
+
+That the algorithm keeps all promises of a convolution kernel on this machine: tests/kernels/test_conv_kernels.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minidl.kernels import jit
+from minidl.kernels.geometry import Conv
+from tests.checks import conv as checks
+from tests.checks import shapes
+from tests.checks.shapes import case
+
+if not jit.HAVE_NUMBA:
+    pytest.skip("needs Numba, which is not installed", allow_module_level=True)
+
+from minidl.kernels.cpu import depthwise, nhwc, products, relayout, simd, sums
+
+WIDE = (
+    case((2, 40, 5, 6), (50, 40, 3, 2), 1, 1, story="panels and a narrow rest"),
+    case((1, 16, 9, 7), (16, 16, 3, 3), (2, 1), 1, story="one vector of filters"),
+    case((2, 33, 4, 5), (70, 33, 1, 1), 2, story="1x1, strided"),
+    case((1, 1024, 3, 5), (20, 1024, 1, 1), story="pixels a page apart"),
+    case((2, 37, 6, 5), (37, 1, 3, 3), (1, 2), 1, 1, 37, story="depthwise, channels that fill no vector"),
+    case((2, 3, 11, 12), (20, 3, 5, 4), (2, 3), 2, story="first layer: taps count as channels"),
+    case((2, 2, 8, 9), (6, 1, 3, 3), 1, 1, 1, 2, story="few channels in groups"),
+    case((1, 24, 5, 4), (36, 4, 2, 3), 1, 1, 1, 6, story="groups narrower than a tile"),
+)
+
+
+def agrees(cases, dtype: str, store=lambda a: a) -> None:
+    for c in cases:
+        for pass_ in checks.PASSES:
+            operands = [store(a) for a in checks.operands(c, pass_, dtype)]
+            got = getattr(nhwc, pass_)(*operands, checks.problem(c))
+            bound = checks.error_bound(c, pass_, "nhwc", dtype)
+            checks.assert_within(got, checks.truth(c, pass_, dtype), bound, f"nhwc {pass_} {dtype}, {c}")
+
+
+@pytest.mark.parametrize("store", [np.asarray, checks.channels_last, checks.every_other])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_wide_problems(dtype, store) -> None:
+    agrees(WIDE, dtype, store)
+
+
+@pytest.mark.parametrize("host", [simd.AVX2, simd.PORTABLE], ids=["AVX2", "portable"])
+def test_tiles_of_other_machines(host) -> None:
+    with simd.using(host):
+        agrees(WIDE + shapes.ALL, "float32")
+
+
+def test_small_blocks(monkeypatch) -> None:
+    """Depth blocks, chunks, parts and panels so small that each problem has many, ragged at the ends."""
+    small = {
+        products: {"DEPTH_BYTES": 512, "CHUNK_TILES": 1, "PIECES": 2},
+        sums: {"CHUNK_PIXELS": (3, 5), "PART_PIXELS": 11, "PIECES": 7},
+        depthwise: {"CHUNK_TILES": 1, "CHUNK_PIXELS": 5, "PART_PIXELS": 11},
+        relayout: {"SPAN": 5},
+    }
+    for module, values in small.items():
+        for name, value in values.items():
+            monkeypatch.setattr(module, name, value)
+    cached = (products.cutting, sums.cutting)
+    try:
+        for f in cached:
+            f.cache_clear()
+        agrees(WIDE + shapes.FEW, "float32")
+    finally:
+        for f in cached:
+            f.cache_clear()
+
+
+def test_results_are_channels_last_whatever_the_operands_are() -> None:
+    c = WIDE[0]
+    x, w, g = c.arrays("float32")
+    conv = checks.problem(c)
+    assert relayout.rows_of_channels(nhwc.forward(x, w, conv))
+    assert relayout.rows_of_channels(nhwc.input_grad(w, g, conv))
+    assert nhwc.weight_grad(x, g, conv).flags.c_contiguous
+
+
+def test_results_go_into_any_storage() -> None:
+    for c in (WIDE[0], WIDE[4]):
+        conv = checks.problem(c)
+        for pass_ in checks.PASSES:
+            operands = checks.operands(c, pass_, "float32")
+            want = getattr(nhwc, pass_)(*operands, conv)
+            for store in checks.LAYOUTS.values():
+                if store is checks.read_only:
+                    continue
+                out = store(np.full(want.shape, np.nan, "float32"))
+                assert getattr(nhwc, pass_)(*operands, conv, out=out) is out
+                checks.assert_same_bits(out, want, f"{pass_} into {store.__name__}, {c}")
+
+
+def test_the_sums_do_not_depend_on_what_a_row_holds_beside_its_group() -> None:
+    """Tiles of the weight gradient that read a neighbour's channels must drop them, NaN or not."""
+    conv = Conv.from_shapes((2, 12, 5, 4), (12, 4, 3, 3), padding=1, groups=3)
+    rng = np.random.default_rng(3)
+    x, g = rng.standard_normal(conv.x_shape).astype("float32"), rng.standard_normal(conv.y_shape).astype("float32")
+    want = nhwc.weight_grad(x, g, conv)
+    x[:, 4:8] = np.nan
+    got = nhwc.weight_grad(x, g, conv)
+    np.testing.assert_array_equal(got[:4], want[:4])
+    np.testing.assert_array_equal(got[8:], want[8:])
+    assert np.isnan(got[4:8]).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 40, 9, 21), (3, 17, 130), (2, 64, 64), (1, 8, 3, 4, 5), (2, 5, 0)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_storage_orders_are_exchanged(shape, dtype) -> None:
+    a = np.random.default_rng(1).standard_normal(shape).astype(dtype)
+    for source in (a, checks.channels_last(a), checks.every_other(a)):
+        for target in (np.full(shape, np.nan, dtype), checks.channels_last(np.full(shape, np.nan, dtype))):
+            relayout.assign(target, source)
+            np.testing.assert_array_equal(target, a)
+    np.testing.assert_array_equal(relayout.as_last(a, "test"), a)
+    assert relayout.rows_of_channels(relayout.as_last(a, "test"))
+
+
+def test_rows_with_their_padding() -> None:
+    a = np.random.default_rng(2).standard_normal((2, 3, 4, 5)).astype("float32")
+    for store in (np.asarray, checks.channels_last, checks.every_other):
+        for low, length in ((2, 9), (0, 5), (1, 4), (0, 3)):
+            want = np.pad(a, ((0, 0), (0, 0), (0, 0), (low, 9)))[..., :length]
+            np.testing.assert_array_equal(relayout.padded_rows(store(a), low, length, 8, "test"), want)
