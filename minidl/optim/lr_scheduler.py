@@ -1,12 +1,14 @@
 """Learning-rate schedules, by PyTorch's names.
 
 Each is a closed formula of the number of steps taken (except on a plateau), so that a resumed run has the learning
-rate of an uninterrupted one to the last bit.
+rate of an uninterrupted one to the last bit.  Unlike PyTorch's, two of them on one optimiser therefore do not
+multiply: the one that steps last holds, with a warning.  :class:`SequentialLR` and :class:`LambdaLR` combine them.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,6 +41,15 @@ class LRScheduler:
 
     def step(self) -> None:
         """One epoch (or whatever the schedule counts) is over."""
+        for group, lr in zip(self.optimizer.param_groups, self.get_lr(self.last_epoch)):
+            if group["lr"] != lr:
+                warnings.warn(
+                    f"{type(self).__name__}: the learning rate is {group['lr']:g}, this schedule had left it at {lr:g} "
+                    "and now sets it by its own formula: what was set by hand or by another schedule is lost. Join "
+                    "schedules with SequentialLR, or write their product as a LambdaLR",
+                    stacklevel=2,
+                )
+                break
         self.last_epoch += 1
         self._apply()
 

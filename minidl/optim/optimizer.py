@@ -107,23 +107,25 @@ class Optimizer:
         mine = [len(g["params"]) for g in self.param_groups]
         if sizes != mine:
             raise ValueError(f"the saved optimiser has groups of {sizes} parameters, this one of {mine}")
+        lacks = sorted(set(self.defaults).difference(*groups))
+        if lacks:
+            kind = type(self).__name__
+            raise ValueError(
+                f"the saved optimiser has no {', '.join(lacks)}: was it saved by another kind than {kind}?"
+            )
         by_number = {
-            number: p
+            int(number): p
             for saved, group in zip(groups, self.param_groups)
             for number, p in zip(saved["params"], group["params"])
         }
         loaded: dict[Tensor, State] = {}
         for number, entry in state_dict["state"].items():
+            if int(number) not in by_number:
+                raise ValueError(
+                    f"the saved optimiser holds the state of parameter {number}, which none of its groups names"
+                )
             p = by_number[int(number)]
-            fresh: State = {}
-            for name, value in entry.items():
-                value = value._array if isinstance(value, Tensor) else value
-                if hasattr(value, "shape") and value.shape not in ((), p.shape):
-                    raise ValueError(
-                        f"the saved {name!r} of parameter {number} has shape {value.shape}, the parameter {p.shape}"
-                    )
-                fresh[name] = p._xp.array(value) if hasattr(value, "shape") and value.shape else value
-            loaded[p] = fresh
+            loaded[p] = {name: _loaded(name, value, number, p) for name, value in entry.items()}
         self.state = loaded
         for saved, group in zip(groups, self.param_groups):
             group.update({k: v for k, v in saved.items() if k != "params"})
@@ -134,6 +136,18 @@ class Optimizer:
             lines.append(f"Parameter Group {i}")
             lines += [f"    {k}: {group[k]}" for k in sorted(group) if k != "params"]
         return "\n".join([*lines, ")"])
+
+
+def _loaded(name: str, value: Any, number: Any, p: Tensor) -> Any:
+    """One entry of a saved state: an array like ``p``, of its dtype, or a number."""
+    array = value._array if isinstance(value, Tensor) else value
+    if not hasattr(array, "shape"):
+        return value
+    if p.ndim and not array.shape:  # PyTorch counts steps in tensors without dimensions
+        return array.item()
+    if array.shape != p.shape:
+        raise ValueError(f"the saved {name!r} of parameter {number} has shape {array.shape}, the parameter {p.shape}")
+    return p._xp.array(array, p.dtype)
 
 
 _RANGES: dict[str, tuple[float, float, str]] = {

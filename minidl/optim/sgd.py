@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..backend import array_module
 from .optimizer import Group, Optimizer, State, decayed
 
 
@@ -54,7 +55,8 @@ class SGD(Optimizer):
         if momentum:
             v = state.get("momentum_buffer")
             if v is None:
-                v = state["momentum_buffer"] = g.copy()
+                # an array also of a single number, whose arithmetic gives NumPy's scalars
+                v = state["momentum_buffer"] = array_module(p).array(g)
             else:
                 v *= momentum
                 v += (1 - group["dampening"]) * g
@@ -86,7 +88,7 @@ class DampenedSGD(Optimizer):
         g = decayed(p, g, group["weight_decay"])
         beta = group["beta"]
         if not state:
-            state.update(step=0, momentum_buffer=g * 0)
+            state.update(step=0, momentum_buffer=array_module(p).zeros_like(p))
         state["step"] += 1
         v = state["momentum_buffer"]
         v *= beta

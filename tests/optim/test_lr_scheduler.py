@@ -1,6 +1,7 @@
 """Schedules against PyTorch's, step by step."""
 
 import math
+import warnings
 
 import pytest
 
@@ -117,6 +118,18 @@ def test_plateau_resumes():
 def test_mistakes_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make(optimizer())
+
+
+def test_a_rate_that_something_else_has_set_is_not_lost_in_silence():
+    sgd = optimizer()
+    warm, steps = ours.LinearLR(sgd, 0.5, total_iters=4), ours.StepLR(sgd, 2)  # PyTorch multiplies the two
+    with pytest.warns(UserWarning, match="LinearLR: the learning rate is .* this schedule had left it at 0.5"):
+        warm.step()
+    with pytest.warns(UserWarning, match="Join schedules with SequentialLR"):
+        steps.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        steps.step()
 
 
 def test_half_a_cosine():

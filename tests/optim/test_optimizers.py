@@ -6,7 +6,7 @@ import pytest
 import minidl
 from minidl import optim
 
-SHAPES = [(3, 4), (5,), (2, 1, 3)]
+SHAPES = [(3, 4), (5,), (2, 1, 3), ()]
 
 CASES = [
     ("SGD", {"lr": 0.1}),
@@ -177,6 +177,37 @@ def test_not_a_tensor_and_wrong_state():
     assert b.state == {} and b.param_groups[0]["lr"] == 0.3
     with pytest.raises(ValueError, match=r"groups of \[1\] parameters, this one of \[2\]"):
         optim.SGD([w, v]).load_state_dict(a.state_dict())
+
+
+def test_the_state_of_another_kind_is_refused():
+    w = minidl.tensor([1.0, 2.0], requires_grad=True)
+    adam = optim.Adam([w], lr=0.1)
+    with pytest.raises(ValueError, match="has no dampening, momentum, nesterov: was it saved by another kind than SGD"):
+        optim.SGD([w], momentum=0.9).load_state_dict(adam.state_dict())
+
+
+def test_a_number_of_other_parameters_is_refused():
+    w = minidl.tensor([1.0, 2.0], requires_grad=True)
+    state = optim.SGD([w], momentum=0.9).state_dict()
+    state["state"][3] = {"momentum_buffer": np.zeros(2)}
+    with pytest.raises(ValueError, match="holds the state of parameter 3, which none of its groups names"):
+        optim.SGD([w], momentum=0.9).load_state_dict(state)
+
+
+def test_a_loaded_state_is_a_copy_in_the_dtype_of_the_parameter():
+    """Tensors without dimensions count steps in PyTorch's files, and arrays may be wider than the parameter."""
+    w = minidl.tensor([1.0, 2.0], requires_grad=True)
+    w.grad = minidl.tensor([0.5, -0.5])
+    adam = optim.Adam([w], lr=0.1)
+    adam.step()
+    state = adam.state_dict()
+    entry = state["state"][0]
+    entry["step"] = minidl.tensor(1.0)
+    entry["exp_avg"] = entry["exp_avg"].astype("float64")
+    adam.load_state_dict(state)
+    adam.step()
+    assert entry["step"].item() == 1 and adam.state[w]["step"] == 2
+    assert adam.state[w]["exp_avg"].dtype == np.float32
 
 
 def test_repr_shows_the_settings():
