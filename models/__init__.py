@@ -64,6 +64,16 @@ from .fully_convolutional import (
     to_fully_convolutional,
     vgg16_fc_conv_384,
 )
+from .googlenet import (
+    GoogLeNet,
+    GoogLeNetOutputs,
+    googlenet,
+    googlenet_aux,
+    googlenet_original,
+    googlenet_original_aux,
+    inception_naive_module,
+    inception_reduced_module,
+)
 from .lenet import LeNet5, LeNet5From1998, lenet5, lenet5_1998, lenet_300_100, lenet_caffe
 from .mlp import mlp
 from .mobilenet import (
@@ -164,6 +174,8 @@ __all__ = [
     "CifarResNet",
     "DenseNet",
     "FullyConvolutional",
+    "GoogLeNet",
+    "GoogLeNetOutputs",
     "LeNet5",
     "LeNet5From1998",
     "MobileNetV1",
@@ -227,6 +239,12 @@ __all__ = [
     "densenet169",
     "densenet201",
     "densenet264",
+    "googlenet",
+    "googlenet_aux",
+    "googlenet_original",
+    "googlenet_original_aux",
+    "inception_naive_module",
+    "inception_reduced_module",
     "info",
     "lenet5",
     "lenet5_1998",

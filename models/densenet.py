@@ -176,7 +176,10 @@ def densenet201(num_classes: int = 1000, dropout: float = 0.0, init: str = "torc
 def densenet264(
     num_classes: int = 1000, dropout: float = 0.0, init: str = "torchvision", growth_rate: int = 32
 ) -> DenseNet:
-    """264 layers by its name, 265 by table 1; options as :func:`densenet121`.  ``growth_rate=48`` is the authors' wider form (72.7 M)."""
+    """264 layers by its name, 265 by table 1; options as :func:`densenet121`.
+
+    ``growth_rate=48`` is the authors' wider form (72,686,632 parameters).
+    """
     return DenseNet(growth_rate, (6, 12, 64, 48), 2 * growth_rate, num_classes, dropout=dropout, init=init)
 
 
