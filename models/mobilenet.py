@@ -6,6 +6,8 @@ inverted residuals and linear bottlenecks", arXiv:1801.04381, table 2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from typing import Any
 
 import minidl
@@ -14,7 +16,7 @@ from minidl import nn
 from ._layers import choose
 from ._registry import ModelOptionError, register
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6}
+_ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 
 
 def _conv_bn(
@@ -23,7 +25,7 @@ def _conv_bn(
     size: int,
     stride: int = 1,
     groups: int = 1,
-    activation: type[nn.Module] = nn.ReLU6,
+    activation: Callable[..., nn.Module] = nn.ReLU6,
     padding: Any = None,
     eps: float = 1e-5,
 ) -> nn.Sequential:
