@@ -7,7 +7,6 @@ inverted residuals and linear bottlenecks", arXiv:1801.04381, table 2.
 from __future__ import annotations
 
 from collections.abc import Callable
-
 from typing import Any
 
 import minidl
