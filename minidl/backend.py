@@ -82,8 +82,7 @@ def _cupy() -> ModuleType:
         import cupy
     except ImportError as error:
         raise DeviceError(
-            "no CUDA device can be used: CuPy is not installed (pip install 'minidl[cuda13]', or "
-            "'minidl[cuda12]' for an older driver; `minidl doctor` tells which)"
+            "no CUDA device can be used: CuPy is not installed; `minidl doctor` tells the command that fits your driver"
         ) from error
     if not cupy.cuda.is_available():
         raise DeviceError("no CUDA device can be used: CuPy is installed but finds no GPU; see `minidl doctor`")

@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug or not is_user_error(error):
             raise
-        print(f"minidl: {error}", file=sys.stderr)
+        print(f"minidl: {_text(error)}", file=sys.stderr)
         return USER_ERROR
     return result if isinstance(result, int) else 0
 
@@ -80,6 +80,13 @@ def is_user_error(error: Exception) -> bool:
     about_a_file = isinstance(error, OSError) and error.filename is not None
     asks_for_a_package = isinstance(error, ImportError) and error.name is None  # raised with a sentence by us
     return ours or about_a_file or asks_for_a_package
+
+
+def _text(error: Exception) -> str:
+    """The message with its notes (in which module it happened); the name of a file before what is wrong with it."""
+    plain = isinstance(error, OSError) and error.filename is not None and type(error).__module__ == "builtins"
+    message = f"{error.filename}: {error.strerror}" if plain else str(error)  # type: ignore[attr-defined]
+    return "\n".join([message, *getattr(error, "__notes__", [])])
 
 
 def _discard_output() -> None:

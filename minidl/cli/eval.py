@@ -40,7 +40,7 @@ def evaluate_command(run: str, *, data: str | None = None, data_dir: str | None 
             f"({', '.join(loaded.classes)})"
         )
     result = evaluate(loaded.model, DataLoader(task.test, 256, num_workers=workers), len(task.classes))
-    console = Console()
+    console = Console(markup=False)  # names may hold brackets
     model = loaded.description["model"]
     console.print(f"{model} after {loaded.epochs} epochs, on the test part of {name}", highlight=False)
     console.print(confusion_table(result, task.classes))

@@ -22,4 +22,4 @@ def models() -> None:
         info = zoo.info(name)
         options = ", ".join(f"{key}={value}" for key, value in info.options().items())
         table.add_row(name, "×".join(map(str, info.input_shape)), options, info.source)
-    Console().print(table)
+    Console(markup=False).print(table)

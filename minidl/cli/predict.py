@@ -47,4 +47,4 @@ def predict(run: str, /, *images: Path, top: int = 3, invert: bool | None = None
         for rank, (name, probability) in enumerate(p.ranking[:top]):
             label = f"{p.path}{' (inverted: its border is bright)' if p.inverted and invert is None else ''}"
             table.add_row(label if rank == 0 else "", name, f"{probability:.2%}", end_section=rank == top - 1)
-    Console().print(table)
+    Console(markup=False).print(table)

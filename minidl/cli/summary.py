@@ -41,7 +41,7 @@ def summary(
     with skip_init():  # shapes are enough
         net = zoo.create(model, **info.parse_options(options or {}))
     report = summarize(net, shape, batch, name=model)
-    console = Console()
+    console = Console(markup=False)  # names may hold brackets
     if not console.is_terminal:
         console.width = max(console.width, 120)  # a file or pipe is as wide as it takes
     console.print(report.table())

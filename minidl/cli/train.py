@@ -87,7 +87,7 @@ def train(
             set_num_threads(threads)
         except ValueError as error:
             raise TrainingError(f"--threads {threads}: {error}") from error
-    console = Console()
+    console = Console(markup=False)  # names may hold brackets
     common: dict[str, Any] = {"workers": workers, "save_every": save_every, "display": ConsoleDisplay(console)}
     settings = settings or TrainConfig()
     if resume is not None:

@@ -123,7 +123,7 @@ class _CIFAR(ImageArrays):
                 + missing_message(
                     f"{name} (one of the two, packed or unpacked)", Path(root), self.archives, self.mirrors
                 )
-                + f"\nWith a network: {name}({str(root)!r}, download=True)",
+                + f"\nWith a network: {name}({str(root)!r}, download=True), or --download on the command line",
                 root,
             )
         version, source = found

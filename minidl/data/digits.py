@@ -27,7 +27,7 @@ def _bundled() -> Path:
         if path.is_file():
             return path
     raise DataNotFoundError(
-        "the digits come with scikit-learn, which is not installed: pip install 'minidl[train]' (or scikit-learn), "
+        "the digits come with scikit-learn, which is not installed: python -m pip install scikit-learn, "
         "or give the folder of another copy of this file: Digits(root=...)",
         "digits.csv.gz",
     )

@@ -82,7 +82,7 @@ def fetch(what: str, folder: Path, files: Sequence[RemoteFile], mirrors: Sequenc
         import pooch
     except ImportError as error:
         raise DataNotFoundError(
-            "downloading needs pooch (pip install 'minidl[train]'), or fetch the files by hand.\n"
+            "downloading needs pooch (python -m pip install pooch), or fetch the files by hand.\n"
             + missing_message(what, folder, files, mirrors),
             folder,
         ) from error

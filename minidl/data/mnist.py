@@ -101,7 +101,7 @@ class MNIST(ImageArrays):
             raise DataNotFoundError(
                 f"{stem} is not there, neither plain nor .gz.\n"
                 + missing_message(cls.__name__, Path(root), cls.files, cls.mirrors)
-                + f"\nWith a network: {cls.__name__}({str(root)!r}, download=True)",
+                + f"\nWith a network: {cls.__name__}({str(root)!r}, download=True), or --download on the command line",
                 root,
             )
         return path

@@ -91,6 +91,7 @@ def confusion_table(evaluation: Evaluation, names: Sequence[str]) -> Any:
     Of more than twenty classes it lists the mistakes that are made most often.
     """
     from rich.table import Table
+    from rich.text import Text
 
     matrix = evaluation.confusion
     if len(matrix) > _MOST_COLUMNS:
@@ -108,7 +109,7 @@ def confusion_table(evaluation: Evaluation, names: Sequence[str]) -> Any:
     table.add_column("recall", justify="right")
     for i, (row, recall) in enumerate(zip(matrix, evaluation.recall())):
         cells = [
-            "[dim]·[/dim]" if n == 0 else f"[bold]{n}[/bold]" if i == j else f"[red]{n}[/red]"
+            Text("·", "dim") if n == 0 else Text(str(n), "bold" if i == j else "red")
             for j, n in enumerate(row.tolist())
         ]
         table.add_row(names[i], *cells, f"{recall:.1%}")

@@ -13,7 +13,7 @@ def _figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError("plots need matplotlib: pip install 'minidl[train]' (or matplotlib)") from None
+        raise ImportError("plots need matplotlib: python -m pip install matplotlib") from None
     return Figure(figsize=(width, height), layout="constrained")  # no pyplot: no window system, no global state
 
 

@@ -61,12 +61,18 @@ class FailingApp:
         raise self.error
 
 
+def noted(error: Exception, note: str) -> Exception:
+    error.add_note(note)
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "printed"),
     [
         (ShapeError("3 channels, not 4"), "minidl: 3 channels, not 4\n"),
         (WeightsError("w.pt", "truncated", 12), "minidl: w.pt: truncated (at byte 12)\n"),
-        (FileNotFoundError(2, "No such file", "x.png"), "minidl: [Errno 2] No such file: 'x.png'\n"),
+        (noted(ShapeError("3 channels, not 4"), "in module 0"), "minidl: 3 channels, not 4\nin module 0\n"),
+        (FileNotFoundError(2, "No such file", "x.png"), "minidl: x.png: No such file\n"),
         (ImportError("plots need matplotlib: python -m pip install matplotlib"), "minidl: plots need matplotlib"),
     ],
 )
@@ -76,7 +82,8 @@ def test_a_users_error_is_one_line_unless_debugging(
     monkeypatch.setattr(_app, "build_app", lambda: FailingApp(error))
     assert main(["predict", "x.png"]) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith(printed) and captured.err.count("\n") == 1 and captured.out == ""
+    lines = 1 + len(getattr(error, "__notes__", []))
+    assert captured.err.startswith(printed) and captured.err.count("\n") == lines and captured.out == ""
     with pytest.raises(type(error)):
         main(["predict", "--debug", "x.png"])
 

@@ -111,7 +111,7 @@ def test_settings_from_a_file_and_from_the_command_line(capsys: pytest.CaptureFi
     code, _, err = call(capsys, "train", "mlp", "--config", "run.toml")
     assert code == 2 and 'Unknown option: "[epoch]"' in unboxed(err) and "Did you mean --epochs?" in unboxed(err)
     code, _, err = call(capsys, "train", "mlp", "--config", "none.toml")
-    assert code == 2 and err == "minidl: [Errno 2] No such file or directory: 'none.toml'\n"
+    assert code == 2 and err == "minidl: none.toml: No such file or directory\n"
     Path("run.toml").write_text("epochs = [\n")
     code, _, err = call(capsys, "train", "mlp", "--config", "run.toml")
     assert code == 2 and err.startswith("minidl: run.toml is not a TOML file: Invalid value")
@@ -196,8 +196,23 @@ def test_without_matplotlib_everything_else_happens(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     code, out, _ = call(capsys, "train", "mlp", "--out", "own", *QUICK)
-    assert code == 0 and "no plots were drawn: plots need matplotlib: pip install" in out and "test accuracy" in out
+    assert code == 0 and "no plots were drawn: plots need matplotlib: python -m pip install matplotlib\n" in out
+    assert "test accuracy" in out
     assert not Path("own/curves.png").exists() and Path("own/checkpoint.safetensors").exists()
+
+
+def test_names_with_brackets_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(tmp_path / "[birds]", {"[owl]": 4, "[_tit]": 4})
+    code, out, err = call(capsys, "train", "mlp", "--data", "[birds]", "--options.sizes", "48,2", "--epochs", "1")
+    assert (code, err) == (2, "minidl: mlp takes images as they are, but those of a folder have no size in common\n")
+    code, out, err = call(capsys, "train", "lenet5", "--data", "[birds]", "--out", "[own]", *QUICK)
+    assert (code, err) == (0, "") and "[owl]" in out and "[_tit]" in out and "The run is in [own]" in out
+
+
+def test_a_terminal_without_our_letters_gets_question_marks(tmp_path: Path) -> None:
+    env = dict(os.environ, PYTHONIOENCODING="ascii", PYTHONPATH=str(ROOT))
+    done = subprocess.run([sys.executable, "-m", "minidl", "models"], capture_output=True, env=env, timeout=120)
+    assert done.returncode == 0 and b"1?32?32" in done.stdout, done.stderr
 
 
 def test_damaged_checkpoints_and_images(capsys: pytest.CaptureFixture[str]) -> None:

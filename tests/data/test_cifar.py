@@ -89,7 +89,10 @@ def test_missing_files_are_listed(tmp_path):
         CIFAR10(tmp_path)
     text = str(caught.value)
     assert "CIFAR10 (one of the two, packed or unpacked) needs these files in" in text
-    assert "cifar-10-python.tar.gz  (md5:c58f30108f718f92721af3b95e74349a)" in text and "download=True" in text
+    assert (
+        "cifar-10-python.tar.gz  (md5:c58f30108f718f92721af3b95e74349a)" in text
+        and "download=True), or --download on the command line" in text
+    )
     files = cifar10_files(False)
     del files["cifar-10-batches-py/data_batch_4"]
     put(tmp_path, files, "folder", "")

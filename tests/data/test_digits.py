@@ -133,6 +133,6 @@ def test_missing(tmp_path, monkeypatch):
         Digits(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
-        DataNotFoundError, match=r"come with scikit-learn, which is not installed: pip install 'minidl\[train\]'"
+        DataNotFoundError, match=r"come with scikit-learn, which is not installed: python -m pip install scikit-learn"
     ):
         Digits()

@@ -87,7 +87,7 @@ def test_file_not_on_the_mirror(tmp_path, mirror):
 def test_without_pooch(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(
-        DataNotFoundError, match=r"downloading needs pooch \(pip install 'minidl\[train\]'\), or fetch the files by"
+        DataNotFoundError, match=r"downloading needs pooch \(python -m pip install pooch\), or fetch the files by"
     ):
         fetch("Things", tmp_path, [RemoteFile("a", "md5:aa")], ["http://x/"])
 

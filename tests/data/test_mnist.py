@@ -54,7 +54,7 @@ def test_missing_files_are_listed(tmp_path):
     text = str(caught.value)
     assert f"MNIST needs these files in {tmp_path}:" in text
     assert "t10k-labels-idx1-ubyte.gz  (md5:ec29112dd5afa0611ce80d1b7f02629c)" in text
-    assert "They are published at https://" in text and "download=True" in text
+    assert "They are published at https://" in text and "download=True), or --download on the command line" in text
     assert isinstance(caught.value, FileNotFoundError) and isinstance(caught.value, DataError)
 
 
