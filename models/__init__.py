@@ -74,6 +74,8 @@ from .googlenet import (
     inception_naive_module,
     inception_reduced_module,
 )
+from .inception import InceptionOutputs, InceptionV3, inception_v3, inception_v3_aux
+from .inception_v4 import InceptionResNetV2, InceptionV4, inception_resnet_v2, inception_v4
 from .lenet import LeNet5, LeNet5From1998, lenet5, lenet5_1998, lenet_300_100, lenet_caffe
 from .mlp import mlp
 from .mobilenet import (
@@ -176,6 +178,10 @@ __all__ = [
     "FullyConvolutional",
     "GoogLeNet",
     "GoogLeNetOutputs",
+    "InceptionOutputs",
+    "InceptionResNetV2",
+    "InceptionV3",
+    "InceptionV4",
     "LeNet5",
     "LeNet5From1998",
     "MobileNetV1",
@@ -245,6 +251,10 @@ __all__ = [
     "googlenet_original_aux",
     "inception_naive_module",
     "inception_reduced_module",
+    "inception_resnet_v2",
+    "inception_v3",
+    "inception_v3_aux",
+    "inception_v4",
     "info",
     "lenet5",
     "lenet5_1998",
