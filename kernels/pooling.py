@@ -151,7 +151,7 @@ def max_pool(
     _expect("x", x, pool.x_shape)
     for name, buffer in zip(("out[0] (values)", "out[1] (indices)"), out or ()):
         _expect(name, buffer, pool.y_shape)
-    return _module(algorithm).max_pool(x, pool, out)
+    return _module(algorithm, x.dtype).max_pool(x, pool, out)
 
 
 def max_pool_grad(
@@ -174,7 +174,7 @@ def max_pool_grad(
     _expect_planes(g, tuple(x_shape))
     if out is not None:
         _expect("out", out, tuple(x_shape))
-    return _module(algorithm).max_pool_grad(g, indices, tuple(x_shape), out)
+    return _module(algorithm, g.dtype).max_pool_grad(g, indices, tuple(x_shape), out)
 
 
 def gather(
@@ -191,7 +191,7 @@ def gather(
     _expect_planes(indices, u.shape)
     if out is not None:
         _expect("out", out, indices.shape)
-    return _module(algorithm).gather(u, indices, out)
+    return _module(algorithm, u.dtype).gather(u, indices, out)
 
 
 def max_unpool(
@@ -214,7 +214,7 @@ def max_unpool(
     shape = (*x.shape[:2], *per_axis(output_size, x.ndim - 2, "output_size"))
     if out is not None:
         _expect("out", out, shape)
-    return _module(algorithm).max_unpool(x, indices, shape, out)
+    return _module(algorithm, x.dtype).max_unpool(x, indices, shape, out)
 
 
 def avg_pool(
@@ -241,7 +241,7 @@ def avg_pool(
     _check_divisor(divisor_override)
     if out is not None:
         _expect("out", out, pool.y_shape)
-    return _module(algorithm).avg_pool(x, pool, count_include_pad, divisor_override, out)
+    return _module(algorithm, x.dtype).avg_pool(x, pool, count_include_pad, divisor_override, out)
 
 
 def avg_pool_grad(
@@ -263,7 +263,7 @@ def avg_pool_grad(
     _check_divisor(divisor_override)
     if out is not None:
         _expect("out", out, pool.x_shape)
-    return _module(algorithm).avg_pool_grad(g, pool, count_include_pad, divisor_override, out)
+    return _module(algorithm, g.dtype).avg_pool_grad(g, pool, count_include_pad, divisor_override, out)
 
 
 def channel_max(x: np.ndarray, pool: int, *, algorithm: str | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -321,9 +321,13 @@ def check_indices(indices: np.ndarray, x_shape: tuple[int, ...]) -> None:
         )
 
 
-def _module(algorithm: str | None) -> ModuleType:
+def _module(algorithm: str | None, dtype: np.dtype) -> ModuleType:
+    compiles = HAVE_NUMBA and dtype.isnative and (dtype.kind, dtype.itemsize) != ("f", 2)  # Numba has no halves
     if algorithm is None:
-        algorithm = "numba" if HAVE_NUMBA else "spec"
+        algorithm = "numba" if compiles else "spec"
+    if algorithm == "numba" and not compiles:
+        reason = f"cannot compute in {dtype.str}" if HAVE_NUMBA else "needs Numba, which is not installed"
+        raise UnsupportedError(f"pooling: algorithm 'numba' {reason}; 'spec' can")
     if algorithm not in MODULES:
         raise UnsupportedError(f"pooling has no algorithm {algorithm!r}; it has {', '.join(MODULES)}")
     return import_module(MODULES[algorithm], __package__)

@@ -320,9 +320,9 @@ class Tensor(TensorMethods):
         """
         if new.shape != self.shape:
             raise ValueError(f"an in-place operation cannot change the shape from {self.shape} to {new.shape}")
+        if not np.can_cast(new.dtype, self.dtype, "same_kind"):
+            raise TypeError(f"an in-place operation cannot turn {self.dtype} into {new.dtype}")
         if MODE.recording and (new.requires_grad or self.requires_grad):
-            if not np.can_cast(new.dtype, self.dtype, "same_kind"):
-                raise TypeError(f"an in-place operation cannot turn {self.dtype} into {new.dtype}")
             if new._storage is self._storage:
                 new = new.clone()
             new = new.to(self.dtype)
@@ -398,6 +398,11 @@ class Tensor(TensorMethods):
         return type(self)._from_leaf, (to_device(self._array, device("cpu")), self._requires_grad)
 
 
+def _check_dtype(dtype: np.dtype, source: str) -> None:
+    if dtype.kind not in "fiub" or dtype.itemsize > 8:
+        raise TypeError(f"a tensor holds real numbers of at most 64 bits, integers or booleans, not {dtype}{source}")
+
+
 def _as_array(data: Any, dtype: Any, target: Device | None) -> Any:
     """``data`` as an array of its own (never a view of the caller's)."""
     if isinstance(data, Tensor):
@@ -410,11 +415,8 @@ def _as_array(data: Any, dtype: Any, target: Device | None) -> Any:
         array = np.array(data, dtype=wanted)
         if wanted is None and array.dtype == np.float64:
             array = array.astype(get_default_dtype())  # Python floats take the default dtype
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"a tensor holds real numbers, integers or booleans, not {array.dtype} (from {type(data).__name__})"
-        )
-    return array
+    _check_dtype(array.dtype, f" (from {type(data).__name__})")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def tensor(data: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
@@ -440,8 +442,12 @@ def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor that shares memory with ``array`` (NumPy or CuPy), writes through either are seen by both."""
     if isinstance(array, Tensor):
         raise TypeError("from_numpy takes an array; this is a tensor already")
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"a tensor holds real numbers, integers or booleans, not {array.dtype}")
+    _check_dtype(array.dtype, "")
+    if not array.dtype.isnative:
+        raise TypeError(
+            f"from_numpy shares memory, but {array.dtype.str} has the other byte order than this machine: copy it with "
+            "minidl.tensor(array)"
+        )
     result = Tensor._wrap(array)
     result._storage.escaped = True
     return result

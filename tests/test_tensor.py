@@ -46,12 +46,30 @@ def test_nested_tensors_and_explicit_dtype():
 
 @pytest.mark.parametrize("data", [[1j], ["a"], None])
 def test_only_real_numbers(data):
-    with pytest.raises(TypeError, match="a tensor holds real numbers, integers or booleans, not"):
+    with pytest.raises(TypeError, match="a tensor holds real numbers of at most 64 bits, integers or booleans, not"):
         tensor(data)
     with pytest.raises(TypeError, match="not complex128"):
         minidl.from_numpy(np.zeros(2, complex))
     with pytest.raises(TypeError, match="this is a tensor already"):
         minidl.from_numpy(tensor(1.0))
+
+
+@pytest.mark.skipif(np.dtype(np.longdouble).itemsize <= 8, reason="no wider floating point here")
+@pytest.mark.parametrize("make", [tensor, minidl.from_numpy])
+def test_no_more_than_64_bits(make):
+    with pytest.raises(TypeError, match=r"at most 64 bits, .* not float"):
+        make(np.zeros(2, np.longdouble))
+
+
+def test_the_byte_order_is_that_of_the_machine():
+    """Files of other machines hold arrays that compiled kernels cannot read."""
+    foreign = np.array([[[1.0, 3.0, 2.0]]], np.dtype("float32").newbyteorder("S"))
+    x = tensor(foreign)
+    assert x.dtype.isnative and x.dtype == "float32" and x.tolist() == [[[1, 3, 2]]]
+    assert minidl.nn.functional.max_pool1d(x, 2).item() == 3
+    assert (x + foreign).dtype.isnative
+    with pytest.raises(TypeError, match=r"has the other byte order than this machine: copy it with minidl.tensor"):
+        minidl.from_numpy(foreign)
 
 
 def test_default_dtype():
@@ -115,6 +133,12 @@ def test_nothing_becomes_float64_by_accident():
         x + tensor(1.0, dtype="float64"),
         minidl.sigmoid(i),
         x[0] + 1.0,
+        x.sum() * np.float64(0.5),
+        np.float64(0.5) * x.sum(),
+        x.sum() / np.float64(3),
+        minidl.maximum(x.sum(), np.float64(1)),
+        minidl.where(x.sum() > 0, x.sum(), np.float64(0)),
+        minidl.nn.functional.smooth_l1_loss(x, x * 2, beta=np.float64(0.5)),
     ]
     assert [str(r.dtype) for r in results] == ["float32"] * len(results)
     y = (x * 1).requires_grad_()
@@ -389,7 +413,7 @@ def test_writing_to_an_expanded_view_is_refused():
 def test_in_place_keeps_shape_and_kind():
     with pytest.raises(ValueError, match=r"an in-place operation cannot change the shape from \(3,\) to \(2, 3\)"):
         minidl.zeros(3).add_(minidl.ones(2, 3))
-    with pytest.raises(TypeError, match="Cannot cast"):
+    with pytest.raises(TypeError, match="an in-place operation cannot turn int64 into float32"):
         tensor([1, 2]).div_(2)
     w = tensor([0.5, 0.5], requires_grad=True)
     with pytest.raises(TypeError, match="an in-place operation cannot turn int64 into float32"):

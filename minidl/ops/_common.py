@@ -36,9 +36,10 @@ def as_operand(value: Any) -> Any:
 def promote(a: Any, b: Any) -> tuple[Any, Any]:
     """Two operands that broadcast, in their common dtype (see :func:`minidl.dtypes.result_dtype`).
 
-    Python numbers stay numbers, unless both are.
+    Python numbers stay numbers, unless both are.  NumPy's scalars are numbers too: ``loss * np.float64(0.5)`` stays
+    float32, as in PyTorch.
     """
-    a, b = as_operand(a), as_operand(b)
+    a, b = (as_operand(v.item() if isinstance(v, np.generic) else v) for v in (a, b))
     if is_tensor(a) and is_tensor(b):
         x, y = a._array, b._array
         if x.shape != y.shape:

@@ -18,7 +18,7 @@ from .reduction import norm
 
 def _into(input: Any, y: Any, inplace: bool) -> Any:
     """``y``, or ``input`` overwritten with it."""
-    return as_operand(input)._assign(y) if inplace else y
+    return as_operand(input)._assign(y) if inplace and y is not input else y
 
 
 def _relu_rule(g: Any, y: Any, x: Any) -> Any:

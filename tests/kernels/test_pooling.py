@@ -23,6 +23,25 @@ def test_properties(check, impl, dtype):
     check(impl, dtype)
 
 
+def test_halves():
+    """Numba has no float16: the definitions compute it."""
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 6)).astype("float16")
+    pool = Pool.from_shape(x.shape, 2, padding=1)
+    for last in (False, True):
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if last else x
+        values, indices = pooling.max_pool(x, pool)
+        expected = pooling.max_pool(x.astype("float32"), pool)
+        assert values.dtype == "float16" and np.array_equal(values, expected[0])
+        assert np.array_equal(indices, expected[1])
+        g = pooling.avg_pool(x, pool)
+        assert g.dtype == "float16"
+        np.testing.assert_allclose(g, pooling.avg_pool(x.astype("float32"), pool), rtol=2e-3, atol=2e-3)
+        for dx in (pooling.avg_pool_grad(g, pool), pooling.max_pool_grad(g, indices, x.shape)):
+            assert dx.dtype == "float16" and dx.shape == x.shape
+    with pytest.raises(UnsupportedError, match=r"pooling: algorithm 'numba' (cannot compute in <f2|needs Numba)"):
+        pooling.avg_pool(x, pool, algorithm="numba")
+
+
 def test_lp_pool():
     checks.check_lp_pool()
 

@@ -165,6 +165,12 @@ def test_inplace_overwrites_the_input(name, args):
     assert not np.array_equal(x.numpy(), values)
 
 
+def test_inplace_where_nothing_is_done():
+    """Evaluation writes nothing, so a leaf may go through."""
+    x = minidl.tensor([1.0, 2.0], requires_grad=True)
+    assert nn.Dropout(0.5, inplace=True).eval()(x) is x and nn.Dropout(0.0, inplace=True)(x) is x
+
+
 def test_alpha_dropout_keeps_mean_and_variance():
     layer = nn.AlphaDropout(0.2, generator=minidl.Generator(2))
     x = minidl.randn(300, 300, generator=minidl.Generator(3))
