@@ -38,9 +38,10 @@ def gradcheck(*names: str, all: bool = False, list: bool = False, seed: int = 0)
         return 2
     width = max(len(name) for name in chosen)
     wrong = []
-    print(f"{'':{width}}  {'first derivative':36}  second derivative")
-    for name in chosen:
+    for number, name in enumerate(chosen):
         first, second = examples.check_named(name, seed)
+        if number == 0:  # not above the error about an unknown name
+            print(f"{'':{width}}  {'first derivative':36}  second derivative")
         print(f"{name:{width}}  {_cell(first):36}  {_cell(second)}", flush=True)
         for order, report in (("first", first), ("second", second)):
             if report is not None and not report.ok:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,6 +49,9 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
     )
 
 
+PATIENCE = 3.0  # seconds without a batch, after which the wait is explained
+
+
 class ConsoleDisplay:
     """Lines of finished epochs, and below them, on a terminal, a bar of the whole run with rate and time left."""
 
@@ -56,14 +60,22 @@ class ConsoleDisplay:
         self.epochs = 0
         self.progress: Any = None
         self.task: Any = None
+        self.first_batch: threading.Timer | None = None
 
     def begin_epoch(self, epoch: int, epochs: int, batches: int, done: int) -> None:
         self.epochs = epochs
+        if self.first_batch is None:
+            self.first_batch = threading.Timer(PATIENCE, self._explain_the_wait)
+            self.first_batch.daemon = True
+            self.first_batch.start()
         if not self.console.is_terminal:
             return
         if self.progress is None:
             self.progress = self._start(total=epochs * batches, completed=epoch * batches + done)
         self.progress.update(self.task, description=f"epoch {epoch + 1}/{epochs}")
+
+    def _explain_the_wait(self) -> None:
+        self.console.print("the first batch also compiles the kernels, once on a machine; this can take a minute")
 
     def _start(self, total: int, completed: int) -> Any:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -83,6 +95,8 @@ class ConsoleDisplay:
         return progress
 
     def batch(self, images: int, loss: float, accuracy: float) -> None:
+        if self.first_batch is not None:
+            self.first_batch.cancel()
         if self.progress is None:
             return
         speed = self.progress.tasks[0].speed  # batches a second
@@ -94,6 +108,8 @@ class ConsoleDisplay:
 
     def close(self) -> None:
         """Take the bar away (also after an error)."""
+        if self.first_batch is not None:
+            self.first_batch.cancel()
         if self.progress is not None:
             self.progress.stop()
             self.progress = None

@@ -23,6 +23,7 @@ QUICK = ("--augment", "none", "--epochs", "2")
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr("minidl.train.console.PATIENCE", 3600.0)  # on a busy machine the wait would be explained
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
