@@ -57,6 +57,7 @@ from .densenet import (
     densenet201,
     densenet264,
 )
+from .fractalnet import FractalNet, fractalnet20, fractalnet20_doubling, fractalnet40
 from .fully_convolutional import (
     FullyConvolutional,
     alexnet_fc_conv,
@@ -175,6 +176,7 @@ __all__ = [
     "CifarResNeXt",
     "CifarResNet",
     "DenseNet",
+    "FractalNet",
     "FullyConvolutional",
     "GoogLeNet",
     "GoogLeNetOutputs",
@@ -245,6 +247,9 @@ __all__ = [
     "densenet169",
     "densenet201",
     "densenet264",
+    "fractalnet20",
+    "fractalnet20_doubling",
+    "fractalnet40",
     "googlenet",
     "googlenet_aux",
     "googlenet_original",
