@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -118,14 +118,14 @@ def _message(
     if strict and missing:
         lines.append(f"  {len(missing)} missing (the module has them, the state dict does not):")
         pool = {name: given[name] for name in unexpected}
-        lines += _listed(f"{n} {shapes[n]}{_nearest(n, shapes[n], pool)}" for n in missing)
+        lines += _listed(missing, lambda n: f"{n} {shapes[n]}{_nearest(n, shapes[n], pool)}")
     if strict and unexpected:
         lines.append(f"  {len(unexpected)} unexpected (the state dict has them, the module does not):")
-        pool = {name: shapes[name] for name in (missing or own)}
-        lines += _listed(f"{n} {given[n]}{_nearest(n, given[n], pool)}" for n in unexpected)
+        others = {name: shapes[name] for name in (missing or own)}
+        lines += _listed(unexpected, lambda n: f"{n} {given[n]}{_nearest(n, given[n], others)}")
     if bad:
         lines.append(f"  {len(bad)} of another shape or kind:")
-        lines += _listed(f"{n}: {complaint}" for n, complaint in bad.items())
+        lines += _listed(list(bad), lambda n: f"{n}: {bad[n]}")
     prefix = _common_prefix(own, missing, unexpected)
     if strict and prefix:
         lines.append(
@@ -137,11 +137,9 @@ def _message(
     return "\n".join(lines)
 
 
-def _listed(rows: Iterable[str]) -> list[str]:
-    rows = iter(rows)
-    shown = [f"    {row}" for row in itertools.islice(rows, _LISTED)]
-    rest = sum(1 for _ in rows)
-    return shown + ([f"    and {rest} more"] if rest else [])
+def _listed(names: list[str], row: Callable[[str], str]) -> list[str]:
+    shown = [f"    {row(name)}" for name in names[:_LISTED]]  # a row compares with all other names: no more than these
+    return shown + ([f"    and {len(names) - _LISTED} more"] if len(names) > _LISTED else [])
 
 
 def _nearest(name: str, shape: tuple[int, ...], pool: Mapping[str, tuple[int, ...]]) -> str:
