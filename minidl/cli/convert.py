@@ -1,0 +1,54 @@
+"""``minidl convert``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import cyclopts
+
+
+def register(app: "cyclopts.App") -> None:
+    app.command(convert)
+
+
+def convert(source: Path, target: Path, /, *, key: str | None = None, quiet: bool = False) -> None:
+    """Convert weights between PyTorch (.pth, .pt, .th), safetensors and NumPy (.npz), and list what is in them.
+
+    Nothing in the source is executed. A prefix of all names from DataParallel is taken off.
+
+    Parameters
+    ----------
+    source
+        A file of weights; its content says which kind it is.
+    target
+        The new file; the end of its name says the format: .safetensors, .npz, .pth, .pt, .th.
+    key
+        Which weights of a PyTorch file that holds several, such as a generator and a discriminator.
+    quiet
+        Print nothing.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from minidl.io import WeightsError, load_weights, save_weights
+
+    weights = load_weights(source, key)
+    try:
+        save_weights(target, weights)
+    except TypeError as error:  # a dtype that the format lacks
+        raise WeightsError(source, f"cannot become {target}: {error}") from error
+    if quiet:
+        return
+    table = Table("name", "shape", "dtype")
+    for name, array in weights.items():
+        table.add_row(name, ", ".join(map(str, array.shape)) or "a number", str(array.dtype))
+    console = Console()
+    console.print(table)
+    elements = sum(array.size for array in weights.values())
+    print(f"{len(weights)} arrays, {elements:,} numbers: {source} -> {target} ({target.stat().st_size:,} bytes)")
+    if weights.key:
+        print(f"they were in {weights.key!r} of the file")
+    if weights.prefix:
+        print(f"without {weights.prefix!r}, with which all names began")
+    if weights.extra:
+        print("left out: " + ", ".join(sorted(weights.extra)))
