@@ -94,6 +94,7 @@ from .mobilenet import (
     mobilenet_v2_13,
     mobilenet_v2_14,
 )
+from .nasnet import NASNetA, nasnet_a_large, nasnet_a_mobile
 from .nin import NiN, nin_cifar10, nin_imagenet
 from .preact_resnet import (
     CifarPreActResNet,
@@ -190,6 +191,7 @@ __all__ = [
     "MobileNetV2",
     "ModelInfo",
     "ModelOptionError",
+    "NASNetA",
     "NiN",
     "PreActResNet",
     "ResNet",
@@ -279,6 +281,8 @@ __all__ = [
     "mobilenet_v2_13",
     "mobilenet_v2_14",
     "names",
+    "nasnet_a_large",
+    "nasnet_a_mobile",
     "nin_cifar10",
     "nin_imagenet",
     "plain18",
