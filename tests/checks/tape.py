@@ -202,12 +202,13 @@ def accumulation() -> None:
     (x * x).backward(minidl.tensor(g))
     close(x.grad, g * b + 2 * g * a, "two backward passes into one leaf")
     close(y.grad, g * a, "a leaf of the first pass only")
-    x, y, given = leaf(a), leaf(b), minidl.tensor(g.copy())
-    (x + y).backward(given)
-    (x * 1.0).backward(minidl.tensor(g))
-    close(x.grad, 2 * g, "x after two passes")
-    close(y.grad, g, "y, whose gradient began as the same array as x's")
-    close(given, g, "the cotangent that the user passed")
+    for create_graph in (False, True):
+        x, y, given = leaf(a), leaf(b), minidl.tensor(g.copy())
+        (x + y).backward(given, create_graph=create_graph)
+        (x * 1.0).backward(minidl.tensor(g))
+        close(x.grad, 2 * g, f"x after two passes, create_graph={create_graph}")
+        close(y.grad, g, f"y, whose gradient began as the same array as x's, create_graph={create_graph}")
+        close(given, g, f"the cotangent that the user passed, create_graph={create_graph}")
 
 
 def asking_for_some() -> None:
@@ -251,6 +252,9 @@ def hooks() -> None:
             close(x.grad, of_middle * 2 * (returns or 1), f"x.grad after a hook on the {where} that returns {returns}")
             handle.remove()
             (x if where == "leaf" else x * 2).sum()
+    x = leaf(a)
+    x.register_hook(lambda gradient: gradient.sum())
+    refuses(lambda: (x * x).sum().backward(), "a hook returned a gradient of shape", "a hook that sums")
     x = leaf(a)
     middle = x * 2
     handle = middle.register_hook(lambda gradient: gradient * 0)

@@ -256,7 +256,7 @@ ACTIVATIONS = of(
     ("log_softmax_grad_of_logs", "_log_softmax_rule", SMOOTH, "takes the log-probabilities for probabilities",
      "exp(y) *", "y *"),
     ("inplace_ignored", "_into", (activations.in_place,), "returns the result and leaves the input",
-     "if inplace else y", "if False else y"),
+     "if inplace and", "if False and"),
 )  # fmt: skip
 
 DROPOUT_BUGS = of(
