@@ -8,12 +8,27 @@ from minidl import models, nn
 
 MODELS = {  # name, side of the images
     "alexnet": 96,
+    "densenet121": 48,
+    "googlenet": 64,
+    "googlenet_aux": 64,
+    "inception_v3": 107,
     "mobilenet_v2": 96,
+    "resnet18": 48,
+    "resnet50": 48,
+    "resnext50_32x4d": 48,
     "squeezenet1_0": 96,
     "squeezenet1_1": 96,
     "vgg11": 64,
     "vgg16_bn": 32,
 }
+
+
+def of_torchvision(torchvision, name):
+    """Its model with 7 classes; GoogLeNet and Inception have auxiliary heads there unless told."""
+    options = {}
+    if name.startswith(("googlenet", "inception")):
+        options = {"aux_logits": name.endswith("_aux"), "init_weights": False}
+    return getattr(torchvision.models, name.removesuffix("_aux"))(num_classes=7, **options).double()
 
 
 def distance(got, wanted):
@@ -28,7 +43,7 @@ def test_outputs_gradients_and_statistics(name):
     torch = pytest.importorskip("torch")
     torchvision = pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))
     rng = np.random.default_rng(0)
-    theirs = getattr(torchvision.models, name)(num_classes=7).double()
+    theirs = of_torchvision(torchvision, name)
     with nn.utils.skip_init():
         ours = models.create(name, num_classes=7).to("float64")
     state = {key: value.numpy() for key, value in theirs.state_dict().items()}
@@ -49,13 +64,19 @@ def test_outputs_gradients_and_statistics(name):
         x = rng.standard_normal((3, 3, MODELS[name], MODELS[name]))
         a, b = torch.tensor(x, requires_grad=True), minidl.tensor(x, requires_grad=True)
         y, z = theirs(a), ours(b)
-        g = rng.standard_normal(y.shape)
-        y.backward(torch.tensor(g))
-        z.backward(minidl.tensor(g))
-        assert distance(z, y) < 1e-9
+        y, z = (out if isinstance(out, tuple) else (out,) for out in (y, z))  # with auxiliary heads there are three
+        assert len(y) == len(z)
+        for i, (u, v) in enumerate(zip(y, z)):
+            g = rng.standard_normal(u.shape)
+            u.backward(torch.tensor(g), retain_graph=i + 1 < len(y))
+            v.backward(minidl.tensor(g), retain_graph=i + 1 < len(z))
+            assert distance(v, u) < 1e-9
         assert distance(b.grad, a.grad) < 1e-7
         mine = dict(ours.named_parameters())
         for key, p in theirs.named_parameters():
+            if p.grad is None:  # of an auxiliary head in eval mode
+                assert mine[key].grad is None
+                continue
             assert distance(mine[key].grad, p.grad) < 1e-7 or p.grad.abs().max() < 1e-9, key
         for key, value in theirs.state_dict().items():
             assert distance(ours.state_dict()[key], value) < 1e-9, key
