@@ -6,6 +6,7 @@ CPU (Philox, counter-based), so a seed gives the same numbers on every device.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,8 @@ def randint(
     """Integers from ``low`` (default 0) up to, not including, ``high``: ``randint(10, (2, 3))``."""
     if size is None:
         low, high, size = 0, low, high
+    if not isinstance(size, Iterable):
+        raise TypeError("randint needs a size, for example randint(3, 7, (4,)) or randint(10, (2, 3))")
     return _finish(numpy_generator(generator).integers(low, high, tuple(size)), dtype, device, False)
 
 

@@ -89,7 +89,7 @@ def backpropagate(
             for edge, need, gradient in zip(node.edges, needs, gradients):
                 if need and edge is not None and gradient is not None:
                     _accumulate(pending, _slot(edge.node, edge.output, edge.leaf), _conform(gradient, edge, node))
-            for listener in LISTENERS:
+            for listener in tuple(LISTENERS):
                 listener.on_backward(node, gs, gradients)
             if not retain_graph:
                 node.free()

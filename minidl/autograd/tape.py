@@ -200,7 +200,7 @@ class Primitive:
                     base._storage.join(output)
         if node is not None and node.saved_y is not None:
             node.saved_y = [Saved(output, None) for output in outputs]
-        for listener in LISTENERS:
+        for listener in tuple(LISTENERS):  # another thread may leave its context meanwhile
             listener.on_forward(self, args, attrs, outputs, node)
         return outputs if many else outputs[0]
 

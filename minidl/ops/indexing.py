@@ -239,7 +239,7 @@ _scatter_add_primitive: Primitive = Primitive(
     "scatter_add",
     lambda x, src, *, index: _added(x, src, index),
     vjp(lambda g, y, x, src, *, index: g),
-    vjp(lambda g, y, x, src, *, index: _getitem(g, index=index)),
+    vjp(lambda g, y, x, src, *, index: sum_to(_getitem(g, index=index), src)),
 )
 
 
@@ -282,6 +282,12 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     """``input`` with the entries of ``source`` added at ``index`` along ``dim``; repeated entries add up."""
     dim = normalise_dim(dim, input.ndim)
     array = np.asarray(_plain(index)) if is_tensor(index) else _plain(list(index))
+    needed = (*input.shape[:dim], array.size, *input.shape[dim + 1 :])
+    if source.shape != needed:
+        raise ValueError(
+            f"index_add: {array.size} indices along dim {dim} of {input.shape} need a source of {needed}, not "
+            f"{source.shape}"
+        )
     where_to = (slice(None),) * dim + (array.reshape(-1),)
     return _scatter_add_primitive(input, source if alpha == 1 else source * alpha, index=where_to)
 
