@@ -11,6 +11,7 @@ from minidl.cli._app import build_app, run
 from tests.docs.snippets import ROOT, Session, blocks, pages
 
 NAMES = [page.relative_to(ROOT).as_posix() for page in pages()]
+WITH_COMMANDS = [name for name in NAMES if name != "docs/roadmap.md"]  # which speaks of commands to come
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -30,7 +31,7 @@ def commands(name: str) -> list[list[str]]:
     return [w[1:] for w in words if w[:1] == ["minidl"]]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_COMMANDS)
 def test_the_commands_exist_with_these_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for words in commands(name):
         assert run([words[0], "--help"]) == 0, words
@@ -45,7 +46,7 @@ def test_the_commands_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     Path("settings.toml").write_text("epochs = 5\n")
     app = build_app()
-    with_arguments = [words for name in NAMES for words in commands(name) if words[1:] not in ([], ["--help"])]
+    with_arguments = [words for name in WITH_COMMANDS for words in commands(name) if words[1:] not in ([], ["--help"])]
     assert with_arguments
     for words in with_arguments:
         app.parse_args(words, exit_on_error=False, print_error=True)
