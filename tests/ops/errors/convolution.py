@@ -158,7 +158,7 @@ CONVOLUTION = [
         "conv2d algorithm",
         lambda: F.conv2d(z(2, 3, 8, 8), W, algorithm="magic"),
         UnsupportedError,
-        "there is no algorithm 'magic' for conv forward on cpu in float32. These can: spec, im2col, direct, "
+        "there is no algorithm 'magic' for conv forward on cpu in float32. These can: spec, im2col, direct, nhwc, "
         "fft, winograd",
     ),
     ErrorInput(
@@ -167,7 +167,7 @@ CONVOLUTION = [
         UnsupportedError,
         "algorithm='winograd' cannot compute conv forward on cpu in float32 (x (2, 3, 8, 8) * w (4, 3, 3, 3) "
         "-> y (2, 4, 3, 3), stride (2, 2)): Winograd needs stride 1 on every axis, got (2, 2). These can: "
-        "spec, im2col, direct, fft",
+        "spec, im2col, direct, nhwc, fft",
     ),
     ErrorInput(
         "conv_transpose2d channels",
