@@ -19,10 +19,20 @@ from ..workspace import borrow
 from .pieces import read, run
 from .products import FLOPS, PIECES
 from .simd import address_of, keep
-from .tiles import depthwise_columns, depthwise_rows, depthwise_taps_tile, depthwise_tile
-from .windows import Windows, address, fill_tables, finish_tile, pixel_count, tap_count
+from .tiles import depthwise_columns, depthwise_rows, depthwise_run, depthwise_taps_tile, depthwise_tile
+from .windows import (
+    Windows,
+    address,
+    fill_run,
+    fill_tables,
+    finish_tile,
+    next_pixel,
+    pixel_count,
+    split_pixel,
+    tap_count,
+)
 
-CHUNK_TILES = 16
+CHUNK_TILES = 64
 CHUNK_PIXELS = 256
 TABLE_ENTRIES = 1 << 14
 PART_PIXELS = 1024
@@ -44,8 +54,7 @@ def filter_channels(windows: Windows, weights: np.ndarray) -> None:
     rows = borrow("panels", (taps, channels), weights.dtype)
     rows[...] = weights.reshape(channels, taps).T
     pixels = w.batch * w.out0 * w.out1 * w.out2
-    most = min(CHUNK_TILES, TABLE_ENTRIES // (max(1, taps) * tile.rows), pixels // (tile.rows * PIECES))
-    chunk = tile.rows * max(1, most)
+    chunk = tile.rows * max(1, min(CHUNK_TILES, pixels // (tile.rows * PIECES)))
     job = _Job(channels, chunk, address(rows), 0, 0)
     run(_filter_piece, tile, (*w, *job), -(-pixels // chunk), 4 * pixels * weights.size / FLOPS)
 
@@ -56,17 +65,24 @@ def _filter_piece(tile: Any, arguments: int, piece: int) -> None:
     job = read(_Job, arguments + 8 * len(w))
     taps, first = tap_count(w), piece * job.chunk
     count = min(job.chunk, pixel_count(w) - first)
-    tiles = -(-count // tile.rows)
-    table = np.empty(tiles * taps * tile.rows, np.int64)  # (tile, tap, row)
-    results = np.empty(tiles * tile.rows, np.int64)
-    fill_tables(w, first, count, tile.rows, table, results)
-    finish_tile(count, tile.rows, taps, table, results)
-    row = job.channels * tile.itemsize
-    for i in range(tiles):
+    table = np.empty(taps * tile.rows, np.int64)  # of one tile: (tap, row), or (tap) for a run
+    results = np.empty(tile.rows, np.int64)
+    row, pixel = job.channels * tile.itemsize, split_pixel(w, first)
+    for m in range(first, first + count, tile.rows):
+        place = fill_run(w, pixel, tile.rows, table)
+        pixel = next_pixel(w, pixel, tile.rows)
+        if not place:
+            rows = min(tile.rows, first + count - m)
+            fill_tables(w, m, rows, tile.rows, table, results)
+            finish_tile(rows, tile.rows, taps, table, results)
         for c in range(0, job.channels, tile.width):
             shift = min(c, job.channels - tile.width) * tile.itemsize
-            source, target = address_of(table) + i * taps * tile.rows * 8, address_of(results) + i * tile.rows * 8
-            depthwise_rows(tile, source, taps, shift, job.weights + shift, row, target)
+            source, weights = address_of(table), job.weights + shift
+            if place:
+                apart = w.stride2 * w.x_step2
+                depthwise_run(tile, source, taps, apart, shift, weights, row, place + shift, w.y_step2)
+            else:
+                depthwise_rows(tile, source, taps, shift, weights, row, address_of(results))
     keep((table, results))
 
 

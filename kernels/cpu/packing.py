@@ -2,7 +2,7 @@
 
 A matrix b with J columns is cut into panels of ``tile.width`` columns.  A panel stores its rows one after another
 (taps outermost, then channels), ``width`` elements each, missing columns zero.  Where one vector suffices for
-what is left of the columns, the last panel is only that wide.
+what is left of the columns, a narrower tile gets them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from ..jit import njit
 from ..workspace import borrow
 from .pieces import read, run
-from .simd import clear_bytes, copy_bytes, load, store, transpose
+from .simd import address_of, clear_bytes, copy_bytes, keep, load, store, transpose
 from .tiles import Tile
 from .windows import address
 
@@ -23,13 +23,14 @@ def bands(columns: int, tile: Tile) -> list[tuple[Tile, int, int]]:
     """(tile, first, stop): the columns that are cut into panels as wide as a tile, and the rest.
 
     >>> wide = Tile("float32", 16, 14, 2)
-    >>> [[(t.width, first, stop) for t, first, stop in bands(k, wide)] for k in (8, 64, 80, 90)]
-    [[(16, 0, 8)], [(32, 0, 64)], [(32, 0, 64), (16, 64, 80)], [(32, 0, 90)]]
+    >>> [[(t.width, first, stop) for t, first, stop in bands(k, wide)] for k in (6, 64, 80, 90)]
+    [[(8, 0, 6)], [(32, 0, 64)], [(32, 0, 64), (16, 64, 80)], [(32, 0, 90)]]
     """
     rest = columns % tile.width
     if not 0 < rest <= tile.lanes:
         return [(tile, 0, columns)]
-    return [(t, a, b) for t, a, b in ((tile, 0, columns - rest), (tile.narrow, columns - rest, columns)) if a < b]
+    narrow = (tile.narrow(rest), columns - rest, columns)
+    return [(tile, 0, columns - rest), narrow] if columns > rest else [narrow]
 
 
 class _Packing(NamedTuple):
@@ -71,39 +72,55 @@ def pack(b: np.ndarray, tile: Tile, first: int, stop: int, name: str = "panels")
 @njit
 def _pack_piece(tile: Any, arguments: int, piece: int) -> None:
     p = read(_Packing, arguments)
-    group, panel = piece // p.count, piece % p.count
+    group, k = piece // p.count, piece % p.count * tile.width
     to = p.panels + piece * p.panel_bytes
-    k = panel * tile.width
     source = p.b + group * p.group_step + (p.first + k) * p.column_step
     real = min(tile.width, p.columns - k)
+    width, taps = tile.width * tile.itemsize, p.taps0 * p.taps1 * p.taps2
     if real < tile.width:
         clear_bytes(to, p.panel_bytes)
-    for t0 in range(p.taps0):
-        for t1 in range(p.taps1):
-            for t2 in range(p.taps2):
-                origin = source + t0 * p.tap0_step + t1 * p.tap1_step + t2 * p.tap2_step
-                _pack_matrix(tile, to, origin, p.column_step, p.channel_step, p.depth, real)
-                to += p.depth * tile.width * tile.itemsize
+    if p.column_step == tile.itemsize:  # the columns lie side by side
+        for c in range(p.depth):
+            for t in range(taps):
+                copy_bytes(to + (t * p.depth + c) * width, source + _offset(p, c, t), real * tile.itemsize)
+        return
+    done = 0
+    if real == tile.width and _taps_are_neighbours(tile, p):  # elements i = c * taps + t do
+        done = p.depth * taps // tile.lanes * tile.lanes
+        block = np.empty(tile.lanes * width, np.uint8)
+        for i in range(0, done, tile.lanes):
+            for j in range(0, tile.width, tile.lanes):
+                transpose(
+                    tile, address_of(block) + j * tile.itemsize, width,
+                    source + j * p.column_step + i * tile.itemsize, p.column_step,
+                )  # fmt: skip
+            for m in range(i, i + tile.lanes):
+                row = to + (m % taps * p.depth + m // taps) * width
+                for j in range(0, width, tile.lanes * tile.itemsize):
+                    store(row + j, load(tile, address_of(block) + (m - i) * width + j))
+        keep((block,))
+    for m in range(done, p.depth * taps):
+        c, t = m // taps, m % taps
+        row, origin = to + (t * p.depth + c) * width, source + _offset(p, c, t)
+        for j in range(real):
+            store(row + j * tile.itemsize, load(tile.one, origin + j * p.column_step))
 
 
 @njit
-def _pack_matrix(tile: Any, to: int, origin: int, column_step: int, channel_step: int, depth: int, real: int) -> None:
-    """One tap: row c of the panel gets the elements c of the columns."""
-    width = tile.width * tile.itemsize
-    if column_step == tile.itemsize:  # the columns lie side by side
-        for c in range(depth):
-            copy_bytes(to + c * width, origin + c * channel_step, real * tile.itemsize)
-        return
-    blocks = 0
-    if channel_step == tile.itemsize:  # the channels do
-        blocks = depth // tile.lanes * tile.lanes
-        for c in range(0, blocks, tile.lanes):
-            for j in range(0, real - real % tile.lanes, tile.lanes):
-                transpose(
-                    tile, to + c * width + j * tile.itemsize, width, origin + j * column_step + c * channel_step,
-                    column_step,
-                )  # fmt: skip
-    for c in range(depth):
-        for j in range(real - real % tile.lanes if c < blocks else 0, real):
-            value = load(tile.one, origin + j * column_step + c * channel_step)
-            store(to + c * width + j * tile.itemsize, value)
+def _offset(p: Any, c: int, t: int) -> int:
+    """Bytes from a column's begin to its channel c at tap t."""
+    return (
+        c * p.channel_step
+        + t // (p.taps1 * p.taps2) * p.tap0_step
+        + t // p.taps2 % p.taps1 * p.tap1_step
+        + t % p.taps2 * p.tap2_step
+    )
+
+
+@njit
+def _taps_are_neighbours(tile: Any, p: Any) -> bool:
+    """Whether channel c at tap t is element c * taps + t of its column, as in contiguous weights."""
+    size = tile.itemsize
+    row, plane = p.taps2 * size, p.taps1 * p.taps2 * size
+    fits = (p.tap2_step == size or p.taps2 == 1) and (p.tap1_step == row or p.taps1 == 1)
+    return fits and (p.tap0_step == plane or p.taps0 == 1) and p.channel_step == p.taps0 * plane

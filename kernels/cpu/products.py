@@ -4,7 +4,7 @@
 it is a matrix product.  Its blocking, from the outside:
 
     piece of work    some pixels (a *chunk*), some panels of columns; one thread, one table of addresses
-      depth block    as many taps, or channels of one tap, that a panel's part of them stays in the L1/L2 cache
+      depth block    as many taps, or channels of one tap, that a panel's part of them stays in the L2 cache
         panel        ``tile.width`` columns of b
           tile       ``tile.rows`` pixels: rows_times_panel
 
@@ -27,7 +27,7 @@ from .simd import address_of, copy_bytes, keep
 from .tiles import Tile, rows_tile, rows_times_panel
 from .windows import Windows, address, fill_tables, finish_tile, pixel_count, tap_count
 
-DEPTH_BYTES = 48 << 10  # of a panel in a depth block
+DEPTH_BYTES = 120 << 10  # of a panel in a depth block: a part of the L2 cache
 CHUNK_TILES = 16
 TABLE_ENTRIES = 1 << 14
 PIECES = 32  # wanted, for the threads
@@ -62,9 +62,12 @@ def cutting(
     block_taps = _even(max(1, taps), most // depth)
     block_depth = _even(depth, most) if block_taps == 1 else depth
     tiles, panels = -(-pixels // tile.rows), -(-(stop - first) // tile.width)
-    chunk = max(1, min(CHUNK_TILES, TABLE_ENTRIES // (max(1, taps) * tile.rows), tiles * groups // PIECES))
-    chunks = -(-tiles // chunk)
-    piece_panels = _even(panels, panels * chunks * groups // PIECES)
+    # long chunks use a panel often; few of them leave the panels to be shared out, and then chunks to be cut
+    chunk = _even(tiles, min(CHUNK_TILES, TABLE_ENTRIES // (max(1, taps) * tile.rows)))
+    bands = min(panels, -(-PIECES // (-(-tiles // chunk) * groups)))
+    if -(-tiles // chunk) * groups * bands < PIECES:
+        chunk = _even(tiles, max(1, tiles * groups * bands // PIECES))
+    chunks, piece_panels = -(-tiles // chunk), -(-panels // bands)
     return Cut(
         depth, all_columns, groups, first, stop - first, chunk, chunks, piece_panels, -(-panels // piece_panels),
         block_taps, block_depth, tile.width * depth * taps * tile.itemsize,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import njit
-from ..workspace import borrow
+from ..workspace import ALIGNMENT, borrow
 from .pieces import read, run
 from .simd import Lanes, clear_bytes, load, machine, store, transpose
 from .windows import address
@@ -27,8 +27,15 @@ def rows_of_channels(a: np.ndarray) -> bool:
 
 
 def empty_last(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array (N, C, *size) that is stored channels-last."""
-    return np.moveaxis(np.empty((shape[0], *shape[2:], shape[1]), dtype), -1, 1)
+    """An array (N, C, *size) that is stored channels-last, from the beginning of a cache line on.
+
+    NumPy's own begin 16 bytes into one, so that every second load of a whole register would touch two lines.
+    """
+    last = len(shape) - 1
+    block = np.empty(prod(shape) * dtype.itemsize + ALIGNMENT, np.uint8)
+    skip = -address(block) % ALIGNMENT
+    rows = block[skip : skip + block.size - ALIGNMENT].view(dtype).reshape(shape[0], *shape[2:], shape[1])
+    return rows.transpose(0, last, *range(1, last))
 
 
 def as_last(a: np.ndarray, name: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Register tiles: the four innermost loops on which GEMM and convolution are built.
+"""Register tiles: the innermost loops on which GEMM and convolution are built.
 
 A *tile* of the result, ``rows`` x ``vectors * lanes`` elements, is summed up in registers and touches memory only
 before and after.  Where the operands lie is said by a *table* of addresses, one per row: so the same loop serves
@@ -9,9 +9,10 @@ Two loops multiply matrices; a row of ``b`` holds the tile's columns side by sid
     rows_times_panel      y[i, :] = sum over taps t and channels c   of   a[t, i][c] * b[t, c, :]
     columns_times_panel   y[i, :] = sum over pixels m                of   a[m][i]    * b[m, :]
 
-Two do depthwise work, where a channel meets only itself and ``[:]`` are channels:
+The others do depthwise work, where a channel meets only itself and ``[:]`` are channels:
 
     depthwise_rows        y[i][:] = sum over taps t                  of   a[t, i][:] * b[t, :]
+    depthwise_run         the same, where the rows of a and y are evenly spaced: most pixels, and less to look up
     depthwise_columns     y[t][:] = sum over pixels m                of   a[t, m][:] * b[m, :]
 
 The register budget: rows * vectors sums, the ``vectors`` of b, one more for a.
@@ -54,17 +55,23 @@ class Tile(Lanes):
         """Columns of the tile."""
         return self.vectors * self.lanes
 
-    @property
-    def narrow(self) -> Tile:
-        """The same rows, one vector wide: for what is left over of the columns."""
-        return Tile(self.dtype, self.lanes, self.rows, 1)
+    def narrow(self, columns: int) -> Tile:
+        """A tile of one vector with room for ``columns``: 16 bytes wide at least, a register at most.
+
+        >>> Tile("float32", 16, 14, 2).narrow(3)
+        Tile(dtype='float32', lanes=4, rows=14, vectors=1)
+        """
+        lanes = min(self.lanes, 16 // self.itemsize)
+        while lanes < min(columns, self.lanes):
+            lanes *= 2
+        return Tile(self.dtype, lanes, self.rows, 1)
 
 
 # Rows x vectors by what a machine has. For rows_times_panel more rows mean fewer loads of b per product; the sums
 # of columns_times_panel lie along channels, whose counts are multiples of 8.
 _ROWS = {32: (14, 2), 16: (6, 2)}
 _COLUMNS = {32: (8, 2), 16: (4, 2)}
-_DEPTHWISE = {32: (6, 2), 16: (4, 1)}
+_DEPTHWISE = {32: (8, 3), 16: (4, 3)}
 _TAPS = {32: (9, 2), 16: (9, 1)}
 
 
@@ -95,11 +102,14 @@ def depthwise_taps_tile(dtype: str, channels: int, host: Machine | None = None) 
 
 
 def _fit(dtype: str, channels: int, host: Machine, shapes: dict[int, tuple[int, int]]) -> Tile:
-    rows, vectors = shapes[host.registers]
+    """Of the widths up to the one allowed, the one that computes the fewest channels twice."""
+    rows, most = shapes[host.registers]
     lanes = host.lanes(dtype)
     while lanes > max(1, channels):
         lanes //= 2
-    return Tile(dtype, lanes, rows, min(vectors, max(1, channels // lanes)))
+    widths = range(min(most, max(1, channels // lanes)), 0, -1)
+    vectors = min(widths, key=lambda v: -(-channels // (v * lanes)) * v)
+    return Tile(dtype, lanes, rows, vectors)
 
 
 # The loops -------------------------------------------------------------------------------------------
@@ -226,6 +236,18 @@ def columns_times_panel(_context, tile, table, count, offset, panel, result, ste
     return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS, INTS), emit
 
 
+def _times_vectors(
+    b: ir.IRBuilder, tile: Tile, a: list[ir.Value], row: ir.Value, sums: list[ir.Value]
+) -> list[ir.Value]:
+    """sums[i, :] + a[i][:] * row[:] for pointers a and row."""
+    factors = [emit_load(b, tile, row, j * tile.lanes) for j in range(tile.vectors)]
+    return [
+        emit_fma(b, tile, emit_load(b, tile, p, j * tile.lanes), factor, sums[i * tile.vectors + j])
+        for i, p in enumerate(a)
+        for j, factor in enumerate(factors)
+    ]
+
+
 @intrinsic
 def depthwise_rows(_context, tile, table, taps, offset, weights, step, results):
     """y[i][:] = sum over t < taps of a[t, i][:] * weights[t][:]
@@ -243,18 +265,34 @@ def depthwise_rows(_context, tile, table, taps, offset, weights, step, results):
 
         def tap(t, sums):
             a = _read_table(b, table, b.mul(t, I64(spec.rows)), spec, offset)
-            w = emit_pointer(b, b.add(weights, b.mul(t, step)), spec.element)
-            row = [emit_load(b, spec, w, j * spec.lanes) for j in range(spec.vectors)]
-            return [
-                emit_fma(b, spec, emit_load(b, spec, p, j * spec.lanes), row[j], sums[i * spec.vectors + j])
-                for i, p in enumerate(a)
-                for j in range(spec.vectors)
-            ]
+            return _times_vectors(b, spec, a, emit_pointer(b, b.add(weights, b.mul(t, step)), spec.element), sums)
 
         out.finish(emit_loop(b, taps, [emit_zero(spec)] * (spec.rows * spec.vectors), tap))
         return ctx.get_dummy_value()
 
     return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS), emit
+
+
+@intrinsic
+def depthwise_run(_context, tile, table, taps, apart, offset, weights, step, result, result_step):
+    """``depthwise_rows`` with a[t, i] at table[t] + i * apart + offset, and y[i] at result + i * result_step."""
+    if not _is_tile(tile):
+        return None
+    spec = tile.value
+
+    def emit(ctx, b, _sig, args):
+        _, table, taps, apart, offset, weights, step, result, result_step = args
+        out = _Sums(b, spec, _spaced(b, result, result_step, spec))
+        first = emit_pointer(b, table, I64)
+
+        def tap(t, sums):
+            a = _spaced(b, b.add(b.load(b.gep(first, [t])), offset), apart, spec)
+            return _times_vectors(b, spec, a, emit_pointer(b, b.add(weights, b.mul(t, step)), spec.element), sums)
+
+        out.finish(emit_loop(b, taps, [emit_zero(spec)] * (spec.rows * spec.vectors), tap))
+        return ctx.get_dummy_value()
+
+    return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS, INTS, INTS), emit
 
 
 @intrinsic
@@ -276,13 +314,8 @@ def depthwise_columns(_context, tile, table, length, count, offset, g, result, s
 
         def pixel(m, sums):
             a = _read_table(b, table, m, spec, offset, length)
-            at = emit_pointer(b, b.add(b.load(b.gep(rows, [m])), offset), spec.element)
-            row = [emit_load(b, spec, at, j * spec.lanes) for j in range(spec.vectors)]
-            return [
-                emit_fma(b, spec, emit_load(b, spec, p, j * spec.lanes), row[j], sums[i * spec.vectors + j])
-                for i, p in enumerate(a)
-                for j in range(spec.vectors)
-            ]
+            row = emit_pointer(b, b.add(b.load(b.gep(rows, [m])), offset), spec.element)
+            return _times_vectors(b, spec, a, row, sums)
 
         out.finish(emit_loop(b, count, out.start(accumulate), pixel))
         return ctx.get_dummy_value()

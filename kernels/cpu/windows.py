@@ -16,6 +16,8 @@ import numpy as np
 from ..jit import njit
 from .direct_tiles import ABSENT, Axis3, Geometry
 
+U = np.uint64  # of indices: Numba would test a signed one for being negative and could not vectorise
+
 
 class Windows(NamedTuple):
     """What the table is computed from.  Flat, because parallel loops take no nested tuples.
@@ -101,52 +103,99 @@ def pixel_count(w: Any) -> int:
 
 
 @njit
+def split_pixel(w: Any, m: int) -> tuple[int, int, int, int]:
+    """Pixel m's image and position (n, o, p, q)."""
+    rest, q = m // w.out2, m % w.out2
+    rest, p = rest // w.out1, rest % w.out1
+    return rest // w.out0, rest % w.out0, p, q
+
+
+@njit
+def next_pixel(w: Any, pixel: tuple[int, int, int, int], count: int) -> tuple[int, int, int, int]:
+    """The position (n, o, p, q) ``count`` pixels further on."""
+    n, o, p, q = pixel
+    q += count
+    while q >= w.out2:
+        q, p = q - w.out2, p + 1
+        if p == w.out1:
+            p, o = 0, o + 1
+            if o == w.out0:
+                o, n = 0, n + 1
+    return n, o, p, q
+
+
+@njit
+def fill_run(w: Any, pixel: tuple[int, int, int, int], count: int, table: Any) -> int:
+    """If ``count`` pixels from ``pixel`` on lie in one row and read no padding: table (taps,) for the first of them.
+
+    The others read ``stride2 * x_step2`` bytes further on each.  Returns the first pixel's place in y, otherwise 0.
+    """
+    n, o, p, q = pixel
+    i0, i1, i2 = o * w.stride0 - w.low0, p * w.stride1 - w.low1, q * w.stride2 - w.low2
+    inside = q + count <= w.out2 and min(i0, i1, i2) >= 0
+    inside &= i0 + (w.taps0 - 1) * w.dilation0 < w.size0 and i1 + (w.taps1 - 1) * w.dilation1 < w.size1
+    inside &= i2 + (count - 1) * w.stride2 + (w.taps2 - 1) * w.dilation2 < w.size2
+    if not inside:
+        return 0
+    base = w.x + n * w.x_image + i0 * w.x_step0 + i1 * w.x_step1 + i2 * w.x_step2
+    t = 0
+    for r0 in range(w.taps0):
+        for r1 in range(w.taps1):
+            for r2 in range(w.taps2):
+                shift = r0 * w.dilation0 * w.x_step0 + r1 * w.dilation1 * w.x_step1 + r2 * w.dilation2 * w.x_step2
+                table[t] = base + shift
+                t += 1
+    return w.y + n * w.y_image + o * w.y_step0 + p * w.y_step1 + q * w.y_step2
+
+
+@njit
 def fill_tables(w: Any, first: int, count: int, rows: int, table: Any, results: Any) -> None:
     """Addresses for the pixels first, ..., first + count - 1, in groups of ``rows``.
 
     table (groups, taps, rows) gets input positions, results (groups, rows) the pixels' places in y.
     """
     taps = tap_count(w)
-    offsets = np.empty(taps, np.int64)
-    t = 0
-    for r0 in range(w.taps0):
-        for r1 in range(w.taps1):
-            for r2 in range(w.taps2):
-                offsets[t] = r0 * w.dilation0 * w.x_step0 + r1 * w.dilation1 * w.x_step1 + r2 * w.dilation2 * w.x_step2
-                t += 1
-    rest, q = first // w.out2, first % w.out2
-    rest, p = rest // w.out1, rest % w.out1
-    n, o = rest // w.out0, rest % w.out0
-    for m in range(count):
-        i0, i1, i2 = o * w.stride0 - w.low0, p * w.stride1 - w.low1, q * w.stride2 - w.low2
-        base = w.x + n * w.x_image + i0 * w.x_step0 + i1 * w.x_step1 + i2 * w.x_step2
+    n, o, p, q = split_pixel(w, first)
+    m = 0
+    while m < count:  # pixels of one group in one row of y
+        run = min(rows - m % rows, min(w.out2 - q, count - m))
         at = m // rows * rows * taps + m % rows
-        inside = i0 >= 0 and i1 >= 0 and i2 >= 0
-        inside &= i0 + (w.taps0 - 1) * w.dilation0 < w.size0 and i1 + (w.taps1 - 1) * w.dilation1 < w.size1
-        inside &= i2 + (w.taps2 - 1) * w.dilation2 < w.size2
-        if inside:
-            for t in range(taps):
-                table[at + t * rows] = base + offsets[t]
-        else:
-            t = 0
-            for r0 in range(w.taps0):
-                j0 = i0 + r0 * w.dilation0
-                for r1 in range(w.taps1):
-                    j1 = i1 + r1 * w.dilation1
-                    fits = 0 <= j0 < w.size0 and 0 <= j1 < w.size1
-                    for r2 in range(w.taps2):
-                        j2 = i2 + r2 * w.dilation2
-                        real = fits and 0 <= j2 < w.size2
-                        table[at + t * rows] = base + offsets[t] if real else w.zeros
-                        t += 1
-        results[m] = w.y + n * w.y_image + o * w.y_step0 + p * w.y_step1 + q * w.y_step2
-        q += 1
-        if q == w.out2:
-            q, p = 0, p + 1
-            if p == w.out1:
-                p, o = 0, o + 1
-                if o == w.out0:
-                    o, n = 0, n + 1
+        i0, i1, i2 = o * w.stride0 - w.low0, p * w.stride1 - w.low1, q * w.stride2 - w.low2
+        for r0 in range(w.taps0):
+            j0 = i0 + r0 * w.dilation0
+            for r1 in range(w.taps1):
+                j1 = i1 + r1 * w.dilation1
+                real = 0 <= j0 < w.size0 and 0 <= j1 < w.size1
+                line = w.x + n * w.x_image + j0 * w.x_step0 + j1 * w.x_step1
+                for r2 in range(w.taps2):
+                    _fill_run(table, at, run, line, i2 + r2 * w.dilation2, w.stride2, w.x_step2, w.size2, w.zeros, real)
+                    at += rows
+        place = w.y + n * w.y_image + o * w.y_step0 + p * w.y_step1 + q * w.y_step2
+        for i in range(run):
+            results[U(m + i)] = place + i * w.y_step2
+        m += run
+        n, o, p, q = next_pixel(w, (n, o, p, q), run)
+
+
+@njit
+def _fill_run(
+    table: Any, at: int, run: int, line: int, j: int, stride: int, step: int, size: int, zeros: int, real: bool
+) -> None:
+    """Addresses of the positions j, j + stride, ... of a row of x, which is no row at all if not ``real``."""
+    if real and j >= 0 and j + (run - 1) * stride < size:  # most runs: no need to divide
+        start, stop = 0, run
+    elif real:
+        start = min(run, max(0, -(j // stride)))
+        stop = max(start, min(run, (size - 1 - j) // stride + 1))
+    else:
+        start = stop = run
+    for i in range(start):
+        table[U(at + i)] = zeros
+    place, jump = line + j * step, stride * step
+    for i in range(start, stop):
+        table[U(at + i)] = place + i * jump
+    for i in range(stop, run):
+        table[U(at + i)] = zeros
 
 
 @njit

@@ -25,6 +25,8 @@ WIDE = (
     case((2, 33, 4, 5), (70, 33, 1, 1), 2, story="1x1, strided"),
     case((1, 1024, 3, 5), (20, 1024, 1, 1), story="pixels a page apart"),
     case((2, 37, 6, 5), (37, 1, 3, 3), (1, 2), 1, 1, 37, story="depthwise, channels that fill no vector"),
+    case((2, 20, 4, 29), (20, 1, 3, 3), 1, 1, 1, 20, story="depthwise, runs of pixels that read no padding"),
+    case((1, 48, 5, 41), (48, 1, 2, 3), (1, 2), (0, 1), (2, 1), 48, story="depthwise, strided runs, three vectors"),
     case((2, 3, 11, 12), (20, 3, 5, 4), (2, 3), 2, story="first layer: taps count as channels"),
     case((2, 2, 8, 9), (6, 1, 3, 3), 1, 1, 1, 2, story="few channels in groups"),
     case((1, 24, 5, 4), (36, 4, 2, 3), 1, 1, 1, 6, story="groups narrower than a tile"),
@@ -83,7 +85,7 @@ def test_results_are_channels_last_whatever_the_operands_are() -> None:
 
 
 def test_results_go_into_any_storage() -> None:
-    for c in (WIDE[0], WIDE[4]):
+    for c in (WIDE[0], WIDE[4], WIDE[5]):
         conv = checks.problem(c)
         for pass_ in checks.PASSES:
             operands = checks.operands(c, pass_, "float32")
