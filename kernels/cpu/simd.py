@@ -102,16 +102,27 @@ def machine() -> Machine:
 
 @cache
 def _host() -> Machine:
-    features = config.CPU_FEATURES  # what NUMBA_CPU_FEATURES or NUMBA_CPU_NAME ask Numba to compile for
-    if features is None and config.CPU_NAME in (None, binding.get_host_cpu_name()):
-        has = binding.get_host_cpu_features()
-    else:
-        has = {f[1:]: f[0] == "+" for f in (features or "").split(",") if f}
-    if has.get("avx512f"):
-        return AVX512
-    if has.get("avx2") and has.get("fma"):
-        return AVX2
-    return NEON if has.get("neon") or binding.get_process_triple().startswith(("aarch64", "arm64")) else PORTABLE
+    """What LLVM makes of a wide fused multiply-add for the processor that Numba compiles for, asked of LLVM itself.
+
+    That is this computer's, unless ``NUMBA_CPU_NAME`` or ``NUMBA_CPU_FEATURES`` name another.
+    """
+    here = config.CPU_NAME in (None, binding.get_host_cpu_name())
+    name = binding.get_host_cpu_name() if here else config.CPU_NAME
+    features = config.CPU_FEATURES or (binding.get_host_cpu_features().flatten() if here else "")
+    wide = "<16 x float>"
+    module = binding.parse_assembly(f"""
+        declare {wide} @llvm.fmuladd.v16f32({wide}, {wide}, {wide})
+        define void @f(ptr %a) {{
+            %x = load {wide}, ptr %a
+            %y = call {wide} @llvm.fmuladd.v16f32({wide} %x, {wide} %x, {wide} %x)
+            store {wide} %y, ptr %a
+            ret void
+        }}""")
+    target = binding.Target.from_triple(binding.get_process_triple())
+    assembly = target.create_target_machine(cpu=name, features=features).emit_assembly(module)
+    if "vfmadd" in assembly:
+        return AVX512 if "zmm" in assembly else AVX2
+    return NEON if "fmla" in assembly else PORTABLE
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import platform
 import subprocess
 import sys
 from typing import NamedTuple
@@ -142,6 +144,17 @@ def test_another_machine_can_be_asked_for() -> None:
     assert simd.machine() == host
 
 
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="names of x86 processors")
+@pytest.mark.parametrize(
+    ("name", "machine"), [("skylake-avx512", simd.AVX512), ("haswell", simd.AVX2), ("nehalem", simd.PORTABLE)]
+)
+def test_the_machine_is_the_one_that_numba_compiles_for(name, machine, monkeypatch) -> None:
+    """Intel's AVX-512 processors too, for which LLVM's own vectoriser prefers half the width."""
+    monkeypatch.setattr(simd.config, "CPU_NAME", name)
+    monkeypatch.setattr(simd.config, "CPU_FEATURES", "")
+    assert simd._host.__wrapped__() == machine
+
+
 def test_compile_time_values_are_one_type_each() -> None:
     tile = tiles.rows_tile("float32", simd.AVX2)
     again = pickle.loads(pickle.dumps(tile._numba_type_))
@@ -182,8 +195,6 @@ def test_a_second_process_finds_the_machine_code(tmp_path) -> None:
         "s = [f.stats for f in (products._rows_piece, pieces._serial)];"
         "print(sum(sum(x.cache_hits.values()) for x in s), sum(sum(x.cache_misses.values()) for x in s))"
     )
-    import os
-
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     runs = [
         subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
