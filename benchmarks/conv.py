@@ -1,0 +1,214 @@
+"""Convolution layers against PyTorch: ``python -m benchmarks.conv --layers vgg16 depthwise --seconds 120``.
+
+For each layer and pass: the time of our planned algorithm (``--algorithms``: of all of them), of PyTorch in its
+default layout and channels-last, and of im2col in plain NumPy; GFLOP/s counted as direct convolution has them; the
+ratio, PyTorch's better time / ours; the relative error of either side against float64.
+
+Either side runs in a process of its own, and they take turns.  In one process they would change each other:
+
+* Numba and PyTorch both run on GNU OpenMP, whose idle threads either spin or sleep (``OMP_WAIT_POLICY``).  minidl
+  asks for sleep, because BLAS needs the cores; PyTorch is built for the default.  The first to load decides.
+* ``import minidl`` tells glibc to keep freed memory (``mallopt``), for the whole process.  PyTorch would gain by it,
+  and its users do not have it.
+
+So each side is as its users have it.  Results are allocated by each call, as in a training step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl.kernels.catalogue import Cost, plan
+from minidl.kernels.conv_algorithms import PASSES
+
+from . import report, timing
+from .shapes import Layer, select
+from .side_minidl import kernel_pass, problem, y_shape
+from .side_torch import LAYOUTS
+from .sides import Remote
+from .stamp import load_average
+
+PLANNED = "minidl"
+NUMPY = "NumPy im2col"
+TORCH = tuple(f"torch {layout}" for layout in LAYOUTS)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One thing to measure: its name in the results, the process that runs it, and how."""
+
+    name: str
+    process: str
+    how: dict[str, Any]
+    algorithm: str | None = None
+    workspace: int | None = None
+
+
+def variants(layer: Layer, pass_: str, layout: str, algorithms: bool, peers: Sequence[str]) -> list[Variant]:
+    """What is measured for one pass of one layer: ours, then the peers."""
+    chosen = plan("conv", kernel_pass(layer, pass_), problem(layer))
+    found = [Variant(PLANNED, "minidl", {"layout": layout}, chosen.algorithm, chosen.cost.workspace)]
+    for kernel, cost in chosen.candidates:
+        name = kernel.algorithm
+        # spec is a definition, not a competitor: it takes seconds
+        if isinstance(cost, Cost) and algorithms and name not in (chosen.algorithm, "spec"):
+            how = {"layout": layout, "algorithm": name}
+            found.append(Variant(f"minidl {name}", "minidl", how, name, cost.workspace))
+        if name == "im2col" and isinstance(cost, Cost) and "numpy" in peers:
+            found.append(Variant(NUMPY, "minidl", {"layout": "NCHW", "algorithm": name}, name, cost.workspace))
+    if "torch" in peers:
+        for name, torch_layout in zip(TORCH, LAYOUTS):
+            if torch_layout == "NCHW" or len(layer.size) == 2:  # it knows channels-last for images only
+                found.append(Variant(name, "torch", {"layout": torch_layout}))
+    return found
+
+
+def measure(
+    layer: Layer, pass_: str, wanted: Sequence[Variant], processes: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """One row of the results: all ``wanted`` variants of one pass of one layer, measured in turns."""
+    shape = y_shape(layer)
+    reference = processes["minidl"].ask("reference", layer, shape, pass_)
+    errors: dict[str, float] = {}
+    turns: dict[str, Callable[[float], list[float]]] = {}
+    try:
+        for v in wanted:
+            process = processes[v.process]
+            process.ask("prepare", v.name, layer, shape, pass_, **v.how)
+            errors[v.name] = relative_error(process.ask("result", v.name), reference)
+            turns[v.name] = partial(process.ask, "turn", v.name)
+        times = timing.interleave(turns, seconds)
+    finally:
+        for process in processes.values():
+            process.ask("forget")
+    conv = problem(layer)
+    sides = {}
+    for v in wanted:
+        stats = timing.statistics([t for turn in times[v.name] for t in turn])
+        sides[v.name] = {
+            **asdict(stats),
+            "gflops": 2 * conv.macs / stats.median / 1e9,
+            "error": errors[v.name],
+            "noise": timing.noise_floor(times[v.name]),
+            "algorithm": v.algorithm,
+            "workspace": v.workspace,
+        }
+    row = {"layer": layer.title, "tags": layer.tags, "pass": pass_, "problem": str(conv), "macs": conv.macs}
+    return {**row, "sides": sides, **compare(sides)}
+
+
+def compare(sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """PyTorch's better median / ours, the noise of the two, and how far the planner's choice is from the best.
+
+    ``ratio`` is None where PyTorch was not measured; ``regret`` is 0 where the choice was the fastest measured.
+    """
+    ours = sides[PLANNED]
+    own = [s["median"] for name, s in sides.items() if name.startswith("minidl")]
+    torch = [sides[name] for name in TORCH if name in sides]
+    best = min(torch, key=lambda s: s["median"], default=None)
+    return {
+        "ratio": best["median"] / ours["median"] if best else None,
+        "noise": max(ours["noise"], best["noise"]) if best else ours["noise"],
+        "regret": ours["median"] / min(own) - 1,
+    }
+
+
+def relative_error(result: np.ndarray, reference: np.ndarray) -> float:
+    """||result - reference|| / ||reference|| in float64; RuntimeError where that is not a rounding error."""
+    if result.shape != reference.shape:
+        raise RuntimeError(f"the result has shape {result.shape}, the reference {reference.shape}")
+    # not vdot or norm: they wake BLAS threads in this process, which then spin
+    difference = float(np.sqrt(np.square(result - reference).sum()))
+    error = difference / max(float(np.sqrt(np.square(reference).sum())), np.finfo(np.float64).tiny)
+    if not error < 1e-2:
+        raise RuntimeError(f"the result is wrong: its relative error against float64 is {error:.3g}")
+    return error
+
+
+@contextlib.contextmanager
+def running(threads: int, peers: Sequence[str]) -> Iterator[dict[str, Remote]]:
+    """The processes of both sides, ended when the block is left."""
+    with contextlib.ExitStack() as stack:
+        modules = {"minidl": "benchmarks.side_minidl"}
+        if "torch" in peers:
+            modules["torch"] = "benchmarks.side_torch"
+        yield {name: stack.enter_context(Remote(module, threads)) for name, module in modules.items()}
+
+
+def run(
+    layers: Sequence[Layer],
+    passes: Sequence[str] = PASSES,
+    threads: int = 2,
+    seconds: float = 60,
+    algorithms: bool = False,
+    peers: Sequence[str] = ("torch", "numpy"),
+    layout: str = "channels-last",
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Measure; the results as plain values: ``{"stamp": ..., "rows": [...], "summary": {...}}``.
+
+    ``seconds`` are shared out over the layers and passes; preparing them (operands, compiling, the float64
+    reference) comes on top, and each is measured for at least four rounds.
+    """
+    cells = [(layer, pass_) for layer in layers for pass_ in passes]
+    before, rows, left = load_average(), [], seconds
+    with running(threads, peers) as processes:
+        for i, (layer, pass_) in enumerate(cells):
+            progress(f"{i + 1}/{len(cells)} {layer.title} {pass_}")
+            start = time.perf_counter()
+            wanted = variants(layer, pass_, layout, algorithms, peers)
+            share = left / (len(cells) - i)
+            rows.append(measure(layer, pass_, wanted, processes, share))
+            left = max(0.0, left - min(share, time.perf_counter() - start))
+        stamp = processes["minidl"].ask("stamp")
+        stamp |= {"load_average_before": before, "layout": layout, "seconds": seconds}
+        if "torch" in processes:
+            stamp["peer"] = processes["torch"].ask("stamp")
+    return {"stamp": stamp, "rows": rows, "summary": report.summary(rows)}
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; torch is a default peer only where it is installed."""
+    installed = importlib.util.find_spec("torch") is not None
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.conv", description="Convolution layers against PyTorch, in turns."
+    )
+    parser.add_argument("--layers", nargs="+", default=[], metavar="TAG", help='tags or titles ("vgg16 3.1"); all')
+    parser.add_argument("--passes", nargs="+", default=list(PASSES), choices=PASSES)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=60, help="measuring time in all, preparations excluded")
+    parser.add_argument("--algorithms", action="store_true", help="measure all of our algorithms, not the planned only")
+    parser.add_argument("--peers", nargs="*", default=["torch"] if installed else ["numpy"], choices=["torch", "numpy"])
+    parser.add_argument("--layout", default="channels-last", choices=LAYOUTS, help="of our x and g")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    options = parser.parse_args(words)
+    try:
+        options.layers = select(options.layers)
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def main() -> None:
+    options = vars(arguments())
+    file = options.pop("json")
+    results = run(**options, progress=lambda line: print(line, file=sys.stderr))
+    if file is not None:
+        file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    report.show(results)
+
+
+if __name__ == "__main__":
+    main()

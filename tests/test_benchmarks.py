@@ -1,0 +1,414 @@
+"""The logic of benchmarks/: statistics, turns, stamps, shapes, and one small run.  Nothing here asserts a time."""
+
+import doctest
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from benchmarks import conv as bench
+from benchmarks import report, shapes, side_minidl, stamp, timing
+from benchmarks.sides import ROOT, Remote, operands, settings
+from minidl import get_num_threads
+from minidl.kernels.conv_algorithms import PASSES
+from minidl.kernels.spec import conv as spec
+
+# tiny layers, every argument in play
+TINY = shapes.conv("tiny", "conv", 2, 4, 6, (5, 7), (3, 2), stride=(2, 1), padding=(1, 0), groups=2)
+TINY_TRANSPOSED = shapes.conv(
+    "tiny", "transposed", 2, 6, 4, (3, 5), (3, 2), (2, 3), (1, 0), groups=2, transposed=True, output_padding=1
+)
+# four spatial axes: only the NumPy kernels can, so nothing has to be compiled
+FOUR_AXES = shapes.conv("tiny", "4d", 2, 3, 4, (3, 4, 2, 5), (2, 3, 1, 2), padding=(0, 1, 0, 1))
+
+
+class FakeClock:
+    """Time that passes only where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+# timing ------------------------------------------------------------------------------------------------
+
+
+def test_statistics_of_known_numbers() -> None:
+    values = [0.5, 0.1, 0.4, 0.2, 0.3]
+    got = timing.statistics(values)
+    assert (got.median, got.minimum, got.calls) == (0.3, 0.1, 5)
+    assert got.p20 == pytest.approx(np.quantile(values, 0.2))
+    assert got.p80 == pytest.approx(np.quantile(values, 0.8))
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.77, 1])
+def test_quantile_is_numpys(share: float) -> None:
+    values = np.random.default_rng(1).exponential(size=11)
+    assert timing.quantile(list(values), share) == pytest.approx(np.quantile(values, share))
+
+
+def test_what_has_no_value_is_refused() -> None:
+    with pytest.raises(ValueError, match="no ratios"):
+        timing.geometric_mean([])
+    with pytest.raises(ValueError, match="of 0 values"):
+        timing.quantile([], 0.5)
+    with pytest.raises(ValueError, match="2 turns are too few"):
+        timing.noise_floor([[], [1.0]])
+
+
+def test_geometric_mean() -> None:
+    assert timing.geometric_mean([1.0, 2.0, 4.0]) == pytest.approx(2.0)
+    assert timing.geometric_mean([3.0]) == pytest.approx(3.0)
+
+
+def test_noise_floor_is_symmetric_and_blind_to_steady_drift() -> None:
+    assert timing.noise_floor([[1.0], [2.0], [3.0], [4.0]]) == pytest.approx(0)
+    assert timing.noise_floor([[1.2], [1.0], [1.0], [1.2]]) == pytest.approx(0.2)
+    assert timing.noise_floor([[1.0], [1.2], [1.2], [1.0]]) == pytest.approx(0.2)
+
+
+def test_turns_go_forwards_and_backwards_with_pauses() -> None:
+    clock, took = FakeClock(), []
+
+    def side(name: str, seconds: float) -> Callable[[float], list[float]]:
+        def take(share: float) -> list[float]:
+            took.append((name, round(clock.now - 100, 6)))
+            clock.sleep(seconds)
+            assert share == 0.25
+            return [seconds]
+
+        return take
+
+    sides = {"A": side("A", 1.0), "B": side("B", 2.0)}
+    turns = timing.interleave(sides, 17.0, turn_seconds=0.25, pause=0.5, clock=clock, sleep=clock.sleep)
+    assert [name for name, _ in took] == list("ABBA" * 3)  # four rounds end at 16 s, and rounds come in pairs
+    assert [at for _, at in took[:4]] == [0.5, 2.0, 4.5, 7.0]
+    assert turns == {"A": [[1.0]] * 6, "B": [[2.0]] * 6}
+
+
+def test_however_short_the_time_there_are_four_rounds() -> None:
+    clock = FakeClock()
+    turns = timing.interleave({"A": lambda share: [share]}, 0.08, clock=clock, sleep=clock.sleep)
+    assert turns["A"] == [[pytest.approx(0.02)]] * 4  # and shorter turns
+
+
+@pytest.mark.parametrize(
+    ("durations", "calls"),
+    [
+        ([2.0, 0.01, 0.01, 0.01], 3),  # compiled, first touched, steady
+        ([0.01, 0.01], 2),
+        ([2.0**-n for n in range(20)], timing.MOST_WARM_UPS),
+    ],
+)
+def test_warm_up_goes_on_while_calls_become_faster(durations: list[float], calls: int) -> None:
+    clock, left = FakeClock(), iter(durations)
+    assert timing.warm_up(lambda: clock.sleep(next(left)), clock) == calls
+
+
+def test_a_turn_leaves_out_its_first_calls_and_counts_at_least_one() -> None:
+    clock, lengths = FakeClock(), []
+
+    def call() -> None:
+        lengths.append(0.002)
+        clock.sleep(0.002)
+
+    times = timing.turn(call, 0.0099, clock)
+    assert times == pytest.approx([0.002] * 5)
+    assert len(lengths) == 8  # three calls are over before the lead of 5 ms is
+    assert timing.turn(lambda: clock.sleep(0.3), 0.1, clock) == pytest.approx([0.3])  # a long call needs no lead
+    assert len(timing.turn(lambda: clock.sleep(0.02), 0.0, clock)) == 1
+
+
+# shapes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer", shapes.LAYERS, ids=lambda layer: layer.title)
+def test_every_layer_is_a_convolution(layer: shapes.Layer) -> None:
+    conv = side_minidl.problem(layer)  # raises where shapes do not fit
+    assert conv.macs > 0 and layer.tags[0] == layer.net
+    assert 4 * max(np.prod(s) for s in (conv.x_shape, conv.w_shape, conv.y_shape)) < 2e8  # bytes
+    if layer.transposed:
+        assert layer.x_shape == conv.y_shape
+
+
+def test_titles_and_tags() -> None:
+    titles = [layer.title for layer in shapes.LAYERS]
+    assert len(set(titles)) == len(titles)
+    tags = {tag for layer in shapes.LAYERS for tag in layer.tags}
+    assert set(report.FIGURES) - {"all"} <= tags
+    assert not tags & set(titles)
+
+
+@pytest.mark.parametrize(
+    ("title", "kind"),
+    [
+        ("resnet50 1", "first"),
+        ("resnet50 3.1 project", "strided"),
+        ("resnet50 3 expand", "1x1"),
+        ("mobilenet dw 96@112/2", "depthwise"),
+        ("resnext50 2", "grouped"),
+        ("alexnet 2", "5x5"),
+        ("dilated 512@28/d4", "dilated"),
+        ("dcgan 128-64@16", "transposed"),
+        ("replknet dw 31x31", "large"),
+        ("ecg 32@7680/2", "1d"),
+    ],
+)
+def test_kind(title: str, kind: str) -> None:
+    (layer,) = shapes.select([title])
+    assert layer.kind == kind
+
+
+def test_big_needs_channels_on_both_sides_and_tiles() -> None:
+    layer = shapes.conv("net", "layer", 3, 32, 32, (18, 38), 3, padding=1)
+    assert layer.tags == ("net", "3x3", "3x3-big")  # 3 * 5 * 10 tiles
+    for change in ({"filters": 31}, {"channels": 31}, {"size": (18, 36)}, {"padding": (0, 0)}):
+        assert replace(layer, **change).tags == ("net", "3x3")
+
+
+@pytest.mark.parametrize(
+    ("title", "gflop", "batch"),  # of the whole batch, as the papers' tables give them
+    [
+        ("alexnet 1", 9.00, 64),
+        ("alexnet 5", 12.76, 64),
+        ("vgg16 1.2", 236.76, 64),
+        ("vgg16 5", 59.19, 64),
+        ("resnet50 3.1 3x3", 14.80, 64),
+        ("resnet50 5.1 project", 13.15, 64),
+        ("googlenet 4e 5x5", 2.57, 64),
+        ("mobilenet 24-144@56", 1.39, 64),
+        ("mobilenet dw 576@14/2", 0.03, 64),
+    ],
+)
+def test_operations_are_the_known_ones(title: str, gflop: float, batch: int) -> None:
+    (layer,) = shapes.select([title])
+    macs = side_minidl.problem(replace(layer, batch=batch)).macs
+    assert 2 * macs / 1e9 == pytest.approx(gflop, abs=0.0051)
+
+
+def test_select() -> None:
+    assert shapes.select([]) == shapes.LAYERS
+    assert {layer.kind for layer in shapes.select(["depthwise", "1d"])} == {"depthwise", "1d"}
+    with pytest.raises(ValueError, match=r"no layer and no tag is called vgg17; the tags are .*3x3-big.*vgg16"):
+        shapes.select(["vgg16", "vgg17"])
+
+
+# both sides --------------------------------------------------------------------------------------------
+
+
+def expected(layer: shapes.Layer, pass_: str) -> np.ndarray:
+    shape = side_minidl.y_shape(layer)
+    x, w, g = (a.astype(np.float64) for a in operands(layer, shape))
+    conv = side_minidl.problem(layer)
+    if layer.transposed:
+        x, g = g, x
+    first = {"forward": (x, w), "input_grad": (w, g), "weight_grad": (x, g)}
+    pass_ = side_minidl.kernel_pass(layer, pass_)
+    return getattr(spec, pass_)(*first[pass_], conv)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "channels-last"])
+@pytest.mark.parametrize("pass_", PASSES)
+@pytest.mark.parametrize("layer", [TINY, TINY_TRANSPOSED], ids=lambda layer: layer.name)
+def test_our_side_computes_the_layer(layer: shapes.Layer, pass_: str, layout: str) -> None:
+    side = side_minidl.MinidlSide(get_num_threads())
+    shape = side_minidl.y_shape(layer)
+    side.prepare("it", layer, shape, pass_, layout=layout, algorithm="im2col")
+    want = expected(layer, pass_)
+    assert want.shape == {"forward": shape, "input_grad": layer.x_shape, "weight_grad": layer.w_shape}[pass_]
+    np.testing.assert_allclose(side.result("it"), want, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(side.reference(layer, shape, pass_), want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("layout", ["NCHW", "channels-last"])
+@pytest.mark.parametrize("pass_", PASSES)
+@pytest.mark.parametrize("layer", [TINY, TINY_TRANSPOSED], ids=lambda layer: layer.name)
+def test_torchs_side_computes_the_same(layer: shapes.Layer, pass_: str, layout: str) -> None:
+    torch = pytest.importorskip("torch")
+    from benchmarks.side_torch import TorchSide
+
+    side = TorchSide(torch.get_num_threads())
+    side.prepare("it", layer, side_minidl.y_shape(layer), pass_, layout=layout)
+    np.testing.assert_allclose(side.result("it"), expected(layer, pass_), rtol=1e-4, atol=1e-5)
+
+
+def test_torchs_process_does_not_import_minidl() -> None:
+    code = "import sys, benchmarks.side_torch; sys.exit('minidl' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_operands_are_the_same_each_time_and_random() -> None:
+    first, second = (operands(TINY, (2, 6, 3, 6)) for _ in range(2))
+    for a, b in zip(first, second):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == np.float32 and 0.5 < a.std() < 1.5
+    assert [a.shape for a in first] == [(2, 4, 5, 7), (6, 2, 3, 2), (2, 6, 3, 6)]
+
+
+def test_an_error_in_the_other_process_comes_back_with_its_traceback() -> None:
+    with Remote("benchmarks.side_minidl", 1) as remote:
+        with pytest.raises(RuntimeError, match=r"side_minidl could not turn(?s:.*)KeyError: 'nothing'"):
+            remote.ask("turn", "nothing", 0.1)
+        assert remote.ask("forget") is None  # it still answers
+    assert remote.child.returncode == 0
+
+
+def test_the_death_of_the_other_process_is_an_error() -> None:
+    with (
+        pytest.raises(RuntimeError, match=r"no_such_module has ended \(exit code 1\) during stamp"),
+        Remote("benchmarks.no_such_module") as remote,
+    ):
+        remote.child.wait()
+        remote.ask("stamp")
+
+
+# results -----------------------------------------------------------------------------------------------
+
+
+def side(median: float, noise: float = 0.0, **more: object) -> dict[str, object]:
+    return {"median": median, "noise": noise, "error": 1e-7, "gflops": 10.0, "workspace": 2048, **more}
+
+
+def test_compare_takes_torchs_better_layout() -> None:
+    sides = {
+        "minidl": side(2.0, noise=0.02),
+        "minidl direct": side(1.6),
+        "NumPy im2col": side(0.5),
+        "torch NCHW": side(5.0, noise=0.5),
+        "torch channels-last": side(3.0, noise=0.04),
+    }
+    got = bench.compare(sides)
+    assert got == {"ratio": pytest.approx(1.5), "noise": 0.04, "regret": pytest.approx(0.25)}
+    assert bench.compare({"minidl": side(2.0, noise=0.02)}) == {"ratio": None, "noise": 0.02, "regret": 0.0}
+
+
+def test_relative_error() -> None:
+    exact = np.array([[3.0, 0.0], [0.0, 4.0]])
+    assert bench.relative_error((exact + [[0.003, 0], [0, 0.004]]).astype(np.float64), exact) == pytest.approx(1e-3)
+    with pytest.raises(RuntimeError, match="wrong: its relative error against float64 is 2"):
+        bench.relative_error(-exact, exact)
+    with pytest.raises(RuntimeError, match="against float64 is nan"):
+        bench.relative_error(np.full((2, 2), np.nan), exact)
+    with pytest.raises(RuntimeError, match=r"shape \(4,\), the reference \(2, 2\)"):
+        bench.relative_error(exact.ravel(), exact)
+
+
+def test_variants() -> None:
+    layer = shapes.select(["vgg16 3.1"])[0]
+    planned = bench.variants(layer, "forward", "channels-last", False, [])
+    assert [v.name for v in planned] == ["minidl"]
+    every = bench.variants(layer, "forward", "channels-last", True, ["torch", "numpy"])
+    names = [v.name for v in every]
+    assert names[-2:] == ["torch NCHW", "torch channels-last"] and "NumPy im2col" in names
+    assert {"minidl", "minidl im2col", "minidl winograd"} <= {*names, f"minidl {planned[0].algorithm}"}
+    assert "minidl spec" not in names and len(set(names)) == len(names)
+    one_axis = bench.variants(shapes.select(["ecg 1"])[0], "forward", "channels-last", False, ["torch"])
+    assert [v.name for v in one_axis] == ["minidl", "torch NCHW"]
+
+
+ROWS = [
+    {"layer": "a 1", "pass": "forward", "tags": ("a", "1x1"), "ratio": 2.0},
+    {"layer": "a 2", "pass": "input_grad", "tags": ("a", "1x1"), "ratio": 0.5},
+    {"layer": "b 1", "pass": "forward", "tags": ("b", "large"), "ratio": 8.0},
+    {"layer": "b 2", "pass": "forward", "tags": ("b", "large"), "ratio": None},
+]
+
+
+def test_summary_by_tag_and_pass() -> None:
+    got = report.summary(ROWS)
+    assert set(got) == {"a", "b", "1x1", "large", "forward", "input_grad", "all"}
+    assert got["1x1"] == {"count": 2, "mean": pytest.approx(1.0), "least": 0.5, "layer": "a 2 input_grad"}
+    assert got["all"]["mean"] == pytest.approx(2.0) and got["forward"]["mean"] == pytest.approx(4.0)
+    assert got["large"]["count"] == 1
+
+
+def test_verdict() -> None:
+    assert report.verdict("3x3-big", 2.0, 1.3) == "reached"
+    assert report.verdict("3x3-big", 1.9, 1.2) == "missed: mean 2.0, least 1.3"
+    assert report.verdict("depthwise", 1.4, 0.1) == "reached"
+    assert report.verdict("vgg16", 0.1, 0.1) == ""
+
+
+def test_the_command_line() -> None:
+    options = bench.arguments(["--layers", "lenet5", "--passes", "forward", "--peers", "numpy", "--seconds", "3"])
+    assert [layer.title for layer in options.layers] == ["lenet5 1", "lenet5 2"]
+    assert (options.passes, options.peers, options.seconds, options.threads) == (["forward"], ["numpy"], 3.0, 2)
+    with pytest.raises(SystemExit):
+        bench.arguments(["--layers", "lenet6"])
+
+
+@pytest.mark.parametrize("module", [report, shapes, timing], ids=lambda module: module.__name__)
+def test_examples_in_docstrings(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
+    assert tried and not failed
+
+
+# stamp -------------------------------------------------------------------------------------------------
+
+
+def test_the_stamp_says_what_matters_and_nothing_private(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", os.path.join(os.sep, "somewhere"))
+    got = stamp.environment()
+    assert got["cpu"] and got["cores"] >= 1 and got["threads"] == get_num_threads()
+    assert got["numpy"] == np.__version__ and got["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert {"cpu_features", "load_average", "numba", "torch", "blas", "commit", "threading_layer", "time"} <= set(got)
+    assert all({"internal_api", "architecture", "num_threads"} <= set(library) for library in got["blas"])
+    assert got["OPENBLAS_CORETYPE"] == "Haswell" and got["settings"]["OMP_WAIT_POLICY"] == "passive"
+    assert "NUMBA_CACHE_DIR" not in settings()
+    assert str(ROOT) not in json.dumps(got)
+
+
+# a run -------------------------------------------------------------------------------------------------
+
+
+def test_a_small_run_without_torch() -> None:
+    from rich.console import Console
+
+    seen: list[str] = []
+    results = bench.run([FOUR_AXES], ["forward", "weight_grad"], 1, 0.0, True, ["numpy"], progress=seen.append)
+    assert seen == ["1/2 tiny 4d forward", "2/2 tiny 4d weight_grad"]
+    assert json.loads(json.dumps(results))["stamp"]["threads"] == 1
+    for row, pass_ in zip(results["rows"], ["forward", "weight_grad"], strict=True):
+        ours = row["sides"]["minidl"]
+        assert (row["layer"], row["pass"], ours["algorithm"]) == ("tiny 4d", pass_, "im2col")
+        assert row["ratio"] is None and "NumPy im2col" in row["sides"]
+        assert 0 < ours["minimum"] <= ours["p20"] <= ours["median"] <= ours["p80"] and ours["calls"] >= 4
+        assert ours["gflops"] == pytest.approx(2 * row["macs"] / ours["median"] / 1e9)
+        assert 0 < ours["error"] < 1e-5
+    assert results["summary"] == {}
+
+    out = io.StringIO()
+    results["stamp"]["load_average_before"] = [9.0, 9.0, 9.0]
+    report.show(results, Console(file=out))
+    assert "tiny 4d" in out.getvalue() and "NumPy im2col" in out.getvalue() and "busy" in out.getvalue()
+
+
+def test_the_table_of_ratios() -> None:
+    from rich.console import Console
+
+    row = {"layer": "b 1", "pass": "forward", "tags": ["b", "large"], "ratio": 8.0, "noise": 0.02, "macs": 1}
+    row["sides"] = {"minidl": side(0.001, algorithm="fft"), "torch NCHW": side(0.008)}
+    blas = [{"internal_api": "openblas", "version": "1", "architecture": "SkylakeX"}]
+    fields = dict.fromkeys(("cpu", "threads", "cores", "commit", "python", "numpy", "numba", "torch"), 2)
+    stamped = {**fields, "blas": blas, "OPENBLAS_CORETYPE": None, "load_average": None, "load_average_before": None}
+    out = io.StringIO()
+    report.show({"stamp": stamped, "rows": [row], "summary": report.summary([row])}, Console(file=out))
+    lines = {line.split()[0]: line for line in out.getvalue().splitlines() if line.strip()}
+    assert lines["b"].split()[-1] == "forward"  # the tag's line comes after the layer's
+    assert lines["large"].split() == ["large", "1", "8.00", "8.00", "b", "1", "forward", "reached"]
+    assert "busy" not in out.getvalue()
