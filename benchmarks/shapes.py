@@ -269,8 +269,8 @@ CONVNET_BENCHMARKS = [
 
 # What the networks above lack
 OTHERS = [
-    conv("dilated", "256@28/d2", 4, 256, 256, 28, 3, dilation=2),  # Yu and Koltun 2015, arXiv:1511.07122
-    conv("dilated", "512@28/d4", 4, 512, 512, 28, 3, dilation=4),
+    conv("context", "256@28/d2", 4, 256, 256, 28, 3, dilation=2),  # Yu and Koltun 2015, arXiv:1511.07122
+    conv("context", "512@28/d4", 4, 512, 512, 28, 3, dilation=4),
     conv("dcgan", "512-256@4", 64, 512, 256, 4, 4, stride=2, padding=1, transposed=True),  # arXiv:1511.06434
     conv("dcgan", "256-128@8", 64, 256, 128, 8, 4, stride=2, padding=1, transposed=True),
     conv("dcgan", "128-64@16", 64, 128, 64, 16, 4, stride=2, padding=1, transposed=True),
