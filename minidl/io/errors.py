@@ -1,7 +1,12 @@
 """Exceptions of reading and writing weights."""
 
+import contextlib
+import errno
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+_LONGEST = 1000  # letters of a message: some of Python's quote the file
 
 
 class WeightsError(ValueError):
@@ -19,3 +24,20 @@ class WeightsError(ValueError):
 
     def __reduce__(self) -> tuple[type["WeightsError"], tuple[str | os.PathLike[str], str, int | None]]:
         return type(self), self._arguments  # so that it crosses to another process whole
+
+
+@contextlib.contextmanager
+def refusing(path: str | os.PathLike[str], say: Callable[[BaseException], str]) -> Iterator[None]:
+    """Turns whatever goes wrong with the contents of a file into a WeightsError with the words of `say`.
+
+    What is wrong with the file as such (missing, not allowed, a broken disk) stays an OSError, which has a number.
+    """
+    try:
+        yield
+    except WeightsError:
+        raise
+    except (MemoryError, Exception) as error:
+        # EINVAL: a damaged archive says that something lies before its beginning
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        raise WeightsError(path, say(error)[:_LONGEST]) from error

@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import struct
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -171,7 +172,7 @@ def checked_key(key: Any) -> Any:
 
 
 class PlainUnpickler(_Base):
-    """The machine. Texts of Python 2 come as ``bytes``. ``room`` is what copies made on the way may take."""
+    """The machine. Texts of Python 2 come as ``bytes``. ``room`` is what may be copied on the way."""
 
     dispatch: ClassVar[dict[int, Any]] = {
         code: _Base.dispatch[code] for code in (getattr(pickle, name)[0] for name in _ALLOWED.split())
@@ -192,7 +193,7 @@ class PlainUnpickler(_Base):
             raise ValueError(f"it asks for {module[:_SHOWN]}.{name[:_SHOWN]}, {self.unknown}") from None
 
     def charge(self, count: int) -> None:
-        """What is made from something that the pickle can name again and again must fit the file in all."""
+        """What is copied or walked through, and could be named again and again, must fit the file in all."""
         self.room -= count
         if self.room < 0:
             raise ValueError("more bytes than the file has")
@@ -201,9 +202,8 @@ class PlainUnpickler(_Base):
         arguments, name = self.stack.pop(), self.stack[-1]
         if not isinstance(name, Name) or not isinstance(arguments, tuple):
             raise ValueError("it calls something that is no function")
-        self.stack[-1] = made = name.make(*arguments)
-        if isinstance(made, (bytes, dict)):
-            self.charge(len(made))
+        self.charge(sum(len(part) for part in arguments if isinstance(part, (str, bytes, tuple, list, dict))))
+        self.stack[-1] = name.make(*arguments)
 
     def _build(self) -> None:
         state, thing = self.stack.pop(), self.stack[-1]
@@ -271,4 +271,7 @@ def trouble(error: BaseException) -> str:
         return f"opcode 0x{error.args[0]:02x}, which plain data does not need"
     if isinstance(error, EOFError):
         return "it ends too early"
-    return str(error)[: 4 * _SHOWN] or type(error).__name__
+    text = str(error)[: 5 * _SHOWN] or type(error).__name__
+    # what the machine stumbles over where nothing checks it
+    stumbled = isinstance(error, (LookupError, TypeError, AttributeError, UnicodeError, struct.error))
+    return f"damaged ({text})" if stumbled else text

@@ -12,7 +12,6 @@ nothing is read twice, the pickles are limited, and the arrays are views of thei
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import zipfile
@@ -21,7 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .errors import WeightsError
+from .errors import refusing
 from .named import Weights
 from .pickles import finished, shown, trouble
 from .torch_pickle import Storage, StoredTensor, TorchUnpickler
@@ -60,16 +59,9 @@ def load_torch(path: str | os.PathLike[str], key: str | None = None, strip_prefi
     >>> {name: (array.shape, str(array.dtype)) for name, array in weights.items()}, weights.prefix
     ({'fc.weight': ((2, 3), 'float16')}, 'module.')
     """
-    with open(path, "rb") as file:
+    with refusing(path, lambda error: f"not a usable PyTorch file: {trouble(error)}"), open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        try:
-            return _load(_opened(file, size), size, key, strip_prefix)
-        except OSError as error:
-            if error.errno not in (None, errno.EINVAL):  # EINVAL: a damaged archive points before its beginning
-                raise
-            raise WeightsError(path, f"not a usable PyTorch file: {trouble(error)}") from error
-        except (MemoryError, Exception) as error:
-            raise WeightsError(path, f"not a usable PyTorch file: {trouble(error)}") from error
+        return _load(_opened(file, size), size, key, strip_prefix)
 
 
 def _load(source: _Zip | _Older, size: int, key: str | None, strip_prefix: bool) -> Weights:
@@ -154,7 +146,7 @@ class _Older:
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self.file, self.size = file, size
-        stream = io.BytesIO(file.read(_MOST_PICKLED))
+        stream = io.BytesIO(file.read(min(size, _MOST_PICKLED)))
         try:
             self._check_start(stream)
             self.reader = TorchUnpickler(stream)
@@ -253,7 +245,11 @@ def _find(value: Any, key: str | None) -> _Found:
         return _find(value, usual[0])
     if _has_arrays(value):
         return _Found(value, "", {k: v for k, v in value.items() if not _is_array(v) or not isinstance(k, str)})
-    inside = [k for k, v in value.items() if isinstance(k, str) and _has_arrays(v)]
+    distinct: dict[int, str] = {}  # one dictionary may stand there under many names
+    for k, v in value.items():
+        if isinstance(k, str):
+            distinct.setdefault(id(v), k)
+    inside = [k for k in distinct.values() if _has_arrays(value[k])]
     if len(inside) == 1:
         return _find(value, inside[0])
     if inside:
@@ -274,7 +270,7 @@ def _listed(names: Iterable[Any]) -> str:
 
 def _common_prefix(names: Iterable[str]) -> str:
     names, found = list(names), ""
-    while names and (prefix := next((p for p in _PREFIXES if all(n[len(found) :].startswith(p) for n in names)), "")):
+    while names and (prefix := next((p for p in _PREFIXES if all(n.startswith(p, len(found)) for n in names)), "")):
         found += prefix
     return found
 

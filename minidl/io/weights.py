@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import WeightsError
+from .errors import WeightsError, refusing
 from .named import Weights
 from .npz import load_npz, save_npz
 from .safetensors import load_safetensors, read_header, save_safetensors
@@ -88,11 +88,8 @@ def _kind(path: str | os.PathLike[str]) -> str:
         start = file.read(9)
         if start[:2] != b"PK":
             return "safetensors" if start[8:] == b"{" and start[:1] != b"\x80" else "torch"
-        try:
-            with zipfile.ZipFile(file) as archive:
-                names = archive.namelist()
-        except (ValueError, OSError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise WeightsError(path, f"a damaged or truncated zip archive: {error}") from error
+        with refusing(path, lambda error: f"a damaged or truncated zip archive: {error}"):
+            names = zipfile.ZipFile(file).namelist()
     return "torch" if any(f"/{name}".endswith("/data.pkl") for name in names) else "npz"
 
 

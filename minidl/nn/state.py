@@ -60,7 +60,7 @@ def load_state_dict(module: Module, state: Mapping[str, Any], strict: bool = Tru
     if not isinstance(state, Mapping):
         raise TypeError(
             f"load_state_dict needs a mapping from names to arrays, got {type(state).__name__}; read a file first, "
-            "for example with minidl.io.load_safetensors(path)"
+            "for example with minidl.io.load_weights(path)"
         )
     own = {name: tensor for name, tensor, _ in entries(module)}
     optional = {name for name, _, may_miss in entries(module) if may_miss}

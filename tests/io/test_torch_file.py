@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from minidl.io import Weights, WeightsError, load_torch, save_torch
+from minidl.io.torch_write import _text
 from tests.io.torch_files import MAGIC, SIX, both_formats, dictionary, older_file, storage, tensor, zip_file
 
 DTYPES = (
@@ -410,3 +411,32 @@ def test_long_lists_beside_the_weights_are_left_out(tmp_path: Path) -> None:
     lists = b"]q\x000" + b"0".join(ten)
     loaded = read(tmp_path / "x", zip_file(dictionary(x=X, lists=lists, few=b"]K\x01a"), RAW))
     assert loaded.extra == {"few": [1]}  # not the 100^7 elements of `lists`, if they were written out
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        # a long list of pairs with one key, turned into a dictionary again and again
+        b"]q\x00(" + b"NN\x86" * 50_000 + b"e0ccollections\nOrderedDict\nq\x01" + b"h\x01h\x00\x85R" * 50_000,
+        # many options that become the state of many namespaces
+        b"}q\x00(" + b"".join(b"J" + struct.pack("<i", i) + b"N" for i in range(50_000))
+        + b"ucargparse\nNamespace\nq\x01" + b"h\x01)\x81h\x00b" * 50_000,
+    ],
+)  # fmt: skip
+def test_what_is_copied_again_and_again_must_fit_the_file(tmp_path: Path, pickled: bytes) -> None:
+    with pytest.raises(WeightsError, match="more bytes than the file has"):
+        read(tmp_path / "x", zip_file(b"\x80\x02" + pickled + b".", {}))
+
+
+def test_one_dictionary_under_many_names(tmp_path: Path) -> None:
+    numbers = b"}q\x01(" + b"".join(b"J" + struct.pack("<i", i) + b"N" for i in range(20_000)) + b"u"
+    many = b"".join(_text(str(i)) + b"h\x01" for i in range(20_000))
+    with pytest.raises(WeightsError, match=r"it has no named tensors; it has 'a', '0', '1', .* and 19991 more"):
+        read(tmp_path / "x", zip_file(b"\x80\x02}(U\x01a" + numbers + many + b"u.", {}))
+    loaded = read(tmp_path / "x", zip_file(b"\x80\x02}(U\x01a" + nested(x=X) + b"q\x01U\x01bh\x01u.", RAW))
+    assert (list(loaded), loaded.key) == (["x"], "a")
+
+
+def test_a_prefix_without_end(tmp_path: Path) -> None:
+    loaded = read(tmp_path / "x", zip_file(dictionary(**{"module." * 30_000 + "x": X}), RAW))
+    assert list(loaded) == ["x"]
