@@ -6,17 +6,11 @@ tables 1 and 2.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import TypeVar
-
 import minidl
 from minidl import nn
 
 from ._registry import ModelOptionError, register
 from .resnet import conv1x1, conv3x3, he_init
-
-T = TypeVar("T")
 
 
 class DenseLayer(nn.Module):
@@ -129,15 +123,6 @@ class DenseNet(nn.Module):
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
         x = self.features(x).relu()
         return self.classifier(x.mean((2, 3)))
-
-
-def rename_old_keys(state: Mapping[str, T]) -> dict[str, T]:
-    """Names of the first checkpoints for PyTorch ("denselayer1.norm.1.weight") as they are today ("norm1").
-
-    >>> rename_old_keys({"features.denseblock1.denselayer2.conv.1.weight": 0, "classifier.bias": 1})
-    {'features.denseblock1.denselayer2.conv1.weight': 0, 'classifier.bias': 1}
-    """
-    return {re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.", r"\1\2.", k): v for k, v in state.items()}
 
 
 @register((3, 224, 224), "Huang et al. 2017, table 1, as in torchvision: 7,978,856 parameters")
