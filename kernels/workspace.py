@@ -34,10 +34,10 @@ _kept = _Kept()
 def borrow(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array of undefined contents, valid until this thread borrows ``name`` again.  Never return it.
 
-    >>> a = borrow("example", (3, 4), np.dtype("float32"))
-    >>> b = borrow("example", (2, 5), np.dtype("float64"))
+    >>> a = borrow("example", (2, 5), np.dtype("float64"))
+    >>> b = borrow("example", (3, 4), np.dtype("float32"))  # fits into the 80 bytes of a
     >>> bool(np.shares_memory(a, b)), b.shape
-    (True, (2, 5))
+    (True, (3, 4))
     """
     size = prod(shape) * dtype.itemsize
     blocks = _kept.blocks
