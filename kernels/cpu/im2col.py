@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import layout
+from ..blas import matmul
 from ..geometry import Conv
-from ..products import matmul
 from ..workspace import borrow
 
 Array = np.ndarray

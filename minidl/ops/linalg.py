@@ -8,13 +8,13 @@ import numpy as np
 
 from ..autograd.tape import Primitive, vjp
 from ..backend import array_module
-from ..kernels import products
+from ..kernels import blas
 from ._common import as_operand, normalise_dim, same_dtype, sum_to
 from .shape import permute, transpose
 
 _matmul: Primitive = Primitive(
     "matmul",
-    lambda a, b: products.matmul(a, b) if array_module(a) is np else array_module(a).matmul(a, b),
+    lambda a, b: blas.matmul(a, b) if array_module(a) is np else array_module(a).matmul(a, b),
     vjp(lambda g, y, a, b: sum_to(_matmul(g, transpose(b, -1, -2)), a), uses="b"),
     vjp(lambda g, y, a, b: sum_to(_matmul(transpose(a, -1, -2), g), b), uses="a"),
 )

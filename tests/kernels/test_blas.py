@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minidl.kernels import products, threads
+from minidl.kernels import blas, threads
 
 
 @pytest.mark.parametrize(
@@ -13,9 +13,9 @@ def test_it_is_numpys_product(shapes):
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(s) for s in shapes)
     expected = a @ b
-    np.testing.assert_allclose(products.matmul(a, b), expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(blas.matmul(a, b), expected, rtol=1e-12, atol=1e-12)
     out = np.full(expected.shape, np.nan)
-    assert products.matmul(a, b, out=out) is out
+    assert blas.matmul(a, b, out=out) is out
     np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -36,8 +36,8 @@ def test_only_products_of_middle_size_ask_for_one_thread(monkeypatch, m, k, n, w
         def __exit__(self, *exc):
             pass
 
-    monkeypatch.setattr(products, "blas_threads", Recorder)
-    products.matmul(np.ones((m, k), np.float32), np.ones((k, n), np.float32))
+    monkeypatch.setattr(blas, "blas_threads", Recorder)
+    blas.matmul(np.ones((m, k), np.float32), np.ones((k, n), np.float32))
     assert asked == ([] if wanted is None else [wanted])
 
 
@@ -46,5 +46,5 @@ def test_the_setting_comes_back():
     if not libraries:
         pytest.skip("no BLAS whose threads can be set")
     before = [library.get_num_threads() for library in libraries]
-    products.matmul(np.ones((100, 100)), np.ones((100, 100)))
+    blas.matmul(np.ones((100, 100)), np.ones((100, 100)))
     assert [library.get_num_threads() for library in libraries] == before
