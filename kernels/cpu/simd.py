@@ -118,6 +118,8 @@ def _host() -> Machine:
             store {wide} %y, ptr %a
             ret void
         }}""")
+    binding.initialize_native_target()  # Numba does it too, but not before it compiles something
+    binding.initialize_native_asmprinter()
     target = binding.Target.from_triple(binding.get_process_triple())
     assembly = target.create_target_machine(cpu=name, features=features).emit_assembly(module)
     if "vfmadd" in assembly:

@@ -155,6 +155,12 @@ def test_the_machine_is_the_one_that_numba_compiles_for(name, machine, monkeypat
     assert simd._host.__wrapped__() == machine
 
 
+def test_the_machine_is_known_before_anything_is_compiled() -> None:
+    code = "from minidl.kernels.cpu.simd import machine; print(machine())"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert asked.stdout.strip() == repr(simd.machine())
+
+
 def test_compile_time_values_are_one_type_each() -> None:
     tile = tiles.rows_tile("float32", simd.AVX2)
     again = pickle.loads(pickle.dumps(tile._numba_type_))
