@@ -130,7 +130,6 @@ def _packages() -> Iterator[Finding]:
 _OPTIONAL = {
     "scikit-learn": "the bundled digits (--data digits)",
     "matplotlib": "plots",
-    "pooch": "verified downloads of data sets",
     "ml-dtypes": "bfloat16 weights",
     "torch": "an oracle for the tests, not used otherwise",
 }

@@ -89,7 +89,7 @@ def test_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         assert finding.why.startswith("it is not installed, so ")
     for finding in doctor._optional():
         assert finding.status == "note" and finding.remedy == f"python -m pip install {finding.name}"
-    assert {f.name for f in doctor._optional()} >= {"scikit-learn", "matplotlib", "pooch", "torch"}
+    assert {f.name for f in doctor._optional()} >= {"scikit-learn", "matplotlib", "torch"}
 
 
 def test_versions_of_packages() -> None:

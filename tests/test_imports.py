@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ["numba", "llvmlite", "cupy", "matplotlib", "PIL", "rich", "cyclopts", "safetensors", "sklearn", "scipy"]
-HEAVY += ["pooch", "torch", "onnx", "threadpoolctl", "ml_dtypes", "pytest"]
+HEAVY += ["torch", "onnx", "threadpoolctl", "ml_dtypes", "pytest"]
 
 
 def run(code: str, *options: str) -> subprocess.CompletedProcess[str]:

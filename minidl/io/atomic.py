@@ -12,7 +12,7 @@ from typing import IO, Any
 
 _STALE_AFTER = 3600.0  # seconds; a younger temporary file may belong to a process that is still writing
 
-_FULL = {
+FULL = {
     errno.ENOSPC: "no space is left on the device",
     errno.EFBIG: "the file is larger than the limit for files here",
     getattr(errno, "EDQUOT", errno.ENOSPC): "the disk quota is used up",
@@ -32,17 +32,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         yield temporary
-        _sync(temporary)
-        with contextlib.suppress(FileNotFoundError):  # a first file gets the mode of any new file
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-        _sync(target.parent)
+        put_in_place(temporary, target)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in FULL:
             kept = "The file from before is unchanged." if target.exists() else "Nothing was left behind."
-            raise OSError(error.errno, f"could not be written: {_FULL[error.errno]}. {kept}", str(path)) from error
+            raise OSError(error.errno, f"could not be written: {FULL[error.errno]}. {kept}", str(path)) from error
         raise
 
 
@@ -65,6 +61,15 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb", **options: Any)
         raise ValueError(f'atomic_write writes whole files: mode is "wb" or "w", not {mode!r}')
     with atomic_path(path) as temporary, open(temporary, mode.replace("w", "x"), **options) as file:
         yield file
+
+
+def put_in_place(temporary: Path, target: Path) -> None:
+    """Give a finished file its name, in the place of an older one, once its data are on the disk."""
+    _sync(temporary)
+    with contextlib.suppress(FileNotFoundError):  # a first file gets the mode of any new file
+        shutil.copymode(target, temporary)
+    os.replace(temporary, target)
+    _sync(target.parent)
 
 
 def _sync(path: Path) -> None:
