@@ -16,7 +16,7 @@ from types import ModuleType
 
 import numpy as np
 
-from minidl.kernels import catalogue, threads
+from minidl.kernels import catalogue, jit, threads
 from minidl.kernels import conv as kernels
 from minidl.kernels.cpu import dft, direct_tiles, fft, im2col, winograd
 from minidl.kernels.geometry import Conv
@@ -246,31 +246,42 @@ def trilinear(algorithm: str, dtype: str) -> None:
     assert compared, f"{algorithm} does none of {len(ALL)} problems"
 
 
-SMALL: tuple[tuple[ModuleType, str, int], ...] = (
-    (im2col, "CHUNK_BYTES", 1 << 11),
-    (fft, "WORKSPACE", 1 << 17),
-    (direct_tiles, "TILE", 24),
-    (direct_tiles, "FILTERS", 3),
-    (direct_tiles, "ITEMS", 2),
-)
-"""Limits of how much a kernel does at once, and values that cut even small problems into many pieces."""
+def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., object]]]:
+    """Limits of how much a kernel does at once with values that cut even small problems into many pieces, and the
+    caches that hold what follows from them."""
+    small: list[tuple[ModuleType, str, object]] = [
+        (im2col, "CHUNK_BYTES", 1 << 11),
+        (fft, "WORKSPACE", 1 << 17),
+        (direct_tiles, "TILE", 24),
+        (direct_tiles, "FILTERS", 3),
+        (direct_tiles, "ITEMS", 2),
+    ]
+    caches: list[Callable[..., object]] = [fft.tiling, direct_tiles.tiling, catalogue._choose]
+    if jit.HAVE_NUMBA:
+        from minidl.kernels.cpu import depthwise, products, sums
+
+        small += [(products, "DEPTH_BYTES", 512), (products, "CHUNK_TILES", 1), (products, "PIECES", 2)]
+        small += [(sums, "CHUNK_PIXELS", (3, 5)), (sums, "PART_PIXELS", 11), (sums, "PIECES", 7)]
+        small += [(depthwise, "CHUNK_TILES", 1), (depthwise, "CHUNK_PIXELS", 5), (depthwise, "PART_PIXELS", 11)]
+        caches += [products.cutting, sums.cutting]
+    return small, caches
 
 
 @contextmanager
 def small_workspaces() -> Iterator[None]:
-    kept = [getattr(module, name) for module, name, _ in SMALL]
-    caches = (fft.tiling, direct_tiles.tiling, catalogue._choose)
+    small, caches = _limits()
+    kept = [getattr(module, name) for module, name, _ in small]
     try:
-        for module, name, value in SMALL:
+        for module, name, value in small:
             setattr(module, name, value)
         for cached in caches:
-            cached.cache_clear()
+            cached.cache_clear()  # type: ignore[attr-defined]
         yield
     finally:
-        for (module, name, _), value in zip(SMALL, kept, strict=True):
+        for (module, name, _), value in zip(small, kept, strict=True):
             setattr(module, name, value)
         for cached in caches:
-            cached.cache_clear()
+            cached.cache_clear()  # type: ignore[attr-defined]
 
 
 def in_pieces(algorithm: str, dtype: str, passes: tuple[str, ...] = PASSES, cases: tuple[Case, ...] = FEW) -> None:

@@ -108,6 +108,24 @@ FEW = (
 )
 """A cross-section, for checks that multiply it by layouts, threads or dtypes."""
 
+WIDE = (
+    case((2, 40, 5, 6), (50, 40, 3, 2), 1, 1, story="panels and a narrow rest"),
+    case((1, 16, 9, 7), (16, 16, 3, 3), (2, 1), 1, story="one vector of filters"),
+    case((2, 24, 5, 7), (32, 24, 3, 3), 2, 1, story="taps of an input gradient that have no neighbours"),
+    case((2, 33, 4, 5), (70, 33, 1, 1), 2, story="1x1, strided"),
+    case((1, 1024, 3, 5), (20, 1024, 1, 1), story="pixels a page apart"),
+    case((1, 512, 3, 4), (17, 512, 2, 2), 1, 1, story="pixels a page apart, several taps"),
+    case((2, 37, 6, 5), (37, 1, 3, 3), (1, 2), 1, 1, 37, story="depthwise, channels that fill no vector"),
+    case((2, 20, 4, 29), (20, 1, 3, 3), 1, 1, 1, 20, story="depthwise, runs of pixels that read no padding"),
+    case((1, 48, 5, 41), (48, 1, 2, 3), (1, 2), (0, 1), (2, 1), 48, story="depthwise, strided runs, three vectors"),
+    case((2, 3, 11, 12), (20, 3, 5, 4), (2, 3), 2, story="first layer: taps count as channels"),
+    case((2, 3, 9, 12), (10, 3, 3, 2), 1, 1, (1, 2), story="first layer, dilated: taps are no neighbours"),
+    case((2, 2, 8, 9), (6, 1, 3, 3), 1, 1, 1, 2, story="few channels in groups"),
+    case((1, 24, 5, 4), (36, 4, 2, 3), 1, 1, 1, 6, story="groups narrower than a tile"),
+    case((1, 16, 3, 4, 5), (18, 16, 2, 3, 2), 1, (1, 0, 1), story="3-d, channels that fill a vector"),
+)
+"""Channels enough for the register tiles of channels-last storage, and first layers, which have too few."""
+
 HARD = (
     *FEW,
     case((1, 1, 3, 3), (1, 1, 1, 1), story="1x1 kernel, one channel"),

@@ -58,6 +58,7 @@ class Mutant:
     replace  instead of an edit: takes the true function, returns the wrong one
     story    what a person did wrong
     cleanup  puts right what the bug may leave behind in the process
+    through  compiled functions to build anew when the target is Python that writes instructions into them
     """
 
     name: str
@@ -68,6 +69,7 @@ class Mutant:
     new: str = ""
     replace: Callable[[Any], Any] | None = None
     cleanup: Callable[[], None] | None = None
+    through: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.checks:
@@ -356,6 +358,8 @@ def injected(mutant: Mutant) -> Iterator[None]:
             stack.enter_context(_swapped_compiled(stored, wrong))
         else:
             stack.enter_context(_swapped_code(function, code))
+        for compiled in map(locate, mutant.through):
+            stack.enter_context(_swapped_compiled(compiled, recompiled(compiled, compiled.py_func)))
         clear_caches()
         yield
 

@@ -12,25 +12,12 @@ from minidl.kernels import jit
 from minidl.kernels.geometry import Conv
 from tests.checks import conv as checks
 from tests.checks import shapes
-from tests.checks.shapes import case
+from tests.checks.shapes import WIDE
 
 if not jit.HAVE_NUMBA:
     pytest.skip("needs Numba, which is not installed", allow_module_level=True)
 
-from minidl.kernels.cpu import depthwise, nhwc, products, relayout, simd, sums
-
-WIDE = (
-    case((2, 40, 5, 6), (50, 40, 3, 2), 1, 1, story="panels and a narrow rest"),
-    case((1, 16, 9, 7), (16, 16, 3, 3), (2, 1), 1, story="one vector of filters"),
-    case((2, 33, 4, 5), (70, 33, 1, 1), 2, story="1x1, strided"),
-    case((1, 1024, 3, 5), (20, 1024, 1, 1), story="pixels a page apart"),
-    case((2, 37, 6, 5), (37, 1, 3, 3), (1, 2), 1, 1, 37, story="depthwise, channels that fill no vector"),
-    case((2, 20, 4, 29), (20, 1, 3, 3), 1, 1, 1, 20, story="depthwise, runs of pixels that read no padding"),
-    case((1, 48, 5, 41), (48, 1, 2, 3), (1, 2), (0, 1), (2, 1), 48, story="depthwise, strided runs, three vectors"),
-    case((2, 3, 11, 12), (20, 3, 5, 4), (2, 3), 2, story="first layer: taps count as channels"),
-    case((2, 2, 8, 9), (6, 1, 3, 3), 1, 1, 1, 2, story="few channels in groups"),
-    case((1, 24, 5, 4), (36, 4, 2, 3), 1, 1, 1, 6, story="groups narrower than a tile"),
-)
+from minidl.kernels.cpu import nhwc, relayout, simd
 
 
 def agrees(cases, dtype: str, store=lambda a: a) -> None:
@@ -54,25 +41,9 @@ def test_tiles_of_other_machines(host) -> None:
         agrees(WIDE + shapes.ALL, "float32")
 
 
-def test_small_blocks(monkeypatch) -> None:
+def test_small_blocks() -> None:
     """Depth blocks, chunks, parts and panels so small that each problem has many, ragged at the ends."""
-    small = {
-        products: {"DEPTH_BYTES": 512, "CHUNK_TILES": 1, "PIECES": 2},
-        sums: {"CHUNK_PIXELS": (3, 5), "PART_PIXELS": 11, "PIECES": 7},
-        depthwise: {"CHUNK_TILES": 1, "CHUNK_PIXELS": 5, "PART_PIXELS": 11},
-        relayout: {"SPAN": 5},
-    }
-    for module, values in small.items():
-        for name, value in values.items():
-            monkeypatch.setattr(module, name, value)
-    cached = (products.cutting, sums.cutting)
-    try:
-        for f in cached:
-            f.cache_clear()
-        agrees(WIDE + shapes.FEW, "float32")
-    finally:
-        for f in cached:
-            f.cache_clear()
+    checks.in_pieces("nhwc", "float32", cases=WIDE)
 
 
 def test_results_are_channels_last_whatever_the_operands_are() -> None:
@@ -85,7 +56,7 @@ def test_results_are_channels_last_whatever_the_operands_are() -> None:
 
 
 def test_results_go_into_any_storage() -> None:
-    for c in (WIDE[0], WIDE[4], WIDE[5]):
+    for c in (WIDE[0], *(c for c in WIDE if c.groups == c.in_channels)):
         conv = checks.problem(c)
         for pass_ in checks.PASSES:
             operands = checks.operands(c, pass_, "float32")
