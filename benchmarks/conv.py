@@ -76,7 +76,12 @@ def variants(layer: Layer, pass_: str, layout: str, algorithms: bool, peers: Seq
 
 
 def measure(
-    layer: Layer, pass_: str, wanted: Sequence[Variant], processes: dict[str, Any], seconds: float
+    layer: Layer,
+    pass_: str,
+    wanted: Sequence[Variant],
+    processes: dict[str, Any],
+    seconds: float,
+    clock: str = "wall",
 ) -> dict[str, Any]:
     """One row of the results: all ``wanted`` variants of one pass of one layer, measured in turns."""
     shape = y_shape(layer)
@@ -88,7 +93,7 @@ def measure(
             process = processes[v.process]
             process.ask("prepare", v.name, layer, shape, pass_, **v.how)
             errors[v.name] = relative_error(process.ask("result", v.name), reference)
-            turns[v.name] = partial(process.ask, "turn", v.name)
+            turns[v.name] = partial(process.ask, "turn", v.name, clock=clock)
         times = timing.interleave(turns, seconds)
     finally:
         for process in processes.values():
@@ -155,6 +160,7 @@ def run(
     algorithms: bool = False,
     peers: Sequence[str] = ("torch", "numpy"),
     layout: str = "channels-last",
+    clock: str = "wall",
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Measure; the results as plain values: ``{"stamp": ..., "rows": [...], "summary": {...}}``.
@@ -170,10 +176,10 @@ def run(
             start = time.perf_counter()
             wanted = variants(layer, pass_, layout, algorithms, peers)
             share = left / (len(cells) - i)
-            rows.append(measure(layer, pass_, wanted, processes, share))
+            rows.append(measure(layer, pass_, wanted, processes, share, clock))
             left = max(0.0, left - min(share, time.perf_counter() - start))
         stamp = processes["minidl"].ask("stamp")
-        stamp |= {"load_average_before": before, "layout": layout, "seconds": seconds}
+        stamp |= {"load_average_before": before, "layout": layout, "seconds": seconds, "clock": clock}
         if "torch" in processes:
             stamp["peer"] = processes["torch"].ask("stamp")
     return {"stamp": stamp, "rows": rows, "summary": report.summary(rows)}
@@ -192,6 +198,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--algorithms", action="store_true", help="measure all of our algorithms, not the planned only")
     parser.add_argument("--peers", nargs="*", default=["torch"] if installed else ["numpy"], choices=["torch", "numpy"])
     parser.add_argument("--layout", default="channels-last", choices=LAYOUTS, help="of our x and g")
+    parser.add_argument("--clock", default="wall", choices=timing.CLOCKS, help="cpu, with --threads 1: busy machines")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     options = parser.parse_args(words)
     try:

@@ -14,6 +14,17 @@ from .sides import Side, operands, serve, settings
 LAYOUTS = ("NCHW", "channels-last")
 
 
+def stamp(torch: Any) -> dict[str, Any]:
+    """What is worth knowing about the process that PyTorch computes in."""
+    return {
+        "torch": torch.__version__,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "onednn": torch.backends.mkldnn.is_available(),
+        "threads": torch.get_num_threads(),
+        "settings": settings(),
+    }
+
+
 class TorchSide(Side):
     """``how``: layout, "NCHW" (PyTorch's default) or "channels-last" (operands and weights)."""
 
@@ -25,14 +36,7 @@ class TorchSide(Side):
         torch.set_num_threads(threads)
 
     def stamp(self) -> dict[str, Any]:
-        torch = self.torch
-        return {
-            "torch": torch.__version__,
-            "capability": torch.backends.cpu.get_cpu_capability(),
-            "onednn": torch.backends.mkldnn.is_available(),
-            "threads": torch.get_num_threads(),
-            "settings": settings(),
-        }
+        return stamp(self.torch)
 
     def call(self, layer: Layer, y_shape: tuple[int, ...], pass_: str, layout: str = "NCHW") -> Callable[[], Any]:
         # the functions that autograd calls, asked for one gradient at a time

@@ -52,17 +52,17 @@ class Side:
         raise NotImplementedError
 
     def call(self, *args: Any, **how: Any) -> Callable[[], Any]:
-        """``call(layer, y_shape, pass_, **how)``: a function that computes ``pass_`` of ``layer`` once."""
+        """A function that computes once what the arguments say."""
         raise NotImplementedError
 
-    def prepare(self, name: str, layer: Layer, y_shape: tuple[int, ...], pass_: str, **how: Any) -> None:
+    def prepare(self, name: str, *args: Any, **how: Any) -> None:
         """Make a call known under ``name``, and warm it up."""
-        self.calls[name] = self.call(layer, y_shape, pass_, **how)
+        self.calls[name] = self.call(*args, **how)
         timing.warm_up(self.calls[name])
 
-    def turn(self, name: str, seconds: float) -> list[float]:
-        """Time the call for so many seconds."""
-        return timing.turn(self.calls[name], seconds)
+    def turn(self, name: str, seconds: float, clock: str = "wall") -> list[float]:
+        """Time the call for so many seconds, by one of ``timing.CLOCKS``."""
+        return timing.turn(self.calls[name], seconds, timing.CLOCKS[clock])
 
     def result(self, name: str) -> np.ndarray:
         """What the call computes."""
