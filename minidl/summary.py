@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import enable_grad, no_grad, ops
+from ._fields import Fields, FieldTracker
 from ._macs import call_macs, count_macs
 from .autograd.tape import Listener, Node, Primitive, Saved
 from .nn.module import current_module, current_path
 from .nn.normalization import _BatchNorm
 
 if TYPE_CHECKING:
+    from .kernels.geometry import Field
     from .nn import Module
     from .tensor import Tensor
 
@@ -41,6 +43,19 @@ class Row:
     macs: int
     output_bytes: int
     saved_bytes: int  # kept by this layer for the backward pass, arrays that an earlier layer keeps not counted again
+    field: Fields | None = None  # what a unit sees of the input along each spatial axis; None where that is unknown
+
+    def field_text(self) -> tuple[str, str, str]:
+        """Size of the receptive field, the step from one unit's to the next, and the centre of the first unit's.
+
+        >>> from minidl.kernels.geometry import Field
+        >>> Row("conv", "Conv2d", (), 0, 0, 0, 0, (Field(11, 4, -5),) * 2).field_text()
+        ('11', '4', '0')
+        """
+        if self.field is None:
+            return "", "", ""
+        sizes, steps, centres = ([f"{v:g}" for v in values] for values in zip(*(map(_numbers, self.field))))
+        return _once(sizes), "" if set(steps) == {"0"} else _once(steps), _once(centres)
 
 
 @dataclass
@@ -57,6 +72,12 @@ class Summary:
     forward_bytes: int  # the most that is alive at one time in an evaluation under no_grad, input included
     saved_bytes: int  # kept between forward and backward pass, parameters not counted
 
+    @property
+    def volumes(self) -> int:
+        """Values in the input and behind convolutions, poolings and linear layers: what lectures add up."""
+        rows = [r for r in self.rows if r.macs or r.kind.startswith(("MaxPool", "AvgPool"))]
+        return sum(math.prod(shape) for shape in (self.input_shape, *(r.output for r in rows)))
+
     def table(self) -> Any:
         """As a rich table."""
         from rich import box
@@ -66,12 +87,15 @@ class Summary:
         table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
         for name in ("layer", "kind", "output"):
             table.add_column(name, no_wrap=True, min_width=9)
-        for name in ("parameters", "MACs", "output\nmemory", "kept for\ntraining"):
+        columns = ["parameters", "MACs", "output\nmemory", "kept for\ntraining"]
+        columns += ["field", "stride", "centre"] if any(r.field for r in self.rows) else []
+        for name in columns:
             table.add_column(name, justify="right", no_wrap=True)
         for r in self.rows:
             counts = [f"{n:,}" if n else "" for n in (r.parameters, r.macs)]
             sizes = [_bytes(n) for n in (r.output_bytes, r.saved_bytes)]
-            table.add_row(r.name, r.kind, _shape(r.output[1:]), *counts, *sizes)
+            fields = r.field_text() if len(columns) > 4 else ()
+            table.add_row(r.name, r.kind, _shape(r.output[1:]), *counts, *sizes, *fields)
         return table
 
     def totals(self) -> str:
@@ -81,6 +105,7 @@ class Summary:
             [
                 f"parameters           {self.parameters:,}" + (f" ({frozen:,} of them frozen)" if frozen else ""),
                 f"parameter memory     {_bytes(self.parameter_bytes)}",
+                f"volumes              {self.volumes:,} values (input, convolutions, poolings, linear layers)",
                 f"multiply-adds        {self.macs:,} (convolutions and matrix products)",
                 f"activations, forward {_bytes(self.forward_bytes)} (the most alive at one time, with the input)",
                 f"kept for training    {_bytes(self.saved_bytes)} (between forward and backward pass)",
@@ -94,11 +119,14 @@ def summarize(model: Module, input_shape: Sequence[int], batch: int = 1, name: s
     A row is a module that computes something itself, in the order of the first call.  Multiply-adds (MACs) are those
     of convolutions and matrix products of one forward pass; biases, pooling and activations are not counted, taps on
     padding are.  Memory is in bytes, of the arrays that live in the graph; scratch memory of kernels is not counted.
+    ``field`` is the receptive field of a unit in each spatial axis (:class:`minidl.kernels.geometry.Field`).
 
     >>> from minidl import models
     >>> summary = summarize(models.lenet5(), (1, 32, 32))
     >>> summary.parameters, summary.macs
     (61706, 416520)
+    >>> [row.field[0].size for row in summary.rows if row.kind in ("Conv2d", "AvgPool2d", "Linear")]
+    [5, 6, 14, 16, 32, 32, 32]
     """
     shape = tuple(int(n) for n in input_shape)
     if batch < 1 or min(shape, default=1) < 1:
@@ -139,11 +167,12 @@ def _measure(model: Module, input_shape: tuple[int, ...], batch: int) -> tuple[_
     place = {} if first is None else {"dtype": first.dtype, "device": first.device}
     x = ops.zeros(0, *input_shape, **place)
     before = [(module, module.training) for module in model.modules()]
-    counter, peak = _Counter(model, batch), _Peak(model, batch)
+    fields = FieldTracker(x)
+    counter, peak = _Counter(model, batch, fields), _Peak(model, batch)
     try:
         for module, _ in before:  # an empty batch has no statistics
             module.training = not isinstance(module, _BatchNorm)
-        with enable_grad(), counter:
+        with enable_grad(), fields, counter:
             kept = model(x)  # as long as it lives, so do the arrays that were saved
         del kept
         model.eval()
@@ -174,8 +203,9 @@ def _memory(array: Any) -> Any:
 class _Counter(Listener):
     """Notes which module ran what."""
 
-    def __init__(self, model: Module, batch: int) -> None:
+    def __init__(self, model: Module, batch: int, fields: FieldTracker) -> None:
         self.batch = batch
+        self.fields = fields
         self.rows: dict[str, Row] = {}
         self.known = {id(_memory(t._array)) for t in (*model.parameters(), *model.buffers())}
         self.parameters: set[int] = set()
@@ -193,9 +223,12 @@ class _Counter(Listener):
             row = self.rows[path] = Row(path or "(itself)", type(module).__name__, (), count, 0, 0, 0)
         if row is not None:
             row.output = _filled(outputs[0].shape, self.batch)
+            row.field = self.fields.of(outputs[0])
             # an empty batch counts as one image
             row.macs += call_macs(primitive, args, attrs, outputs[0]) * (self.batch if 0 in outputs[0].shape else 1)
-            row.output_bytes = sum(_nbytes(t._array, self.batch) for t in outputs)
+            row.output_bytes = _nbytes(
+                outputs[0]._array, self.batch
+            )  # the winners of max-pooling are kept, not passed on
             row.saved_bytes += self._newly_saved(node)
 
     def _newly_saved(self, node: Node | None) -> int:
@@ -238,6 +271,15 @@ class _Peak(Listener):
 
 def _shape(shape: Sequence[int]) -> str:
     return "×".join(str(n) for n in shape)
+
+
+def _numbers(field: Field) -> tuple[float, float, float]:
+    return field.size, field.jump, field.centre
+
+
+def _once(values: Sequence[str]) -> str:
+    """One number where all axes agree."""
+    return values[0] if len(set(values)) == 1 else "×".join(values)
 
 
 def _bytes(n: int) -> str:

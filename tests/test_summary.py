@@ -1,13 +1,16 @@
 """Layers, counts and memory of a model."""
 
 import gc
+import json
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minidl
 from minidl import models, nn
+from minidl.cli._app import run
 from minidl.summary import SummaryError, parse_shape, summarize
 
 # parameters and multiply-adds as published or derived by hand
@@ -125,3 +128,94 @@ def test_wrong_shapes_are_explained() -> None:
         parse_shape("1,a")
     with pytest.raises(SummaryError, match="a batch and input sides of at least 1, got batch 0"):
         summarize(models.lenet5(), (1, 32, 32), batch=0)
+
+
+def test_vgg16_line_by_line_as_the_lectures_list_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """The printed lines: volume, weights and biases, multiply-adds; and the sums, where the slides have 24M values."""
+    golden = json.loads((Path(__file__).parent / "models" / "golden.json").read_text(encoding="utf-8"))["_tables"]
+    assert run(["summary", "vgg16"]) == 0
+    text = capsys.readouterr().out
+    cells = [line.split() for line in text.splitlines()]
+    lines = [line for line in cells if len(line) > 2 and line[1] in ("Conv2d", "MaxPool2d", "Linear")]
+    assert len(lines) == len(golden["vgg16_layers"]) == 21
+    for line, row in zip(lines, golden["vgg16_layers"]):
+        assert line[2] == "×".join(map(str, row["out"]))
+        memory = row["activations"] * 4
+        assert (f"{memory / 1e6:.1f} MB" if memory >= 1e6 else f"{memory / 1e3:.1f} kB") in " ".join(line)
+        if row["weights"]:
+            assert line[3:5] == [f"{row['weights'] + row['bias']:,}", f"{row['macs']:,}"]
+    totals = golden["vgg16_totals"]
+    assert f"parameters           {totals['params']:,}\n" in text
+    assert f"volumes              {totals['activation_values_incl_input']:,} values" in text
+    assert "kept for training" in text and "activations, forward" in text
+
+
+# size, step and centre of the last map, from the table of Araujo, Norris and Sim 2019 where it has the network
+@pytest.mark.parametrize(
+    ("name", "layer", "field"),
+    [
+        ("alexnet_cs231n", "features.13", (163, 16, 17)),
+        ("vgg16", "features.30", (212, 32, 15.5)),
+        ("resnet50_v1", "layer4.2.bn3", (483, 32, 0)),
+        ("resnet50", "layer4.2.bn3", (427, 32, 0)),
+        ("resnet101_v1", "layer4.2.bn3", (1027, 32, 0)),
+        ("mobilenet_v1", "features.13.1.2", (315, 32, 0)),
+        ("inception_v3", "Mixed_7c", (1311, 32, None)),
+        ("lenet5", "features.5", (16, 4, 7.5)),
+    ],
+)
+def test_receptive_fields_of_the_zoo(name: str, layer: str, field: tuple[int, int, float]) -> None:
+    with nn.utils.skip_init():
+        net = models.create(name)
+    rows = {row.name: row for row in summarize(net, models.info(name).input_shape).rows}
+    height, width = rows[layer].field or ()
+    assert (height.size, height.jump) == (width.size, width.jump) == field[:2]
+    assert field[2] is None or height.centre == width.centre == field[2]
+
+
+def test_receptive_fields_are_what_changes_a_unit() -> None:
+    """Branches, dilation, stride, padding, slices and poolings of a small network, input by input."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(1, 2, (3, 2), stride=(2, 1), padding=(1, 0))
+            self.wide = nn.Conv2d(2, 2, 3, dilation=2, padding=2)
+            self.pool = nn.AvgPool2d(2)
+
+        def forward(self, x: minidl.Tensor) -> minidl.Tensor:
+            x = self.stem(x)
+            x = minidl.cat([self.wide(x), x], 1)
+            return self.pool(nn.functional.pad(x[:, :, 1:, ::2], (1, 1, 0, 2)))
+
+    net = Net().double()
+    for p in net.parameters():
+        p.data = p.detach().abs() + 0.1  # nothing cancels
+    shape = (1, 19, 23)
+    row = {r.name: r for r in summarize(net, shape).rows}["pool"]
+    assert row.field is not None
+    rng = np.random.default_rng(3)
+    x = minidl.tensor(rng.standard_normal((1, *shape)), requires_grad=True)
+    y = net(x)
+    for p in range(y.shape[2]):
+        for q in range(y.shape[3]):
+            x.grad = None
+            y[0, :, p, q].sum().backward(retain_graph=True)
+            seen = np.argwhere(x.grad.numpy()[0, 0])
+            for axis, (unit, field) in enumerate(zip((p, q), row.field)):
+                inside = [i for i in field.seen(unit) if 0 <= i < shape[axis + 1]]
+                got = sorted(set(seen[:, axis].tolist()))
+                assert not got or (min(inside) <= got[0] and got[-1] <= max(inside))
+                if 0 < unit < y.shape[axis + 2] - 2:
+                    assert (got[0], got[-1]) == (inside[0], inside[-1])
+
+
+def test_a_field_is_unknown_where_no_window_slides() -> None:
+    net = nn.Sequential(nn.ConvTranspose2d(1, 1, 2, stride=2), nn.Conv2d(1, 1, 3))
+    rows = summarize(net, (1, 6, 6)).rows
+    assert [row.field for row in rows] == [None, None]
+    assert rows[0].field_text() == ("", "", "")
+    uneven = summarize(nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.ReLU()), (1, 7, 7)).rows
+    assert [row.field for row in uneven] == [None, None]
+    even = summarize(nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.ReLU()), (1, 6, 9)).rows
+    assert even[1].field_text() == ("2×3", "2×3", "0.5×1")
