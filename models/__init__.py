@@ -8,6 +8,7 @@ True
 if __name__ != "minidl.models":  # `import models` from the checkout root would load every module twice
     raise ImportError("import minidl.models, not models")
 
+from . import weights
 from ._registry import ModelInfo, ModelOptionError, UnknownModelError, create, info, names
 from .alexnet import AlexNet, alexnet, alexnet_cs231n, alexnet_grouped
 from .allcnn import (
@@ -26,6 +27,7 @@ from .allcnn import (
     strided_cnn_b,
     strided_cnn_c,
 )
+from .bninception import BNInception, bninception
 from .cifar_resnet import (
     CifarResNet,
     cifar_plain20,
@@ -57,6 +59,7 @@ from .densenet import (
     densenet201,
     densenet264,
 )
+from .efficientnet import EfficientNet, efficientnet_b0
 from .fractalnet import FractalNet, fractalnet20, fractalnet20_doubling, fractalnet40
 from .fully_convolutional import (
     FullyConvolutional,
@@ -79,6 +82,7 @@ from .inception import InceptionOutputs, InceptionV3, inception_v3, inception_v3
 from .inception_v4 import InceptionResNetV2, InceptionV4, inception_resnet_v2, inception_v4
 from .lenet import LeNet5, LeNet5From1998, lenet5, lenet5_1998, lenet_300_100, lenet_caffe
 from .mlp import mlp
+from .mnasnet import MnasNet, mnasnet1_0
 from .mobilenet import (
     MobileNetV1,
     MobileNetV2,
@@ -94,6 +98,7 @@ from .mobilenet import (
     mobilenet_v2_13,
     mobilenet_v2_14,
 )
+from .mobilenet_v3 import MobileNetV3, mobilenet_v3_large, mobilenet_v3_small
 from .nasnet import NASNetA, nasnet_a_large, nasnet_a_mobile
 from .nin import NiN, nin_cifar10, nin_imagenet
 from .preact_resnet import (
@@ -148,6 +153,7 @@ from .se_net import (
     se_resnext101_32x4d,
     senet154,
 )
+from .shufflenet import ShuffleNetV2, shufflenet_v2_x1_0
 from .simple_convnet import simple_convnet
 from .squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
 from .vgg import VGG, vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg16_c, vgg19, vgg19_bn
@@ -163,6 +169,7 @@ from .wide_resnet import (
     wrn_40_4,
     wrn_40_8,
 )
+from .xception import Xception, xception
 from .zfnet import ZFNet, zfnet, zfnet_512
 
 list = names  # models.list(), as people ask for it
@@ -171,12 +178,14 @@ __all__ = [
     "VGG",
     "AlexNet",
     "AllCNN",
+    "BNInception",
     "BasicBlock",
     "Bottleneck",
     "CifarPreActResNet",
     "CifarResNeXt",
     "CifarResNet",
     "DenseNet",
+    "EfficientNet",
     "FractalNet",
     "FullyConvolutional",
     "GoogLeNet",
@@ -187,8 +196,10 @@ __all__ = [
     "InceptionV4",
     "LeNet5",
     "LeNet5From1998",
+    "MnasNet",
     "MobileNetV1",
     "MobileNetV2",
+    "MobileNetV3",
     "ModelInfo",
     "ModelOptionError",
     "NASNetA",
@@ -196,9 +207,11 @@ __all__ = [
     "PreActResNet",
     "ResNet",
     "SENet",
+    "ShuffleNetV2",
     "SqueezeExcite",
     "SqueezeNet",
     "UnknownModelError",
+    "Xception",
     "ZFNet",
     "alexnet",
     "alexnet_cs231n",
@@ -211,6 +224,7 @@ __all__ = [
     "allcnn_model_a",
     "allcnn_model_b",
     "allcnn_model_c",
+    "bninception",
     "cifar_densenet40_k12",
     "cifar_densenet100_k12",
     "cifar_densenet100_k24",
@@ -249,6 +263,7 @@ __all__ = [
     "densenet169",
     "densenet201",
     "densenet264",
+    "efficientnet_b0",
     "fractalnet20",
     "fractalnet20_doubling",
     "fractalnet40",
@@ -269,6 +284,7 @@ __all__ = [
     "lenet_caffe",
     "list",
     "mlp",
+    "mnasnet1_0",
     "mobilenet_v1",
     "mobilenet_v1_025",
     "mobilenet_v1_050",
@@ -280,6 +296,8 @@ __all__ = [
     "mobilenet_v2_075",
     "mobilenet_v2_13",
     "mobilenet_v2_14",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
     "names",
     "nasnet_a_large",
     "nasnet_a_mobile",
@@ -312,6 +330,7 @@ __all__ = [
     "se_resnext50_32x4d",
     "se_resnext101_32x4d",
     "senet154",
+    "shufflenet_v2_x1_0",
     "simple_convnet",
     "squeezenet1_0",
     "squeezenet1_1",
@@ -341,6 +360,7 @@ __all__ = [
     "wrn_28_12",
     "wrn_40_4",
     "wrn_40_8",
+    "xception",
     "zfnet",
     "zfnet_512",
 ]

@@ -18,28 +18,33 @@ from ._registry import ModelOptionError, register
 _ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 
 
-def _conv_bn(
+def conv_bn(
     in_channels: int,
     out_channels: int,
     size: int,
     stride: int = 1,
     groups: int = 1,
-    activation: Callable[..., nn.Module] = nn.ReLU6,
+    activation: Callable[..., nn.Module] | None = nn.ReLU6,
     padding: Any = None,
     eps: float = 1e-5,
+    momentum: float = 0.1,
 ) -> nn.Sequential:
+    """Convolution, batch normalisation, and an activation if there is one."""
     padding = size // 2 if padding is None else padding
-    return nn.Sequential(
+    layers = [
         nn.Conv2d(in_channels, out_channels, size, stride=stride, padding=padding, groups=groups, bias=False),
-        nn.BatchNorm2d(out_channels, eps=eps),
-        activation(),
-    )
+        nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum),
+    ]
+    return nn.Sequential(*layers, *([] if activation is None else [activation()]))
 
 
-def _initialise(model: nn.Module) -> None:
+def mobile_init(model: nn.Module) -> None:
+    """Convolutions by He et al. 2015 (outputs), linear layers from N(0, 0.01^2), biases 0."""
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, 0.0, 0.01)
             nn.init.zeros_(layer.bias)
@@ -79,18 +84,18 @@ class MobileNetV1(_MobileNet):
 
         def spatial(channels: int, maps: int, stride: int, groups: int) -> nn.Sequential:
             pads = ((0, 1), (0, 1)) if stride == 2 and padding == "bottom_right" else 1
-            return _conv_bn(channels, maps, 3, stride, groups, act, pads, eps)
+            return conv_bn(channels, maps, 3, stride, groups, act, pads, eps)
 
         channels = int(32 * width)
         layers: list[nn.Module] = [spatial(3, channels, 2, 1)]
         for outputs, stride in _PAIRS:
             maps = int(outputs * width)
-            pointwise = _conv_bn(channels, maps, 1, activation=act, eps=eps)
+            pointwise = conv_bn(channels, maps, 1, activation=act, eps=eps)
             layers.append(nn.Sequential(spatial(channels, channels, stride, channels), pointwise))
             channels = maps
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
-        _initialise(self)
+        mobile_init(self)
 
 
 @register((3, 224, 224), "Howard et al. 2017: 4,231,976 parameters")
@@ -163,9 +168,9 @@ class InvertedResidual(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = in_channels * expansion
-        layers: list[nn.Module] = [_conv_bn(in_channels, hidden, 1)] if expansion != 1 else []
+        layers: list[nn.Module] = [conv_bn(in_channels, hidden, 1)] if expansion != 1 else []
         layers += [
-            _conv_bn(hidden, hidden, 3, stride, groups=hidden),
+            conv_bn(hidden, hidden, 3, stride, groups=hidden),
             nn.Conv2d(hidden, out_channels, 1, bias=False),
             nn.BatchNorm2d(out_channels),
         ]
@@ -193,17 +198,17 @@ class MobileNetV2(_MobileNet):
     def __init__(self, num_classes: int, width: float, dropout: float) -> None:
         super().__init__()
         channels = make_divisible(32 * width)
-        layers: list[nn.Module] = [_conv_bn(3, channels, 3, stride=2)]
+        layers: list[nn.Module] = [conv_bn(3, channels, 3, stride=2)]
         for expansion, outputs, repeats, stride in _BOTTLENECKS:
             maps = make_divisible(outputs * width)
             for i in range(repeats):
                 layers.append(InvertedResidual(channels, maps, stride if i == 0 else 1, expansion))
                 channels = maps
         last = make_divisible(1280 * max(1.0, width))
-        layers.append(_conv_bn(channels, last, 1))
+        layers.append(conv_bn(channels, last, 1))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, num_classes))
-        _initialise(self)
+        mobile_init(self)
 
 
 @register((3, 224, 224), "Sandler et al. 2018, as in torchvision: 3,504,872 parameters")

@@ -7,10 +7,12 @@ authors' Caffe files hujie-frank/SENet.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import minidl
 from minidl import nn
+from minidl.nn import functional as F
 
 from ._registry import register
 from .cifar_resnet import CifarResNet
@@ -20,21 +22,32 @@ from .resnet import BasicBlock, Bottleneck, he_init, projection
 class SqueezeExcite(nn.Module):
     """Mean of each map, C / reduction hidden units, C factors between 0 and 1; (N, C, H, W) -> (N, C, H, W).
 
-    The two fully connected layers are 1x1 convolutions, as in the authors' files.
+    The two fully connected layers are 1x1 convolutions, as in the authors' files.  ``hidden``, ``activation`` and
+    ``gate`` are for the networks that have others: MobileNet version 3, EfficientNet.
 
     >>> import minidl
     >>> SqueezeExcite(32)(minidl.zeros(2, 32, 5, 7)).shape
     (2, 32, 5, 7)
     """
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 16,
+        *,
+        hidden: int | None = None,
+        activation: Callable[..., minidl.Tensor] = F.relu,
+        gate: Callable[..., minidl.Tensor] = F.sigmoid,
+    ) -> None:
         super().__init__()
-        self.fc1 = nn.Conv2d(channels, channels // reduction, 1)
-        self.fc2 = nn.Conv2d(channels // reduction, channels, 1)
+        hidden = hidden or channels // reduction
+        self.fc1 = nn.Conv2d(channels, hidden, 1)
+        self.fc2 = nn.Conv2d(hidden, channels, 1)
+        self.activation, self.gate = activation, gate
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
         squeezed = x.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
-        return x * self.fc2(self.fc1(squeezed).relu()).sigmoid()
+        return x * self.gate(self.fc2(self.activation(self.fc1(squeezed))))
 
 
 class SENet(nn.Module):

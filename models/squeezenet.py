@@ -5,10 +5,15 @@ Source: Iandola et al. 2016, arXiv:1602.07360, table 1; version 1.1 from the aut
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import minidl
 from minidl import nn
+from minidl.io import WeightsError, load_weights
 
 from ._registry import register
 
@@ -93,19 +98,7 @@ def squeezenet1_1(num_classes: int = 1000, dropout: float = 0.5, final_padding: 
 # ---- the authors' own weights -------------------------------------------------------------------------------------
 
 
-class CaffeInput(NamedTuple):
-    """How the images of the authors' networks are prepared: resize, centre crop, channel order, mean of each."""
-
-    resize: int
-    crop: int
-    channels: str
-    mean: tuple[float, float, float]  # in the order of ``channels``, subtracted from 0..255
-
-
-CAFFE_INPUT = CaffeInput(resize=256, crop=227, channels="BGR", mean=(104.0, 117.0, 123.0))
-
-
-def from_caffe(state: dict[str, minidl.Tensor], version: str = "1.0") -> dict[str, minidl.Tensor]:
+def from_caffe(state: Mapping[str, Any], version: str = "1.0") -> dict[str, Any]:
     """Names of the authors' Caffe files ("fire2/squeeze1x1.weight", "conv10.bias") as those of this file.
 
     >>> sorted(from_caffe({"conv1.bias": 0, "fire4/expand3x3.weight": 1, "conv10.weight": 2}))
@@ -123,3 +116,48 @@ def from_caffe(state: dict[str, minidl.Tensor], version: str = "1.0") -> dict[st
         part = part.replace("squeeze1x1", "squeeze")
         renamed[".".join(filter(None, (prefix.get(module, module), part, kind)))] = value
     return renamed
+
+
+def read_compressed(path: Path) -> dict[str, np.ndarray]:
+    """The authors' Deep Compression file of version 1.0, or a file of the arrays it stands for, by our names.
+
+    The file holds, after the number of kept weights of each layer: 256 shared values, the biases, for each kept weight
+    which value it has (a byte), and how many zeros lie before it (four bits).
+
+    Source: Han, Mao and Dally 2016, arXiv:1510.00149, sections 2 and 3.
+
+    :raises WeightsError: the file is cut short, or of another network.
+    """
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start == b"PK":
+        return from_caffe(load_weights(path))
+    with nn.utils.skip_init():
+        net = squeezenet1_0()
+    layers = {name: m for name, m in net.named_modules() if isinstance(m, nn.Conv2d)}
+    data = path.read_bytes()
+    offset = 0
+
+    def take(dtype: str, count: int) -> np.ndarray:
+        nonlocal offset
+        size = count * np.dtype(dtype).itemsize
+        if size > len(data) - offset:
+            raise WeightsError(path, f"the file ends {size - (len(data) - offset):,} bytes too early", offset)
+        offset += size
+        return np.frombuffer(data, dtype, count, offset - size)
+
+    state = {}
+    for (name, layer), kept in zip(layers.items(), take("<u4", len(layers)).tolist(), strict=True):
+        values, bias = take("<f4", 256), take("<f4", layer.out_channels)
+        codes = take("u1", kept)
+        pairs = take("u1", (kept + 1) // 2)
+        gaps = np.stack([pairs & 15, pairs >> 4], 1).ravel()[:kept]
+        places = np.cumsum(gaps.astype(np.int64) + 1) - 1
+        weight = np.full(layer.weight.numel(), values[0], np.float32)
+        if kept and places[-1] >= len(weight):
+            raise WeightsError(path, f"a weight of {name} lies outside: this is another network's file", offset)
+        weight[places] = values[codes]
+        state[f"{name}.weight"], state[f"{name}.bias"] = weight.reshape(layer.weight.shape), bias.copy()
+    if offset != len(data):
+        raise WeightsError(path, f"{len(data) - offset:,} bytes are left: this is another network's file", offset)
+    return state
