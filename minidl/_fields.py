@@ -73,7 +73,7 @@ class FieldTracker(Listener):
         """Element by element, joined along the channels, or (where positions vanish) summed over the whole map."""
         k = self.axes
         slide = [s for s in sources if s.ndim > k and output.ndim > k and s.shape[-k:] == output.shape[-k:]]
-        moving = [f for f in map(self.of, slide) if f is not None and f[0].jump]
+        moving: list[Fields | None] = [f for f in map(self.of, slide) if f is not None and f[0].jump]
         if moving:
             return functools.reduce(_hull, moving)
         fields = self.of(sources[0])
@@ -108,9 +108,9 @@ def _pooled(fields: Fields, axes: Sequence[Any]) -> Fields | None:
     return tuple(result)
 
 
-def _hull(a: Fields | None, b: Fields) -> Fields | None:
+def _hull(a: Fields | None, b: Fields | None) -> Fields | None:
     """The smallest fields that hold both; None where they move over the input by different steps."""
-    if a is None or any(p.jump != q.jump for p, q in zip(a, b)):
+    if a is None or b is None or any(p.jump != q.jump for p, q in zip(a, b)):
         return None
     starts = [min(p.start, q.start) for p, q in zip(a, b)]
     ends = [max(p.start + p.size, q.start + q.size) for p, q in zip(a, b)]
