@@ -16,7 +16,7 @@ import numpy as np
 from .autograd import tape
 from .autograd.mode import MODE
 from .autograd.tape import GraphError, Node, Storage
-from .backend import Device, array_module, device, device_of, module_for, to_device
+from .backend import Device, array_module, device, device_of, is_writeable, module_for, to_device
 from .dtypes import as_dtype, get_default_dtype
 from .ops.methods import TensorMethods
 from .ops.views import assign_recorded
@@ -231,8 +231,20 @@ class Tensor(TensorMethods):
         backward(self, gradient, retain_graph, create_graph, inputs)
 
     def detach(self) -> Tensor:
-        """The same values and memory without the history.  Writes through either are seen by the graph's guard."""
-        return Tensor._wrap(self._array, storage=self._storage)
+        """The same values and memory without the history.
+
+        What is written to either of them appears in both, and is seen by the graph's guard.  Only a recorded write to
+        the detached tensor is refused while the other has a history: that would no longer fit its values.
+        """
+        detached = Tensor._wrap(self._array)
+        detached._share(self)
+        return detached
+
+    def _share(self, other: Tensor) -> None:
+        """Take the memory of ``other``, but not its history."""
+        self._array, self._storage = other._array, other._storage
+        self._storage.lineage(other)
+        self._storage.join(self, object())
 
     @property
     def data(self) -> Tensor:
@@ -241,8 +253,7 @@ class Tensor(TensorMethods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        self._array = value._array
-        self._storage = value._storage
+        self._share(value)
 
     def retain_grad(self) -> None:
         """Keep the gradient of this computed tensor in ``.grad`` too, as its hooks leave it (leaves always do)."""
@@ -327,7 +338,7 @@ class Tensor(TensorMethods):
                 new = new.clone()
             new = new.to(self.dtype)
             assign_recorded(self, new)
-        elif not self._array.flags.writeable:
+        elif not is_writeable(self._array):
             raise ValueError(
                 f"this tensor of shape {self.shape} cannot be written to in place: it is an expanded view (many "
                 "elements in one place) or shares read-only memory; write into a copy, x.clone()"

@@ -43,7 +43,8 @@ class Storage:
     """What all views of one piece of memory share: how often it was written, and who may see it.
 
     ``readers`` are the values that live graphs saved; ``escaped`` says that a writable NumPy view was handed out,
-    so that writes can happen behind the version counter's back; ``members`` are the live views.
+    so that writes can happen behind the version counter's back; ``members`` are the live views.  Views of one lineage
+    have a history in common; a detached tensor begins a lineage of its own.
     """
 
     __slots__ = ("escaped", "members", "readers", "version")
@@ -51,7 +52,7 @@ class Storage:
     def __init__(self) -> None:
         self.version = 0
         self.readers: set[Saved] = set()
-        self.members: dict[int, weakref.ref[Tensor]] = {}
+        self.members: dict[int, Member] = {}
         self.escaped = False
 
     def escape(self) -> None:
@@ -60,16 +61,28 @@ class Storage:
         for saved in self.readers:
             saved.checksum = _checksum(saved.array)
 
-    def join(self, tensor: Tensor) -> None:
-        """``tensor`` is a view of this memory, or the tensor that a view was taken of."""
+    def join(self, tensor: Tensor, lineage: object) -> None:
+        """``tensor`` lies in this memory; its history is that of the others of its ``lineage``."""
         key, members = id(tensor), self.members
-        if key not in members:
-            members[key] = weakref.ref(tensor, lambda _: members.pop(key, None))
+        members[key] = Member(weakref.ref(tensor, lambda _: members.pop(key, None)), lineage)
+
+    def lineage(self, tensor: Tensor) -> object:
+        """The lineage of ``tensor``, a new one if it was alone on this memory until now."""
+        if id(tensor) not in self.members:
+            self.join(tensor, object())
+        return self.members[id(tensor)].lineage
 
     def views(self) -> list[Tensor]:
         """The live tensors on this memory, as far as there is more than one."""
-        tensors = [ref() for ref in tuple(self.members.values())]
+        tensors = [member.ref() for member in tuple(self.members.values())]
         return [t for t in tensors if t is not None and t._storage is self]
+
+
+class Member(NamedTuple):
+    """A tensor on a piece of memory."""
+
+    ref: weakref.ref[Tensor]
+    lineage: object
 
 
 class Spec(NamedTuple):
@@ -142,6 +155,7 @@ def vjp(function: Callable[..., Any], uses: str = "") -> Rule:
     ``function(g, y, *arguments, **attributes)`` takes the cotangent ``g`` of the result ``y`` and returns that
     of its argument, all as tensors and by differentiable operations.  ``uses`` names the arguments (and ``y``)
     whose *values* it reads; the others arrive as a :class:`Spec` with ``shape``, ``ndim`` and ``dtype`` only.
+    Of several results ``y0``, ``y1``, ... name one each, ``y`` all.
     """
     return Rule(function, frozenset(uses.split()))
 
@@ -196,10 +210,10 @@ class Primitive:
         if base is not None:
             for output in outputs:
                 if output._storage is base._storage:
-                    base._storage.join(base)
-                    base._storage.join(output)
+                    base._storage.join(output, base._storage.lineage(base))
         if node is not None and node.saved_y is not None:
-            node.saved_y = [Saved(output, None) for output in outputs]
+            kept = zip(outputs, node.saved_y, node.outputs)
+            node.saved_y = [Saved(output, None) if keep else spec for output, keep, spec in kept]
         for listener in tuple(LISTENERS):  # another thread may leave its context meanwhile
             listener.on_forward(self, args, attrs, outputs, node)
         return outputs if many else outputs[0]
@@ -277,7 +291,8 @@ class Node:
         self.edges = edges
         self.args = stored
         # the results are saved by the caller, once they are tensors; they do not point back here (no cycle)
-        self.saved_y: list[Saved] | None = [] if "y" in uses else None
+        keep_y = [not uses.isdisjoint(("y", f"y{i}")) for i in range(len(self.outputs))]
+        self.saved_y: list[Any] | None = keep_y if True in keep_y else None
 
     @property
     def name(self) -> str:

@@ -108,7 +108,8 @@ def _through_boundary(structure: Any, leaves: list[Any], on_gradients: Callable[
     tensors = [leaves[i] for i in places]
     replaced = list(leaves)
     for place, before, after in zip(places, tensors, _boundary(*tensors, observe=observe)):
-        after._storage = before._storage  # the same memory: a write to either must be noticed
+        after._storage = before._storage  # the same memory: a write to either changes both
+        after._storage.join(after, after._storage.lineage(before))
         replaced[place] = after
     return _rebuild(structure, iter(replaced))
 

@@ -27,7 +27,7 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         if isinstance(data, Tensor):
             super().__init__(())
-            self._array, self._storage = data._array, data._storage
+            self._share(data)
         else:
             super().__init__(data)
         if requires_grad:

@@ -1,7 +1,7 @@
 """Recorded in-place writes: the tensor and all live views of its memory move to new memory together.
 
 The old memory stays as it is for the graph that still needs it.  In the new memory the tensors are views of each
-other as before, each with a history that leads to the write.
+other as before, each with a history that leads to the write; detached ones have its values only.
 """
 
 from __future__ import annotations
@@ -58,6 +58,14 @@ def _companions(target: Any) -> list[Any]:
 def assign_recorded(target: Any, new: Any) -> None:
     """Give ``target`` the value and history of ``new``, and its views the matching part of it."""
     group = _companions(target)
+    lineages = [t._storage.lineage(t) for t in group] if len(group) > 1 else [None]
+    for tensor, lineage in zip(group, lineages):
+        if lineage is not lineages[0] and tensor.requires_grad:
+            raise GraphError(
+                f"a tensor of shape {tensor.shape} that requires a gradient shares its memory by detach() with the one "
+                "written to here, and would then have the values of another computation than its gradient: write into "
+                "a copy, x.detach().clone()"
+            )
     if any(t._node is None and t._requires_grad for t in group):
         raise GraphError(
             "a leaf that requires a gradient cannot be written to in place, nor a view of it: do it under no_grad() "
@@ -66,16 +74,20 @@ def assign_recorded(target: Any, new: Any) -> None:
     if len(group) == 1:
         values = [new]
     else:
-        values = _moved(group, new)
-    for tensor, value in zip(group, values):
-        tensor._array, tensor._node, tensor._index = value._array, value._node, value._index
-        tensor._storage = value._storage
+        values = _moved(group, [lineage is lineages[0] for lineage in lineages], new)
+    for tensor, value, lineage in zip(group, values, lineages):
+        tensor._array, tensor._storage = value._array, value._storage
+        if lineage is lineages[0]:
+            tensor._node, tensor._index = value._node, value._index
         if len(group) > 1:
-            tensor._storage.join(tensor)
+            tensor._storage.join(tensor, lineage)
 
 
-def _moved(group: list[Any], new: Any) -> list[Any]:
-    """The tensors of ``group`` as views of one new flat buffer in which ``new`` stands in the first one's place."""
+def _moved(group: list[Any], related: list[bool], new: Any) -> list[Any]:
+    """The tensors of ``group`` as views of one new flat buffer in which ``new`` stands in the first one's place.
+
+    Elements that only tensors that are not ``related`` to the first one have come from those.
+    """
     itemsize = new.element_size()
     lowest = [_address(t._array) + sum(min(0, (n - 1) * s) for n, s in zip(t.shape, t._array.strides)) for t in group]
     origin = min(lowest)
@@ -84,9 +96,11 @@ def _moved(group: list[Any], new: Any) -> list[Any]:
     length = 1 + max(int(p.max()) for p in places)
     buffer = type(new)._wrap(new._xp.zeros(length, new.dtype))
     covered = np.zeros(length, bool)
-    for t, place in sorted(zip(group, places), key=lambda pair: -pair[0].numel()):
-        if not covered[place].all():  # the base comes first and holds what its views hold
-            buffer = put_flat(buffer, t.reshape(-1), place)
+    order = sorted(range(len(group)), key=lambda i: (not related[i], -group[i].numel()))
+    for t, place in ((group[i], places[i]) for i in order):
+        lacking = ~covered[place]
+        if lacking.any():  # the base comes first and holds what its views hold
+            buffer = put_flat(buffer, t.reshape(-1)[lacking], place[lacking])
             covered[place] = True
     buffer = put_flat(buffer, new.reshape(-1), places[0])
     return [

@@ -264,3 +264,63 @@ def test_dead_views_cost_nothing():
     with minidl.autograd.Tape() as tape:
         y += 1
     assert [c.primitive.name for c in tape.calls] == ["add"]
+
+
+def test_a_detached_tensor_follows_recorded_writes():
+    """As in PyTorch: it shares the memory, so it shows what is written there, and stays without a history."""
+    x = tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+    y = x * 1
+    whole, part, of_a_view = y.detach(), y.detach()[1:3], y[::2].detach()
+    y *= 10
+    y[1] = x[0] * 7
+    assert whole.tolist() == y.tolist() == [10, 7, 30, 40]
+    assert part.tolist() == [7, 30] and of_a_view.tolist() == [10, 30]
+    assert not whole.requires_grad and not part.requires_grad and not of_a_view.requires_grad
+    part.fill_(-1)  # and the other way round
+    assert y.tolist() == [10, -1, -1, 40]
+    y.backward(tensor([1.0, 2.0, 3.0, 4.0]))
+    assert x.grad.tolist() == [10 + 2 * 7, 0, 30, 40]
+
+
+def test_a_detached_tensor_that_outlives_its_view_gives_it_no_history():
+    x = tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x * 1
+    whole, last = y.detach(), y[1:]
+    del y
+    last *= 3
+    last.backward(tensor([5.0, 7.0]))
+    assert whole.tolist() == [1, 6, 9] and x.grad.tolist() == [0, 15, 21]
+
+
+@pytest.mark.parametrize("make", [lambda x: x * 1, lambda x: x], ids=["computed", "leaf"])
+def test_a_recorded_write_to_a_detached_tensor_is_refused(make):
+    """PyTorch changes the source's values below its history: gradients of one thing, values of another."""
+    x, w = tensor([1.0, 2.0], requires_grad=True), tensor([3.0, 4.0], requires_grad=True)
+    y = make(x)
+    d = y.detach()
+    with pytest.raises(GraphError, match=r"shares its memory by detach\(\).*write into a copy, x.detach\(\).clone\(\)"):
+        d += w
+    assert y.tolist() == d.tolist() == [1, 2]
+    with pytest.raises(GraphError, match=r"would then have the values of another computation"):
+        d[0] = w[0]
+    copy = y.detach().clone()
+    copy += w
+    assert copy.tolist() == [4, 6] and y.tolist() == [1, 2]
+
+
+def test_a_leaf_made_by_detaching_does_not_change_under_its_name():
+    y = tensor([1.0, 2.0], requires_grad=True) * 1
+    leaf = y.detach().requires_grad_()
+    with pytest.raises(GraphError, match=r"shares its memory by detach\(\)"):
+        y *= 2
+    assert leaf.tolist() == y.tolist() == [1, 2]
+    del leaf
+    y *= 2
+    assert y.tolist() == [2, 4]
+
+
+def test_an_array_keeps_what_it_shows_when_its_tensor_is_written_to_with_a_record():
+    y = tensor([1.0, 2.0], requires_grad=True) * 1
+    shown = y.numpy()
+    y *= 2
+    assert shown.tolist() == [1, 2] and y.numpy().tolist() == [2, 4]

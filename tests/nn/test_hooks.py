@@ -164,3 +164,25 @@ def test_the_announcement_ends_when_a_module_fails_and_costs_nothing_without_lis
     layer.register_forward_hook(lambda *_: found.append(current_module()))
     layer(minidl.ones(1, 2))
     assert found == [None]
+
+
+@pytest.mark.parametrize("layer", [nn.ReLU, nn.LeakyReLU, nn.Dropout], ids=lambda c: c.__name__)
+def test_an_inplace_layer_writes_through_its_hooks(layer):
+    """The module works on what its backward hooks look at, and that is the caller's tensor."""
+    source = minidl.tensor([-1.0, 2.0, -3.0], requires_grad=True)
+    options = {"p": 0.0} if layer is nn.Dropout else {}
+    got = []
+    for hooked in (False, True):
+        module, seen = layer(inplace=True, **options), []
+        if hooked:
+            module.register_full_backward_hook(
+                lambda m, gi, go, seen=seen: seen.append((gi[0].tolist(), go[0].tolist()))
+            )
+        x = source * 2
+        y = module(x)
+        assert x.tolist() == y.tolist()
+        (y * x * minidl.tensor([1.0, 10.0, 100.0])).sum().backward()
+        got.append((y.tolist(), source.grad.tolist()))
+        source.grad = None
+        assert len(seen) == hooked
+    assert got[0] == got[1]
