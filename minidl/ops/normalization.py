@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.mode import MODE
 from ..autograd.tape import Primitive, vjp
 from ..backend import array_module
+from ..kernels import norm as kernel
 from ..kernels.errors import ShapeError
 from ..kernels.pooling import Pool
 from ._common import floating, same_dtype
@@ -50,6 +52,61 @@ def _standardize_rule(g: Any, y: Any, x: Any, *, needs: tuple[bool, ...], axes: 
 _standardize: Primitive = Primitive("standardize", _standardize_forward, joint=vjp(_standardize_rule, uses="y"))
 
 
+def _batch_norm_rule(
+    g: Any, y: Any, x: Any, weight: Any, bias: Any, *, needs: tuple[bool, ...], eps: float
+) -> tuple[Any, Any, Any]:
+    """As for ``standardize``, with weight and bias.  One kernel does it, unless it has to be differentiated itself."""
+    (gy, g_mean, g_variance), (_, mean, variance) = g, y
+    if gy is not None and g_mean is None and g_variance is None and not MODE.recording:
+        dx, dweight, dbias = _batch_norm_grad(gy, x, weight, mean, variance, eps=eps)
+        return dx, dweight if weight is not None else None, dbias if bias is not None else None
+    shape, axes = _per_channel(x), (0, *range(2, x.ndim))
+    count = math.prod(x.shape) // x.shape[1]
+    centred = x - mean.reshape(shape)
+    shares, dweight, dbias = [], None, None
+    if gy is not None:
+        deviation = rsqrt(variance + eps).reshape(shape)
+        normal = centred * deviation
+        dweight, dbias = (gy * normal).sum(axes), gy.sum(axes)
+        slope = deviation if weight is None else deviation * weight.reshape(shape)
+        shares.append((gy - gy.mean(axes, True) - normal * (gy * normal).mean(axes, True)) * slope)
+    if g_mean is not None:
+        shares.append((g_mean / count).reshape(shape).expand(x.shape))
+    if g_variance is not None:
+        shares.append(g_variance.reshape(shape) * (2 / count) * centred)
+    return sum(shares[1:], shares[0]), dweight if weight is not None else None, dbias if bias is not None else None
+
+
+_batch_norm: Primitive = Primitive(
+    "batch_norm",
+    lambda x, weight, bias, *, eps: kernel.batch_norm(x, weight, bias, eps),
+    joint=vjp(_batch_norm_rule, uses="x weight y1 y2"),
+)
+_batch_norm_grad: Primitive = Primitive(
+    "batch_norm_grad",
+    lambda g, x, weight, mean, variance, *, eps: kernel.batch_norm_grad(g, x, weight, mean, variance, eps),
+)
+
+
+def _scale_shift_rule(g: Any, y: Any, x: Any, scale: Any, shift: Any, *, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+    axes = (0, *range(2, g.ndim))
+    if needs[0] and needs[1] and not MODE.recording:
+        dx, dscale, dshift = _scale_shift_grad(g, x, scale)
+    else:
+        dx = _scale_shift(g, scale, None) if needs[0] else None
+        dscale = (g * x).sum(axes) if needs[1] else None
+        dshift = g.sum(axes) if needs[2] else None
+    return dx, dscale, dshift if needs[2] else None
+
+
+_scale_shift: Primitive = Primitive(
+    "scale_shift",
+    lambda x, scale, shift: kernel.scale_shift(x, scale, shift),
+    joint=vjp(_scale_shift_rule, uses="x scale"),
+)
+_scale_shift_grad: Primitive = Primitive("scale_shift_grad", lambda g, x, scale: kernel.scale_shift_grad(g, x, scale))
+
+
 def _check_parameters(op: str, x: Any, shape: tuple[int, ...], **parameters: Any) -> None:
     """Each parameter that is there has ``shape`` and the dtype of x."""
     same_dtype(op, x, *parameters.values())
@@ -69,6 +126,8 @@ def _channels_last(x: Any, parameter: Any) -> str:
 
 def _affine(x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
     """``x * weight + bias``, both laid along ``shape``."""
+    if weight is not None and bias is not None and shape[1:2] == (-1,):
+        return _scale_shift(x, weight, bias)
     if weight is not None:
         x = x * weight.reshape(shape)
     return x if bias is None else x + bias.reshape(shape)
@@ -128,24 +187,22 @@ def batch_norm(
         raise ShapeError(f"batch_norm: the input must be (N, C) or (N, C, ...), not {x.shape}")
     _check_parameters("batch_norm", x, (x.shape[1],), weight=weight, bias=bias)
     _check_running("batch_norm", x, running_mean, running_var, needed=False)
-    shape = _per_channel(x)
     if not training and running_mean is not None:
         scale = rsqrt(running_var.detach() + eps).to(x.dtype)
         shift = -running_mean.detach().to(x.dtype) * scale
-        if weight is None:
-            return _affine(x, scale, shift if bias is None else shift + bias, shape)
-        return _affine(x, scale * weight, shift * weight if bias is None else shift * weight + bias, shape)
-    axes = (0, *range(2, x.ndim))
-    count = math.prod(x.shape[a] for a in axes)
+        if weight is not None:
+            scale, shift = scale * weight, shift * weight
+        return _scale_shift(x, scale, shift if bias is None else shift + bias)
+    count = math.prod((x.shape[0], *x.shape[2:]))
     if training and count <= 1:
         raise ShapeError(
             f"batch_norm: with an input of shape {x.shape} each channel has {count} value to take the variance of: "
             "use a larger batch, or eval()"
         )
-    y, mean, variance = _standardize(x, axes=axes, eps=float(eps))
+    y, mean, variance = _batch_norm(x, weight, bias, eps=float(eps))
     if training and running_mean is not None:
-        _track(running_mean, running_var, mean, variance, count, momentum)
-    return _affine(y, weight, bias, shape)
+        _track(running_mean, running_var, mean.detach().unsqueeze(0), variance.detach().unsqueeze(0), count, momentum)
+    return y
 
 
 def instance_norm(

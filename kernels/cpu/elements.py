@@ -1,0 +1,102 @@
+"""What the kernels that do one thing to every element share: arrays by address, and storage as rows of channels.
+
+A piece of work (see ``pieces``) gets addresses; `elements` makes an array of one, on which plain loops run, which
+LLVM's vectoriser turns into whole registers.  All of these kernels are bound by memory, so that is enough.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from numba import carray, types
+from numba.extending import intrinsic
+
+from ..jit import njit
+from .relayout import as_last, empty_last
+from .simd import ConstantType, Lanes, emit_pointer
+from .windows import address
+
+__all__ = ["Rows", "address", "as_rows", "dense", "elements", "kind_of", "like", "seconds"]
+
+PIECE = 1 << 15  # elements that one piece of work takes
+BYTES_A_SECOND = 1e10  # that one core moves
+
+
+def kind_of(a: np.ndarray) -> Lanes:
+    """The compile-time value that stands for a's dtype."""
+    return Lanes(a.dtype.name, 1)
+
+
+def seconds(*arrays: np.ndarray) -> float:
+    """About how long one core takes to move the arrays."""
+    return sum(a.nbytes for a in arrays) / BYTES_A_SECOND
+
+
+@intrinsic
+def _pointer(_context, kind, place):
+    """The address ``place`` as a pointer to elements of the dtype that ``kind``, a Lanes, names."""
+    if not isinstance(kind, ConstantType):
+        return None
+    element = getattr(types, kind.value.dtype)
+
+    def emit(_ctx, b, _sig, args):
+        return emit_pointer(b, args[1], kind.value.element)
+
+    return types.CPointer(element)(kind, types.intp), emit
+
+
+@njit
+def elements(kind: Any, place: int, count: int) -> Any:
+    """The ``count`` elements of ``kind``'s dtype from address ``place`` on, as an array."""
+    return carray(_pointer(kind, place), (count,))
+
+
+def dense(a: np.ndarray) -> bool:
+    """Whether a (N, C, *size) lies without gaps, channels first or last, so that one loop can pass over it."""
+    return a.flags.c_contiguous or a.transpose(0, *range(2, a.ndim), 1).flags.c_contiguous
+
+
+def is_last(a: np.ndarray) -> bool:
+    """Whether the channels of a dense array (N, C, *size) lie side by side; so do those of features (N, C)."""
+    return not a.flags.c_contiguous or prod(a.shape[2:]) == 1
+
+
+def like(a: np.ndarray) -> np.ndarray:
+    """An uninitialised array with the shape, dtype and storage of a dense array (N, C, *size)."""
+    return np.empty(a.shape, a.dtype) if a.flags.c_contiguous else empty_last(a.shape, a.dtype)
+
+
+class Rows:
+    """A dense array (N, C, *size) as rows of memory, each of which holds all channels ``run`` times over.
+
+    channels last: a row is ``fold`` positions side by side, ``fold * C`` elements, so that few channels fill a
+    register too.  channels first: a row is a sample, C times ``run`` positions.  Either way the array is
+    (rows, groups, run) in memory, and the channel of a group is its number modulo C.
+    """
+
+    def __init__(self, shape: tuple[int, ...], last: bool) -> None:
+        n, self.channels, *size = shape
+        positions = prod(size)
+        self.fold = _fold(n * positions, self.channels) if last else 1
+        self.rows = n * positions // self.fold if last else n
+        self.groups = self.fold * self.channels
+        self.run = 1 if last else positions
+
+
+WIDE = 64  # elements of a row below which several positions are taken as one row
+
+
+def _fold(positions: int, channels: int) -> int:
+    """How many positions make a row: a divisor of all, so that nothing is left over."""
+    most = max(1, WIDE // max(1, channels))
+    return next(fold for fold in range(most, 0, -1) if positions % fold == 0)
+
+
+def as_rows(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The arrays (N, C, *size), all dense and in the storage of the first; itself where it is, else a copy."""
+    first = arrays[0] if dense(arrays[0]) else np.ascontiguousarray(arrays[0])
+    if is_last(first):
+        return first, *(a if dense(a) and is_last(a) else as_last(a, f"rows{i}") for i, a in enumerate(arrays[1:]))
+    return first, *(np.ascontiguousarray(a) for a in arrays[1:])

@@ -1,0 +1,54 @@
+"""The definition of normalisation over channels, in plain NumPy; also what computes where no kernel can.
+
+Written with methods and ufuncs, so that CuPy's arrays go through as well.  Documented in ``minidl.kernels.norm``.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+
+def axes(x: Any) -> tuple[int, ...]:
+    """All but the channels."""
+    return (0, *range(2, x.ndim))
+
+
+def along(v: Any, x: Any) -> Any:
+    """(C,) -> (1, C, 1, ...), beside x."""
+    return v.reshape((1, -1) + (1,) * (x.ndim - 2))
+
+
+def batch_norm(x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
+    mean = x.mean(axis=axes(x))
+    y = x - along(mean, x)
+    variance = (y * y).mean(axis=axes(x))
+    scale = 1 / np.sqrt(variance + x.dtype.type(eps))
+    y *= along(scale if weight is None else scale * weight, x)
+    if bias is not None:
+        y += along(bias, x)
+    return y, mean, variance
+
+
+def batch_norm_grad(g: Any, x: Any, weight: Any, mean: Any, variance: Any, eps: float) -> tuple[Any, Any, Any]:
+    count = prod(x.shape) // x.shape[1]
+    scale = 1 / np.sqrt(variance + x.dtype.type(eps))
+    y = (x - along(mean, x)) * along(scale, x)
+    dweight, dbias = (g * y).sum(axis=axes(x)), g.sum(axis=axes(x))
+    y *= along(dweight / count, x)
+    dx = g - along(dbias / count, x) - y
+    dx *= along(scale if weight is None else scale * weight, x)
+    return dx, dweight, dbias
+
+
+def scale_shift(x: Any, scale: Any, shift: Any) -> Any:
+    y = x * along(scale, x)
+    if shift is not None:
+        y += along(shift, x)
+    return y
+
+
+def scale_shift_grad(g: Any, x: Any, scale: Any) -> tuple[Any, Any, Any]:
+    return g * along(scale, x), (g * x).sum(axis=axes(x)), g.sum(axis=axes(x))

@@ -1,0 +1,119 @@
+"""``kernels.cpu.norm`` against the definition in ``kernels.spec.norm``: storages, shapes, precision, threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minidl.kernels import jit, norm, threads
+from minidl.kernels.errors import UnsupportedError
+
+if not jit.HAVE_NUMBA:
+    pytest.skip("needs Numba, which is not installed", allow_module_level=True)
+
+SHAPES = [(3, 5, 4, 7), (4, 3), (2, 130, 3), (8, 64, 9, 9), (2, 3, 1, 2, 5), (6, 1, 5, 5), (300, 70), (1, 2, 200, 201)]
+STORAGES = ["first", "last", "strided"]
+EPS = 0.3
+
+
+def stored(a: np.ndarray, storage: str) -> np.ndarray:
+    if storage == "last":
+        return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1)
+    return np.repeat(a, 2, axis=-1)[..., ::2] if storage == "strided" else a
+
+
+def operands(shape: tuple[int, ...], dtype: str, storage: str, seed: int = 0) -> list[np.ndarray]:
+    """x, g, weight, bias"""
+    rng = np.random.default_rng(seed)
+    x, g = rng.standard_normal((2, *shape)).astype(dtype)
+    w, b = rng.standard_normal((2, shape[1])).astype(dtype)
+    return [stored(2 * x + 3, storage), stored(g, "last" if storage == "first" else storage), w, b]
+
+
+def agree(got: tuple, want: tuple, dtype: str) -> None:
+    tolerance = {"float32": 3e-5, "float64": 1e-12}[dtype]
+    for a, b in zip(got, want, strict=True):
+        assert a.dtype == dtype and a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1, np.abs(b).max(initial=0)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_equals_the_definition(shape, storage, dtype) -> None:
+    x, g, w, b = operands(shape, dtype, storage)
+    before = [a.copy() for a in (x, g, w, b)]
+    for weight, bias in ((w, b), (None, None), (w, None)):
+        got = norm.batch_norm(x, weight, bias, EPS)
+        want = norm.batch_norm(x, weight, bias, EPS, algorithm="spec")
+        agree(got, want, dtype)
+        slopes = [norm.batch_norm_grad(g, x, weight, *want[1:], EPS, algorithm=a) for a in ("numba", "spec")]
+        agree(*slopes, dtype)
+        agree(*((norm.scale_shift(x, w, bias, algorithm=a),) for a in ("numba", "spec")), dtype)
+    agree(*(norm.scale_shift_grad(g, x, w, algorithm=a) for a in ("numba", "spec")), dtype)
+    for a, old in zip((x, g, w, b), before):
+        np.testing.assert_array_equal(a, old)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 0, 3), (2, 3, 0)], ids=str)
+def test_nothing_to_normalise(shape) -> None:
+    x, g, w, b = operands(shape, "float32", "first")
+    with np.errstate(all="ignore"):
+        y, mean, variance = norm.batch_norm(x, w, b, EPS)
+        dx, _, db = norm.batch_norm_grad(g, x, w, mean, variance, EPS)
+    assert y.shape == dx.shape == shape and np.isnan(mean).all()
+    np.testing.assert_array_equal(db, np.zeros(shape[1]))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_large_mean_costs_no_digits(storage) -> None:
+    """Mean 10,000 and deviation 1: the squares of float32 values keep nothing of the deviation, blocks do."""
+    rng = np.random.default_rng(1)
+    x = stored((1e4 + rng.standard_normal((16, 8, 40, 40))).astype("float32"), storage)
+    _, mean, variance = norm.batch_norm(x)
+    exact = x.astype("float64")
+    np.testing.assert_allclose(mean, exact.mean(axis=(0, 2, 3)), rtol=1e-7)
+    np.testing.assert_allclose(variance, exact.var(axis=(0, 2, 3)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_results_are_stored_as_the_input_is(storage) -> None:
+    x, g, w, b = operands((4, 16, 5, 6), "float32", storage)
+    y, mean, variance = norm.batch_norm(x, w, b)
+    dx, _, _ = norm.batch_norm_grad(g, x, w, mean, variance)
+    for result in (y, dx, norm.scale_shift(x, w)):
+        dense = np.moveaxis(result, 1, -1) if storage == "last" else result
+        assert dense.flags.c_contiguous and not np.shares_memory(result, x)
+
+
+@pytest.mark.parametrize("storage", ["first", "last"])
+def test_threads_do_not_change_a_bit(storage) -> None:
+    x, g, w, b = operands((16, 24, 33, 32), "float32", storage)
+    before = threads.get_num_threads()
+    results = []
+    try:
+        for n in sorted({1, min(2, threads.available_cpus())}):
+            threads.set_num_threads(n)
+            y, mean, variance = norm.batch_norm(x, w, b)
+            results.append((y, mean, variance, *norm.batch_norm_grad(g, x, w, mean, variance)))
+    finally:
+        threads.set_num_threads(before)
+    for result in results[1:]:
+        for a, b in zip(results[0], result, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_nan_stays_in_its_channel() -> None:
+    x, _, w, b = operands((4, 20, 6, 6), "float32", "last")
+    x[1, 3, 2, 2] = np.nan
+    y, _, _ = norm.batch_norm(x, w, b)
+    assert np.isnan(y[:, 3]).all() and np.isfinite(np.delete(y, 3, axis=1)).all()
+
+
+def test_what_does_not_fit_is_said() -> None:
+    x = np.ones((2, 3), "float16")
+    with pytest.raises(UnsupportedError, match="algorithm 'numba' cannot compute in float16; 'spec' can"):
+        norm.batch_norm(x, algorithm="numba")
+    with pytest.raises(UnsupportedError, match="norm has no algorithm 'cudnn'; it has numba, spec"):
+        norm.batch_norm(x, algorithm="cudnn")
+    assert norm.batch_norm(x)[0].dtype == "float16"
