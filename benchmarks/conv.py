@@ -20,6 +20,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels.catalogue import Cost, plan
-from minidl.kernels.conv_algorithms import PASSES
+from minidl.kernels.conv_algorithms import PASSES, traffic
 
 from . import report, timing
 from .shapes import Layer, select
@@ -56,14 +57,15 @@ class Variant:
     workspace: int | None = None
 
 
-def variants(layer: Layer, pass_: str, layout: str, algorithms: bool, peers: Sequence[str]) -> list[Variant]:
-    """What is measured for one pass of one layer: ours, then the peers."""
+def variants(layer: Layer, pass_: str, layout: str, algorithms: float, peers: Sequence[str]) -> list[Variant]:
+    """What is measured for one pass of one layer: ours, then the peers; for ``algorithms`` see `run`."""
     chosen = plan("conv", kernel_pass(layer, pass_), problem(layer))
     found = [Variant(PLANNED, "minidl", {"layout": layout}, chosen.algorithm, chosen.cost.workspace)]
     for kernel, cost in chosen.candidates:
         name = kernel.algorithm
         # spec is a definition, not a competitor: it takes seconds
-        if isinstance(cost, Cost) and algorithms and name not in (chosen.algorithm, "spec"):
+        near = isinstance(cost, Cost) and cost.seconds <= algorithms * chosen.cost.seconds
+        if near and name not in (chosen.algorithm, "spec"):
             how = {"layout": layout, "algorithm": name}
             found.append(Variant(f"minidl {name}", "minidl", how, name, cost.workspace))
         if name == "im2col" and isinstance(cost, Cost) and "numpy" in peers:
@@ -111,6 +113,7 @@ def measure(
             "workspace": v.workspace,
         }
     row = {"layer": layer.title, "tags": layer.tags, "pass": pass_, "problem": str(conv), "macs": conv.macs}
+    row["bytes"] = traffic(conv, 4)
     return {**row, "sides": sides, **compare(sides)}
 
 
@@ -157,13 +160,15 @@ def run(
     passes: Sequence[str] = PASSES,
     threads: int = 2,
     seconds: float = 60,
-    algorithms: bool = False,
+    algorithms: float = 0,
     peers: Sequence[str] = ("torch", "numpy"),
     layout: str = "channels-last",
     clock: str = "wall",
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Measure; the results as plain values: ``{"stamp": ..., "rows": [...], "summary": {...}}``.
+
+    ``algorithms``: also ours whose estimates are at most so many times that of the chosen one.
 
     ``seconds`` are shared out over the layers and passes; preparing them (operands, compiling, the float64
     reference) comes on top, and each is measured for at least four rounds.
@@ -195,7 +200,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--passes", nargs="+", default=list(PASSES), choices=PASSES)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=60, help="measuring time in all, preparations excluded")
-    parser.add_argument("--algorithms", action="store_true", help="measure all of our algorithms, not the planned only")
+    parser.add_argument(
+        "--algorithms", action="store_const", const=math.inf, default=0, help="all of ours, not the planned only"
+    )
     parser.add_argument("--peers", nargs="*", default=["torch"] if installed else ["numpy"], choices=["torch", "numpy"])
     parser.add_argument("--layout", default="channels-last", choices=LAYOUTS, help="of our x and g")
     parser.add_argument("--clock", default="wall", choices=timing.CLOCKS, help="cpu, with --threads 1: busy machines")
@@ -208,8 +215,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def main() -> None:
-    options = vars(arguments())
+def main(words: Sequence[str] | None = None) -> None:
+    options = vars(arguments(words))
     file = options.pop("json")
     results = run(**options, progress=lambda line: print(line, file=sys.stderr))
     if file is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,18 +88,14 @@ def _best(call: Callable[[], None], threads: int, clock: Callable[[], float]) ->
 
 
 def measure(threads: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
-    """Both limits, by name.
-
-    >>> sorted(measure(1))
-    ['copy_gbytes', 'gflops']
-    """
+    """Both limits, by name."""
     return {"gflops": gflops(threads, clock), "copy_gbytes": copy_gbytes(threads, clock)}
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peak", description="What the machine can do at most.")
     parser.add_argument("--threads", type=int, default=2)
-    threads = parser.parse_args().threads
+    threads = parser.parse_args(words).threads
     limits = measure(threads)
     print(f"{threads} threads: {limits['gflops']:.0f} GFLOP/s, copying {limits['copy_gbytes']:.1f} GB/s")
 

@@ -204,10 +204,10 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     from rich.console import Console
 
-    options = vars(arguments())
+    options = vars(arguments(words))
     file = options.pop("json")
     results = run(**options, progress=lambda line: print(line, file=sys.stderr))
     if file is not None:

@@ -3,6 +3,7 @@
 import doctest
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -309,14 +310,16 @@ def test_relative_error() -> None:
 
 def test_variants() -> None:
     layer = shapes.select(["vgg16 3.1"])[0]
-    planned = bench.variants(layer, "forward", "channels-last", False, [])
+    planned = bench.variants(layer, "forward", "channels-last", 0, [])
     assert [v.name for v in planned] == ["minidl"]
-    every = bench.variants(layer, "forward", "channels-last", True, ["torch", "numpy"])
+    every = bench.variants(layer, "forward", "channels-last", math.inf, ["torch", "numpy"])
     names = [v.name for v in every]
     assert names[-2:] == ["torch NCHW", "torch channels-last"] and "NumPy im2col" in names
     assert {"minidl", "minidl im2col", "minidl winograd"} <= {*names, f"minidl {planned[0].algorithm}"}
+    near = bench.variants(layer, "forward", "channels-last", 1.0, [])
+    assert {v.name for v in near} < {*names} and near[0].name == "minidl"
     assert "minidl spec" not in names and len(set(names)) == len(names)
-    one_axis = bench.variants(shapes.select(["ecg 1"])[0], "forward", "channels-last", False, ["torch"])
+    one_axis = bench.variants(shapes.select(["ecg 1"])[0], "forward", "channels-last", 0, ["torch"])
     assert [v.name for v in one_axis] == ["minidl", "torch NCHW"]
 
 
@@ -381,7 +384,7 @@ def test_a_small_run_without_torch() -> None:
     from rich.console import Console
 
     seen: list[str] = []
-    results = bench.run([FOUR_AXES], ["forward", "weight_grad"], 1, 0.0, True, ["numpy"], progress=seen.append)
+    results = bench.run([FOUR_AXES], ["forward", "weight_grad"], 1, 0.0, math.inf, ["numpy"], progress=seen.append)
     assert seen == ["1/2 tiny 4d forward", "2/2 tiny 4d weight_grad"]
     assert json.loads(json.dumps(results))["stamp"]["threads"] == 1
     for row, pass_ in zip(results["rows"], ["forward", "weight_grad"], strict=True):
