@@ -176,7 +176,7 @@ def plan(
     Raises UnsupportedError where the named algorithm cannot, saying why and which ones can.
 
     >>> from minidl.kernels.geometry import Conv
-    >>> plan("conv", "forward", Conv.from_shapes((8, 256, 14, 14), (256, 256, 3, 3))).algorithm
+    >>> plan("conv", "forward", Conv.from_shapes((8, 256, 14, 14), (256, 256, 3, 3), stride=2)).algorithm
     'nhwc'
     """
     return _choose(problem, pass_, case, np.dtype(dtype), device, algorithm, precision)

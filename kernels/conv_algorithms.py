@@ -11,7 +11,7 @@ from functools import partial
 from math import prod
 
 from .catalogue import Cost, Kernel, register
-from .cpu import direct_tiles, fft, im2col, winograd
+from .cpu import direct_tiles, fft, im2col, winograd_tiles
 from .geometry import Conv
 
 PASSES = ("forward", "input_grad", "weight_grad")
@@ -164,10 +164,33 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
 add("nhwc", ".cpu.nhwc", nhwc_supports, nhwc_cost, needs_numba=True, dtypes=("float32", "float64"))
 
 
-# fft and winograd: see their modules for what they do and cost ---------------------------------------
+# fft: see its module for what it does and costs ---------------------------------------------------------
 
 add("fft", ".cpu.fft", fft.supports, fft.cost, exact=False, dtypes=("float32", "float64"))
+
+
+# winograd: 36 products for 144 --------------------------------------------------------------------------
+
+WINOGRAD_FLOPS = 1.9e11  # float32, of the products
+WINOGRAD_TRANSFORM = 3e-10  # seconds per element of V, M, and the weight gradient's U
+WINOGRAD_FILTER = 4e-10  # seconds per element of U, or of the weight gradient's sums
+WINOGRAD_CALL = 4e-5
+
+
+def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    t = winograd_tiles.tiling(pass_, conv, itemsize)
+    wide = -(-t.columns // NHWC_LANES) * NHWC_LANES
+    products = 2.0 * t.points * t.tiles * t.depth * wide * conv.groups
+    elements = t.points * t.tiles * (t.depth * t.bands + t.columns) * conv.groups
+    filters = t.points * t.depth * t.columns * t.parts * conv.groups
+    seconds = products / WINOGRAD_FLOPS + elements * WINOGRAD_TRANSFORM + filters * WINOGRAD_FILTER
+    moved = traffic(conv, itemsize)
+    seconds = seconds * itemsize / 4 + moved / NHWC_BYTES + conv.groups * WINOGRAD_CALL
+    flops = products + winograd_tiles.TRANSFORM * (elements + filters)
+    return Cost(flops, moved, winograd_tiles.workspace_bytes(pass_, conv, itemsize), seconds)
+
+
 add(
-    "winograd", ".cpu.winograd", winograd.supports, winograd.cost,
-    automatic=False, exact=False, dtypes=("float32", "float64"),
+    "winograd", ".cpu.winograd", winograd_tiles.supports, winograd_cost,
+    exact=False, needs_numba=True, dtypes=("float32", "float64"),
 )  # fmt: skip

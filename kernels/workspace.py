@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -43,11 +44,21 @@ def borrow(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     blocks = _kept.blocks
     block = blocks.get(name)
     if block is None or block.size < size:
-        raw = np.empty(size + ALIGNMENT, np.uint8)
-        block = raw[-raw.ctypes.data % ALIGNMENT :]
+        block = aligned(size)
         if size <= LARGEST:
             blocks[name] = block
     return block[:size].view(dtype).reshape(shape)
+
+
+def aligned(size: int) -> np.ndarray:
+    """``size`` bytes of undefined contents, from the beginning of a cache line on; nobody else's.
+
+    >>> aligned(100).ctypes.data % ALIGNMENT, aligned(100).size
+    (0, 100)
+    """
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    skip = -raw.ctypes.data % ALIGNMENT
+    return raw[skip : skip + size]
 
 
 def kept() -> int:
@@ -61,3 +72,13 @@ def release() -> None:
     with _lock:
         for blocks in _threads.values():
             blocks.clear()
+    for also in _at_release:
+        also()
+
+
+_at_release: list[Callable[[], None]] = []
+
+
+def at_release(function: Callable[[], None]) -> None:
+    """Let ``release`` call ``function`` too: of a module that keeps more than scratch memory."""
+    _at_release.append(function)

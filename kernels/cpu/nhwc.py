@@ -23,7 +23,7 @@ from ..geometry import Conv
 from .depthwise import filter_channels, weight_sums
 from .direct_tiles import Axis3, geometry, residues
 from .products import multiply_rows
-from .relayout import as_last, assign, empty_last, padded_rows, rows_of_channels
+from .relayout import as_last, deliver, padded_rows, result
 from .sums import Target, multiply_columns
 from .windows import Windows, address, windows
 
@@ -32,22 +32,22 @@ Array = np.ndarray
 
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
     """y (N, K, *out), channels-last where no ``out`` is given."""
-    y = _result(conv.y_shape, x.dtype, out)
+    y = result(conv.y_shape, x.dtype, out)
     if y.size:
         view, merged = _windows(x, y, conv)
         weights = _by_group(w, conv)
         if is_depthwise(conv):
             filter_channels(view, weights[:, 0, 0])
-            return _deliver(y, out)
+            return deliver(y, out)
         if merged:  # (1, K, S*C, T0, T1, 1)
             weights = weights.transpose(0, 1, 5, 2, 3, 4).reshape(1, conv.out_channels, -1, *weights.shape[3:5], 1)
         multiply_rows(view, weights, x.dtype.name)
-    return _deliver(y, out)
+    return deliver(y, out)
 
 
 def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
     """dx (N, C, *size), channels-last where no ``out`` is given."""
-    dx = _result(conv.x_shape, g.dtype, out)
+    dx = result(conv.x_shape, g.dtype, out)
     if 0 in g.shape:
         dx[...] = 0
     elif dx.size:
@@ -62,7 +62,7 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
                 filter_channels(view, part[:, 0, 0])
             else:
                 multiply_rows(view, part, g.dtype.name)
-    return _deliver(dx, out)
+    return deliver(dx, out)
 
 
 def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
@@ -122,18 +122,6 @@ def _by_group(w: Array, conv: Conv) -> Array:
     """(K, C/G, *kernel) -> (G, K/G, C/G, T0, T1, T2)"""
     kernel = (1,) * (3 - conv.ndim) + conv.kernel
     return w.reshape(conv.groups, conv.out_channels // conv.groups, conv.w_shape[1], *kernel)
-
-
-def _result(shape: tuple[int, ...], dtype: np.dtype, out: Array | None) -> Array:
-    """Where to compute: ``out`` itself if it can be."""
-    return out if out is not None and rows_of_channels(out) else empty_last(shape, dtype)
-
-
-def _deliver(result: Array, out: Array | None) -> Array:
-    if out is None or out is result:
-        return result
-    assign(out, result)
-    return out
 
 
 _kept_zeros: dict[np.dtype, Array] = {}

@@ -47,6 +47,19 @@ def as_last(a: np.ndarray, name: str) -> np.ndarray:
     return copy
 
 
+def result(shape: tuple[int, ...], dtype: np.dtype, out: np.ndarray | None) -> np.ndarray:
+    """Where to compute: ``out`` itself if its channels lie side by side, otherwise an array that `deliver` takes."""
+    return out if out is not None and rows_of_channels(out) else empty_last(shape, dtype)
+
+
+def deliver(computed: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """``out`` with what was computed, or that itself where there is no ``out``."""
+    if out is None or out is computed:
+        return computed
+    assign(out, computed)
+    return out
+
+
 def padded_rows(a: np.ndarray, low: int, length: int, slack: int, name: str) -> np.ndarray:
     """A channels-last copy of ``a`` (N, C, *size) whose rows, its last axis, have zeros around them.
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from minidl.kernels import catalogue, jit, threads
 from minidl.kernels import conv as kernels
-from minidl.kernels.cpu import dft, direct_tiles, fft, im2col, winograd
+from minidl.kernels.cpu import dft, direct_tiles, fft, im2col, winograd_tiles
 from minidl.kernels.geometry import Conv
 from minidl.kernels.spec import error_bounds
 
@@ -144,7 +144,7 @@ def error_bound(c: Case, pass_: str, algorithm: str, dtype: str) -> np.ndarray:
     n, conv = terms(c, pass_), problem(c)
     reference = gamma(n, "float64") * magnitude(c, pass_, dtype)
     if algorithm == "winograd":
-        options = {"m": winograd.outputs(conv)}
+        options = winograd_tiles.options(pass_, conv)
     elif algorithm == "fft":
         tiles = fft.tiling(pass_, conv, np.dtype(dtype).itemsize)
         assert tiles is not None, f"fft has no tiles for {c}"
@@ -474,6 +474,19 @@ def fft_twin(dtype: str = "float64", cases: tuple[Case, ...] = FEW) -> None:
             assert_within(got, truth(c, pass_, dtype), bound, f"readable FFT, {pass_} {dtype}, {c}")
 
 
+def winograd_twin(dtype: str = "float64", cases: tuple[Case, ...] = FEW) -> None:
+    """The readable Winograd, for kernels of any size up to 5, within the bound of the points that it takes."""
+    from minidl.kernels.spec import winograd as twin
+
+    able = [c for c in cases if not twin.unsupported(problem(c)) and max(c.kernel) <= 5]
+    for c, pass_, m in itertools.product(able, PASSES, (2, 4)):
+        conv, (a, b) = problem(c), operands(c, pass_, dtype)
+        bound = error_bounds.winograd_bound(pass_, a, b, conv, dtype, m).astype(float)
+        bound = bound + gamma(terms(c, pass_), "float64") * magnitude(c, pass_, dtype)
+        got = getattr(twin, pass_)(a, b, conv, m).Y
+        assert_within(got, truth(c, pass_, dtype), bound, f"readable Winograd, m = {m}, {pass_} {dtype}, {c}")
+
+
 def _rows(text: str) -> np.ndarray:
     return np.array([[float(v) for v in row.split()] for row in text.strip().splitlines()])
 
@@ -481,7 +494,7 @@ def _rows(text: str) -> np.ndarray:
 EXACT_IN_INTEGERS = {"fft": 1e-3, "winograd": 1e-3}
 """All others add and multiply small integers, which no floating-point number gets wrong."""
 
-BY_HAND = (case((1, 1, 3, 4), (1, 1, 2, 2)), case((1, 1, 6), (1, 1, 2), 3, ((1, 0),), 2))
+BY_HAND = (case((1, 1, 3, 4), (1, 1, 3, 3), 1, ((0, 1), (0, 1))), case((1, 1, 6), (1, 1, 2), 3, ((1, 0),), 2))
 
 
 def worked_by_hand(algorithm: str = "spec", dtype: str = "float64") -> None:
@@ -492,8 +505,9 @@ def worked_by_hand(algorithm: str = "spec", dtype: str = "float64") -> None:
         9 1 2 3
     """)
     w = _rows("""
-        1 0
-        2 -1
+        1 0 0
+        2 -1 0
+        0 0 0
     """)
     # y[p, q] = x[p, q] + 2 x[p+1, q] - x[p+1, q+1]
     y = _rows("""
@@ -510,10 +524,11 @@ def worked_by_hand(algorithm: str = "spec", dtype: str = "float64") -> None:
         2 -2 4 -2
         0 -2 1 0
     """)
-    # dw[r, s] = 1 x[r, s] + 2 x[r, s+2] - 1 x[r+1, s+1]
+    # dw[r, s] = 1 x[r, s] + 2 x[r, s+2] - 1 x[r+1, s+1], x = 0 outside
     dw = _rows("""
-        1 3
-        18 20
+        1 3 -5
+        18 20 4
+        13 7 2
     """)
     _exactly(algorithm, dtype, BY_HAND[0], x, w, g, y, dx, dw)
 

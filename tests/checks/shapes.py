@@ -153,6 +153,8 @@ EMPTY = (
     case((0, 2, 4, 5, 6), (3, 2, 2, 3, 2), story="batch 0, 3-d"),
     case((2, 3, 6, 5), (0, 3, 3, 2), 1, 1, story="no output channels"),
     case((0, 3, 6, 5), (0, 3, 3, 2), story="neither"),
+    case((0, 3, 6, 5), (4, 3, 3, 3), 1, 1, story="batch 0, stride 1"),
+    case((2, 3, 6, 5), (0, 3, 3, 3), 1, 1, story="no output channels, stride 1"),
 )
 
 

@@ -89,6 +89,7 @@ def test_spec_is_the_definition(dtype) -> None:
 def test_readable_twins(dtype) -> None:
     checks.im2col_twin(dtype)
     checks.fft_twin(dtype)
+    checks.winograd_twin(dtype)
 
 
 def test_spec_gradients_are_derivatives() -> None:

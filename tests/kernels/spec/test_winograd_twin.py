@@ -86,7 +86,8 @@ def test_every_pass_is_exact_in_fractions(c, pass_):
 
 
 @pytest.mark.parametrize(("dtype", "points", "tolerance"), [
-    ("float64", "barabasz", 1e-12), ("float64", "lavin", 1e-12), ("float32", "barabasz", 5e-4),
+    ("float64", "barabasz", 1e-12), ("float64", "lavin", 1e-12), ("float64", "paired", 1e-12),
+    ("float32", "barabasz", 5e-4), ("float32", "paired", 5e-4),
 ])  # fmt: skip
 @pytest.mark.parametrize("pass_", PASSES)
 def test_awkward_shapes(pass_, dtype, points, tolerance):
@@ -135,12 +136,13 @@ def test_forward_and_weight_grad_share_their_input_tiles():
     assert np.array_equal(forward.V, weight.V)
 
 
-def test_points_of_barabasz_round_less_than_lavins():
+def test_better_points_round_less():
     c = case((4, 64, 16, 16), (8, 64, 3, 3), 1, 1)
     x, w, _ = c.arrays("float32")
     exact = winograd.forward(x.astype("float64"), w.astype("float64"), problem(c)).Y
     error = {p: np.linalg.norm(winograd.forward(x, w, problem(c), 4, p).Y - exact) for p in POINTS}
     assert error["barabasz"] < 0.85 * error["lavin"]
+    assert error["paired"] < 0.85 * error["barabasz"]
 
 
 @pytest.mark.parametrize(
@@ -161,5 +163,6 @@ def test_what_it_cannot_do_it_says(c, message):
 
 
 def test_unknown_points_are_named():
-    with pytest.raises(UnsupportedError, match=r"points must be one of \['barabasz', 'lavin'\], got 'chebyshev'"):
+    names = r"\['barabasz', 'lavin', 'paired'\]"
+    with pytest.raises(UnsupportedError, match=rf"points must be one of {names}, got 'chebyshev'"):
         transforms(2, 3, "chebyshev")

@@ -12,7 +12,8 @@ from ..framework import Mutant
 from .definition import DEFINITION, GEOMETRY, READABLE_IM2COL
 from .direct import DIRECT
 from .im2col import IM2COL
-from .transforms import FFT, READABLE_FFT, WINOGRAD
+from .transforms import FFT, READABLE_FFT
+from .winograd import READABLE_WINOGRAD, WINOGRAD
 
 MUTANTS: tuple[Mutant, ...] = (
     *GEOMETRY,
@@ -22,5 +23,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *(DIRECT if HAVE_NUMBA else ()),
     *READABLE_FFT,
     *FFT,
-    *WINOGRAD,
+    *READABLE_WINOGRAD,
+    *(WINOGRAD if HAVE_NUMBA else ()),
 )

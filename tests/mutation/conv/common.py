@@ -16,6 +16,7 @@ from ..framework import Mutant
 SPEC = (partial(checks.spec_is_the_definition, "float64"), checks.complex_step)
 IM2COL_TWIN = (partial(checks.im2col_twin, "float64"),)
 FFT_TWIN = (partial(checks.fft_twin, "float64"),)
+WINOGRAD_TWIN = (partial(checks.winograd_twin, "float64"),)
 
 
 CHECKS = (checks.agreement, checks.in_pieces, checks.manners, checks.layouts, checks.empty, checks.same_bits)

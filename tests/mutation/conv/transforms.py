@@ -1,4 +1,4 @@
-"""Bugs in the algorithms that transform their operands: FFT and Winograd."""
+"""Bugs in FFT convolution: the readable twin and the kernel."""
 
 from __future__ import annotations
 
@@ -158,78 +158,4 @@ FFT = (
         "return (c - 1j * s).astype('complex64') *",
     ),
     *anywhere("fft", _FFT),
-)
-
-_WINOGRAD = "minidl.kernels.spec.winograd"
-
-
-def _winograd(name: str, function: str, story: str, old: str, new: str) -> Mutant:
-    return Mutant(f"{name}/winograd", f"{_WINOGRAD}:{function}", promises("winograd", name), story, old, new)
-
-
-WINOGRAD = (
-    _winograd(
-        "tile_edge_dropped",
-        "_correlate",
-        "outputs that do not fill a tile are lost",
-        "tiles = tuple(-(-p // m_) for p, m_ in zip(out, m))",
-        "tiles = tuple(max(1, p // m_) for p, m_ in zip(out, m))",
-    ),
-    _winograd(
-        "B_gw_tile_edge_dropped",
-        "_weight_grad",
-        "upstream gradients that do not fill a tile are lost",
-        "tiles = tuple(-(-p // m_) for p, m_ in zip(conv.out, m))",
-        "tiles = tuple(max(1, p // m_) for p, m_ in zip(conv.out, m))",
-    ),
-    _winograd(
-        "tile_axes_interleaved_wrongly",
-        "_correlate",
-        "position within a tile and number of the tile exchanged",
-        "for i in (ndim + 2 + axis, axis)",
-        "for i in (axis, ndim + 2 + axis)",
-    ),
-    _winograd(
-        "tiles_n_apart",
-        "_tiles",
-        "tiles that must overlap lie side by side",
-        "slice(None, None, m_) for m_ in m",
-        "slice(None, None, n_) for n_ in n",
-    ),
-    _winograd(
-        "B_gx_kernel_not_flipped",
-        "compute",
-        "correlates the upstream gradient with the kernel as it is",
-        "np.flip(w.swapaxes(1, 2), tuple(range(3, 3 + conv.ndim)))",
-        "w.swapaxes(1, 2)",
-    ),
-    _winograd(
-        "B_gx_pads_like_forward",
-        "compute",
-        "the input gradient is padded as the forward pass, not by r - 1 - pad",
-        "low = tuple(r - 1 - before for r, before in zip(conv.kernel, low))",
-        "pass",
-    ),
-    _winograd(
-        "sign_in_the_wrong_matrix",
-        "transforms",
-        "signs of the interpolation's divisors are lost",
-        "sign[i] * c for c in",
-        "c for c in",
-    ),
-    _winograd(
-        "infinity_forgotten",
-        "_powers",
-        "the row of the point at infinity takes the lowest coefficient",
-        "int(k == width - 1)",
-        "int(k == 0)",
-    ),
-    _winograd(
-        "filters_in_32_bits",
-        "_along",
-        "transform matrices in less than the arrays' precision",
-        "matrix.astype(a.dtype)",
-        "matrix.astype('float32').astype(a.dtype)",
-    ),
-    *anywhere("winograd", "minidl.kernels.cpu.winograd"),
 )

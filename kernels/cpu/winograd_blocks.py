@@ -1,0 +1,136 @@
+"""Tiles on their way in and out: images -> transformed blocks of tiles -> images."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..jit import njit
+from ..workspace import borrow
+from .simd import address_of, clear_bytes, copy_bytes, keep, load, store
+from .windows import address
+from .winograd_tiles import Tiling, row_bytes, scratch_bytes
+from .winograd_transforms import Scheme, sandwich
+
+
+class Image(NamedTuple):
+    """Where tiles lie in an array (N, C, H, W), channels-last."""
+
+    address: int
+    image_step: int  # bytes
+    row_step: int
+    column_step: int
+    rows: int
+    columns: int
+    top: int  # position of the first tile's first element, 0 or less
+    left: int
+    down: int  # tiles of an image
+    across: int
+
+
+def image(a: np.ndarray, t: Tiling, top: int = 0, left: int = 0) -> Image:
+    """The tiles that ``t`` cuts, the first one beginning at (top, left)."""
+    n, _, row, column = a.strides
+    return Image(address(a), n, row, column, *a.shape[2:], top, left, t.down, t.across)
+
+
+class Block(NamedTuple):
+    """V, and M or the transformed g, of a block: [point][tile, channel], in a thread's own memory."""
+
+    scratch: int  # address: (workers, V and M)
+    worker_bytes: int
+    v_row: int  # bytes from tile to tile
+    v_plane: int  # from point to point
+    m: int  # from the beginning of V to that of M
+    m_row: int
+    m_plane: int
+
+
+def scratch(t: Tiling, scheme: Scheme, workers: int) -> Block:
+    """Memory for the blocks that ``workers`` threads have in hand at a time."""
+    v, m = scratch_bytes(t, scheme.itemsize, scheme.tile.width)
+    memory = borrow("winograd", (workers, v + m), np.dtype(np.uint8))
+    v_row, m_row = row_bytes(t.depth, scheme.itemsize), row_bytes(t.band * scheme.tile.width, scheme.itemsize)
+    return Block(address(memory), v + m, v_row, v // t.points, v, m_row, m // t.points)
+
+
+@njit
+def transform_tiles(
+    kind: Any, m: int, x: Any, first: int, count: int, begin: int, channels: int, target: int, row: int, plane: int,
+    width: int, panel: int,
+) -> None:  # fmt: skip
+    """The tiles first, ..., m positions apart, transformed: target[point][channel // width][tile][channel % width].
+
+    ``plane``, ``panel`` and ``row`` are the bytes from point to point, panel to panel and tile to tile.
+    Where a tile reaches beyond x, and where channels fill no vector, what there is of it is copied into zeros.
+    """
+    size, lanes = kind.size, kind.lanes
+    vector = lanes.lanes * lanes.itemsize
+    patch = np.empty(size * size * vector, np.uint8)
+    for t in range(count):
+        n, i, j = split_tile(x, first + t)
+        top, left = x.top + i * m, x.left + j * m
+        r0, r1 = max(0, -top), min(size, x.rows - top)
+        s0, s1 = max(0, -left), min(size, x.columns - left)
+        inside = r0 == 0 and s0 == 0 and r1 == size and s1 == size
+        if not inside:
+            clear_bytes(address_of(patch), size * size * vector)
+        tile = x.address + n * x.image_step + top * x.row_step + left * x.column_step + begin * lanes.itemsize
+        for c in range(0, channels, lanes.lanes):
+            source, down, across = tile + c * lanes.itemsize, x.row_step, x.column_step
+            real = min(vector, (channels - c) * lanes.itemsize)
+            if not inside or real < vector:
+                for r in range(r0, r1):
+                    for s in range(s0, s1):
+                        to, origin = address_of(patch) + (r * size + s) * vector, source + r * down + s * across
+                        if real == vector:
+                            store(to, load(lanes, origin))
+                        else:
+                            copy_bytes(to, origin, real)
+                source, down, across = address_of(patch), size * vector, vector
+            to = target + c // width * panel + t * row + c % width * lanes.itemsize
+            sandwich(kind, to, kind.height * plane, plane, source, down, across)
+    keep((patch,))
+
+
+@njit
+def deliver_tiles(
+    kind: Any, m: int, y: Any, first: int, count: int, begin: int, columns: int, source: int, row: int, plane: int
+) -> None:
+    """The way back: y of the tiles from their sums [point][tile][column]; what lies beyond y is dropped."""
+    size, lanes = kind.size, kind.lanes
+    vector = lanes.lanes * lanes.itemsize
+    patch = np.empty(m * m * vector, np.uint8)
+    for t in range(count):
+        n, i, j = split_tile(y, first + t)
+        rows, across = min(m, y.rows - i * m), min(m, y.columns - j * m)
+        inside = rows == m and across == m
+        tile = y.address + n * y.image_step + i * m * y.row_step + j * m * y.column_step + begin * lanes.itemsize
+        for k in range(0, columns, lanes.lanes):
+            place, real = tile + k * lanes.itemsize, min(vector, (columns - k) * lanes.itemsize)
+            whole = inside and real == vector
+            to, to_row, to_column = address_of(patch), m * vector, vector
+            if whole:
+                to, to_row, to_column = place, y.row_step, y.column_step
+            origin = source + t * row + k * lanes.itemsize
+            sandwich(kind, to, to_row, to_column, origin, size * plane, plane)
+            if not whole:
+                for r in range(rows):
+                    for s in range(across):
+                        origin, to = (
+                            address_of(patch) + (r * m + s) * vector,
+                            place + r * y.row_step + s * y.column_step,
+                        )
+                        if real == vector:
+                            store(to, load(lanes, origin))
+                        else:
+                            copy_bytes(to, origin, real)
+    keep((patch,))
+
+
+@njit
+def split_tile(x: Any, tile: int) -> tuple[int, int, int]:
+    """Tile's image, and its number down and across."""
+    rest, j = tile // x.across, tile % x.across
+    return rest // x.down, rest % x.down, j

@@ -1,0 +1,141 @@
+"""How the Winograd kernels cut a convolution: plain arithmetic, shared with the cost model."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+from ..geometry import Conv
+from ..spec import winograd as twin
+
+KERNEL = (3, 3)
+POINTS = {2: "lavin", 4: "paired"}  # of F(2, 3) and F(4, 3)
+TRANSFORM = 12
+"""Multiply-adds that transforming an element costs as much time as, roughly: what decides between m = 2 and 4."""
+
+BLOCK_BYTES = 400 << 10  # of V and M: they should stay in the L2 cache
+BLOCK_TILES = (24, 96)  # at least, so that U is not read too often; at most
+BAND = 128  # columns; fewer, and the transforms of a block would be repeated too often
+PIECES = 8  # wanted, for the threads
+SUMS_BYTES = 32 << 20  # of the weight gradient: of all parts
+ROWS, WIDTH = 14, 32  # of a register tile, where the machine does not matter: in estimates
+
+
+class Tiling(NamedTuple):
+    """One pass of one group.  A tile is m x m positions of its result (of g, in the weight gradient)."""
+
+    m: int
+    down: int  # tiles along H
+    across: int  # tiles along W
+    tiles: int  # of all images
+    depth: int  # channels that are summed (C/G of x, in the weight gradient)
+    columns: int  # channels of the result (K/G of g, in the weight gradient)
+    block: int  # tiles that are transformed and multiplied together
+    blocks: int
+    band: int  # panels of columns that one piece of work takes
+    bands: int
+    parts: int  # of the sum over blocks, in the weight gradient
+
+    @property
+    def points(self) -> int:
+        """Elements of a transformed tile."""
+        return (self.m + 2) ** 2
+
+
+def supports(pass_: str, conv: Conv) -> str | None:
+    """Why this convolution cannot go through the fast kernels, or None."""
+    if conv.kernel != KERNEL:
+        return f"Winograd is written for 3 x 3 kernels in two dimensions, got kernel {conv.kernel}"
+    return twin.unsupported(conv)
+
+
+def options(pass_: str, conv: Conv) -> dict:
+    """With which ``m`` and ``points`` the readable twin does what the fast kernels do.
+
+    >>> options("forward", Conv.from_shapes((1, 8, 9, 9), (8, 8, 3, 3), padding=1))
+    {'m': 4, 'points': 'paired'}
+    """
+    m = _outputs(pass_, conv)
+    return {"m": m, "points": POINTS[m]}
+
+
+def _result(pass_: str, conv: Conv) -> tuple[int, ...]:
+    """The size that tiles cover."""
+    return conv.size if pass_ == "input_grad" else conv.out
+
+
+def _outputs(pass_: str, conv: Conv) -> int:
+    """m of F(m x m, 3 x 3): the one with fewer operations.  Tiles of 4 reach further over the edge of a small image.
+
+    >>> [_outputs("forward", Conv.from_shapes((1, 8, n, n), (8, 8, 3, 3), padding=1)) for n in (2, 3, 9)]
+    [2, 4, 4]
+    """
+    c, k = conv.in_channels // conv.groups, conv.out_channels // conv.groups
+    work = c * k + TRANSFORM * (c + k)  # for each element of the tiles
+
+    def operations(m: int) -> int:
+        return (m + 2) ** 2 * prod(-(-n // m) for n in _result(pass_, conv)) * work
+
+    return min((4, 2), key=operations)
+
+
+@lru_cache(maxsize=1024)
+def tiling(pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int = WIDTH) -> Tiling:
+    """How a group is cut for register tiles of ``rows`` x ``width``.  Sizes only: not the number of threads."""
+    m = _outputs(pass_, conv)
+    down, across = (-(-n // m) for n in _result(pass_, conv))
+    tiles, points = conv.batch * down * across, (m + 2) ** 2
+    depth, columns = conv.in_channels // conv.groups, conv.out_channels // conv.groups
+    if pass_ == "input_grad":
+        depth, columns = columns, depth
+    panels = max(1, -(-columns // width))
+    least, most = BLOCK_TILES
+    block = max(least, min(most, BLOCK_BYTES // (points * itemsize * (depth + min(columns, BAND)))))
+    block = even(tiles, block, rows)
+    blocks, parts = max(1, -(-tiles // block)), 1
+    if pass_ == "weight_grad":
+        sums = points * depth * panels * width * itemsize
+        parts = max(1, min(PIECES, blocks, SUMS_BYTES // max(1, sums)))
+        parts = max(1, -(-blocks // -(-blocks // parts)))
+    pieces = parts if pass_ == "weight_grad" else blocks
+    bands = max(1, min(-(-PIECES // pieces), panels * width // BAND))
+    band = -(-panels // bands)
+    return Tiling(m, down, across, tiles, depth, columns, block, blocks, band, -(-panels // band), parts)
+
+
+def even(size: int, most: int, step: int) -> int:
+    """The size of equal pieces of about ``most``, a multiple of ``step``.
+
+    >>> even(100, 28, 14), even(30, 28, 14), even(5, 28, 14)
+    (28, 28, 14)
+    """
+    pieces = max(1, round(size / most))
+    return max(1, -(-size // (pieces * step))) * step
+
+
+def row_bytes(channels: int, itemsize: int) -> int:
+    """Bytes from tile to tile in V and M: whole vectors, and not a multiple of a page (see `plane_bytes`)."""
+    return plane_bytes(-(-channels * itemsize // 64) * 64)
+
+
+def plane_bytes(size: int) -> int:
+    """``size`` or a cache line more.  Addresses a page apart share a few lines of the L1 cache.
+
+    >>> plane_bytes(320), plane_bytes(8192)
+    (320, 8256)
+    """
+    return size + 64 if size % 512 == 0 else size
+
+
+def scratch_bytes(t: Tiling, itemsize: int, width: int) -> tuple[int, int]:
+    """What a thread needs for V and for M (in the weight gradient for the transformed g) of a block."""
+    v = t.points * plane_bytes(t.block * row_bytes(t.depth, itemsize))
+    return v, t.points * plane_bytes(t.block * row_bytes(t.band * width, itemsize))
+
+
+def workspace_bytes(pass_: str, conv: Conv, itemsize: int, threads: int = 2) -> int:
+    """Scratch memory of a call: V and M of a block for each thread, and U, or the weight gradient's sums."""
+    t = tiling(pass_, conv, itemsize)
+    pairs = t.points * t.depth * -(-t.columns // WIDTH) * WIDTH * itemsize
+    return threads * sum(scratch_bytes(t, itemsize, WIDTH)) + pairs * t.parts

@@ -1,0 +1,308 @@
+"""``kernels.cpu.winograd``: its transforms against the twin's named intermediates, tiles, storage, kept filters.
+
+That the algorithm keeps all promises of a convolution kernel on this machine: tests/kernels/test_conv_kernels.py.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from minidl.kernels import catalogue, jit, memory
+from minidl.kernels.cpu import winograd_tiles
+from minidl.kernels.errors import UnsupportedError
+from minidl.kernels.geometry import Conv
+from minidl.kernels.spec import winograd as twin
+from tests.checks import conv as checks
+from tests.checks.shapes import case
+
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+# without Numba: what it can do, and what that costs -----------------------------------------------------
+
+
+@pytest.mark.parametrize("pass_", checks.PASSES)
+def test_what_it_cannot_do_it_says(pass_) -> None:
+    for c, why in (
+        (case((1, 1, 9), (1, 1, 3)), "Winograd is written for 3 x 3 kernels in two dimensions, got kernel"),
+        (case((1, 1, 9, 9), (1, 1, 5, 3)), r"got kernel \(5, 3\)"),
+        (case((1, 1, 9, 9), (1, 1, 3, 3), 2), "Winograd needs stride 1"),
+        (case((1, 1, 9, 9), (1, 1, 3, 3), 1, 0, 2), "Winograd needs dilation 1"),
+    ):
+        with pytest.raises(UnsupportedError, match=why if jit.HAVE_NUMBA else "needs Numba"):
+            catalogue.plan("conv", pass_, checks.problem(c), algorithm="winograd")
+
+
+def test_the_estimate_counts_the_saved_products() -> None:
+    """F(4, 3) in two dimensions multiplies a quarter as often as the definition."""
+    conv = checks.problem(case((8, 64, 32, 32), (64, 64, 3, 3), 1, 1))
+    products = 2 * 36 * 8 * 64 * 64 * 64  # points, tiles, C, K
+    assert 2 * conv.macs == 4 * products
+    kernel = next(k for k in catalogue.kernels("conv", "forward") if k.algorithm == "winograd")
+    assert products < kernel.cost(conv, 4).flops < 1.5 * products  # the rest is transforms
+
+
+def test_when_it_is_chosen() -> None:
+    if not jit.HAVE_NUMBA:
+        pytest.skip("needs Numba, which is not installed")
+
+    def chosen(n: int, c: int, size: int, k: int, pass_: str = "forward", precision: str = "fast") -> str:
+        conv = Conv.from_shapes((n, c, size, size), (k, c, 3, 3), padding=1)
+        return catalogue.plan("conv", pass_, conv, precision=precision).algorithm
+
+    for pass_ in checks.PASSES:
+        assert chosen(4, 64, 56, 64, pass_) == chosen(8, 256, 14, 256, pass_) == "winograd"
+        assert chosen(8, 3, 32, 16, pass_) != "winograd"  # few channels: transforms cost more than products
+        assert chosen(8, 8, 32, 8, pass_) != "winograd"
+        assert chosen(1, 512, 4, 512, pass_) != "winograd"  # one tile: the filters' transform does
+        assert chosen(4, 64, 56, 64, pass_, "exact") == "nhwc"
+
+
+def test_small_images_take_small_tiles() -> None:
+    sizes = {n: Conv.from_shapes((1, 64, n, n), (64, 64, 3, 3), padding=1) for n in (2, 7)}
+    assert winograd_tiles.options("forward", sizes[2]) == {"m": 2, "points": "lavin"}
+    assert winograd_tiles.options("forward", sizes[7]) == {"m": 4, "points": "paired"}
+
+
+if not jit.HAVE_NUMBA:
+    pytest.skip("needs Numba, which is not installed", allow_module_level=True)
+
+from minidl.kernels.cpu import relayout, simd, winograd, winograd_blocks, winograd_filters  # noqa: E402
+from minidl.kernels.cpu.tiles import columns_tile, rows_tile  # noqa: E402
+from minidl.kernels.cpu.winograd_transforms import Scheme  # noqa: E402
+from minidl.kernels.workspace import borrow  # noqa: E402
+
+CASES = (
+    case((2, 40, 9, 13), (50, 40, 3, 3), 1, ((0, 2), (1, 0)), story="asymmetric padding, vectors that are not whole"),
+    case((3, 17, 5, 7), (19, 17, 3, 3), story="no padding, leftover tiles"),
+    case((2, 16, 1, 30), (33, 16, 3, 3), 1, 1, story="one row"),
+    case((2, 16, 30, 1), (33, 16, 3, 3), 1, 1, story="one column"),
+    case((5, 20, 2, 2), (36, 20, 3, 3), 1, 1, story="tiles of 2 x 2"),
+    case((2, 6, 2, 5), (10, 6, 3, 3), 1, 1, story="tiles of 2 x 2 or 4 x 4"),
+    case((4, 64, 7, 7), (32, 64, 3, 3), 1, 1, story="tiles of several images in a block"),
+    case((2, 24, 8, 9), (36, 8, 3, 3), 1, 1, 1, 3, story="groups"),
+    case((1, 8, 4, 3), (300, 8, 3, 3), 1, (4, 3), story="bands of columns; padding beyond the kernel"),
+    case((2, 300, 6, 5), (40, 300, 3, 3), 1, 2, story="bands of the input gradient"),
+    case((1, 1, 6, 6), (1, 1, 3, 3), 1, 1, story="one channel"),
+    case((2, 16, 45, 47), (16, 16, 3, 3), 1, 1, story="many blocks and parts"),
+)
+
+
+def agrees(cases, dtype: str, store=lambda a: a) -> float:
+    worst = 0.0
+    for c in cases:
+        for pass_ in checks.PASSES:
+            operands = [store(a) for a in checks.operands(c, pass_, dtype)]
+            got = getattr(winograd, pass_)(*operands, checks.problem(c))
+            bound = checks.error_bound(c, pass_, "winograd", dtype)
+            what = f"winograd {pass_} {dtype}, {c}"
+            worst = max(worst, checks.assert_within(got, checks.truth(c, pass_, dtype), bound, what))
+    return worst
+
+
+@pytest.mark.parametrize("store", [np.asarray, checks.channels_last, checks.every_other])
+@DTYPES
+def test_awkward_problems(dtype, store, record_property) -> None:
+    record_property("measured/bound", agrees(CASES, dtype, store))
+
+
+@pytest.mark.parametrize("host", [simd.AVX512, simd.AVX2, simd.PORTABLE], ids=["AVX512", "AVX2", "portable"])
+def test_tiles_of_other_machines(host) -> None:
+    with simd.using(host):
+        agrees(CASES, "float32")
+
+
+def test_small_blocks(monkeypatch) -> None:
+    """Blocks, bands and parts so small that each problem has many, ragged at the ends."""
+    small = {"BLOCK_BYTES": 1, "BLOCK_TILES": (1, 3), "BAND": 16, "PIECES": 7}
+    for name, value in small.items():
+        monkeypatch.setattr(winograd_tiles, name, value)
+    winograd_tiles.tiling.cache_clear()
+    try:
+        agrees(CASES, "float32")
+    finally:
+        winograd_tiles.tiling.cache_clear()
+
+
+# U, V, M and what they are called -----------------------------------------------------------------------
+
+
+def lying(memory: np.ndarray, at: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """float64 numbers in the bytes of ``memory``."""
+    return np.lib.stride_tricks.as_strided(memory[at:].view("float64"), shape, strides)
+
+
+@pytest.mark.parametrize("c", [CASES[0], CASES[4]], ids=["4x4", "2x2"])
+@pytest.mark.parametrize("pass_", checks.PASSES)
+def test_the_intermediates_are_those_of_the_twin(c, pass_) -> None:
+    conv, (a, b) = checks.problem(c), checks.operands(c, pass_, "float64")
+    tile = columns_tile("float64") if pass_ == "weight_grad" else rows_tile("float64")
+    t = winograd_tiles.tiling(pass_, conv, 8, tile.rows, tile.width)
+    assert t.blocks == t.bands == t.parts == 1
+    want, scheme = getattr(twin, pass_)(a, b, conv, **winograd_tiles.options(pass_, conv)), Scheme(tile, t.m)
+    assert scheme.m == {9: 4, 13: 4, 2: 2}[conv.size[0]]
+
+    def same(got: np.ndarray, named: np.ndarray) -> None:
+        """got (points, ...) and the twin's (n, n, G, ...)"""
+        np.testing.assert_allclose(got, named.reshape(got.shape), rtol=0, atol=1e-12 * np.abs(named).max())
+
+    getattr(winograd, pass_)(a, b, conv)
+    block = winograd_blocks.scratch(t, scheme, 1)
+    memory = borrow("winograd", (block.worker_bytes,), np.dtype("uint8"))
+    v = lying(memory, 0, (t.points, t.depth, t.tiles), (block.v_plane, 8, block.v_row))
+    same(v, want.V)
+    if pass_ == "weight_grad":
+        panel, row = t.block * tile.width * 8, tile.width * 8  # [point][panel][tile][column]
+        u = lying(memory, block.m, (t.points, t.band, tile.width, t.tiles), (t.band * panel, panel, 8, row))
+        same(u.reshape(t.points, -1, t.tiles)[:, : t.columns], want.U)
+        return
+    m = lying(memory, block.m, (t.points, t.columns, t.tiles), (block.m_plane, 8, block.m_row))
+    same(m, want.M)
+    w = a if pass_ == "input_grad" else b
+    filters = winograd_filters.transformed(w, scheme, pass_ == "input_grad")
+    strides = filters.point_step, filters.panel_step, 8, tile.width * 8
+    u = lying(filters.memory, 0, (t.points, -(-t.columns // tile.width), tile.width, t.depth), strides)
+    same(u.reshape(t.points, -1, t.depth)[:, : t.columns], want.U)
+
+
+# storage ------------------------------------------------------------------------------------------------
+
+
+def test_results_are_channels_last_and_go_into_any_storage() -> None:
+    for c in CASES[:2]:
+        conv = checks.problem(c)
+        for pass_ in checks.PASSES:
+            operands = checks.operands(c, pass_, "float32")
+            want = getattr(winograd, pass_)(*operands, conv)
+            assert want.flags.c_contiguous if pass_ == "weight_grad" else relayout.rows_of_channels(want)
+            for store in checks.OUT_LAYOUTS.values():
+                out = store(np.full(want.shape, np.nan, "float32"))
+                assert getattr(winograd, pass_)(*operands, conv, out=out) is out
+                checks.assert_same_bits(out, want, f"{pass_} into {store.__name__}, {c}")
+
+
+@pytest.mark.parametrize("c", [CASES[0], CASES[8]], ids=str)
+def test_nothing_is_read_beside_the_operands(c) -> None:
+    """Channels that fill no vector, in the last pixel of an array: what follows it is NaN."""
+    for pass_ in checks.PASSES:
+        given = []
+        for a in checks.operands(c, pass_, "float32"):
+            pixels = np.ascontiguousarray(np.moveaxis(a, 1, -1))
+            inside, _ = checks.fenced(pixels)
+            given.append(np.moveaxis(inside, -1, 1))
+        got = getattr(winograd, pass_)(*given, checks.problem(c))
+        bound = checks.error_bound(c, pass_, "winograd", "float32")
+        checks.assert_within(got, checks.truth(c, pass_, "float32"), bound, f"{pass_} between NaNs, {c}")
+
+
+def test_one_bad_number_reaches_its_neighbours_only() -> None:
+    """NaN spreads over the tiles that read it, and over no other image, tile or group."""
+    conv = Conv.from_shapes((2, 32, 12, 12), (32, 16, 3, 3), padding=1, groups=2)
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal(conv.x_shape).astype("float32"), rng.standard_normal(conv.w_shape).astype("float32")
+    x[0, 3, 1, 1] = np.nan
+    bad = np.isnan(winograd.forward(x, w, conv))
+    assert bad[0, :16, :4, :4].all()
+    bad[0, :16, :4, :4] = False
+    assert not bad.any()
+
+
+# filters that are kept ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_kept():
+    winograd_filters.release()
+    yield
+    winograd_filters.release()
+
+
+KEPT = case((2, 16, 8, 8), (24, 16, 3, 3), 1, 1)
+
+
+@pytest.mark.parametrize("pass_", ["forward", "input_grad"])
+@DTYPES
+def test_filters_are_kept_and_never_stale(pass_, dtype, nothing_kept) -> None:
+    """Weights that stay are transformed twice; any change of theirs is seen, whatever view it was written through."""
+    conv, rng = checks.problem(KEPT), np.random.default_rng(0)
+    x, w, g = KEPT.arrays(dtype)
+    w = w.copy()
+
+    def call() -> np.ndarray:
+        return winograd.forward(x, w, conv) if pass_ == "forward" else winograd.input_grad(w, g, conv)
+
+    def right(what: str) -> None:
+        arrays = (x, w) if pass_ == "forward" else (w, g)
+        want = getattr(twin, pass_)(*(a.astype("float64") for a in arrays), conv).Y
+        np.testing.assert_allclose(call(), want, rtol=0, atol=np.abs(want).max() * 3e-6, err_msg=what)
+
+    first = call()
+    assert winograd_filters.kept_bytes() == 0  # they might be gone in the next step
+    again, third = call(), call()
+    assert winograd_filters.kept_bytes() > 5 * w.nbytes  # U, and a copy of w: 36/9 + 1, and padding
+    for y in (again, third):
+        checks.assert_same_bits(y, first, "with U kept, and without")
+    elsewhere = np.frombuffer(memoryview(w).cast("B"), dtype).reshape(w.shape)  # a view that has no `base` of ours
+    for i, write in enumerate((
+        lambda: w.__setitem__((3, 2, 1, 0), 7),
+        lambda: w.reshape(-1)[-1:].fill(-5),
+        lambda: np.negative(w[5], out=w[5]),
+        lambda: w.__imul__(1 + np.finfo(dtype).eps),
+        lambda: elsewhere.setflags(write=True) or elsewhere.__setitem__((0, 0, 0, 1), 3),
+        lambda: w.__setitem__(..., rng.standard_normal(w.shape)),
+    )):  # fmt: skip
+        call(), call(), call()
+        write()
+        right(f"write {i}")
+
+
+def test_another_array_in_the_same_place_is_another(nothing_kept) -> None:
+    """The address, shape and dtype of freed weights come back, as they do when a layer is built again."""
+    conv, (x, w, _) = checks.problem(KEPT), KEPT.arrays("float32")
+    place = np.empty_like(w)
+    for sign in (1, -1):
+        np.multiply(w, sign, out=place)
+        for _ in range(3):
+            y = winograd.forward(x, place, conv)
+        checks.assert_same_bits(y, sign * winograd.forward(x, w.copy(), conv), f"sign {sign}")
+
+
+def test_zero_and_minus_zero_are_not_the_same_weights(nothing_kept) -> None:
+    """They compare equal, and 1/0 tells them apart: the comparison is of bits."""
+    assert winograd_filters._same_bits(np.array([np.nan, 1]), np.array([np.nan, 1]))
+    assert not winograd_filters._same_bits(np.array([0.0]), np.array([-0.0]))
+
+
+def test_what_is_kept_is_bounded_and_can_be_released(monkeypatch, nothing_kept) -> None:
+    conv, (x, w, _) = checks.problem(KEPT), KEPT.arrays("float32")
+    many = [w + i for i in range(6)]
+    for v in many[:1] * 3:
+        winograd.forward(x, v, conv)
+    one = winograd_filters.kept_bytes()
+    monkeypatch.setattr(winograd_filters, "KEPT_BYTES", 3 * one)
+    for v in many:
+        for _ in range(2):
+            winograd.forward(x, v, conv)
+    assert winograd_filters.kept_bytes() == 3 * one
+    monkeypatch.setattr(winograd_filters, "KEPT_BYTES", one - 1)  # too much for one: not kept at all
+    winograd_filters.release()
+    for _ in range(3):
+        winograd.forward(x, w, conv)
+    assert winograd_filters.kept_bytes() == 0
+    monkeypatch.undo()
+    for _ in range(2):
+        winograd.forward(x, w, conv)
+    assert winograd_filters.kept_bytes() == one
+    memory.release()
+    assert winograd_filters.kept_bytes() == 0
+
+
+def test_threads_that_share_weights(nothing_kept) -> None:
+    conv, (x, w, _) = checks.problem(KEPT), KEPT.arrays("float32")
+    want = winograd.forward(x, w, conv)
+    with ThreadPoolExecutor(4) as pool:
+        for y in pool.map(lambda _: winograd.forward(x, w, conv), range(40)):
+            checks.assert_same_bits(y, want, "in one of four threads")
