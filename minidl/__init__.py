@@ -52,7 +52,7 @@ __version__ = "0.1.0"
 _memory.tune_allocator()  # a fresh array otherwise costs more than filling it; see its docstring
 
 # loaded when first used, so that `import minidl` needs NumPy only and stays quick
-_LAZY = {"data", "doctor", "io", "kernels", "models", "nn", "optim", "train"}
+_LAZY = {"data", "doctor", "io", "kernels", "models", "nn", "optim", "registry", "train"}
 
 
 # PyTorch's short names; real attributes would hide the built-in ones in this module

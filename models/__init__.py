@@ -8,8 +8,9 @@ True
 if __name__ != "minidl.models":  # `import models` from the checkout root would load every module twice
     raise ImportError("import minidl.models, not models")
 
+from minidl.registry import ModelInfo, ModelOptionError, UnknownModelError, create, info, names
+
 from . import weights
-from ._registry import ModelInfo, ModelOptionError, UnknownModelError, create, info, names
 from .alexnet import AlexNet, alexnet, alexnet_cs231n, alexnet_grouped
 from .allcnn import (
     AllCNN,

@@ -6,8 +6,7 @@ from typing import Any
 
 import minidl
 from minidl import nn
-
-from ._registry import ModelOptionError
+from minidl.registry import ModelOptionError
 
 # Local response normalisation b = a / (k + alpha/n * sum of squares over n channels)^beta.  The formula of Krizhevsky
 # et al. 2012 (section 3.3) has alpha where PyTorch and Caffe have alpha/n: its 1e-4 is their 5e-4.

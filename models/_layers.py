@@ -7,8 +7,7 @@ from collections.abc import Callable
 import minidl
 from minidl import nn
 from minidl.nn import functional as F
-
-from ._registry import ModelOptionError
+from minidl.registry import ModelOptionError
 
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 POOLS: dict[str, Callable[..., nn.Module]] = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}

@@ -7,9 +7,9 @@ NIPS 25.  The one-piece form is that of Krizhevsky 2014, "One weird trick", arXi
 from __future__ import annotations
 
 from minidl import nn
+from minidl.registry import ModelOptionError, register
 
 from ._convnet import ConvNet, conv_and_linear, local_response_norm, normal_init, two_hidden_layers
-from ._registry import ModelOptionError, register
 
 
 class AlexNet(ConvNet):

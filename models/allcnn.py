@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from minidl import nn
-
-from ._registry import register
+from minidl.registry import register
 
 # filter sizes of each of the two blocks, 96 and 192 maps wide
 BASES: dict[str, tuple[int, ...]] = {"A": (5,), "B": (5, 1), "C": (3, 3)}

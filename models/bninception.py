@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import minidl
 from minidl import nn
-
-from ._registry import register
+from minidl.registry import register
 
 # 1x1; reduction and 3x3; reduction and both 3x3; projection behind the pooling, and its kind.
 # 3c and 4e halve the size: no 1x1 branch, stride 2, max-pooling without projection

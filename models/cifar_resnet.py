@@ -8,8 +8,8 @@ from __future__ import annotations
 import minidl
 from minidl import nn
 from minidl.nn import functional as F
+from minidl.registry import ModelOptionError, register
 
-from ._registry import ModelOptionError, register
 from .resnet import BasicBlock, Recalibration, conv3x3, he_init, projection
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import minidl
 from minidl import nn
+from minidl.registry import ModelOptionError, register
 
-from ._registry import ModelOptionError, register
 from .resnet import conv1x1, conv3x3, he_init
 
 

@@ -11,9 +11,9 @@ import math
 import minidl
 from minidl import nn
 from minidl.nn import functional as F
+from minidl.registry import register
 
 from ._layers import DropPath
-from ._registry import register
 from .mobilenet import conv_bn, make_divisible
 from .se_net import SqueezeExcite
 

@@ -11,8 +11,7 @@ from typing import Any
 import minidl
 from minidl import nn
 from minidl.nn import functional as F
-
-from ._registry import ModelOptionError, register
+from minidl.registry import ModelOptionError, register
 
 MAPS = (64, 128, 256, 512, 512)
 DROPOUT = (0.0, 0.1, 0.2, 0.3, 0.4)  # in the convolutions of blocks 1 to 5

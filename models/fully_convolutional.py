@@ -18,9 +18,9 @@ import math
 
 import minidl
 from minidl import nn
+from minidl.registry import ModelOptionError, register
 
 from ._convnet import ConvNet
-from ._registry import ModelOptionError, register
 from .alexnet import alexnet_cs231n
 from .vgg import vgg16
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import minidl
 from minidl import nn
+from minidl.registry import ModelOptionError, register
 
 from ._convnet import local_response_norm
-from ._registry import ModelOptionError, register
 
 # name: 1x1; reduction and 3x3; reduction and 5x5; projection behind the pooling: table 1 of the paper
 BLOCKS: dict[str, tuple[int, tuple[int, int], tuple[int, int], int]] = {

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import minidl
 from minidl import nn
+from minidl.registry import register
 
-from ._registry import register
 from .googlenet import ConvUnit, to_half
 
 Size = int | tuple[int, int]

@@ -11,8 +11,8 @@ from typing import Any
 
 import minidl
 from minidl import nn
+from minidl.registry import register
 
-from ._registry import register
 from .inception import Conv, Mixed, mean3, unit
 
 

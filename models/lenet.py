@@ -10,9 +10,9 @@ import numpy as np
 
 import minidl
 from minidl import nn
+from minidl.registry import ModelOptionError, register
 
 from ._layers import ACTIVATIONS, POOLS, choose
-from ._registry import ModelOptionError, register
 
 
 class LeNet5(nn.Module):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from minidl import nn
+from minidl.registry import ModelOptionError, register
 
 from ._layers import ACTIVATIONS, choose
-from ._registry import ModelOptionError, register
 
 
 def _for_data(image_shape: tuple[int, ...], classes: int) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import minidl
 from minidl import nn
+from minidl.registry import register
 
-from ._registry import register
 from .mobilenet import conv_bn, make_divisible
 
 MOMENTUM = 0.0003  # the paper's 0.9997 is the share that stays

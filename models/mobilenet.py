@@ -11,9 +11,9 @@ from typing import Any
 
 import minidl
 from minidl import nn
+from minidl.registry import ModelOptionError, register
 
 from ._layers import choose
-from ._registry import ModelOptionError, register
 
 _ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 

@@ -11,8 +11,8 @@ from functools import partial
 import minidl
 from minidl import nn
 from minidl.nn import functional as F
+from minidl.registry import register
 
-from ._registry import register
 from .mobilenet import conv_bn, make_divisible, mobile_init
 from .se_net import SqueezeExcite
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import minidl
 from minidl import nn
 from minidl.nn import functional as F
+from minidl.registry import register
 
-from ._registry import register
 from .resnet import conv1x1, he_init
 
 EPS = 1e-3

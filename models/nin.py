@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from minidl import nn
-
-from ._registry import ModelOptionError, register
+from minidl.registry import ModelOptionError, register
 
 
 class NiN(nn.Sequential):

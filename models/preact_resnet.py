@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import minidl
 from minidl import nn
+from minidl.registry import ModelOptionError, register
 
-from ._registry import ModelOptionError, register
 from .resnet import conv1x1, conv3x3, he_init
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import minidl
 from minidl import nn
-
-from ._registry import ModelOptionError, register
+from minidl.registry import ModelOptionError, register
 
 Recalibration = Callable[[int], nn.Module]  # makes a layer for so many channels
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import minidl
 from minidl import nn
+from minidl.registry import register
 
-from ._registry import register
 from .resnet import Bottleneck, ResNet, conv3x3, he_init, projection
 
 

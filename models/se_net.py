@@ -13,8 +13,8 @@ from typing import Any
 import minidl
 from minidl import nn
 from minidl.nn import functional as F
+from minidl.registry import register
 
-from ._registry import register
 from .cifar_resnet import CifarResNet
 from .resnet import BasicBlock, Bottleneck, he_init, projection
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from minidl import nn
-
-from ._registry import register
+from minidl.registry import register
 
 
 @register(input_shape=(3, 32, 32), source="lecture 004 (after CS231n): volumes 32x32x12, 16x16x12, 10 classes")

@@ -14,8 +14,7 @@ import numpy as np
 import minidl
 from minidl import nn
 from minidl.io import WeightsError, load_weights
-
-from ._registry import register
+from minidl.registry import register
 
 
 class Fire(nn.Module):

@@ -7,9 +7,9 @@ table 1.
 from __future__ import annotations
 
 from minidl import nn
+from minidl.registry import ModelOptionError, register
 
 from ._convnet import ConvNet, conv_and_linear, local_response_norm, normal_init, two_hidden_layers
-from ._registry import ModelOptionError, register
 
 # Convolutions of each block; maps 64, 128, 256, 512, 512; a 2x2 max-pooling ends each block.  3 is 3x3, 1 is 1x1.
 CONFIGURATIONS: dict[str, tuple[str, ...]] = {

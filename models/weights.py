@@ -25,8 +25,7 @@ from minidl.data.errors import DataNotFoundError
 from minidl.io import LoadReport, Weights, load_into, load_weights
 from minidl.nn import Module
 from minidl.predict.preprocess import PREPROCESS, Preprocess, with_fields
-
-from ._registry import info
+from minidl.registry import info
 
 HERE = Path(__file__).parent
 CACHE_VARIABLE = "MINIDL_CACHE"

@@ -6,7 +6,8 @@ as in torchvision, section 3.4 of the paper.
 
 from __future__ import annotations
 
-from ._registry import register
+from minidl.registry import register
+
 from .preact_resnet import CifarPreActResNet, PreActBasic, blocks_per_stage
 from .resnet import Bottleneck, ResNet
 

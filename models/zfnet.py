@@ -6,9 +6,9 @@ Source: Zeiler and Fergus 2014, "Visualizing and understanding convolutional net
 from __future__ import annotations
 
 from minidl import nn
+from minidl.registry import register
 
 from ._convnet import ConvNet, conv_and_linear, local_response_norm, normal_init, two_hidden_layers
-from ._registry import register
 
 
 class ZFNet(ConvNet):

@@ -26,6 +26,7 @@ def evaluate_command(run: str, *, data: str | None = None, data_dir: str | None 
     """
     from rich.console import Console
 
+    import minidl.models  # noqa: F401  it puts the networks on the list that names are looked up in
     from minidl.data import DataLoader
     from minidl.train import TrainingError, evaluate, load_run, load_task
     from minidl.train.metrics import accuracy_line, confusion_table

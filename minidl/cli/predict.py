@@ -28,6 +28,7 @@ def predict(run: str, /, *images: Path, top: int = 3, invert: bool | None = None
     json
         Print the answers as JSON for programs.
     """
+    import minidl.models  # it puts the networks on the list that names are looked up in
     import minidl.train as training
 
     if not images:

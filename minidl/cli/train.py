@@ -77,6 +77,7 @@ def train(
     """
     from rich.console import Console
 
+    import minidl.models  # noqa: F401  it puts the networks on the list that names are looked up in
     from minidl.train import new_run_folder, resume_run, start_run
     from minidl.train.console import ConsoleDisplay, report
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import minidl  # for minidl.models, which is a floor above and loads when it is used
-
-from .. import no_grad, random, zeros
+from .. import no_grad, random, registry, zeros
 from ..data import DataLoader
 from ..io import atomic_write
 from .checkpoint import load_checkpoint
@@ -72,7 +70,7 @@ def start_run(
 ) -> Trainer:
     """A trainer at its beginning: model, data, optimiser and schedule by the settings; writes config.json."""
     config = complete(model, config)
-    info = minidl.models.info(model)
+    info = registry.info(model)
     source = find_source(config.data or "")
     given = info.parse_options(config.options)
     _, input_shape = info.for_data(source.image_shape, 1, given)  # the number of classes is known after reading
@@ -136,7 +134,7 @@ def load_run(path: str | Path) -> Run:
     state = _load(path / CHECKPOINT if path.is_dir() else path)
     description = state["config"]
     try:
-        model = minidl.models.create(description["model"], **description["options"])
+        model = registry.create(description["model"], **description["options"])
         model.load_state_dict(state["model"])
     except Exception as error:  # the names and numbers come from a file
         raise CheckpointError(f"{path}: its model cannot be built again: {error}") from error
@@ -191,7 +189,7 @@ def _model(description: dict[str, Any]) -> Any:
     """A new model, tried on a batch of zeros: it must give one score a class."""
     name, options, classes = description["model"], description["options"], len(description["classes"])
     shape = (2, *description["input_shape"])
-    model = minidl.models.create(name, **options)
+    model = registry.create(name, **options)
     model.eval()
     try:
         with no_grad():

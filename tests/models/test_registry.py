@@ -3,8 +3,7 @@
 import pytest
 
 import minidl
-from minidl import models
-from minidl.models import _registry
+from minidl import models, registry
 
 
 def test_names_and_entries() -> None:
@@ -42,7 +41,7 @@ def test_options_from_text() -> None:
 def test_options_of_every_type() -> None:
     def net(deep: bool = False, rate: float = 0.5) -> None: ...
 
-    entry = _registry.ModelInfo("net", net, (1,), "")  # type: ignore[arg-type]
+    entry = registry.ModelInfo("net", net, (1,), "")  # type: ignore[arg-type]
     assert entry.parse_options({"deep": "True", "rate": "0.25"}) == {"deep": True, "rate": 0.25}
     assert entry.parse_options({"deep": False, "rate": 1}) == {"deep": False, "rate": 1.0}
     with pytest.raises(models.ModelOptionError, match="option deep of net takes true or false, not 'yes'"):
@@ -60,4 +59,4 @@ def test_fitting_a_model_to_data() -> None:
 
 def test_two_models_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="two models are called 'lenet5'"):
-        _registry.register((1,), "twice")(models.lenet5)
+        registry.register((1,), "twice")(models.lenet5)

@@ -1,4 +1,8 @@
-"""The list of models: a constructor function for each name, and what is known about it."""
+"""The list of models: a constructor function for each name, and what is known about it.
+
+It stands below the models, which put themselves into it when they are imported: ``import minidl.models`` brings the
+networks of the papers, and a function of your own that :func:`register` decorates can be trained by its name as well.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,12 @@ import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from minidl.nn import Module
+if TYPE_CHECKING:
+    from .nn import Module
 
-F = TypeVar("F", bound=Callable[..., Module])
+F = TypeVar("F", bound="Callable[..., Module]")
 Shape = tuple[int, ...]
 Adapt = Callable[[Shape, int], dict[str, Any]]
 
@@ -44,6 +49,7 @@ class ModelInfo:
     def parse_options(self, given: dict[str, Any]) -> dict[str, Any]:
         """Options as they come from a command line ("32", "784,100,10") in the types of their defaults.
 
+        >>> import minidl.models
         >>> info("lenet5").parse_options({"pool": "max", "input_size": "28"})
         {'pool': 'max', 'input_size': 28}
         """
@@ -65,6 +71,7 @@ class ModelInfo:
     def for_data(self, image_shape: Shape, classes: int, given: dict[str, Any]) -> tuple[dict[str, Any], Shape]:
         """Options for images (C, H, W) of so many classes, and the input shape to bring the images to.
 
+        >>> import minidl.models
         >>> info("lenet5").for_data((3, 40, 40), 7, {"pool": "max"})
         ({'num_classes': 7, 'in_channels': 3, 'pool': 'max'}, (3, 32, 32))
         """
@@ -116,6 +123,10 @@ def names() -> list[str]:
 
 def info(name: str) -> ModelInfo:
     """The entry of ``name``; UnknownModelError with the nearest names otherwise."""
+    if not _MODELS:
+        raise UnknownModelError(
+            f"there is no model {name!r}: none is known yet. `import minidl.models` brings the networks of the papers"
+        )
     if name not in _MODELS:
         near = difflib.get_close_matches(name.lower(), _MODELS, n=3, cutoff=0.4)
         hint = f"; did you mean {' or '.join(near)}?" if near else "."
@@ -135,7 +146,7 @@ def create(name: str, *, pretrained: bool | str = False, cache: Any = None, **op
     61706
     """
     if pretrained:
-        from .weights import create_pretrained
+        from minidl.models.weights import create_pretrained
 
         return create_pretrained(name, "" if pretrained is True else pretrained, cache=cache, **options)
     return info(name).constructor(**options)
