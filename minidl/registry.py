@@ -134,19 +134,11 @@ def info(name: str) -> ModelInfo:
     return _MODELS[name]
 
 
-def create(name: str, *, pretrained: bool | str = False, cache: Any = None, **options: Any) -> Module:
-    """A new model by name; ``options`` go to its constructor.
+def create(name: str, **options: Any) -> Module:
+    """A new model by name, its weights freshly drawn; ``options`` go to its constructor.
 
-    Its weights are freshly drawn, or, with ``pretrained``, public ones: True for the first file of the network in
-    `minidl weights list`, or which one, such as "v2".  They are fetched once into ``cache`` (a folder; None for the
-    user's cache folder).  With another ``num_classes`` than theirs the last layer stays freshly drawn.
-
-    >>> from minidl import models
-    >>> sum(p.numel() for p in models.create("lenet5", num_classes=10).parameters())
+    >>> import minidl.models
+    >>> sum(p.numel() for p in create("lenet5", num_classes=10).parameters())
     61706
     """
-    if pretrained:
-        from minidl.models.weights import create_pretrained
-
-        return create_pretrained(name, "" if pretrained is True else pretrained, cache=cache, **options)
     return info(name).constructor(**options)

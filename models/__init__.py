@@ -8,7 +8,7 @@ True
 if __name__ != "minidl.models":  # `import models` from the checkout root would load every module twice
     raise ImportError("import minidl.models, not models")
 
-from minidl.registry import ModelInfo, ModelOptionError, UnknownModelError, create, info, names
+from minidl.registry import ModelInfo, ModelOptionError, UnknownModelError, info, names
 
 from . import weights
 from .alexnet import AlexNet, alexnet, alexnet_cs231n, alexnet_grouped
@@ -158,6 +158,7 @@ from .shufflenet import ShuffleNetV2, shufflenet_v2_x1_0
 from .simple_convnet import simple_convnet
 from .squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
 from .vgg import VGG, vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg16_c, vgg19, vgg19_bn
+from .weights import create
 from .wide_resnet import (
     wide_resnet50_2,
     wide_resnet101_2,

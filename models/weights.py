@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minidl import registry
 from minidl.data.download import RemoteFile, fetch, hash_fits
 from minidl.data.errors import DataNotFoundError
 from minidl.io import LoadReport, Weights, load_into, load_weights
 from minidl.nn import Module
 from minidl.predict.preprocess import PREPROCESS, Preprocess, with_fields
-from minidl.registry import info
 
 HERE = Path(__file__).parent
 CACHE_VARIABLE = "MINIDL_CACHE"
@@ -162,6 +162,24 @@ def recognise(model: str, path: str | os.PathLike[str]) -> PublicWeights | None:
     return None
 
 
+def create(
+    name: str, *, pretrained: bool | str = False, cache: str | os.PathLike[str] | None = None, **options: Any
+) -> Module:
+    """A new model by name; ``options`` go to its constructor.
+
+    Its weights are freshly drawn, or, with ``pretrained``, public ones: True for the first file of the network in
+    `minidl weights list`, or which one, such as "v2".  They are fetched once into ``cache`` (a folder; None for the
+    user's cache folder).  With another ``num_classes`` than theirs the last layer stays freshly drawn.
+
+    >>> from minidl import models
+    >>> sum(p.numel() for p in models.create("lenet5", num_classes=10).parameters())
+    61706
+    """
+    if pretrained:
+        return create_pretrained(name, "" if pretrained is True else pretrained, cache=cache, **options)
+    return registry.create(name, **options)
+
+
 def create_pretrained(
     name: str,
     tag: str = "",
@@ -174,7 +192,7 @@ def create_pretrained(
 
     With another ``num_classes`` all is loaded but the last layer, which is freshly drawn.
     """
-    constructor = info(name).constructor
+    constructor = registry.info(name).constructor
     entry = find(f"{name}.{tag}" if tag else name)
     path = entry.fetch(cache, progress)
     model = constructor(**{**entry.options, **options})
