@@ -100,7 +100,7 @@ from .mobilenet import (
     mobilenet_v2_14,
 )
 from .mobilenet_v3 import MobileNetV3, mobilenet_v3_large, mobilenet_v3_small
-from .nasnet import NASNetA, nasnet_a_large, nasnet_a_mobile
+from .nasnet import NASNetA, NASNetOutputs, nasnet_a_large, nasnet_a_mobile
 from .nin import NiN, nin_cifar10, nin_imagenet
 from .preact_resnet import (
     CifarPreActResNet,
@@ -157,6 +157,18 @@ from .se_net import (
 from .shufflenet import ShuffleNetV2, shufflenet_v2_x1_0
 from .simple_convnet import simple_convnet
 from .squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
+from .transfer import (
+    FeatureExtractor,
+    LayerNameError,
+    LinearProbe,
+    feature_extractor,
+    freeze,
+    freeze_until,
+    head_layers,
+    linear_probe,
+    param_groups,
+    unfreeze,
+)
 from .vgg import VGG, vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg16_c, vgg19, vgg19_bn
 from .weights import create
 from .wide_resnet import (
@@ -188,6 +200,7 @@ __all__ = [
     "CifarResNet",
     "DenseNet",
     "EfficientNet",
+    "FeatureExtractor",
     "FractalNet",
     "FullyConvolutional",
     "GoogLeNet",
@@ -196,8 +209,10 @@ __all__ = [
     "InceptionResNetV2",
     "InceptionV3",
     "InceptionV4",
+    "LayerNameError",
     "LeNet5",
     "LeNet5From1998",
+    "LinearProbe",
     "MnasNet",
     "MobileNetV1",
     "MobileNetV2",
@@ -205,6 +220,7 @@ __all__ = [
     "ModelInfo",
     "ModelOptionError",
     "NASNetA",
+    "NASNetOutputs",
     "NiN",
     "PreActResNet",
     "ResNet",
@@ -266,13 +282,17 @@ __all__ = [
     "densenet201",
     "densenet264",
     "efficientnet_b0",
+    "feature_extractor",
     "fractalnet20",
     "fractalnet20_doubling",
     "fractalnet40",
+    "freeze",
+    "freeze_until",
     "googlenet",
     "googlenet_aux",
     "googlenet_original",
     "googlenet_original_aux",
+    "head_layers",
     "inception_naive_module",
     "inception_reduced_module",
     "inception_resnet_v2",
@@ -284,6 +304,7 @@ __all__ = [
     "lenet5_1998",
     "lenet_300_100",
     "lenet_caffe",
+    "linear_probe",
     "list",
     "mlp",
     "mnasnet1_0",
@@ -305,6 +326,7 @@ __all__ = [
     "nasnet_a_mobile",
     "nin_cifar10",
     "nin_imagenet",
+    "param_groups",
     "plain18",
     "plain34",
     "preact_resnet50",
@@ -341,6 +363,7 @@ __all__ = [
     "strided_cnn_c",
     "to_fully_connected",
     "to_fully_convolutional",
+    "unfreeze",
     "vgg11",
     "vgg11_bn",
     "vgg11_lrn",

@@ -109,6 +109,8 @@ class GoogLeNetOutputs(NamedTuple):
     aux_logits2: minidl.Tensor
     aux_logits1: minidl.Tensor
 
+    aux_weight = 0.3  # of each auxiliary head's loss: section 5
+
 
 class GoogLeNet(nn.Module):
     """Three convolutions, nine Inception modules, the mean, one linear layer: 22 layers with weights in a row.

@@ -161,6 +161,8 @@ class InceptionOutputs(NamedTuple):
     logits: minidl.Tensor
     aux_logits: minidl.Tensor
 
+    aux_weight = 0.4  # of each auxiliary head's loss: as torchvision trains it
+
 
 class InceptionV3(nn.Module):
     """Six convolutions, eleven modules, the mean, one linear layer.

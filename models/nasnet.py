@@ -1,17 +1,20 @@
 """NASNet-A: two cells found by a search, stacked.
 
 Source: Zoph, Vasudevan, Shlens and Le 2018, "Learning transferable architectures for scalable image recognition",
-arXiv:1707.07012, figure 4; padding, adjustment of the older input and stem as in TensorFlow's and Keras' programs.
-The auxiliary head and the scheduled drop-path of the authors' training are not part of the network here.
+arXiv:1707.07012, figure 4 and appendix A.4; padding, adjustment of the older input and stem as in TensorFlow's and
+Keras' programs, auxiliary head and scheduled drop-path as in TensorFlow's.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import minidl
 from minidl import nn
 from minidl.nn import functional as F
-from minidl.registry import register
+from minidl.registry import ModelOptionError, register
 
+from ._layers import DropPath
 from .resnet import conv1x1, he_init
 
 EPS = 1e-3
@@ -84,7 +87,8 @@ class Halve(nn.Module):
 class Cell(nn.Module):
     """A cell sees h, the last cell's output, and p, that of the one before, both brought to ``maps`` maps.
 
-    ``p_channels`` 0: the first cell, which takes its one input for both and leaves p as it is.
+    ``p_channels`` 0: the first cell, which takes its one input for both and leaves p as it is.  While training, each
+    path with an operation falls out with the probability ``drop.p``, image by image (the paper's ScheduledDropPath).
     """
 
     def __init__(self, h_channels: int, p_channels: int, maps: int, halve: bool) -> None:
@@ -96,6 +100,7 @@ class Cell(nn.Module):
         elif p_channels not in (0, maps):
             self.adjust = Project(p_channels, maps)
         self.p_channels = maps if p_channels else h_channels
+        self.drop = DropPath(0.0)
 
 
 class NormalCell(Cell):
@@ -109,15 +114,16 @@ class NormalCell(Cell):
 
     def forward(self, x: minidl.Tensor, previous: minidl.Tensor) -> minidl.Tensor:
         h, p = self.project(x), self.adjust(previous)
+        drop = self.drop
         mean = pool3("avg", p, 1)
         return minidl.cat(
             [
                 p,
-                self.h5(h) + self.p3a(p),
-                self.p5(p) + self.p3b(p),
-                pool3("avg", h, 1) + p,
-                mean + mean,
-                self.h3(h) + h,
+                drop(self.h5(h)) + drop(self.p3a(p)),
+                drop(self.p5(p)) + drop(self.p3b(p)),
+                drop(pool3("avg", h, 1)) + p,
+                drop(mean) + drop(mean),
+                drop(self.h3(h)) + h,
             ],
             1,
         )
@@ -138,11 +144,42 @@ class ReductionCell(Cell):
 
     def forward(self, x: minidl.Tensor, previous: minidl.Tensor) -> minidl.Tensor:
         h, p = self.project(x), self.adjust(previous)
+        drop = self.drop
         top = pool3("max", h, 2)
-        a = self.h5(h) + self.p7a(p)
-        b = top + self.p7b(p)
-        c = pool3("avg", h, 2) + self.p5(p)
-        return minidl.cat([b, c, pool3("avg", a, 1) + b, self.a3(a) + top], 1)
+        a = drop(self.h5(h)) + drop(self.p7a(p))
+        b = drop(top) + drop(self.p7b(p))
+        c = drop(pool3("avg", h, 2)) + drop(self.p5(p))
+        return minidl.cat([b, c, drop(pool3("avg", a, 1)) + b, drop(self.a3(a)) + drop(top)], 1)
+
+
+class NASNetOutputs(NamedTuple):
+    """What a NASNet with its auxiliary head gives in training mode."""
+
+    logits: minidl.Tensor
+    aux_logits: minidl.Tensor
+
+    aux_weight = 0.4  # of the auxiliary head's loss: appendix A.4
+
+
+class AuxiliaryHead(nn.Module):
+    """5x5/3 mean, 128 @ 1x1, 768 filters as large as the map, the classes; on the maps at two thirds of the depth."""
+
+    def __init__(self, in_channels: int, side: int, num_classes: int) -> None:
+        super().__init__()
+        if side < 5:
+            raise ModelOptionError(
+                f"nasnet: the auxiliary head averages windows of 5x5, but the maps that it sees have {side}x{side} "
+                "positions; input_size must be larger"
+            )
+        size = (side - 5) // 3 + 1
+        self.pool = nn.AvgPool2d(5, stride=3)
+        self.conv0, self.bn0 = conv1x1(in_channels, 128), nn.BatchNorm2d(128, eps=EPS)
+        self.conv1, self.bn1 = nn.Conv2d(128, 768, size, bias=False), nn.BatchNorm2d(768, eps=EPS)
+        self.fc = nn.Linear(768, num_classes)
+
+    def forward(self, x: minidl.Tensor) -> minidl.Tensor:
+        x = self.bn0(self.conv0(self.pool(x.relu()))).relu()
+        return self.fc(self.bn1(self.conv1(x)).relu().flatten(1))
 
 
 class NASNetA(nn.Module):
@@ -159,12 +196,29 @@ class NASNetA(nn.Module):
 
     Behind a reduction, the older input of the next cell is the reduction's input; with ``skip_reduction`` (the large
     network) the reduction's own older input.
+
+    ``aux_logits``: a second head on the last cell before the second of those reductions, for images of
+    ``input_size``; in training mode the result is :class:`NASNetOutputs`.  ``drop_path``: how often a path falls out of
+    the last cell at the end of the training; less in earlier cells and, by :meth:`set_progress`, earlier in it.
     """
 
     def __init__(
-        self, filters: int, stem_maps: int, repeats: int, skip_reduction: bool, num_classes: int, dropout: float
+        self,
+        filters: int,
+        stem_maps: int,
+        repeats: int,
+        skip_reduction: bool,
+        num_classes: int,
+        dropout: float,
+        *,
+        aux_logits: bool = False,
+        drop_path: float = 0.0,
+        input_size: int = 224,
     ) -> None:
         super().__init__()
+        if not 0 <= drop_path < 1:
+            raise ModelOptionError(f"nasnet: drop_path is a probability below 1, not {drop_path}")
+        self.drop_path = drop_path
         self.skip_reduction = skip_reduction
         self.conv0 = nn.Conv2d(3, stem_maps, 3, stride=2, bias=False)
         self.bn0 = nn.BatchNorm2d(stem_maps, eps=EPS)
@@ -187,19 +241,45 @@ class NASNetA(nn.Module):
                 h, p, larger = 6 * maps, h, 1
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(h, num_classes)
+        self.aux: AuxiliaryHead | None = None
+        self.aux_cell = 2 + repeats + 1 + repeats - 1  # two reductions, a stage, a reduction, the end of a stage
+        if aux_logits:
+            side = (input_size - 3) // 2 + 1
+            for _ in range(3):
+                side = -(-side // 2)
+            self.aux = AuxiliaryHead(6 * 2 * filters, side, num_classes)
         he_init(self, "fan_in")
+        self.set_progress(1.0)
 
-    def forward(self, x: minidl.Tensor) -> minidl.Tensor:
+    def set_progress(self, share: float) -> None:
+        """So much of the training is over: cell i of n drops paths with ``drop_path * share * i / n``."""
+        for i, cell in enumerate(self.cells, 1):
+            cell.drop.p = self.drop_path * share * i / len(self.cells)
+
+    def forward(self, x: minidl.Tensor) -> minidl.Tensor | NASNetOutputs:
         x = previous = self.bn0(self.conv0(x))
+        behind = x
         for i, cell in enumerate(self.cells):
             keep = self.skip_reduction and isinstance(cell, ReductionCell) and i > 1
             x, previous = cell(x, previous), previous if keep else x
-        return self.fc(self.dropout(x.relu().mean((2, 3))))
+            if i == self.aux_cell:
+                behind = x
+        logits = self.fc(self.dropout(x.relu().mean((2, 3))))
+        return NASNetOutputs(logits, self.aux(behind)) if self.training and self.aux is not None else logits
 
 
 @register((3, 224, 224), "Zoph et al. 2018, 4 @ 1056: 5,289,978 parameters")
-def nasnet_a_mobile(num_classes: int = 1000, dropout: float = 0.5) -> NASNetA:
+def nasnet_a_mobile(
+    num_classes: int = 1000,
+    dropout: float = 0.5,
+    aux_logits: bool = False,
+    drop_path: float = 0.0,
+    input_size: int = 224,
+) -> NASNetA:
     """The small network: (N, 3, 224, 224) -> (N, num_classes).  Other sizes run too.
+
+    The authors train with ``aux_logits``, whose last filters have the size of the maps of ``input_size``, and only the
+    large one with ``drop_path``.
 
     >>> import minidl
     >>> from minidl import models, nn
@@ -208,10 +288,18 @@ def nasnet_a_mobile(num_classes: int = 1000, dropout: float = 0.5) -> NASNetA:
     >>> sum(p.numel() for p in net.parameters())
     5289978
     """
-    return NASNetA(44, 32, 4, False, num_classes, dropout)
+    options: dict[str, Any] = {"aux_logits": aux_logits, "drop_path": drop_path, "input_size": input_size}
+    return NASNetA(44, 32, 4, False, num_classes, dropout, **options)
 
 
 @register((3, 331, 331), "Zoph et al. 2018, 6 @ 4032: 88,753,150 parameters")
-def nasnet_a_large(num_classes: int = 1000, dropout: float = 0.5) -> NASNetA:
-    """The large network: (N, 3, 331, 331) -> (N, num_classes)."""
-    return NASNetA(168, 96, 6, True, num_classes, dropout)
+def nasnet_a_large(
+    num_classes: int = 1000,
+    dropout: float = 0.5,
+    aux_logits: bool = False,
+    drop_path: float = 0.0,
+    input_size: int = 331,
+) -> NASNetA:
+    """The large network: (N, 3, 331, 331) -> (N, num_classes); options as :func:`nasnet_a_mobile`."""
+    options: dict[str, Any] = {"aux_logits": aux_logits, "drop_path": drop_path, "input_size": input_size}
+    return NASNetA(168, 96, 6, True, num_classes, dropout, **options)

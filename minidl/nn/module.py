@@ -47,6 +47,7 @@ class Module:
     """
 
     training: bool
+    frozen = False  # stays in evaluation mode, whatever train() says
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
@@ -379,11 +380,14 @@ class Module:
         return state.load_state_dict(self, state_dict, strict)
 
     def train(self: M, mode: bool = True) -> M:
-        """Put this module and all below into training mode (dropout drops, batch norm uses the batch); returns self."""
+        """Put this module and all below into training mode (dropout drops, batch norm uses the batch); returns self.
+
+        Those that :func:`minidl.models.freeze` has frozen stay in evaluation mode.
+        """
         if not isinstance(mode, bool):
             raise TypeError(f"train(mode) needs True or False, got {mode!r}")
         for module in self.modules():
-            module.training = mode
+            module.training = mode and not module.frozen
         return self
 
     def eval(self: M) -> M:

@@ -16,9 +16,11 @@ from typing import Any
 from .. import random
 from ..io import atomic_write
 from ..nn.functional import cross_entropy
+from ..nn.utils import clip_grad_norm_
 from .checkpoint import load_checkpoint, save_checkpoint
 from .console import Display, SilentDisplay
 from .errors import CheckpointError, Interrupted, TrainingError
+from .losses import total_loss
 from .metrics import evaluate
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -30,8 +32,12 @@ class Trainer:
     """Trains a classifier and keeps its run in a folder.
 
     ``train_loader`` and ``test_loader`` are :class:`minidl.data.DataLoader` of (images, class numbers).
-    ``scheduler.step()`` is called after each epoch (with the test loss, if it is ReduceLROnPlateau).  In
-    ``folder``: ``checkpoint.safetensors`` (the whole state, after each epoch and every ``save_every`` seconds),
+    ``scheduler.step()`` is called after each epoch (with the test loss, if it is ReduceLROnPlateau), or with
+    ``each_step`` after each update.  ``clip`` is the largest norm of all gradients together; 0 lets them be.  A model
+    may have auxiliary heads (:func:`minidl.train.losses.total_loss`), and a method ``set_progress``, which is told
+    before each update how much of the training is over, between 0 and 1.
+
+    In ``folder``: ``checkpoint.safetensors`` (the whole state, after each epoch and every ``save_every`` seconds),
     ``best.safetensors`` (the weights with the best test accuracy), ``metrics.jsonl`` (a line an epoch).
 
     A run that is resumed from its checkpoint goes on bit for bit as if it had not stopped: weights, optimiser,
@@ -49,13 +55,15 @@ class Trainer:
         scheduler: Any = None,
         loss: Callable[[Any, Any], Any] = cross_entropy,
         save_every: float = 60.0,
+        clip: float = 0.0,
+        each_step: bool = False,
         display: Display | None = None,
         config: dict[str, Any] | None = None,
     ) -> None:
         self.model, self.optimizer, self.scheduler, self.loss = model, optimizer, scheduler, loss
         self.train_loader, self.test_loader = train_loader, test_loader
         self.folder = Path(folder)
-        self.save_every = save_every
+        self.save_every, self.clip, self.each_step = save_every, clip, each_step
         self.display: Display = display or SilentDisplay()
         self.config = config or {}
         self.epoch = 0  # epochs completed
@@ -135,7 +143,9 @@ class Trainer:
         done = loader.state_dict()["position"]
         self.display.begin_epoch(self.epoch, epochs, len(loader), done)
         started, before = time.perf_counter(), self._sums["seconds"]
-        for x, y in loader:
+        for number, (x, y) in enumerate(loader, done):
+            if hasattr(self.model, "set_progress"):
+                self.model.set_progress((self.epoch + number / len(loader)) / epochs)
             loss, scores = self._step(x, y)
             self._sums["loss"] += loss * len(y)
             self._sums["correct"] += int((scores.argmax(1) == y).sum().item())
@@ -151,15 +161,18 @@ class Trainer:
     def _step(self, x: Any, y: Any) -> tuple[float, Any]:
         before = random.get_rng_state()
         self.optimizer.zero_grad()
-        scores = self.model(x)
-        loss = self.loss(scores, y)
+        loss, scores = total_loss(self.loss, self.model(x), y)
         value = float(loss.item())
         if math.isfinite(value):
             loss.backward()
         # a gradient that is not finite would make the weights so, and the loss of the next batch
         if not math.isfinite(value) or self._bad_gradients():
             self._explain(x, y, before, value)
+        if self.clip:
+            clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], self.clip)
         self.optimizer.step()
+        if self.scheduler is not None and self.each_step:
+            self.scheduler.step()
         return value, scores.detach()
 
     def _bad_gradients(self) -> list[str]:
@@ -179,7 +192,7 @@ class Trainer:
         self.optimizer.zero_grad()
         try:
             with detect_anomaly():
-                self.loss(self.model(x), y).backward()
+                total_loss(self.loss, self.model(x), y)[0].backward()
         except AnomalyError as error:
             raise TrainingError(f"{where}. {error}. {cure}") from error
         raise TrainingError(f"{where}, but no single operation left the finite numbers when it was run again. {cure}")
@@ -202,7 +215,7 @@ class Trainer:
         self.history.append(row)
         self.epoch += 1
         self._sums = {"loss": 0.0, "correct": 0, "seen": 0, "seconds": 0.0}
-        if self.scheduler is not None:
+        if self.scheduler is not None and not self.each_step:
             if hasattr(self.scheduler, "num_bad_epochs"):
                 self.scheduler.step(test.loss)
             else:

@@ -5,7 +5,10 @@ import pytest
 
 import minidl
 from minidl import nn
-from minidl.models.nasnet import Halve, NASNetA, NormalCell, ReductionCell, SameConv2d, Separable, pool3
+from minidl._macs import dry_run
+from minidl.models import ModelOptionError
+from minidl.models._layers import DropPath
+from minidl.models.nasnet import Halve, NASNetA, NASNetOutputs, NormalCell, ReductionCell, SameConv2d, Separable, pool3
 from tests.checks.models import check_runs_both_ways, layer_shapes, shell
 
 
@@ -125,3 +128,38 @@ def test_it_has_no_biases_but_those_of_norms_and_the_last_layer():
     assert all(m.bias is None for m in net.modules() if isinstance(m, nn.Conv2d))
     assert {m.eps for m in net.modules() if isinstance(m, nn.BatchNorm2d)} == {1e-3}
     assert sum(isinstance(m, Separable) for m in net.modules()) == 16 * 5
+
+
+def test_paths_fall_out_more_often_deeper_and_later():
+    """Image by image: a path is dropped for all of an image or not at all, and what stays is divided by 1 - p."""
+    minidl.manual_seed(4)
+    drop, x = DropPath(0.25), image(4000, 2, 3)
+    y = drop(x).numpy()
+    kept = y[:, 0, 0] != 0
+    np.testing.assert_array_equal(y[~kept], 0)
+    np.testing.assert_allclose(y[kept], x.numpy()[kept] / 0.75, rtol=1e-12)
+    assert abs(kept.mean() - 0.75) < 0.03
+    net = shell("nasnet_a_mobile", drop_path=0.3)
+    count = len(net.cells)
+    assert [cell.drop.p for cell in net.cells] == pytest.approx([0.3 * i / count for i in range(1, count + 1)])
+    net.set_progress(0.5)
+    assert net.cells[-1].drop.p == pytest.approx(0.15)
+
+
+def test_the_auxiliary_head_stands_at_two_thirds_of_the_depth():
+    for name, side in (("nasnet_a_mobile", 224), ("nasnet_a_large", 331)):
+        net = shell(name, aux_logits=True, num_classes=7)
+        kinds = [type(cell).__name__ for cell in net.cells]
+        assert kinds[net.aux_cell] == "NormalCell" and kinds[net.aux_cell + 1] == "ReductionCell"
+        assert kinds[net.aux_cell + 1 :].count("ReductionCell") == 1
+        output, _ = dry_run(net, (3, side, side), training=True)
+        assert isinstance(output, NASNetOutputs) and [t.shape for t in output] == [(0, 7), (0, 7)]
+        assert dry_run(net, (3, side, side)).output.shape == (0, 7)
+        assert net.aux.conv1.weight.shape == (768, 128, *((4, 4) if side == 224 else (6, 6)))
+
+
+def test_options_of_the_training_that_do_not_fit():
+    with pytest.raises(ModelOptionError, match="maps that it sees have 2x2 positions; input_size must be larger"):
+        shell("nasnet_a_mobile", aux_logits=True, input_size=32)
+    with pytest.raises(ModelOptionError, match=r"drop_path is a probability below 1, not 1.5"):
+        shell("nasnet_a_mobile", drop_path=1.5)

@@ -1,0 +1,35 @@
+"""The loss of a step: that of the scores, and in training mode of networks with auxiliary heads that of each head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .errors import TrainingError
+
+
+def total_loss(loss: Callable[[Any, Any], Any], outputs: Any, target: Any) -> tuple[Any, Any]:
+    """The loss and the scores of the main head.
+
+    ``outputs`` are scores (N, classes), or a tuple of them: the main head, then auxiliary ones, each of whose losses
+    counts ``outputs.aux_weight`` times (0.3 in GoogLeNet: Szegedy et al. 2015, section 5).
+
+    >>> import minidl
+    >>> from minidl.models import GoogLeNetOutputs
+    >>> heads = GoogLeNetOutputs(minidl.tensor([[2.0]]), minidl.tensor([[10.0]]), minidl.tensor([[20.0]]))
+    >>> total_loss(lambda scores, target: (scores - target).sum(), heads, 0.0)[0].item()  # 2 + 0.3 * (10 + 20)
+    11.0
+    """
+    if not isinstance(outputs, tuple):
+        return loss(outputs, target), outputs
+    weight = getattr(outputs, "aux_weight", None)
+    if weight is None:
+        raise TrainingError(
+            f"the model gives {len(outputs)} results in training mode, and their type {type(outputs).__name__} does "
+            "not say how much the auxiliary ones count: give it a class attribute aux_weight, such as 0.3"
+        )
+    scores, *auxiliary = outputs
+    total = loss(scores, target)
+    for head in auxiliary:
+        total = total + weight * loss(head, target)
+    return total, scores
