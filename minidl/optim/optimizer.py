@@ -72,12 +72,12 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        from .compiled import update_together
+
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
+            for p in update_together(self, group):
                 state = self.state.setdefault(p, {})
-                g = p.grad._array
+                g = p.grad._array  # type: ignore[union-attr]
                 self.update(p._array, -g if group.get("maximize") else g, state, group)
                 p._storage.version += 1
         return loss
