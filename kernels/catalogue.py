@@ -1,8 +1,8 @@
 """The table (problem, pass, device, algorithm) -> kernel, and the planner that chooses from it.
 
-The kernels of a problem are registered in ``kernels/<problem>_algorithms.py``, which is imported when the
-problem is first asked for; the module of a kernel is imported when the kernel first runs.  So asking what
-exists loads neither Numba nor CuPy.
+The kernels of a problem are registered in ``kernels/<problem>_algorithms.py``, those of all problems on "cuda" in
+``kernels/cuda_algorithms.py``, which are imported when they are first asked for; the module of a kernel is imported
+when the kernel first runs.  So asking what exists loads neither Numba nor CuPy.
 
 A plan depends on nothing but its arguments: the same problem gets the same algorithm on every machine,
 because the estimates come from constants, not from a stopwatch.
@@ -155,6 +155,8 @@ def kernels(problem: str, pass_: str, device: str = "cpu") -> tuple[Kernel, ...]
     ['spec', 'im2col']
     """
     importlib.import_module(f".{problem}_algorithms", package=__package__)
+    if device == "cuda":
+        importlib.import_module(".cuda_algorithms", package=__package__)
     return tuple(_table.get((problem, pass_, device), ()))
 
 

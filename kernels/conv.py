@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .arrays import device_of
 from .catalogue import Precision, plan
 from .errors import ShapeError
 from .geometry import Conv
@@ -75,8 +76,8 @@ def weight_grad(
 
 
 def _plan(pass_: str, conv: Conv, array: Any, algorithm: str | None, precision: Precision) -> Any:
-    device = "cuda" if hasattr(array, "__cuda_array_interface__") else "cpu"
-    return plan("conv", pass_, conv, dtype=array.dtype, device=device, algorithm=algorithm, precision=precision)
+    where = device_of(array)
+    return plan("conv", pass_, conv, dtype=array.dtype, device=where, algorithm=algorithm, precision=precision)
 
 
 def _check(*named: tuple[str, Any, tuple[int, ...]]) -> None:

@@ -1,8 +1,9 @@
 """Pooling: maximum, average and adaptive windows over 1, 2 or 3 axes; max-unpooling; maximum over channels.
 
 ``Pool`` says where the windows lie.  The functions run on the Numba kernels of ``cpu/pooling.py`` where Numba is
-installed and on the definitions of ``spec/pooling.py`` where it is not; ``algorithm="spec"`` or ``"numba"`` forces
-one.  Arrays in, arrays out: x (N, C, *size), y (N, C, *out).  Results lie channels last when the input does.
+installed, on the definitions of ``spec/pooling.py`` where it is not, and on ``arrays/pooling.py`` where the arrays are
+CuPy's; ``algorithm="numba"``, ``"spec"`` or ``"arrays"`` forces one.  Arrays in, arrays out: x (N, C, *size),
+y (N, C, *out).  Results of the kernels lie channels last when the input does.
 
 An average is linear, so ``avg_pool_grad`` is its exact adjoint.  A maximum is not, but once the winners are known it
 only copies: ``gather`` reads the winners, ``max_pool_grad`` adds back to them, and the two are adjoint.
@@ -19,11 +20,15 @@ from types import ModuleType
 import numpy as np
 
 from . import shape_errors as say
+from .arrays import device_of
 from .errors import ShapeError, UnsupportedError
 from .geometry import Axis, Ints, Padding, integer, per_axis, per_axis_pads
 from .jit import HAVE_NUMBA
 
-MODULES = {"numba": ".cpu.pooling", "spec": ".spec.pooling"}
+MODULES = {
+    "cpu": {"numba": ".cpu.pooling", "spec": ".spec.pooling", "arrays": ".arrays.pooling"},
+    "cuda": {"arrays": ".arrays.pooling"},  # the first of a device is its choice
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ def max_pool(
     _expect("x", x, pool.x_shape)
     for name, buffer in zip(("out[0] (values)", "out[1] (indices)"), out or ()):
         _expect(name, buffer, pool.y_shape)
-    return _module(algorithm, x.dtype).max_pool(x, pool, out)
+    return _module(algorithm, x).max_pool(x, pool, out)
 
 
 def max_pool_grad(
@@ -174,7 +179,7 @@ def max_pool_grad(
     _expect_planes(g, tuple(x_shape))
     if out is not None:
         _expect("out", out, tuple(x_shape))
-    return _module(algorithm, g.dtype).max_pool_grad(g, indices, tuple(x_shape), out)
+    return _module(algorithm, g).max_pool_grad(g, indices, tuple(x_shape), out)
 
 
 def gather(
@@ -191,7 +196,7 @@ def gather(
     _expect_planes(indices, u.shape)
     if out is not None:
         _expect("out", out, indices.shape)
-    return _module(algorithm, u.dtype).gather(u, indices, out)
+    return _module(algorithm, u).gather(u, indices, out)
 
 
 def max_unpool(
@@ -214,7 +219,7 @@ def max_unpool(
     shape = (*x.shape[:2], *per_axis(output_size, x.ndim - 2, "output_size"))
     if out is not None:
         _expect("out", out, shape)
-    return _module(algorithm, x.dtype).max_unpool(x, indices, shape, out)
+    return _module(algorithm, x).max_unpool(x, indices, shape, out)
 
 
 def avg_pool(
@@ -241,7 +246,7 @@ def avg_pool(
     _check_divisor(divisor_override)
     if out is not None:
         _expect("out", out, pool.y_shape)
-    return _module(algorithm, x.dtype).avg_pool(x, pool, count_include_pad, divisor_override, out)
+    return _module(algorithm, x).avg_pool(x, pool, count_include_pad, divisor_override, out)
 
 
 def avg_pool_grad(
@@ -263,7 +268,7 @@ def avg_pool_grad(
     _check_divisor(divisor_override)
     if out is not None:
         _expect("out", out, pool.x_shape)
-    return _module(algorithm, g.dtype).avg_pool_grad(g, pool, count_include_pad, divisor_override, out)
+    return _module(algorithm, g).avg_pool_grad(g, pool, count_include_pad, divisor_override, out)
 
 
 def channel_max(x: np.ndarray, pool: int, *, algorithm: str | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -321,16 +326,19 @@ def check_indices(indices: np.ndarray, x_shape: tuple[int, ...]) -> None:
         )
 
 
-def _module(algorithm: str | None, dtype: np.dtype) -> ModuleType:
+def _module(algorithm: str | None, array: np.ndarray) -> ModuleType:
+    """The module of an algorithm, or of the fastest one where ``array`` lies."""
+    device, dtype = device_of(array), array.dtype
+    modules = MODULES[device]
     compiles = HAVE_NUMBA and dtype.isnative and (dtype.kind, dtype.itemsize) != ("f", 2)  # Numba has no halves
     if algorithm is None:
-        algorithm = "numba" if compiles else "spec"
+        algorithm = "spec" if device == "cpu" and not compiles else next(iter(modules))
     if algorithm == "numba" and not compiles:
         reason = f"cannot compute in {dtype.str}" if HAVE_NUMBA else "needs Numba, which is not installed"
         raise UnsupportedError(f"pooling: algorithm 'numba' {reason}; 'spec' can")
-    if algorithm not in MODULES:
-        raise UnsupportedError(f"pooling has no algorithm {algorithm!r}; it has {', '.join(MODULES)}")
-    return import_module(MODULES[algorithm], __package__)
+    if algorithm not in modules:
+        raise UnsupportedError(f"pooling has no algorithm {algorithm!r} on {device}; it has {', '.join(modules)}")
+    return import_module(modules[algorithm], __package__)
 
 
 def _channels_as_plane(x: np.ndarray) -> np.ndarray:

@@ -5,13 +5,16 @@ Nothing here imports CuPy until somebody asks for a CUDA device or hands over a 
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from .kernels.arrays import array_module
 
 
 class DeviceError(RuntimeError):
@@ -65,13 +68,6 @@ def device(spec: str | Device) -> Device:
     raise DeviceError(f"unknown device {spec!r}: write 'cpu', 'cuda' or 'cuda:0'")
 
 
-def array_module(array: Any) -> ModuleType:
-    """The module (NumPy or CuPy) whose functions work on ``array``; scalars belong to NumPy."""
-    if isinstance(array, (np.ndarray, np.generic)) or not type(array).__module__.startswith("cupy"):
-        return np
-    return sys.modules["cupy"]
-
-
 def device_of(array: Any) -> Device:
     return CPU if array_module(array) is np else Device("cuda", array.device.id)
 
@@ -107,6 +103,25 @@ def to_device(array: Any, target: Device) -> Any:
     cupy = _cupy()
     with cupy.cuda.Device(target.index):
         return cupy.asarray(array)
+
+
+def is_writeable(array: Any) -> bool:
+    """Whether writing into ``array`` is safe.  CuPy has no flag for it; there an expanded view counts as read-only."""
+    if array_module(array) is np:
+        return array.flags.writeable
+    return not any(stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape))
+
+
+@contextlib.contextmanager
+def singular_raises(array: Any) -> Iterator[None]:
+    """Linear algebra on ``array`` raises LinAlgError for a singular matrix, as NumPy does and CuPy must be asked to."""
+    if array_module(array) is np:
+        yield
+        return
+    import cupyx
+
+    with cupyx.errstate(linalg="raise"):
+        yield
 
 
 def module_for(target: Device) -> ModuleType:

@@ -16,7 +16,7 @@ import numpy as np
 from .autograd import tape
 from .autograd.mode import MODE
 from .autograd.tape import GraphError, Node, Storage
-from .backend import Device, array_module, device, device_of, module_for, to_device
+from .backend import Device, array_module, device, device_of, is_writeable, module_for, to_device
 from .dtypes import as_dtype, get_default_dtype
 from .ops.methods import TensorMethods
 from .ops.views import assign_recorded
@@ -338,7 +338,7 @@ class Tensor(TensorMethods):
                 new = new.clone()
             new = new.to(self.dtype)
             assign_recorded(self, new)
-        elif not self._array.flags.writeable:
+        elif not is_writeable(self._array):
             raise ValueError(
                 f"this tensor of shape {self.shape} cannot be written to in place: it is an expanded view (many "
                 "elements in one place) or shares read-only memory; write into a copy, x.clone()"

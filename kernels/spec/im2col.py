@@ -16,6 +16,7 @@ from math import prod
 
 import numpy as np
 
+from ..arrays import array_module
 from ..errors import ShapeError
 from ..geometry import Conv, Ints, Padding, per_axis
 
@@ -88,7 +89,7 @@ def im2col(x: Array, kernel_size: Ints, dilation: Ints = 1, padding: Padding = 0
     """Every window as a column: x (N, C, *size) -> (N, C*prod(kernel), windows).  PyTorch's ``unfold``.
 
     Rows run over channel, then tap; columns over windows, last axis fastest.  Any number of spatial axes and
-    any dtype; ``padding`` as in ``Conv.from_shapes``.  ShapeError where no window fits.
+    any dtype, of NumPy or CuPy; ``padding`` as in ``Conv.from_shapes``.  ShapeError where no window fits.
 
     >>> im2col(np.arange(6.0).reshape(1, 1, 2, 3), 2)[0]
     array([[0., 1.],
@@ -97,8 +98,9 @@ def im2col(x: Array, kernel_size: Ints, dilation: Ints = 1, padding: Padding = 0
            [4., 5.]])
     """
     conv = _windows(x.shape, kernel_size, dilation, padding, stride)
-    padded = np.pad(x, ((0, 0), (0, 0), *conv.padding))
-    columns = np.empty((*x.shape[:2], *conv.kernel, *conv.out), x.dtype)
+    xp = array_module(x)
+    padded = xp.pad(x, ((0, 0), (0, 0), *conv.padding))
+    columns = xp.empty((*x.shape[:2], *conv.kernel, *conv.out), x.dtype)
     for tap in np.ndindex(*conv.kernel):
         columns[:, :, *tap] = padded[:, :, *_read_by(tap, conv)]
     return columns.reshape(x.shape[0], x.shape[1] * prod(conv.kernel), prod(conv.out))
@@ -131,11 +133,12 @@ def col2im(
             f"{conv.kernel} it must be (N, C * {taps}, {' * '.join(map(str, conv.out))} = {prod(conv.out)})"
         )
     split = columns.reshape(*shape[:2], *conv.kernel, *conv.out)
-    padded = np.zeros((*shape[:2], *(a.padded for a in conv.axes)), columns.dtype)
+    xp = array_module(columns)
+    padded = xp.zeros((*shape[:2], *(a.padded for a in conv.axes)), columns.dtype)
     for tap in np.ndindex(*conv.kernel):
         padded[:, :, *_read_by(tap, conv)] += split[:, :, *tap]
     inside = tuple(slice(low, low + size) for (low, _), size in zip(conv.padding, conv.size))
-    return np.ascontiguousarray(padded[:, :, *inside])
+    return xp.ascontiguousarray(padded[:, :, *inside])
 
 
 def _windows(shape: Sequence[int], kernel: Ints, dilation: Ints, padding: Padding, stride: Ints) -> Conv:

@@ -13,6 +13,7 @@ from math import floor
 import numpy as np
 
 from .. import shape_errors as say
+from ..arrays import array_module
 from ..errors import ShapeError
 from ..geometry import Ints, per_axis
 
@@ -131,7 +132,7 @@ def resize(x: np.ndarray, problem: Resize) -> np.ndarray:
         raise ShapeError(f"interpolate: x has shape {x.shape}, this resizing needs {problem.x_shape}")
     for i, axis in enumerate(problem.axes, start=2):
         terms = taps(axis, problem.mode, problem.align_corners)
-        x = sum(x.take(at, i) * along(w, i, x) for at, w in terms)  # type: ignore[assignment]
+        x = sum(x.take(here(at, x), i) * along(w, i, x) for at, w in terms)  # type: ignore[assignment]
     return x
 
 
@@ -144,13 +145,19 @@ def resize_grad(g: np.ndarray, problem: Resize) -> np.ndarray:
     if g.shape != problem.y_shape:
         raise ShapeError(f"interpolate: g has shape {g.shape}, this resizing gives {problem.y_shape}")
     for i, axis in reversed(list(enumerate(problem.axes, start=2))):
-        dx = np.zeros((axis.size, *np.moveaxis(g, i, 0).shape[1:]), g.dtype)
+        xp = array_module(g)
+        dx = xp.zeros((axis.size, *xp.moveaxis(g, i, 0).shape[1:]), g.dtype)
         for at, w in taps(axis, problem.mode, problem.align_corners):
-            np.add.at(dx, at, np.moveaxis(g * along(w, i, g), i, 0))
-        g = np.moveaxis(dx, 0, i)
+            xp.add.at(dx, here(at, g), xp.moveaxis(g * along(w, i, g), i, 0))
+        g = xp.moveaxis(dx, 0, i)
     return g
 
 
 def along(weight: np.ndarray, axis: int, x: np.ndarray) -> np.ndarray:
     """(out,) -> (out, 1, 1), in the dtype of x, so that it multiplies along ``axis``."""
-    return weight.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - axis - 1))
+    return here(weight.astype(x.dtype), x).reshape(-1, *(1,) * (x.ndim - axis - 1))
+
+
+def here(a: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """``a`` where ``x`` lies."""
+    return array_module(x).asarray(a)

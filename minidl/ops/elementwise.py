@@ -191,6 +191,11 @@ def _np(name: str) -> Callable[..., Any]:
     return lambda x: getattr(array_module(x), name)(x)
 
 
+def _rounded(name: str) -> Callable[..., Any]:
+    """Integers are whole already; CuPy would make floating point of them."""
+    return lambda x: x.copy() if x.dtype.kind in "ui" else getattr(array_module(x), name)(x)
+
+
 exp: Callable[..., Any] = _unary("exp", _np("exp"), lambda g, y, x: g * y, "y", "e to the power of x.")
 exp2: Callable[..., Any] = _unary("exp2", _np("exp2"), lambda g, y, x: g * y * math.log(2), "y", "2 to the power of x.")
 expm1: Callable[..., Any] = _unary(
@@ -292,10 +297,10 @@ def _flat(name: str, forward: Callable[..., Any], doc: str) -> Callable[..., Any
 
 
 sign: Callable[..., Any] = _flat("sign", _np("sign"), "-1, 0 or 1.")
-floor: Callable[..., Any] = _flat("floor", _np("floor"), "The largest integer not above x.")
-ceil: Callable[..., Any] = _flat("ceil", _np("ceil"), "The smallest integer not below x.")
+floor: Callable[..., Any] = _flat("floor", _rounded("floor"), "The largest integer not above x.")
+ceil: Callable[..., Any] = _flat("ceil", _rounded("ceil"), "The smallest integer not below x.")
 round: Callable[..., Any] = _flat("round", _np("round"), "The nearest integer, halves to even.")
-trunc: Callable[..., Any] = _flat("trunc", _np("trunc"), "x without its fraction.")
+trunc: Callable[..., Any] = _flat("trunc", _rounded("trunc"), "x without its fraction.")
 _floor_divide: Primitive = Primitive(
     "floor_divide",
     lambda a, b: array_module(a).floor_divide(a, b),
@@ -397,6 +402,8 @@ def where(condition: Any, input: Any, other: Any) -> Any:
     """
     condition = as_operand(condition)
     a, b = promote(input, other)
+    if not (is_tensor(input) or is_tensor(other)):
+        a = a.to(condition.device)  # of two numbers
     return _where(condition.to(bool), _full(a, b if is_tensor(b) else condition), _full(b, a))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.tape import Primitive, vjp
-from ..backend import array_module
+from ..backend import CPU, DeviceError, array_module, device_of, to_device
 from ..dtypes import int64
 from ._common import as_operand, broadcast_to, is_tensor, normalise_dim, sum_to
 from .elementwise import where
@@ -38,6 +38,20 @@ def _plain(index: Any) -> Any:
             raise IndexError(f"an index must be integers or booleans, not a list of {array.dtype}")
         return array
     return index
+
+
+def _beside(index: Any, x: Any) -> Any:
+    """A plain index with its arrays where the tensor ``x`` lies; those of another device are refused."""
+    if isinstance(index, tuple):
+        return tuple(_beside(i, x) for i in index)
+    if not hasattr(index, "dtype") or not index.ndim or device_of(index) == x.device:
+        return index
+    if x.device == CPU:
+        raise DeviceError(
+            f"an index on {device_of(index)} cannot read a tensor on cpu: bring it there with index.cpu(), or the "
+            f"tensor with .to({str(device_of(index))!r})"
+        )
+    return to_device(index, x.device)
 
 
 def _is_basic(index: Any) -> bool:
@@ -121,7 +135,7 @@ def _add_at(out: Any, g: Any, index: Any) -> Any:
 
 def getitem(input: Any, index: Any) -> Any:
     """``input[index]`` with NumPy's rules; slices give views."""
-    return _getitem(input, index=_plain(index))
+    return _getitem(input, index=_beside(_plain(index), input))
 
 
 def _same_place(a: Any, b: Any) -> bool:
@@ -154,12 +168,12 @@ def _write(out: Any, value: Any, index: Any) -> Any:
 
 def put_add(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of ``shape`` with ``g`` added at ``index``: the transpose of reading there."""
-    return _put_add(g, index=index, shape=tuple(shape))
+    return _put_add(g, index=_beside(index, g), shape=tuple(shape))
 
 
 def put_flat(x: Any, value: Any, places: Any) -> Any:
     """A copy of the vector ``x`` with ``value`` at ``places``."""
-    return _index_put(x, value, index=(places,))
+    return _index_put(x, value, index=_beside((places,), x))
 
 
 def setitem(input: Any, index: Any, value: Any) -> None:
@@ -169,7 +183,7 @@ def setitem(input: Any, index: Any, value: Any) -> None:
     """
     from ..autograd.mode import MODE
 
-    index = _plain(index)
+    index = _beside(_plain(index), input)
     value = as_operand(value)
     if is_tensor(value):
         value = value.to(input.dtype).to(input.device)
@@ -199,16 +213,15 @@ def _axis_index(index: Any, dim: int) -> tuple[Any, ...]:
 
 def _checked_index(name: str, input: Any, dim: int, index: Any) -> tuple[int, Any]:
     dim = normalise_dim(dim, input.ndim)
-    array = _plain(index)
+    array = _beside(_plain(index), input)
     if array.dtype.kind not in "iu":
         raise IndexError(f"{name}: the index must be integers, not {array.dtype}")
     if array.ndim != input.ndim:
         raise IndexError(f"{name}: the index has {array.ndim} dimensions, the input {input.ndim}: they must agree")
     n = input.shape[dim]
-    if array.size and (int(array.min()) < 0 or int(array.max()) >= n):
-        raise IndexError(
-            f"{name}: index values {int(array.min())} to {int(array.max())} on an axis of length {n} (0 to {n - 1})"
-        )
+    low, high = extremes(array)
+    if low < 0 or high >= n:
+        raise IndexError(f"{name}: index values {low} to {high} on an axis of length {n} (0 to {n - 1})")
     for axis, (a, b) in enumerate(zip(array.shape, input.shape)):
         if axis != dim and a > b:
             raise IndexError(f"{name}: the index {array.shape} is longer than the input {input.shape} on axis {axis}")
@@ -266,36 +279,52 @@ def scatter(input: Any, dim: int, index: Any, src: Any) -> Any:
     return _index_put(input, _source(src, array), index=_axis_index(array, dim))
 
 
+def extremes(array: Any) -> tuple[int, int]:
+    """The smallest and the largest of integers (0 and -1 of none), read from a device in one go."""
+    if not array.size:
+        return 0, -1
+    low, high = array.min(), array.max()
+    xp = array_module(array)
+    return (int(low), int(high)) if xp is np else tuple(xp.stack([low, high]).tolist())
+
+
+def _one_axis(index: Any) -> Any:
+    """Whole numbers, or a tensor of them, as an index of one axis."""
+    array = _plain(index) if is_tensor(index) else _plain(list(index))
+    return array if hasattr(array, "ndim") else np.asarray(array)
+
+
 def index_select(input: Any, dim: int, index: Any) -> Any:
     """The entries ``index`` (1-d) along ``dim``; entries may repeat."""
     dim = normalise_dim(dim, input.ndim)
-    array = np.asarray(_plain(index)) if is_tensor(index) else _plain(list(index))
+    array = _one_axis(index)
     if array.ndim > 1:
         raise IndexError(f"index_select: the index must have one dimension, not shape {array.shape}")
     n = input.shape[dim]
-    if array.size and (int(array.min()) < -n or int(array.max()) >= n):
-        raise IndexError(f"index_select: index {int(array.max())} on an axis of length {n}")
+    low, high = extremes(array)
+    if low < -n or high >= n:
+        raise IndexError(f"index_select: index {high} on an axis of length {n}")
     return getitem(input, (slice(None),) * dim + (array.reshape(-1),))
 
 
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
     """``input`` with the entries of ``source`` added at ``index`` along ``dim``; repeated entries add up."""
     dim = normalise_dim(dim, input.ndim)
-    array = np.asarray(_plain(index)) if is_tensor(index) else _plain(list(index))
+    array = _one_axis(index)
     needed = (*input.shape[:dim], array.size, *input.shape[dim + 1 :])
     if source.shape != needed:
         raise ValueError(
             f"index_add: {array.size} indices along dim {dim} of {input.shape} need a source of {needed}, not "
             f"{source.shape}"
         )
-    where_to = (slice(None),) * dim + (array.reshape(-1),)
+    where_to = _beside((slice(None),) * dim + (array.reshape(-1),), input)
     return _scatter_add_primitive(input, source if alpha == 1 else source * alpha, index=where_to)
 
 
 def index_put(input: Any, indices: tuple[Any, ...], values: Any, accumulate: bool = False) -> Any:
     """A copy of ``input`` with ``values`` at ``indices`` (added there if ``accumulate``)."""
     primitive = _scatter_add_primitive if accumulate else _index_put
-    return primitive(input, as_operand(values), index=_plain(tuple(indices)))
+    return primitive(input, as_operand(values), index=_beside(_plain(tuple(indices)), input))
 
 
 def masked_fill(input: Any, mask: Any, value: Any) -> Any:
@@ -329,7 +358,7 @@ _argsort: Primitive = Primitive("argsort", lambda x, *, axis, descending: _order
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
     """Indices that sort along ``dim``; always stable, whatever ``stable`` says."""
     if not input.ndim:
-        return as_operand(np.zeros((), int64))
+        return as_operand(input._xp.zeros((), int64))
     return _argsort(input, axis=normalise_dim(dim, input.ndim), descending=descending)
 
 
@@ -369,8 +398,8 @@ def one_hot(input: Any, num_classes: int = -1) -> Any:
     x = as_operand(input)
     if x.dtype.kind not in "iu":
         raise TypeError(f"one_hot needs integer class numbers, got {x.dtype}")
-    top = int(x._array.max()) if x.numel() else -1
+    low, top = extremes(x._array)
     classes = top + 1 if num_classes < 0 else num_classes
-    if x.numel() and (int(x._array.min()) < 0 or top >= classes):
-        raise ValueError(f"one_hot: class numbers {int(x._array.min())} to {top} do not lie in 0 to {classes - 1}")
+    if low < 0 or top >= classes:
+        raise ValueError(f"one_hot: class numbers {low} to {top} do not lie in 0 to {classes - 1}")
     return as_operand((x._array[..., None] == x._xp.arange(classes)).astype(int64))

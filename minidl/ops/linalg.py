@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.tape import Primitive, vjp
-from ..backend import array_module
+from ..backend import array_module, singular_raises
 from ..kernels import blas
 from ._common import as_operand, normalise_dim, same_dtype, sum_to
 from .shape import permute, transpose
@@ -215,12 +215,12 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
 
 _inverse: Primitive = Primitive(
     "inverse",
-    lambda x: array_module(x).linalg.inv(x),
+    lambda x: _checked("inv", x),
     vjp(lambda g, y, x: -(_transposed(y) @ g @ _transposed(y)), uses="y"),
 )
 _solve: Primitive = Primitive(
     "solve",
-    lambda a, b: array_module(a).linalg.solve(a, b),
+    lambda a, b: _solved(a, b),
     vjp(lambda g, y, a, b: -sum_to(_solve(_transposed(a), g) @ _transposed(y), a), uses="a y"),
     vjp(lambda g, y, a, b: sum_to(_solve(_transposed(a), g), b), uses="a"),
 )
@@ -234,9 +234,21 @@ _slogdet: Primitive = Primitive(
 )
 _cholesky: Primitive = Primitive(
     "cholesky",
-    lambda x: array_module(x).linalg.cholesky(x),
+    lambda x: _checked("cholesky", x),
     vjp(lambda g, y, x: _cholesky_rule(g, y), uses="y"),
 )
+
+
+def _checked(name: str, *arrays: Any) -> Any:
+    """A function of ``linalg`` that raises LinAlgError on every device."""
+    with singular_raises(arrays[0]):
+        return getattr(array_module(arrays[0]).linalg, name)(*arrays)
+
+
+def _solved(a: Any, b: Any) -> Any:
+    """CuPy does not broadcast the leading axes, NumPy does."""
+    xp, lead = array_module(a), np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return _checked("solve", xp.broadcast_to(a, lead + a.shape[-2:]), xp.broadcast_to(b, lead + b.shape[-2:]))
 
 
 def _transposed(x: Any) -> Any:
@@ -246,7 +258,7 @@ def _transposed(x: Any) -> Any:
 def _cholesky_rule(g: Any, factor: Any) -> Any:
     """Murray 2016 (arXiv:1602.07527), eq. 10: Phi takes the lower triangle with half of the diagonal."""
     inner = (_transposed(factor) @ g).tril()
-    eye = np.eye(inner.shape[-1], dtype=bool)
+    eye = inner._xp.eye(inner.shape[-1], dtype=bool)
     phi = inner * (1 - 0.5 * as_operand(eye).to(inner.dtype))
     inv = _inverse(factor)
     s = _transposed(inv) @ phi @ inv

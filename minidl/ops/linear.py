@@ -8,6 +8,7 @@ from typing import Any
 from ..kernels.errors import ShapeError
 from ._common import as_operand, floating, same_dtype
 from .elementwise import where
+from .indexing import extremes
 from .linalg import einsum
 
 
@@ -79,11 +80,9 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     if w.ndim != 2:
         raise ShapeError(f"embedding: the weight must be (entries, width), not {w.shape}")
     rows = w.shape[0]
-    if index.numel() and (int(index._array.min()) < 0 or int(index._array.max()) >= rows):
-        raise IndexError(
-            f"embedding: numbers {int(index._array.min())} to {int(index._array.max())} for a table of {rows} rows "
-            f"(0 to {rows - 1})"
-        )
+    low, high = extremes(index._array)
+    if low < 0 or high >= rows:
+        raise IndexError(f"embedding: numbers {low} to {high} for a table of {rows} rows (0 to {rows - 1})")
     y = w[index]
     if padding_idx is None:
         return y

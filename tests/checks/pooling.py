@@ -1,7 +1,7 @@
 """Checks of pooling, for pytest and for the mutation run: each raises AssertionError at the first disagreement.
 
 The oracle is written out in plain Python loops and asks nothing of ``minidl``, not even sizes, so that it stays
-right while a bug sits in the geometry, the definitions or the kernels.  ``impl`` is "numba" or "spec".
+right while a bug sits in the geometry, the definitions or the kernels.  ``impl`` is "numba", "spec" or "arrays".
 """
 
 from __future__ import annotations

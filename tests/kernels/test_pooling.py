@@ -11,6 +11,7 @@ from tests.checks import pooling as checks
 
 IMPLEMENTATIONS = [
     "spec",
+    "arrays",
     pytest.param("numba", marks=pytest.mark.skipif(not HAVE_NUMBA, reason="Numba is not installed")),
 ]
 CHECKS = [f for name, f in vars(checks).items() if name.startswith("check_") and name != "check_lp_pool"]
@@ -126,7 +127,7 @@ def test_messages(call, part):
 
 
 def test_unknown_algorithm():
-    with pytest.raises(UnsupportedError, match="no algorithm 'fft'; it has numba, spec"):
+    with pytest.raises(UnsupportedError, match="no algorithm 'fft' on cpu; it has numba, spec, arrays"):
         pooling.gather(np.zeros((1, 1, 2)), np.zeros((1, 1, 2), int), algorithm="fft")
 
 
