@@ -122,7 +122,9 @@ def table() -> dict[str, list[PublicWeights]]:
 
 def _entry(model: str, row: Mapping[str, Any], source: Mapping[str, Any]) -> PublicWeights:
     values = dict(source) | {name: value for name, value in row.items() if name != "source"}
-    preprocess = {name: values.pop(name) for name in ("resize", "crop", "interpolation") if name in values}
+    preprocess: dict[str, Any] = {
+        name: values.pop(name) for name in ("resize", "crop", "interpolation") if name in values
+    }
     values["preprocess"] = with_fields(PREPROCESS[values["preprocess"]], preprocess)
     if "sha256" not in values:  # the publishers' rule: the first digits stand in the name
         digits = re.search(r"-([0-9a-f]{8})\.\w+$", values["file"])

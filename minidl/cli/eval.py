@@ -1,6 +1,11 @@
 """``minidl eval``."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from ._looking import Looking, is_a_run
 
 if TYPE_CHECKING:
     import cyclopts
@@ -10,20 +15,66 @@ def register(app: "cyclopts.App") -> None:
     app.command(evaluate_command, name="eval")
 
 
-def evaluate_command(run: str, *, data: str | None = None, data_dir: str | None = None, workers: int = 0) -> None:
-    """Test a trained model: loss, accuracy and confusion matrix on the test part of its data.
+def evaluate_command(
+    model: str,
+    /,
+    *,
+    data: str | None = None,
+    data_dir: str | None = None,
+    workers: int = 0,
+    looking: Annotated[Looking | None, Parameter(name="*")] = None,
+) -> int:
+    """Test a network: top-1 and top-5 of the zoo's on labelled images; of a run loss, accuracy and confusion matrix.
 
     Parameters
     ----------
-    run
-        Folder of a run (its last checkpoint is taken), or a checkpoint file, such as RUN/best.safetensors.
+    model
+        Name of a network, resnet50 or resnet50.v2; or the folder of a run (its last checkpoint is taken), or a
+        checkpoint file, such as RUN/best.safetensors.
     data
-        Other data with the same classes.
+        For the zoo: a folder with a sub-folder for each class, or with labels.csv (columns file and label), or with
+        WordNet numbers in the names of its files; an .npz file with x and y; mnist or cifar10. For a run: other data
+        with the same classes.
     data_dir
         Where the files of the data are, if not where they were.
     workers
-        Threads that read images.
+        Of a run: threads that read images.
     """
+    from minidl.train import TrainingError
+
+    looking = looking or Looking()
+    if is_a_run(model):
+        if looking.given():
+            given = ", ".join(looking.given())
+            raise TrainingError(f"{model} is no network of the zoo but a run, which takes no {given}")
+        _evaluate_run(model, data, data_dir, workers)
+        return 0
+    if data is None:
+        raise TrainingError(f"on which images? minidl eval {model} --data FOLDER")
+    return _evaluate_network(model, data, data_dir, looking)
+
+
+def _evaluate_network(model: str, data: str, data_dir: str | Path | None, looking: Looking) -> int:
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from minidl.predict import load_samples, score
+
+    classifier = looking.load(model)
+    print(classifier)
+    samples = load_samples(data, classifier.classes, mode=classifier.mode, data_dir=data_dir)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("images", total=len(samples))
+        result = score(classifier, samples, progress=lambda done: progress.update(task, completed=done))
+    for name, why in result.broken:
+        print(f"minidl: {why if name in why else f'{name}: {why}'}", file=sys.stderr)
+    print(result)
+    return 1 if result.broken else 0
+
+
+def _evaluate_run(run: str, data: str | None, data_dir: str | None, workers: int) -> None:
     from rich.console import Console
 
     import minidl.models  # noqa: F401  it puts the networks on the list that names are looked up in

@@ -182,8 +182,8 @@ def _complete(url: str, part: Path, progress: Progress | None) -> bool:
     raise Unreachable("the server does not say how long the file is")
 
 
-def _words(reason: Exception | str) -> str:
-    return f"{type(reason).__name__}: {reason}" if isinstance(reason, Exception) else reason
+def _words(reason: BaseException | str) -> str:
+    return f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) else reason
 
 
 def _load(url: str, part: Path, progress: Progress | None) -> bool:
@@ -275,6 +275,7 @@ class _Bar:
     """rich's progress bar, drawn when the first bytes come."""
 
     def __init__(self, label: str) -> None:
+        from rich.console import Console
         from rich.progress import (
             BarColumn,
             DownloadColumn,
@@ -290,6 +291,7 @@ class _Bar:
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
+            console=Console(stderr=True),  # what a command prints may be read by a program
         )
         self.task = self.progress.add_task(label, total=None)
 

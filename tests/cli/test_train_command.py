@@ -220,9 +220,9 @@ def test_damaged_checkpoints_and_images(capsys: pytest.CaptureFixture[str]) -> N
     assert call(capsys, "train", "mlp", "--out", "own", *QUICK)[0] == 0
     Path("bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing more")
     code, _, err = call(capsys, "predict", "own", "bad.png")
-    assert code == 2 and err.startswith("minidl: bad.png: the image cannot be read") and err.count("\n") == 1
+    assert code == 1 and err.startswith("minidl: bad.png: the image cannot be read") and err.count("\n") == 1
     code, _, err = call(capsys, "predict", "own", "missing.png")
-    assert code == 2 and "missing.png" in err and err.count("\n") == 1
+    assert code == 1 and "missing.png" in err and err.count("\n") == 1
     path = Path("own/checkpoint.safetensors")
     path.write_bytes(path.read_bytes()[:-100])
     for arguments in (("train", "--resume", "own"), ("eval", "own"), ("predict", "own", "bad.png")):

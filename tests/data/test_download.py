@@ -262,7 +262,7 @@ def test_fetch_checks_and_keeps(tmp_path, server, nowhere, capfd):
     files = [RemoteFile("a.bin", md5(BODY))]
     fetch("Things", tmp_path / "to" / "there", files, [nowhere, server.address])  # the second mirror is tried
     assert (tmp_path / "to" / "there" / "a.bin").read_bytes() == BODY
-    assert "a.bin" in capfd.readouterr().out  # the progress bar
+    assert "a.bin" in capfd.readouterr().err  # the progress bar
     server.content.clear()
     fetch("Things", tmp_path / "to" / "there", files, [server.address], progress=False)  # nothing is asked for
 

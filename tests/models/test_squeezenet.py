@@ -7,7 +7,9 @@ import pytest
 
 import minidl
 from minidl import models, nn
-from minidl.models.squeezenet import CAFFE_INPUT, Fire, from_caffe
+from minidl.io import WeightsError
+from minidl.models.squeezenet import Fire, from_caffe, read_compressed
+from minidl.predict import PREPROCESS, read_photo
 from tests.checks.models import check_runs_both_ways, sizes
 
 
@@ -79,13 +81,7 @@ def test_it_runs_both_ways(name):
 
 def prepared(path):
     """A photograph as the authors' networks take it: (3, 227, 227)."""
-    image_module = pytest.importorskip("PIL.Image")
-    side, crop = CAFFE_INPUT.resize, CAFFE_INPUT.crop
-    picture = image_module.open(path).convert("RGB").resize((side, side), image_module.Resampling.BILINEAR)
-    first = (side - crop) // 2
-    pixels = np.asarray(picture, dtype="float32")[first : first + crop, first : first + crop]
-    channels = ["RGB".index(c) for c in CAFFE_INPUT.channels]
-    return (pixels[:, :, channels] - np.float32(CAFFE_INPUT.mean)).transpose(2, 0, 1)
+    return PREPROCESS["caffe"](read_photo(path))
 
 
 def test_names_of_the_caffe_file_fit(shared_data):
@@ -132,3 +128,61 @@ def test_compressed_weights_on_photographs(compressed, shared_data):
     assert len(photos) == 200
     assert (best[:, 0] == labels).mean() == 0.675
     assert (best == labels[:, None]).any(1).mean() == 0.875
+
+
+def test_the_compressed_file_is_what_the_decoded_arrays_say(shared_data):
+    folder = shared_data / "weights" / "squeezenet_dc"
+    ours = read_compressed(folder / "compressed_SqueezeNet.net")
+    decoded = read_compressed(folder / "squeezenet_v1.0_decoded.npz")
+    assert sorted(ours) == sorted(decoded) == sorted(shell("squeezenet1_0").state_dict())
+    for name, array in decoded.items():
+        np.testing.assert_array_equal(ours[name], array)
+
+
+def compressed_file(path, kept, extra=b""):
+    """A file of the authors' format with random contents, and the arrays it stands for."""
+    rng = np.random.default_rng(3)
+    layers = {name: m for name, m in shell("squeezenet1_0").named_modules() if isinstance(m, nn.Conv2d)}
+    counts, body, state = [], b"", {}
+    for name, layer in layers.items():
+        size = layer.weight.numel()
+        n = min(kept, size // 16)
+        gaps = rng.integers(0, 16, n, dtype=np.uint8)
+        values, bias = rng.standard_normal(256).astype("<f4"), rng.standard_normal(layer.out_channels).astype("<f4")
+        values[0] = 0
+        codes = rng.integers(0, 256, n, dtype=np.uint8)
+        weight = np.zeros(size, np.float32)
+        place = -1
+        for gap, code in zip(gaps, codes):  # by its meaning, one weight after the other
+            place += 1 + int(gap)
+            weight[place] = values[code]
+        padded = np.append(gaps, np.zeros(n % 2, np.uint8))
+        body += values.tobytes() + bias.tobytes() + codes.tobytes() + (padded[::2] | padded[1::2] << 4).tobytes()
+        counts.append(n)
+        state |= {f"{name}.weight": weight.reshape(layer.weight.shape), f"{name}.bias": bias}
+    path.write_bytes(np.array(counts, "<u4").tobytes() + body + extra)
+    return state
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7, 40])
+def test_reading_the_compressed_format(tmp_path, kept):
+    expected = compressed_file(tmp_path / "a.net", kept)
+    state = read_compressed(tmp_path / "a.net")
+    assert list(state) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(state[name], array)
+
+
+def test_damaged_compressed_files(tmp_path):
+    path = tmp_path / "a.net"
+    compressed_file(path, 5, extra=b"more")
+    with pytest.raises(WeightsError, match="4 bytes are left: this is another network's file"):
+        read_compressed(path)
+    whole = path.read_bytes()
+    for length in (0, 3, 104, 1000, len(whole) - 5):
+        path.write_bytes(whole[:length])
+        with pytest.raises(WeightsError, match="bytes too early"):
+            read_compressed(path)
+    path.write_bytes(np.full(26, 5000, "<u4").tobytes() + b"\xff" * 100_000)
+    with pytest.raises(WeightsError, match=r"a weight of features\.0 lies outside: this is another network's file"):
+        read_compressed(path)

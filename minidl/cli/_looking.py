@@ -1,0 +1,94 @@
+"""What `minidl predict` and `minidl eval` have in common: which networks look at an image, and how."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minidl.predict import Ensemble
+
+
+@dataclass(kw_only=True)
+class Looking:
+    """How networks of the zoo look at images.
+
+    Parameters
+    ----------
+    weights
+        A file of weights for the network; without it the public file of `minidl weights list` is taken.
+    preprocess
+        How images are prepared, if not as the weights want it: imagenet, caffe, ... and fields behind the name, as in
+        imagenet,resize=320,crop=288 or mean=0.5/0.5/0.5,std=0.5/0.5/0.5.
+    classes
+        Names of the classes: imagenet, cifar10, mnist, or a file with a name a line.
+    crops
+        Parts of an image that are looked at: 1 (the centre), 5 (and the corners), 10 (and mirrored), 144 (GoogLeNet's).
+    scales
+        Lengths of the shorter side, with commas, instead of one: 256,384,512.
+    dense
+        Look at the whole resized image, fully connected layers as convolutions.
+    mirror
+        Look at the mirror image as well.
+    ensemble
+        A further network, NAME or NAME=FILE, whose probabilities count as much; may be given several times.
+    cache
+        Folder of public weights, if not the usual one.
+    """
+
+    weights: Path | None = None
+    preprocess: str | None = None
+    classes: str | None = None
+    crops: int = 1
+    scales: str | None = None
+    dense: bool = False
+    mirror: bool = False
+    ensemble: list[str] = field(default_factory=list)
+    cache: Path | None = None
+
+    def load(self, name: str) -> Ensemble:
+        """The networks with their weights, ``name`` first."""
+        from minidl.predict import Ensemble, Views, load_classifier
+
+        views = Views(self.crops, _sides(self.scales), self.dense, self.mirror)
+        files = [(name, self.weights), *((n, Path(f) if f else None) for n, _, f in map(_partition, self.ensemble))]
+        return Ensemble(
+            [
+                load_classifier(
+                    one, file, preprocess=self.preprocess, classes=self.classes, views=views, cache=self.cache
+                )
+                for one, file in files
+            ]
+        )
+
+    def given(self) -> list[str]:
+        """The options that differ from their defaults, for commands that take none of them."""
+        return [f"--{name}" for name, value in vars(self).items() if value != getattr(Looking(), name)]
+
+
+def _partition(text: str) -> tuple[str, str, str]:
+    return text.partition("=")
+
+
+def _sides(text: str | None) -> tuple[int, ...]:
+    from minidl.predict import PredictError
+
+    try:
+        return tuple(int(side) for side in text.split(",")) if text else ()
+    except ValueError:
+        raise PredictError(f"--scales {text}: whole numbers with commas between them, such as 256,384,512") from None
+
+
+def is_a_run(name: str) -> bool:
+    """Whether a path of a run, and no name of the zoo, is meant; a misspelt name of the zoo is an error."""
+    from minidl import models
+
+    network = name.partition(".")[0]
+    if Path(name).exists():
+        return True
+    if difflib.get_close_matches(network, models.list(), n=1, cutoff=0.8):
+        models.info(network)  # which raises an error with the nearest names
+        return False
+    return True

@@ -1,0 +1,54 @@
+"""Which image files are meant, and reading one."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ..data.folder import IMG_EXTENSIONS, read_image
+from .errors import PredictError
+
+
+def read_photo(path: str | Path, mode: str = "RGB") -> np.ndarray:
+    """An image file as uint8 (C, H, W), turned as the camera says.
+
+    :raises DataError: not an image, cut short or damaged.
+    """
+    return read_image(path, mode, upright=True)
+
+
+def find_images(what: Iterable[str | Path]) -> list[Path]:
+    """Files as they are; of a folder all images in it and below; of a pattern (``*.jpg``) what fits; of ``@list`` the
+    lines of that file.  Whether a file named is there shows when it is read.
+
+    :raises PredictError: a folder without images, a pattern that nothing fits, an empty list.
+
+    >>> [str(path) for path in find_images(["a.jpg", "b.png"])]
+    ['a.jpg', 'b.png']
+    """
+    found: list[Path] = []
+    for item in map(str, what):
+        path = Path(item)
+        if item.startswith("@") and not path.exists():
+            lines = Path(item[1:]).read_text(encoding="utf-8").splitlines()
+            named = [Path(line.strip()) for line in lines if line.strip()]
+            kind = "a list without a line"
+        elif path.is_dir():
+            named = [p for p in sorted(path.rglob("*")) if p.is_file() and _looks_like_an_image(p)]
+            kind = f"a folder without an image; extensions: {', '.join(IMG_EXTENSIONS)}"
+        elif not path.exists() and glob.has_magic(item):
+            named = [Path(name) for name in sorted(glob.glob(item, recursive=True)) if Path(name).is_file()]
+            kind = "a pattern that no file fits"
+        else:
+            named, kind = [path], ""
+        if not named:
+            raise PredictError(f"{item}: {kind}")
+        found += named
+    return found
+
+
+def _looks_like_an_image(path: Path) -> bool:
+    return path.suffix.lower() in IMG_EXTENSIONS and not path.name.startswith(".")

@@ -1,0 +1,242 @@
+"""The table of public weights, the cache, and `pretrained=`: against a server on this machine."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import models, nn
+from minidl.data import DataError, DataNotFoundError
+from minidl.data import download as downloading
+from minidl.io import save_weights
+from minidl.models import weights
+from minidl.models.weights import PublicWeights, UnknownWeightsError
+from minidl.nn import StateDictError
+from minidl.predict import PREPROCESS
+from tests.data.file_server import Files, serving
+
+ALL = [entry for entries in weights.table().values() for entry in entries]
+
+
+# ---- the table -----------------------------------------------------------------------------------------------------
+
+
+def test_every_row_belongs_to_a_network_and_says_what_it_is() -> None:
+    assert len(ALL) >= 50 and len({entry.name for entry in ALL}) == len(ALL)
+    for entry in ALL:
+        known = models.info(entry.model).options()
+        assert set(entry.options) <= set(known), entry.name
+        assert entry.licence and entry.page.startswith("https://") and entry.preprocess.crop
+        assert entry.address == () or re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}", entry.sha256), entry.name
+        assert all(address.startswith(("https://", "http://")) and address.endswith("/") for address in entry.address)
+        assert not entry.address or entry.sha256[:8] in entry.file or len(entry.sha256) == 64
+        assert entry.top5 is None or 0 < entry.top1 < entry.top5 < 100
+        assert len(weights.class_names(entry.classes)) == 1000 or entry.classes in ("cifar10", "mnist")
+
+
+def test_sizes_of_the_files_fit_the_networks() -> None:
+    """Four bytes a parameter, two where the file is in half precision; running statistics and names come on top."""
+    for entry in ALL:
+        if entry.mib is None or entry.tag == "deep_compression":
+            continue
+        with nn.utils.skip_init():
+            name = f"{entry.model}_aux" if f"{entry.model}_aux" in models.list() else entry.model
+            values = sum(p.numel() for p in models.create(name).parameters())
+        ratio = entry.mib * 2**20 / values
+        half = entry.name in ("wide_resnet50_2.v1", "wide_resnet101_2.v1")
+        torchvision_without = entry.model.startswith("googlenet")  # whose file has lost the auxiliary heads' size
+        low, high = (1.9, 2.1) if half else (3.9, 4.7)
+        assert torchvision_without or low < ratio < high, (entry.name, ratio)
+
+
+def test_what_is_known_of_single_files() -> None:
+    v1, v2 = (weights.find(f"resnet50.{tag}") for tag in ("v1", "v2"))
+    assert (v1.url, v1.sha256) == ("https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61")
+    assert (v1.top1, v1.top5, v2.top1, v2.preprocess.resize) == (76.13, 92.862, 80.858, 232)
+    assert weights.find("resnet50") == v1 and v1.preprocess == PREPROCESS["imagenet"]
+    assert weights.find("googlenet").options == {"transform_input": True}
+    assert weights.find("inception_v3").preprocess.crop == 299
+    assert weights.find("cifar_resnet20").classes == "cifar10"
+
+
+def test_names_of_imagenet(shared_data: Path) -> None:
+    import json
+
+    classes = weights.imagenet_classes()
+    assert len(classes) == 1000 and list(classes) == sorted(classes, key=lambda c: c[0])
+    assert json.loads((shared_data / "imagenet_samples" / "class_names.json").read_text()) == [n for _, n in classes]
+    for path in (shared_data / "imagenet_samples").glob("*.png"):
+        number, wordnet = path.name.split("_")[:2]
+        assert classes[int(number)][0] == wordnet
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("resnet50.v3", "there are no weights 'resnet50.v3'; of resnet50 there are resnet50.v1, resnet50.v2"),
+        ("resnet5", "no public weights of 'resnet5' are known; did you mean resnet50 or"),
+        ("zzz", "no public weights of 'zzz' are known. `minidl weights list` shows all"),
+    ],
+)
+def test_names_that_are_not_there(name: str, message: str) -> None:
+    with pytest.raises(UnknownWeightsError, match=re.escape(message)):
+        weights.find(name)
+
+
+def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Path("/home/me")
+    assert weights.user_cache("linux", {}, home) == home / ".cache"
+    assert weights.user_cache("linux", {"XDG_CACHE_HOME": "/c"}, home) == Path("/c")
+    assert weights.user_cache("linux", {"XDG_CACHE_HOME": "c"}, home) == home / ".cache"
+    assert weights.user_cache("darwin", {"XDG_CACHE_HOME": "/c"}, home) == home / "Library" / "Caches"
+    assert weights.user_cache("win32", {}, home) == home / "AppData" / "Local"
+    assert weights.user_cache("win32", {"LOCALAPPDATA": "/l"}, home) == Path("/l")
+    monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "a"))
+    assert weights.cache_folder() == tmp_path / "a" and weights.cache_folder(tmp_path) == tmp_path
+    monkeypatch.delenv("MINIDL_CACHE")
+    assert weights.cache_folder().parts[-2:] == ("minidl", "weights")
+
+
+# ---- from a server into a network ----------------------------------------------------------------------------------
+
+
+def save(path: Path, model: nn.Module, **more: np.ndarray) -> tuple[str, bytes]:
+    """A file of weights whose name carries the first digits of its hash, and its content."""
+    save_weights(path, {name: value.numpy() for name, value in model.state_dict().items()} | more)
+    body = path.read_bytes()
+    name = f"net-{hashlib.sha256(body).hexdigest()[:8]}.pth"
+    return name, body
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(downloading, "WAIT", 0.0)
+    with serving() as files:
+        yield files
+
+
+@pytest.fixture
+def trained(tmp_path: Path, server: Files, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+    """A small network whose public weights are on the server, as the only ones of the table."""
+    minidl.manual_seed(7)
+    model = models.cifar_resnet20()
+    name, body = save(tmp_path / "saved.pth", model)
+    server.content[name] = body
+    entry = PublicWeights(
+        "cifar_resnet20", "v1", name, name[4:12], (server.address,), "MIT", "https://x", "cifar10", PREPROCESS["cifar"]
+    )
+    monkeypatch.setattr(weights, "table", lambda: {"cifar_resnet20": [entry]})
+    return model
+
+
+def same(a: nn.Module, b: nn.Module, *but: str) -> None:
+    theirs = b.state_dict()
+    for name, value in a.state_dict().items():
+        assert (value.shape == theirs[name].shape and bool((value == theirs[name]).all().item())) != (name in but), name
+
+
+def test_pretrained_fetches_once(tmp_path: Path, server: Files, trained: nn.Module) -> None:
+    minidl.manual_seed(1)
+    model = models.create("cifar_resnet20", pretrained=True, cache=tmp_path / "cache")
+    same(model, trained)
+    assert model.training
+    server.content.clear()
+    same(models.create("cifar_resnet20", pretrained="v1", cache=tmp_path / "cache"), trained)
+    with pytest.raises(UnknownWeightsError, match=r"there are no weights 'cifar_resnet20\.v2'"):
+        models.create("cifar_resnet20", pretrained="v2")
+    with pytest.raises(UnknownWeightsError, match="no public weights of 'lenet5' are known"):
+        models.create("lenet5", pretrained=True)
+
+
+def test_another_number_of_classes_keeps_a_fresh_head(tmp_path: Path, trained: nn.Module) -> None:
+    model = models.create("cifar_resnet20", pretrained=True, cache=tmp_path, num_classes=7)
+    same(model, trained, "linear.weight", "linear.bias")
+    assert 0 < model.linear.weight.abs().mean().item() < 1  # drawn, not left as memory had it
+    with pytest.raises(StateDictError):
+        models.create("cifar_resnet20", pretrained=True, cache=tmp_path, shortcut="B")
+
+
+def test_an_offline_machine_is_told_which_file_to_put_where(tmp_path: Path, server: Files, trained: nn.Module) -> None:
+    ((name, body),) = server.content.items()
+    server.content.clear()
+    with pytest.raises(DataNotFoundError) as caught:
+        models.create("cifar_resnet20", pretrained=True, cache=tmp_path / "cache")
+    text = str(caught.value)
+    assert f"{name} could not be downloaded" in text and f"published at {server.address}" in text
+    assert f"cifar_resnet20.v1 needs these files in {tmp_path / 'cache'}:\n  {name}  (sha256:{name[4:12]})" in text
+    (tmp_path / "cache" / name).write_bytes(body)  # as it says
+    same(models.create("cifar_resnet20", pretrained=True, cache=tmp_path / "cache"), trained)
+
+
+def test_wrong_bytes_do_not_stay_in_the_cache(tmp_path: Path, server: Files, trained: nn.Module) -> None:
+    (name,) = server.content
+    server.content[name] = b"<html>a proxy's page</html>"
+    with pytest.raises(DataError, match="the wrong hash and was thrown away"):
+        models.create("cifar_resnet20", pretrained=True, cache=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_anew(tmp_path: Path, server: Files, trained: nn.Module) -> None:
+    ((name, body),) = server.content.items()
+    (tmp_path / name).write_bytes(body[:-1] + b"x")
+    same(models.create("cifar_resnet20", pretrained=True, cache=tmp_path), trained)
+    assert (tmp_path / name).read_bytes() == body
+
+
+def test_a_file_without_address(tmp_path: Path) -> None:
+    entry = weights.find("lenet_caffe")
+    with pytest.raises(DataNotFoundError, match=r"lenet_caffe\.caffe has no public address: put lenet_iter"):
+        entry.fetch(tmp_path)
+    (tmp_path / entry.file).write_bytes(b"")
+    assert entry.fetch(tmp_path) == tmp_path / entry.file
+
+
+def entry_for(model: str, **more) -> PublicWeights:
+    preprocess = PREPROCESS["imagenet"]
+    return PublicWeights(model, "v1", "f.pth", "", (), "MIT", "https://x", "imagenet", preprocess, **more)
+
+
+def test_what_the_network_lacks_is_dropped_and_the_background_class_too(tmp_path: Path) -> None:
+    minidl.manual_seed(2)
+    saved = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 8))
+    save(tmp_path / "f.pth", saved, **{"aux1.weight": np.ones(3), "aux2.bias": np.ones(2)})
+    with pytest.raises(StateDictError):
+        entry_for("mlp").load(nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 8)), tmp_path / "f.pth")
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 7))
+    entry_for("mlp", drop=("aux1.", "aux2."), background=True).load(model, tmp_path / "f.pth")
+    for name, value in saved.state_dict().items():
+        np.testing.assert_array_equal(model.state_dict()[name].numpy(), value.numpy()[name.startswith("1.") :])
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_files_with_auxiliary_heads_fit_the_networks_without(tmp_path: Path, name: str) -> None:
+    """The published files hold the heads, which only the networks called _aux have."""
+    with nn.utils.skip_init():
+        source, target = models.create(f"{name}_aux"), models.create(name, **weights.find(name).options)
+    save(tmp_path / "f.pth", source)
+    report = weights.find(name).load(target, tmp_path / "f.pth")
+    assert report.loaded == len(target.state_dict()) and target.transform_input
+    assert weights.find(f"{name}_aux").load(source, tmp_path / "f.pth").loaded == len(source.state_dict())
+
+
+def test_files_are_recognised_by_their_hash(tmp_path: Path, trained: nn.Module) -> None:
+    entry = weights.table()["cifar_resnet20"][0]
+    assert weights.recognise("cifar_resnet20", tmp_path / "saved.pth") == entry
+    (tmp_path / "other.pth").write_bytes(b"other")
+    assert weights.recognise("cifar_resnet20", tmp_path / "other.pth") is None
+    assert weights.recognise("mlp", tmp_path / "saved.pth") is None
+
+
+@pytest.mark.parametrize("depth", [20, 56])
+def test_a_published_file(shared_data: Path, tmp_path: Path, depth: int) -> None:
+    entry = weights.find(f"cifar_resnet{depth}")
+    file = shared_data / "weights" / "cifar_resnet" / entry.file
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == entry.sha256
+    assert round(file.stat().st_size / 2**20, 3) == entry.mib
+    (tmp_path / entry.file).write_bytes(file.read_bytes())
+    model = models.create(entry.model, pretrained=True, cache=tmp_path)  # nothing is fetched
+    assert model.state_dict()["conv1.weight"].shape == (16, 3, 3, 3)
