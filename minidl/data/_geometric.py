@@ -284,6 +284,44 @@ class RandomResizedCrop(Transform):
         return out
 
 
+class RandomScaledCrop(Transform):
+    """Scale jitter: shorter side resized to a random length, then a random crop; (C, H, W) to (C, height, width).
+
+    ``short`` is (least, largest) length of the shorter side in pixels, each length as likely as any other. VGG trains
+    with crops of 224 from (256, 512) (Simonyan and Zisserman 2015, section 3.1), ResNet from (256, 480), AlexNet
+    from (256, 256).
+
+    >>> import numpy as np
+    >>> RandomScaledCrop(4, short=(5, 9))(np.zeros((3, 20, 30), np.uint8), np.random.default_rng(0)).shape
+    (3, 4, 4)
+    """
+
+    random = True
+
+    def __init__(self, size: int | Sequence[int], short: Sequence[int], antialias: bool = True) -> None:
+        self.size = _pair(size, "size")
+        self.short = (int(short[0]), int(short[1]))
+        if not max(self.size) <= self.short[0] <= self.short[1]:
+            raise ValueError(
+                f"short is (least, largest) length of the shorter side, at least the crop's {max(self.size)}, "
+                f"got {tuple(short)}"
+            )
+        self.antialias = antialias
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[tuple[int, int], int, int]:
+        length = int(rng.integers(self.short[0], self.short[1] + 1))
+        side = max(1, min(shape[1:]))
+        h, w = (max(length, length * n // side) for n in shape[1:])
+        return (h, w), int(rng.integers(h - self.size[0] + 1)), int(rng.integers(w - self.size[1] + 1))
+
+    def apply(self, images: np.ndarray, drawn: list[Any]) -> np.ndarray:
+        out = np.empty((*images.shape[:2], *self.size), images.dtype)
+        for n, (scaled, top, left) in enumerate(drawn):
+            larger = resize(images[n], scaled, self.antialias)
+            out[n] = larger[:, top : top + self.size[0], left : left + self.size[1]]
+        return out
+
+
 class RandomAffine(Transform):
     """Rotation, translation, scaling and shear about the centre, in one bilinear step; shape and dtype kept.
 

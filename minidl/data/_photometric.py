@@ -125,6 +125,66 @@ class ColorJitter(Transform):
         return np.clip(factor * image + (1 - factor) * towards, 0, 1)
 
 
+# Covariance of the colours of ImageNet in [0, 1]: variances along its axes, and the axes (columns; rows R, G, B), as
+# published with Facebook's ResNet for Torch
+_IMAGENET_VARIANCES = (0.2175, 0.0188, 0.0045)
+_IMAGENET_AXES = (
+    (-0.5675, 0.7192, 0.4009),
+    (-0.5808, -0.0045, -0.8140),
+    (-0.5836, -0.6948, 0.4203),
+)
+
+
+class PCAColorJitter(Transform):
+    """A random amount of each principal colour added to all pixels; shape and dtype kept, C = 3.
+
+    The amounts are N(0, ``std``^2) times ``scales``, along ``axes`` (columns; rows R, G, B): what light of another
+    colour and strength does (Krizhevsky et al. 2012, section 4.1, there with std 0.1). Scales and axes are those of
+    ImageNet's colours in [0, 1]; :meth:`fit` measures those of other images. Floats in [0, 1] may leave it; whole
+    numbers are clipped.
+
+    >>> import numpy as np
+    >>> image = np.full((3, 1, 2), 0.5)
+    >>> PCAColorJitter(0.0)(image, np.random.default_rng(0)).ravel().tolist()
+    [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+    """
+
+    random = True
+
+    def __init__(
+        self,
+        std: float = 0.1,
+        scales: Sequence[float] = _IMAGENET_VARIANCES,
+        axes: Sequence[Sequence[float]] = _IMAGENET_AXES,
+    ) -> None:
+        if std < 0:
+            raise ValueError(f"std of the amounts must be >= 0, got {std}")
+        self.std, self.scales, self.axes = float(std), tuple(scales), tuple(tuple(row) for row in axes)
+
+    @classmethod
+    def fit(cls, images: np.ndarray, std: float = 0.1) -> PCAColorJitter:
+        """With the colours of ``images`` (N, 3, H, W): uint8, or floats in [0, 1]."""
+        top = np.iinfo(images.dtype).max if images.dtype.kind in "ui" else 1
+        pixels = np.moveaxis(images, 1, 0).reshape(3, -1) / top  # (3, N H W)
+        scales, axes = np.linalg.eigh(np.cov(pixels))
+        return cls(std, scales[::-1].tolist(), axes[:, ::-1].tolist())
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> list[float]:
+        return (rng.standard_normal(3) * self.std).tolist()
+
+    def apply(self, images: np.ndarray, drawn: list[Any]) -> np.ndarray:
+        if images.shape[1] != 3:
+            raise ValueError(
+                f"PCAColorJitter works on C = 3 channels, got an image (C, H, W) = {images.shape[1:]}; are the "
+                "channels last? Then image.transpose(2, 0, 1)"
+            )
+        work = working_dtype(images.dtype)
+        top = np.iinfo(images.dtype).max if images.dtype.kind in "ui" else 1
+        amounts = np.array(drawn, np.float64).reshape(-1, 3) * self.scales  # (N, 3)
+        light = top * (amounts[:, None] * np.array(self.axes)).sum(2)  # (N, 3): of R, G, B
+        return restore_dtype(images.astype(work) + light.astype(work)[:, :, None, None], images.dtype)
+
+
 def _erase(images: np.ndarray, boxes: list[Any], value: Any) -> np.ndarray:
     """Overwrite box (top, bottom, left, right) of each image; ``None`` leaves the image as it is."""
     out = images.copy()

@@ -19,11 +19,12 @@ from ._geometric import (
     RandomHorizontalFlip,
     RandomResizedCrop,
     RandomRotation,
+    RandomScaledCrop,
     RandomTranslate,
     RandomVerticalFlip,
     Resize,
 )
-from ._photometric import ColorJitter, Cutout, RandomErasing
+from ._photometric import ColorJitter, Cutout, PCAColorJitter, RandomErasing
 from ._transform import Compose, Lambda, Normalize, ToFloat, Transform
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Cutout",
     "Lambda",
     "Normalize",
+    "PCAColorJitter",
     "Pad",
     "RandomAffine",
     "RandomCrop",
@@ -40,6 +42,7 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "RandomRotation",
+    "RandomScaledCrop",
     "RandomTranslate",
     "RandomVerticalFlip",
     "Resize",

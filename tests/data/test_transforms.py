@@ -13,10 +13,12 @@ RANDOM = [
     T.RandomVerticalFlip(0.3),
     T.RandomCrop((4, 3), padding=2),
     T.RandomResizedCrop((5, 4)),
+    T.RandomScaledCrop((4, 3), (5, 9)),
     T.RandomTranslate((2, 1)),
     T.RandomRotation(30),
     T.RandomAffine(20, (0.1, 0.2), (0.8, 1.2), 10, fill=0.5),
     T.ColorJitter(0.4, 0.4, 0.4, 0.2),
+    T.PCAColorJitter(),
     T.Cutout(3),
     T.RandomErasing(0.8),
     T.Compose(
@@ -378,3 +380,43 @@ def test_compose_mixes_transforms_and_functions():
 def test_base_class_is_abstract():
     with pytest.raises(NotImplementedError):
         T.Transform()(GRID)
+
+
+def test_scale_jitter_cuts_from_images_of_every_length():
+    """The shorter side has the drawn length, the ratio stays, and every place of the crop occurs."""
+    crop = T.RandomScaledCrop(4, (6, 8))
+    rng = np.random.default_rng(3)
+    drawn = [crop.draw(rng, (3, 10, 20)) for _ in range(400)]
+    assert {scaled for scaled, _, _ in drawn} == {(6, 12), (7, 14), (8, 16)}
+    assert {top for scaled, top, _ in drawn if scaled[0] == 8} == set(range(5))
+    assert {left for scaled, _, left in drawn if scaled[0] == 6} == set(range(9))
+    same = T.RandomScaledCrop((5, 7), (7, 7))
+    x = images(np.float64)[:1].transpose(0, 1, 3, 2)  # (1, 3, 5, 7): shorter side 5
+    larger = T.Resize((7, 9))(x[0])
+    np.testing.assert_array_equal(same.apply(x, [((7, 9), 2, 1)])[0], larger[:, 2:, 1:8])
+    with pytest.raises(ValueError, match=re.escape("length of the shorter side, at least the crop's 8, got (6, 9)")):
+        T.RandomScaledCrop((8, 3), (6, 9))
+
+
+def test_colours_move_along_their_principal_axes():
+    x = images(np.float64)
+    fitted = T.PCAColorJitter.fit(x, std=2.0)
+    pixels = np.moveaxis(x, 1, 0).reshape(3, -1)
+    axes = np.array(fitted.axes)
+    np.testing.assert_allclose(axes.T @ np.cov(pixels) @ axes, np.diag(fitted.scales), atol=1e-12)
+    assert list(fitted.scales) == sorted(fitted.scales, reverse=True)
+    np.testing.assert_allclose(fitted.axes, T.PCAColorJitter.fit(images(np.uint8)).axes, rtol=1e-9)
+    drawn = [[0.5, -1.0, 2.0]] * len(x)
+    moved = fitted.apply(x, drawn) - x
+    wanted = sum(amount * scale * axes[:, i] for i, (amount, scale) in enumerate(zip(drawn[0], fitted.scales)))
+    np.testing.assert_allclose(moved, np.broadcast_to(wanted[:, None, None], x[0].shape)[None].repeat(6, 0), atol=1e-12)
+    amounts = np.array([T.PCAColorJitter(0.3).draw(np.random.default_rng(i), (3, 1, 1)) for i in range(3000)])
+    np.testing.assert_allclose(amounts.std(0), 0.3, atol=0.02)
+    white = np.full((3, 2, 2), 255, np.uint8)
+    assert T.PCAColorJitter().apply(white[None], [[-9.0, 0, 0]]).max() == 255  # first axis has negative weights
+    with pytest.raises(
+        ValueError, match=re.escape("PCAColorJitter works on C = 3 channels, got an image (C, H, W) = (1, 4, 4)")
+    ):
+        T.PCAColorJitter()(np.zeros((1, 4, 4)), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="std of the amounts must be >= 0, got -1"):
+        T.PCAColorJitter(-1)
