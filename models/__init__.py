@@ -9,6 +9,18 @@ if __name__ != "minidl.models":  # `import models` from the checkout root would 
     raise ImportError("import minidl.models, not models")
 
 from minidl.registry import ModelInfo, ModelOptionError, UnknownModelError, info, names
+from minidl.transfer import (
+    FeatureExtractor,
+    LayerNameError,
+    LinearProbe,
+    feature_extractor,
+    freeze,
+    freeze_until,
+    head_layers,
+    linear_probe,
+    param_groups,
+    unfreeze,
+)
 
 from . import weights
 from .alexnet import AlexNet, alexnet, alexnet_cs231n, alexnet_grouped
@@ -157,18 +169,6 @@ from .se_net import (
 from .shufflenet import ShuffleNetV2, shufflenet_v2_x1_0
 from .simple_convnet import simple_convnet
 from .squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
-from .transfer import (
-    FeatureExtractor,
-    LayerNameError,
-    LinearProbe,
-    feature_extractor,
-    freeze,
-    freeze_until,
-    head_layers,
-    linear_probe,
-    param_groups,
-    unfreeze,
-)
 from .vgg import VGG, vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg16_c, vgg19, vgg19_bn
 from .weights import create
 from .wide_resnet import (

@@ -5,7 +5,7 @@ import pytest
 
 import minidl
 from minidl import models, nn, optim
-from minidl.models.transfer import LayerNameError
+from minidl.transfer import LayerNameError
 from tests.checks.models import shell
 
 
