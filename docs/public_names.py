@@ -28,6 +28,7 @@ MODULES = (
     "minidl.train",
     "minidl.io",
     "minidl.models",
+    "minidl.see",
     "minidl.summary",
     "minidl.doctor",
     "minidl.kernels.geometry",

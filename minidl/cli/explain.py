@@ -1,0 +1,70 @@
+"""``minidl explain``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    import cyclopts
+
+
+def register(app: "cyclopts.App") -> None:
+    app.command(explain)
+
+
+def explain(
+    model: str,
+    *,
+    at: Annotated[list[str], Parameter(consume_multiple=True)],
+    input: str = "random:0",
+    weights: Path | None = None,
+    target: int = 0,
+    terms: int = 12,
+    scatter: bool = False,
+    json: bool = False,
+    options: Annotated[dict[str, Any] | None, Parameter(help="Of the model, as --options.activation relu.")] = None,
+) -> int:
+    """Show where a number of a network comes from: every term of an output or of a gradient, and their exact sum.
+
+    The exit code is 1 when the terms do not make the stored number.
+
+    Parameters
+    ----------
+    model
+        Name of a model (minidl models lists them), or the folder of a training run.
+    at
+        Numbers, as "conv2[0,3,5,5]", "loss", "fc1.weight.grad[3,7]", "input.grad[0,0,4,4]".
+    input
+        random:SEED, digits:NUMBER, an .npy file or an image.
+    weights
+        File of weights; without one they are random.
+    target
+        The class for the loss, whose gradients are explained.
+    terms
+        How many terms to show of each sum, the largest.
+    scatter
+        Show where the gradient of the number goes instead.
+    json
+        Print for programs.
+    """
+    from minidl import see, tensor
+    from minidl.see import text
+    from minidl.see.inputs import load_input, load_model
+
+    net, shape = load_model(model, weights, options)
+    x = load_input(input, shape)
+    backward = scatter or any(".grad" in a or a.startswith("loss") for a in at)
+    extra: dict[str, Any] = {}
+    if backward:
+        extra = {"target": tensor([target] * x.shape[0]), "loss": "cross_entropy"}
+    run = see.trace(net, x, **extra)
+    answers: list[Any] = [see.scatter(run, a) if scatter else see.explain(run, a) for a in at]
+    if json:
+        import json as encoder
+
+        print(encoder.dumps([a.to_dict(terms) for a in answers], indent=2))
+    else:
+        show: Any = text.scattered if scatter else text.explanation
+        print("\n\n".join(show(a, terms) for a in answers))
+    return 0 if scatter or all(a.exact for a in answers) else 1
