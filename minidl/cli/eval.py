@@ -65,7 +65,8 @@ def _evaluate_network(model: str, data: str, data_dir: str | Path | None, lookin
     classifier = looking.load(model)
     print(classifier)
     samples = load_samples(data, classifier.classes, mode=classifier.mode, data_dir=data_dir)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(samples))
         result = score(classifier, samples, progress=lambda done: progress.update(task, completed=done))
     for name, why in result.broken:

@@ -10,6 +10,7 @@ from minidl import models
 from minidl.data import DataNotFoundError, write_idx
 from minidl.models.weights import class_names
 from minidl.predict import PREPROCESS, Classifier, PredictError, Samples, Score, load_samples, score
+from tests.predict.jpeg_archive import unpack
 
 image_module = pytest.importorskip("PIL.Image")
 IMAGENET = class_names("imagenet")
@@ -159,3 +160,15 @@ def test_of_a_real_classifier(tmp_path: Path) -> None:
         lenet = Classifier(model, PREPROCESS["mnist_caffe"], "0123456789", batch_size=batch)
         results.append(score(lenet, samples, top=(1, 5, 10)))
     assert results[0] == results[1] == results[2] and results[0].accuracy(10) == 1
+
+
+def test_an_archive_of_jpegs_becomes_folders(tmp_path: Path) -> None:
+    pictures = [write_image(tmp_path / f"{i}.jpg", i) for i in range(3)]
+    bodies = [(tmp_path / f"{i}.jpg").read_bytes() for i in range(3)]
+    offset = np.cumsum([0, *map(len, bodies)])
+    for offsets in (offset, offset[:-1]):  # with and without the end of the last one
+        np.savez(tmp_path / "a.npz", jpeg=np.frombuffer(b"".join(bodies), np.uint8), offset=offsets, y=[2, 0, 2])
+        assert unpack(tmp_path / "a.npz", tmp_path / "out") == len(pictures)
+        assert (tmp_path / "out" / "2" / "00002.jpg").read_bytes() == bodies[2]
+    samples = load_samples(tmp_path / "out", "abc")
+    assert samples.labels == [0, 2, 2] and samples.items[0][1]().shape == (3, 5, 7)
