@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ..autograd import tape
 from ..autograd.tape import Primitive, vjp
 from ..backend import Device, array_module, device_of, to_device
 from ..backend import device as parse_device
 from ..dtypes import as_dtype
+from . import _erf
 from ._common import as_operand, floating, is_tensor, promote, sum_to
 
 # ---- arithmetic of two operands: both gradients undo the broadcast -----------------------------------------
@@ -248,17 +247,8 @@ def _sigmoid(x: Any) -> Any:
     return xp.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
 
 
-def _erf(x: Any) -> Any:
-    xp = array_module(x)
-    if xp is not np:
-        from cupyx.scipy.special import erf as cuda_erf
-
-        return cuda_erf(x)
-    return np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x.copy()
-
-
 erf: Callable[..., Any] = _unary(
-    "erf", _erf, lambda g, y, x: g * exp(-(x * x)) * (2 / math.sqrt(math.pi)), "x",
+    "erf", _erf.erf, lambda g, y, x: g * exp(-(x * x)) * (2 / math.sqrt(math.pi)), "x",
     "Error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.",
 )  # fmt: skip
 
