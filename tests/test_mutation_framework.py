@@ -254,6 +254,17 @@ def test_compiled_callers_of_a_compiled_mutant_are_compiled_anew(planted) -> Non
 
 
 @pytest.mark.skipif(not jit.HAVE_NUMBA, reason="needs Numba, which is not installed")
+def test_a_bug_in_what_writes_instructions_needs_the_functions_that_it_is_written_into() -> None:
+    from tests.checks import gemm
+
+    edit = ("sums[i * tile.vectors + j]", "sums[i * tile.vectors]")
+    target, through = "minidl.kernels.cpu.tiles:_times_row", ("minidl.kernels.cpu.products:_rows_piece",)
+    gemm.any_shape()  # compiled now, rightly
+    assert run(Mutant("m", target, (gemm.any_shape,), "a test", *edit)).verdict == "survived"
+    assert run(Mutant("m", target, (gemm.any_shape,), "a test", *edit, through=through)).verdict == "caught"
+
+
+@pytest.mark.skipif(not jit.HAVE_NUMBA, reason="needs Numba, which is not installed")
 def test_a_mutant_that_does_not_compile_is_an_error(planted) -> None:
     result = run(mutant("add_one", "x + 1", "x + undefined", equal("add_one(0)", 1)))
     assert result.verdict == "error" and "undefined" in result.message

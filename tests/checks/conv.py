@@ -260,7 +260,7 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
     if jit.HAVE_NUMBA:
         from minidl.kernels.cpu import depthwise, products, sums
 
-        small += [(products, "DEPTH_BYTES", 512), (products, "CHUNK_TILES", 1), (products, "PIECES", 2)]
+        small += [(products, "DEPTH_BYTES", 512), (products, "CHUNK_TILES", 2), (products, "PIECES", 2)]
         small += [(sums, "CHUNK_PIXELS", (3, 5)), (sums, "PART_PIXELS", 11), (sums, "PIECES", 7)]
         small += [(depthwise, "CHUNK_TILES", 1), (depthwise, "CHUNK_PIXELS", 5), (depthwise, "PART_PIXELS", 11)]
         caches += [products.cutting, sums.cutting]

@@ -112,7 +112,9 @@ def label(check: Callable[[], object] | str) -> str:
 
 
 def _text(argument: object) -> str:
-    return "+".join(map(str, argument)) if isinstance(argument, tuple) else str(argument)
+    if not isinstance(argument, tuple):
+        return str(argument)
+    return "+".join(argument) if all(isinstance(a, str) for a in argument) else f"{len(argument)} problems"
 
 
 def false_alarms(mutants: Iterable[Mutant]) -> dict[str, str]:
@@ -441,4 +443,4 @@ def score_line(results: Iterable[Result]) -> str:
 def is_fast(mutant: Mutant) -> bool:
     """Whether injecting needs no compilation."""
     stored = locate(mutant.target)
-    return not is_compiled(stored) and "njit" not in plain_function(stored).__code__.co_names
+    return not (is_compiled(stored) or mutant.through or "njit" in plain_function(stored).__code__.co_names)

@@ -1,0 +1,631 @@
+"""Bugs of the channels-last convolution and of what it stands on: products, sums, tables of addresses, panels,
+rearrangements, depthwise loops, register tiles.  None of them writes outside its arrays: that could end the process.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from minidl.kernels.jit import HAVE_NUMBA
+from tests.checks import conv as checks
+from tests.checks.shapes import FEW, WIDE
+
+from .conv.common import anywhere
+from .framework import Mutant
+
+CPU = "minidl.kernels.cpu"
+
+
+def _faces(name: str) -> tuple[partial[object], ...]:
+    """The promises that a bug faces, the quickest verdict first; those of one pass where its name says which."""
+    pass_ = {"F_": "forward", "B_gx": "input_grad", "B_gw": "weight_grad"}
+    passes = next(((p,) for prefix, p in pass_.items() if name.startswith(prefix)), checks.PASSES)
+    # the first three look at problems made for these tiles, the others are those of every algorithm
+    of_every_kernel = (checks.agreement, checks.in_pieces, checks.manners, checks.layouts, checks.empty)
+    return (
+        partial(checks.agreement, "nhwc", "float64", passes, WIDE + FEW),
+        partial(checks.in_pieces, "nhwc", "float64", passes, WIDE),
+        *(partial(check, "nhwc", "float64", passes) for check in of_every_kernel),
+        partial(checks.same_bits, "nhwc", "float64", passes),
+    )
+
+
+def _bug(name: str, target: str, story: str, old: str, new: str, *through: str) -> Mutant:
+    compiled = tuple(f"{CPU}.{function}" for function in through)
+    return Mutant(name, f"{CPU}.{target}", _faces(name), story, old, new, through=compiled)
+
+
+def _product_bug(name: str, target: str, story: str, old: str, new: str) -> Mutant:
+    from tests.checks import gemm
+
+    return Mutant(f"{name}/gemm", f"{CPU}.{target}", gemm.CHECKS, story, old, new)
+
+
+def _passes() -> tuple[Mutant, ...]:
+    nhwc = "nhwc:"
+    return (
+        _bug(
+            "F_merged_taps_in_the_wrong_order",
+            nhwc + "_merge_taps",
+            "first layer: weights go by channel, then tap; the rows of pixels by tap, then channel",
+            "weights.transpose(0, 1, 5, 2, 3, 4)",
+            "weights.transpose(0, 1, 2, 5, 3, 4)",
+        ),
+        _bug(
+            "B_gx_weight_not_flipped",
+            nhwc + "input_grad",
+            "correlates the upstream gradient with the kernel as it is",
+            "[:, :, :, ::-1, ::-1, ::-1]",
+            "",
+        ),
+        _bug(
+            "B_gx_group0_weights",
+            nhwc + "input_grad",
+            "every group gets the weights of the first",
+            "part = weights[",
+            "part = weights[[0] * len(weights)][",
+        ),
+        _bug(
+            "B_gx_first_residue_only",
+            nhwc + "input_grad",
+            "only every s-th position is written",
+            "in product(*(residues(axis) for axis in geometry(conv))):",
+            "in list(product(*(residues(axis) for axis in geometry(conv))))[:1]:",
+        ),
+        _bug(
+            "B_gx_residues_all_written_to_the_first",
+            nhwc + "input_grad",
+            "the offset of a residue class is forgotten",
+            "conv.groups, first, step)",
+            "conv.groups, (0, 0, 0), step)",
+        ),
+        _bug(
+            "B_gx_nothing_comes_from_nowhere",
+            nhwc + "input_grad",
+            "no output channels, so nothing is written",
+            "dx[...] = 0",
+            "pass",
+        ),
+        _bug(
+            "B_gw_empty_batch_leaves_out_unwritten",
+            nhwc + "weight_grad",
+            "nothing to sum, so nothing is written",
+            "dw[...] = 0",
+            "pass",
+        ),
+        _bug(
+            "B_gw_out_with_gaps_unwritten",
+            nhwc + "weight_grad",
+            "the result stays in the array that stands for an out= with gaps",
+            "out[...] = dw",
+            "pass",
+        ),
+        _bug(
+            "result_stays_where_it_was_computed",
+            "relayout:deliver",
+            "an out= whose channels do not lie side by side is left unwritten",
+            "assign(out, computed)",
+            "pass",
+        ),
+        _bug(
+            "padding_of_a_padded_row_counted_twice",
+            nhwc + "_windows",
+            "first layer: the copy holds its padding, and the windows begin before it all the same",
+            "last.out, last.stride, 0, last.dilation)",
+            "last.out, last.stride, last.low, last.dilation)",
+        ),
+        _bug(
+            "dilated_taps_taken_for_neighbours",
+            nhwc + "_windows",
+            "first layer: the taps of a row are merged although something lies between them",
+            "groups == 1 and last.dilation == 1 and",
+            "groups == 1 and",
+        ),
+        _bug(
+            "few_channels_in_groups_taken_for_dense",
+            nhwc + "_windows",
+            "first layer: the channels of a group are merged with those of its neighbour",
+            "groups == 1 and last.dilation == 1 and",
+            "last.dilation == 1 and",
+        ),
+        _bug(
+            "depth_multiplier_forgotten",
+            nhwc + "is_depthwise",
+            "one filter a channel, however many there are",
+            "conv.groups == conv.in_channels == conv.out_channels > 1",
+            "conv.groups == conv.in_channels > 1",
+        ),
+    )
+
+
+def _products() -> tuple[Mutant, ...]:
+    piece = "products:_rows_piece"
+    return (
+        _bug(
+            "F_last_chunk_of_pixels_lost",
+            "products:cutting",
+            "the split among threads rounds down",
+            "chunks, piece_panels = -(-tiles // chunk), -(-panels // bands)",
+            "chunks, piece_panels = max(1, tiles // chunk), -(-panels // bands)",
+        ),
+        _bug(
+            "F_every_group_reads_the_first",
+            piece,
+            "the group's offset into a row of x is forgotten",
+            "offset = (group * cut.depth + c) * tile.itemsize",
+            "offset = c * tile.itemsize",
+        ),
+        _bug(
+            "F_second_depth_block_reads_the_first",
+            piece,
+            "the channel offset into a row of x is forgotten",
+            "offset = (group * cut.depth + c) * tile.itemsize",
+            "offset = group * cut.depth * tile.itemsize",
+        ),
+        _bug(
+            "F_second_depth_block_gets_weights_of_the_first",
+            piece,
+            "the channel offset into a panel is forgotten",
+            "panel += (t * cut.depth + c) * tile.width",
+            "panel += t * cut.depth * tile.width",
+        ),
+        _bug(
+            "F_depth_blocks_overwrite",
+            piece,
+            "the sum over channels keeps its last block only",
+            "accumulate = t + c + cut.add",
+            "accumulate = t + cut.add",
+        ),
+        _bug(
+            "F_blocks_of_taps_overwrite",
+            piece,
+            "the sum over taps keeps its last block only",
+            "accumulate = t + c + cut.add",
+            "accumulate = c + cut.add",
+        ),
+        _bug(
+            "F_narrow_band_written_over_the_first_columns",
+            piece,
+            "the column that a band begins with is forgotten",
+            "shift = (group * cut.all_columns + cut.first + p * tile.width) * tile.itemsize",
+            "shift = (group * cut.all_columns + p * tile.width) * tile.itemsize",
+        ),
+        _bug(
+            "F_groups_write_over_one_another",
+            piece,
+            "the group's offset into a row of y is forgotten",
+            "shift = (group * cut.all_columns + cut.first + p * tile.width) * tile.itemsize",
+            "shift = (cut.first + p * tile.width) * tile.itemsize",
+        ),
+        _bug(
+            "F_last_row_of_an_edge_tile_lost",
+            piece,
+            "one pixel too few is copied from the buffer of a tile that is wider than the result",
+            "for i in range(tile.rows):",
+            "for i in range(tile.rows - 1):",
+        ),
+        _bug(
+            "F_edge_tile_adds_to_another's_sums",
+            piece,
+            "a tile that is wider than the result does not read back what it summed so far",
+            "for i in range(tile.rows if accumulate else 0):",
+            "for i in range(0):",
+        ),
+        _bug(
+            "F_copied_rows_are_those_of_the_first_tap",
+            piece,
+            "pixels a page apart: the tap is forgotten where their rows are copied",
+            "row = table[(m // tile.rows * taps + t) * tile.rows + m % tile.rows]",
+            "row = table[m // tile.rows * taps * tile.rows + m % tile.rows]",
+        ),
+        _product_bug(
+            "accumulate_forgotten",
+            piece,
+            "what c holds is not added to",
+            "accumulate = t + c + cut.add",
+            "accumulate = t + c",
+        ),
+        _product_bug(
+            "gaps_not_added_to",
+            "gemm:matmul",
+            "a result with gaps is overwritten though it should be added to",
+            "c[...] = c + dense if accumulate else dense",
+            "c[...] = dense",
+        ),
+        _product_bug(
+            "columns_not_added_to",
+            "gemm:matmul",
+            "the transposed product forgets to accumulate",
+            "matmul(b.T, a.T, c.T, accumulate)",
+            "matmul(b.T, a.T, c.T)",
+        ),
+        _product_bug(
+            "empty_sum_clears_what_it_adds_to",
+            "gemm:matmul",
+            "K = 0: c is set to zero, accumulate or not",
+            "if not accumulate:",
+            "if True:",
+        ),
+        _product_bug(
+            "empty_sum_left_unwritten",
+            "gemm:matmul",
+            "K = 0: nothing to sum, so nothing is written",
+            "c[...] = 0",
+            "pass",
+        ),
+        _product_bug(
+            "last_chunk_of_rows_lost",
+            "products:cutting",
+            "the split among threads rounds down",
+            "chunks, piece_panels = -(-tiles // chunk), -(-panels // bands)",
+            "chunks, piece_panels = max(1, tiles // chunk), -(-panels // bands)",
+        ),
+    )
+
+
+def _tables() -> tuple[Mutant, ...]:
+    tables = "windows:fill_tables"
+    return (
+        _bug(
+            "F_dilation_ignored",
+            tables,
+            "the taps of one axis lie side by side",
+            "j1 = i1 + r1 * w.dilation1",
+            "j1 = i1 + r1",
+        ),
+        _bug(
+            "F_stride_for_dilation",
+            tables,
+            "taps are as far apart as windows",
+            "i2 + r2 * w.dilation2",
+            "i2 + r2 * w.stride2",
+        ),
+        _bug(
+            "F_padding_of_the_other_axis",
+            tables,
+            "rows are padded by what belongs to columns",
+            "q * w.stride2 - w.low2",
+            "q * w.stride2 - w.low1",
+        ),
+        _bug(
+            "F_padding_offset_forgotten",
+            tables,
+            "the first window begins at the first pixel",
+            "p * w.stride1 - w.low1",
+            "p * w.stride1",
+        ),
+        _bug(
+            "F_every_image_reads_the_first",
+            tables,
+            "the step from image to image is forgotten",
+            "line = w.x + n * w.x_image + j0",
+            "line = w.x + j0",
+        ),
+        _bug(
+            "F_first_real_position_taken_for_padding",
+            "windows:_fill_run",
+            "off by one at the low edge",
+            "start = min(run, max(0, -(j // stride)))",
+            "start = min(run, max(0, 1 - (j // stride)))",
+        ),
+        _bug(
+            "F_last_real_position_taken_for_padding",
+            "windows:_fill_run",
+            "off by one at the high edge",
+            "(size - 1 - j) // stride + 1",
+            "(size - 1 - j) // stride",
+        ),
+        _bug(
+            "F_stride_forgotten_within_a_run",
+            "windows:_fill_run",
+            "neighbouring windows read neighbouring pixels",
+            "jump = line + j * step, stride * step",
+            "jump = line + j * step, step",
+        ),
+        _bug(
+            "F_run_of_pixels_ignores_dilation",
+            "windows:fill_run",
+            "depthwise: the taps of a row lie side by side where no padding is read",
+            "r2 * w.dilation2 * w.x_step2",
+            "r2 * w.x_step2",
+        ),
+        _bug(
+            "F_next_image_never_comes",
+            "windows:next_pixel",
+            "the last pixel of an image is followed by the first of the same",
+            "o, n = 0, n + 1",
+            "o = 0",
+        ),
+        _bug(
+            "B_gx_results_side_by_side",
+            "windows:windows",
+            "a residue class is written as if the stride were 1",
+            "y_steps = [f * s for f, s in zip(step, y_steps)]",
+            "pass",
+        ),
+    )
+
+
+def _panels() -> tuple[Mutant, ...]:
+    return (
+        _bug(
+            "F_left_over_columns_dropped",
+            "packing:bands",
+            "filters that fill no panel are not computed",
+            "return [(tile, 0, columns - rest), narrow] if",
+            "return [(tile, 0, columns - rest)] if",
+        ),
+        _bug(
+            "F_narrow_band_gets_the_first_columns",
+            "packing:_pack_piece",
+            "the column that a band begins with is forgotten",
+            "(p.first + k) * p.column_step",
+            "k * p.column_step",
+        ),
+        _bug(
+            "F_weights_of_the_first_group",
+            "packing:_pack_piece",
+            "the group's offset into the weights is forgotten",
+            "p.b + group * p.group_step",
+            "p.b",
+        ),
+        _bug(
+            "F_tail_of_a_panel_not_packed",
+            "packing:_pack_piece",
+            "rows that fill no block of the transposition are lost",
+            "for m in range(done, p.depth * taps):",
+            "for m in range(done, p.depth * taps // tile.lanes * tile.lanes):",
+        ),
+        _bug(
+            "F_panel_by_channel_then_tap",
+            "packing:_pack_piece",
+            "rows of a panel in the order of the weights, not of the products",
+            "row = to + (m % taps * p.depth + m // taps) * width",
+            "row = to + m * width",
+        ),
+        _bug(
+            "F_first_two_axes_exchanged",
+            "packing:_offset",
+            "3-d: the step of the neighbouring axis",
+            "t // (p.taps1 * p.taps2) * p.tap0_step",
+            "t // (p.taps1 * p.taps2) * p.tap1_step",
+        ),
+        _bug(
+            "B_gx_taps_taken_for_neighbours",
+            "packing:_taps_are_neighbours",
+            "part of the taps read as if they were all there are",
+            "and p.channel_step == p.taps0 * plane",
+            "",
+        ),
+        _bug(
+            "left_over_columns_of_a_transposition_lost",
+            "relayout:_transpose_piece",
+            "positions that fill no block keep what the array held",
+            "range(whole_rows if j < whole_columns else 0, p.rows)",
+            "range(whole_rows, p.rows)",
+        ),
+        _bug(
+            "left_over_rows_of_a_transposition_lost",
+            "relayout:_transpose_piece",
+            "channels that fill no block keep what the array held",
+            "range(whole_rows if j < whole_columns else 0, p.rows)",
+            "range(p.rows if j < whole_columns else 0, p.rows)",
+        ),
+        _bug(
+            "every_image_rearranged_is_the_first",
+            "relayout:_transpose_piece",
+            "the step from image to image is forgotten",
+            "source, target = p.source + n * p.matrix_bytes, p.target",
+            "source, target = p.source, p.target",
+        ),
+        _bug(
+            "low_padding_of_a_row_not_cleared",
+            "relayout:_pad_piece",
+            "first layer: what the workspace held counts as padding",
+            "clear_bytes(target, p.low * pixel)",
+            "pass",
+        ),
+        _bug(
+            "high_padding_of_a_row_not_cleared",
+            "relayout:_pad_piece",
+            "first layer: what the workspace held counts as padding",
+            "clear_bytes(target + stop * pixel, (p.length - stop) * pixel)",
+            "pass",
+        ),
+    )
+
+
+def _depthwise() -> tuple[Mutant, ...]:
+    return (
+        _bug(
+            "F_left_over_channels_dropped",
+            "depthwise:_filter_piece",
+            "channels that fill no tile are not computed",
+            "range(0, job.channels, tile.width)",
+            "range(0, job.channels // tile.width * tile.width, tile.width)",
+        ),
+        _bug(
+            "F_filters_of_the_first_channels",
+            "depthwise:_filter_piece",
+            "the channel offset into the weights is forgotten",
+            "source, weights = address_of(table), job.weights + shift",
+            "source, weights = address_of(table), job.weights",
+        ),
+        _bug(
+            "F_depthwise_taps_and_channels_exchanged",
+            "depthwise:filter_channels",
+            "weights are read as (taps, C) without moving their axes",
+            "weights.reshape(channels, taps).T",
+            "weights.reshape(taps, channels)",
+        ),
+        _bug(
+            "F_stride_ignored_in_a_run_of_pixels",
+            "depthwise:_filter_piece",
+            "windows that read no padding begin one pixel after another",
+            "apart = w.stride2 * w.x_step2",
+            "apart = w.x_step2",
+        ),
+        _bug(
+            "B_gw_moved_back_vector_taken_for_one_that_follows",
+            "depthwise:weight_sums",
+            "the last vector's sums belong to the last channels, all of them",
+            "rows[:, channels - tile.width :] = total[:, last:]",
+            "rows[:, last:] = total[:, last:channels]",
+        ),
+        _bug(
+            "B_gw_first_part_of_the_pixels_only",
+            "depthwise:weight_sums",
+            "the sums of one thread are taken for the whole",
+            "sums.sum(0)[:taps]",
+            "sums[0][:taps]",
+        ),
+        _bug(
+            "B_gw_last_part_of_the_pixels_lost",
+            "depthwise:weight_sums",
+            "the split among threads rounds down",
+            "parts = -(-pixels // part_pixels)",
+            "parts = max(1, pixels // part_pixels)",
+        ),
+        _bug(
+            "B_gw_all_parts_sum_in_one_place",
+            "depthwise:_sum_piece",
+            "a part's offset into the sums is forgotten",
+            "(piece * blocks * tile.rows + t) * row",
+            "t * row",
+        ),
+        _bug(
+            "B_gw_depthwise_chunks_overwrite",
+            "depthwise:_sum_piece",
+            "of the chunks of a part the last one stays",
+            "row, m - begin,",
+            "row, 0,",
+        ),
+    )
+
+
+def _sums() -> tuple[Mutant, ...]:
+    return (
+        _bug(
+            "B_gw_last_part_lost",
+            "sums:cutting",
+            "the split among threads rounds down",
+            "chunk, -(-pixels // part_pixels),",
+            "chunk, max(1, pixels // part_pixels),",
+        ),
+        _bug(
+            "B_gw_chunks_overwrite",
+            "sums:_sum_piece",
+            "of the chunks of a part the last one stays",
+            "width, m - begin,",
+            "width, 0,",
+        ),
+        _bug(
+            "B_gw_upstream_of_the_first_group",
+            "sums:_sum_piece",
+            "the group's offset into a row of g is forgotten",
+            "shift = (group * cut.all_columns + cut.first + k) * tile.itemsize",
+            "shift = (cut.first + k) * tile.itemsize",
+        ),
+        _bug(
+            "B_gw_narrow_band_reads_the_first_columns",
+            "sums:_sum_piece",
+            "the column that a band begins with is forgotten",
+            "shift = (group * cut.all_columns + cut.first + k) * tile.itemsize",
+            "shift = (group * cut.all_columns + k) * tile.itemsize",
+        ),
+        _bug(
+            "B_gw_third_part_not_added",
+            "sums:_deliver_piece",
+            "of the parts only the first two are summed",
+            "for part in range(1, cut.parts):",
+            "for part in range(1, min(2, cut.parts)):",
+        ),
+        _bug(
+            "B_gw_moved_back_tile_read_as_if_not_moved",
+            "sums:_deliver_piece",
+            "the rows of a tile that was moved back belong to earlier channels",
+            "row = i * tile.rows + group * cut.depth + c - _channel_begin(tile, cut, group, i)",
+            "row = c",
+        ),
+        _bug(
+            "B_gw_groups_written_over_one_another",
+            "sums:_deliver_piece",
+            "the group's offset into dw is forgotten",
+            "to.address + group * to.group_step",
+            "to.address",
+        ),
+        _bug(
+            "B_gw_columns_lost_in_a_whole_tile",
+            "sums:_pack_rows",
+            "only the first vector of a row of g is packed",
+            "for j in range(0, width, tile.lanes * tile.itemsize):",
+            "for j in range(0, tile.lanes * tile.itemsize, tile.lanes * tile.itemsize):",
+        ),
+    )
+
+
+def _tiles() -> tuple[Mutant, ...]:
+    return (
+        _bug(
+            "F_tile_never_adds_to_memory",
+            "tiles:_Sums.start",
+            "every block of a sum begins at zero",
+            "phi.add_incoming(value, read)",
+            "phi.add_incoming(emit_zero(tile), read)",
+            "products:_rows_piece",
+        ),
+        _bug(
+            "F_second_vector_adds_to_the_first",
+            "tiles:_times_row",
+            "an index typed wrong in an unrolled loop",
+            "sums[i * tile.vectors + j]",
+            "sums[i * tile.vectors]",
+            "products:_rows_piece",
+        ),
+        _bug(
+            "B_gw_product_and_sum_exchanged",
+            "simd:emit_fma",
+            "x * z + y",
+            "[x, y, z]",
+            "[x, z, y]",
+            "sums:_sum_piece",
+        ),
+        _bug(
+            "F_all_vectors_get_the_first_filters",
+            "tiles:_times_vectors",
+            "depthwise: the second vector of channels is filtered like the first",
+            "emit_load(b, tile, row, j * tile.lanes)",
+            "emit_load(b, tile, row, 0)",
+            "depthwise:_filter_piece",
+        ),
+        _bug(
+            "last_piece_of_work_lost",
+            "pieces:_serial",
+            "the loop over pieces ends one too early",
+            "range(pieces)",
+            "range(pieces - 1)",
+        ),
+        _bug(
+            "last_piece_of_parallel_work_lost",
+            "pieces:_parallel",
+            "the loop over pieces ends one too early",
+            "prange(pieces)",
+            "prange(pieces - 1)",
+        ),
+    )
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    (
+        *_passes(),
+        *_products(),
+        *_tables(),
+        *_panels(),
+        *_depthwise(),
+        *_sums(),
+        *_tiles(),
+        *anywhere("nhwc", f"{CPU}.nhwc"),
+    )
+    if HAVE_NUMBA
+    else ()
+)
