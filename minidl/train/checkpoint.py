@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import array_module
 from ..io import WeightsError, load_safetensors, read_header, save_safetensors
 from ..tensor import Tensor
 from .errors import CheckpointError
 
-_KEY = "minidl.checkpoint"
+CHECKPOINT_KEY = "minidl.checkpoint"
 _CHECKSUM = "minidl.checksum"
 _VERSION = 1
 
@@ -37,7 +38,7 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
     arrays: dict[str, np.ndarray] = {}
     plain = _split(state, "", arrays)
     text = json.dumps({"version": _VERSION, "state": plain})
-    save_safetensors(path, arrays, {_KEY: text, _CHECKSUM: _checksum(text, arrays)})
+    save_safetensors(path, arrays, {CHECKPOINT_KEY: text, _CHECKSUM: _checksum(text, arrays)})
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -50,9 +51,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         arrays = load_safetensors(path)
     except WeightsError as error:
         raise CheckpointError(f"{error}. The checkpoint cannot be used; nothing was changed") from error
-    if _KEY not in metadata:
+    if CHECKPOINT_KEY not in metadata:
         raise CheckpointError(f"{path}: these are weights, not a checkpoint of a training run")
-    text = metadata[_KEY]
+    text = metadata[CHECKPOINT_KEY]
     if metadata.get(_CHECKSUM) != _checksum(text, arrays):
         raise CheckpointError(f"{path}: the contents do not fit their checksum, so the checkpoint is damaged")
     try:
@@ -78,6 +79,8 @@ def _split(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     """``value`` with each array replaced by its name in the file, collecting the arrays."""
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
+    elif array_module(value) is not np:
+        value = value.get()
     if isinstance(value, np.ndarray):
         if name in arrays:
             raise ValueError(f"two arrays of the checkpoint would be called {name!r}: leave '/' out of the names")

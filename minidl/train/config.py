@@ -9,8 +9,8 @@ from typing import Any, Literal
 from .errors import TrainingError
 
 OptimizerName = Literal["sgd", "nesterov", "adam", "adamw", "rmsprop"]
-ScheduleName = Literal["constant", "cosine", "step", "plateau"]
-AugmentName = Literal["none", "shift", "affine", "flip"]
+ScheduleName = Literal["constant", "cosine", "step", "exponential", "poly", "plateau"]
+AugmentName = Literal["none", "shift", "affine", "flip", "reflect", "alexnet", "vgg", "resnet", "inception"]
 
 
 @dataclass(kw_only=True)
@@ -36,15 +36,38 @@ class TrainConfig:
     weight_decay
         L2 penalty (decoupled with adamw).
     schedule
-        Of the learning rate: cosine to 0, step (a tenth after 1/2 and 3/4 of the epochs), plateau (a tenth when the
-        test loss stops falling), constant.
+        Of the learning rate: cosine to 0, step (by default a tenth after 1/2 and 3/4 of the epochs), exponential
+        (times gamma after each interval), poly (to 0, a little after each step), plateau (a tenth when the test loss
+        stops falling), constant.
+    milestones
+        Where step lowers the learning rate, as shares of the run: --milestones 0.5 --milestones 0.75.
+    gamma
+        What step and exponential multiply the learning rate by.
+    interval
+        How often exponential does, as a share of the run.
     warmup
         Epochs in which the learning rate rises to its value.
     augment
         Random changes of the training images: shift (a sixteenth of the side), affine (small rotation, shift and
-        scale), flip (left-right and shift), none.
+        scale), flip (left-right and shift), reflect (the same, the border mirrored), none; and those of the papers for
+        photographs: alexnet (crop, flip, principal colours), vgg and resnet (the same of images of random size),
+        inception (crops of 8 to 100 % of the area, flip, colours).
+    label_smoothing
+        Share of the target that all classes get evenly.
+    clip
+        Largest norm of the gradient; 0 lets it be.
     seed
         Of weights, order and random changes.
+    weights
+        File of weights to begin with; the last layer stays new.
+    freeze_until
+        Name of the first layer that learns; what stands before it is fixed, batch normalisation with its statistics.
+    features
+        Name of a layer: the network up to it is fixed, and a linear classifier learns on its features.
+    head_lr
+        Learning rate of the last layer, where it differs from lr.
+    optimizer_options
+        Further settings of the optimizer, as --optimizer-options.eps 1.0.
     options
         Of the model, as --options.activation relu.
     """
@@ -58,9 +81,19 @@ class TrainConfig:
     momentum: float | None = None
     weight_decay: float | None = None
     schedule: ScheduleName | None = None
+    milestones: list[float] | None = None
+    gamma: float | None = None
+    interval: float | None = None
     warmup: int | None = None
     augment: AugmentName | None = None
+    label_smoothing: float | None = None
+    clip: float | None = None
     seed: int | None = None
+    weights: str | None = None
+    freeze_until: str | None = None
+    features: str | None = None
+    head_lr: float | None = None
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
     def given(self) -> dict[str, Any]:
@@ -77,8 +110,13 @@ _BASE = TrainConfig(
     momentum=0.9,
     weight_decay=0.0,
     schedule="cosine",
+    milestones=[0.5, 0.75],
+    gamma=0.1,
+    interval=0.1,
     warmup=0,
     augment="none",
+    label_smoothing=0.0,
+    clip=0.0,
     seed=0,
 )
 
@@ -97,17 +135,18 @@ def complete(model: str, config: TrainConfig) -> TrainConfig:
     """
     data = config.data or _BASE.data or ""
     settings: dict[str, Any] = {}
-    options: dict[str, Any] = {}
+    dictionaries: dict[str, dict[str, Any]] = {"options": {}, "optimizer_options": {}}
     for layer in (_BASE, _RECIPES.get(("*", data)), _RECIPES.get((model, data)), config):
         if layer is not None:
             settings |= layer.given()
-            options |= layer.options
-    full = TrainConfig(**{**settings, "options": options})
+            for name, together in dictionaries.items():
+                together |= getattr(layer, name)
+    full = TrainConfig(**{**settings, **dictionaries})
     _check(full)
     return full
 
 
-_LEAST = {"epochs": 1, "batch_size": 1, "lr": 0, "momentum": 0, "weight_decay": 0, "warmup": 0, "seed": 0}
+_LEAST = {"epochs": 1, "batch_size": 1, "lr": 0, "momentum": 0, "weight_decay": 0, "warmup": 0, "seed": 0, "clip": 0}
 
 
 def _check(config: TrainConfig) -> None:
@@ -119,16 +158,35 @@ def _check(config: TrainConfig) -> None:
         raise TrainingError("--warmup goes with the schedules cosine, step and constant, not with plateau")
     if config.warmup and config.epochs and config.warmup >= config.epochs:
         raise TrainingError(f"--warmup {config.warmup} leaves nothing of {config.epochs} epochs")
+    shares = {"interval": (config.interval,), "milestones": config.milestones or (), "gamma": (config.gamma,)}
+    for name, values in shares.items():
+        for value in values:
+            if value is None or not 0 < value <= 1:
+                raise TrainingError(f"--{name} takes numbers above 0, at most 1, not {value}")
+    if not 0 <= (config.label_smoothing or 0) < 1:
+        raise TrainingError(f"--label-smoothing is a share of at least 0 and below 1, not {config.label_smoothing}")
+    if config.features and config.freeze_until:
+        raise TrainingError("--features fixes the whole network below its classifier, so --freeze-until says nothing")
     if config.optimizer == "nesterov" and not config.momentum:
         raise TrainingError("--optimizer nesterov needs --momentum above 0; with 0 it is --optimizer sgd")
 
 
 def make_optimizer(config: TrainConfig, parameters: Any) -> Any:
     """The optimiser that the settings name."""
+    momentum = config.momentum or 0.0
+    common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, **config.optimizer_options}
+    try:
+        return _optimizer(config, parameters, momentum, common)
+    except TypeError as error:
+        given = ", ".join(config.optimizer_options)
+        raise TrainingError(
+            f"--optimizer {config.optimizer} does not take all of the options {given}: {error}"
+        ) from error
+
+
+def _optimizer(config: TrainConfig, parameters: Any, momentum: float, common: dict[str, Any]) -> Any:
     from .. import optim
 
-    momentum = config.momentum or 0.0
-    common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
     match config.optimizer:
         case "adam":
             return optim.Adam(parameters, **common)
@@ -141,19 +199,35 @@ def make_optimizer(config: TrainConfig, parameters: Any) -> Any:
             return optim.SGD(parameters, momentum=momentum, nesterov=nesterov, **common)
 
 
-def make_scheduler(config: TrainConfig, optimizer: Any) -> Any:
-    """The schedule that the settings name, one step an epoch, with its warm-up."""
+def goes_on_each_step(config: TrainConfig) -> bool:
+    """Whether the schedule counts steps, not epochs."""
+    return config.schedule in ("poly", "exponential")
+
+
+def make_scheduler(config: TrainConfig, optimizer: Any, batches: int = 1) -> Any:
+    """The schedule that the settings name, with its warm-up.
+
+    It counts epochs, or steps (of which an epoch has ``batches``) where :func:`goes_on_each_step`.
+    """
     from ..optim import lr_scheduler as schedules
 
-    warmup = config.warmup or 0
-    epochs = (config.epochs or 1) - warmup
+    unit = batches if goes_on_each_step(config) else 1
+    warmup = (config.warmup or 0) * unit
+    epochs = (config.epochs or 1) * unit - warmup
     if config.schedule == "plateau":
         return schedules.ReduceLROnPlateau(optimizer, patience=3)
     main: Any
     if config.schedule == "cosine":
         main = schedules.CosineAnnealingLR(optimizer, T_max=epochs)
     elif config.schedule == "step":
-        main = schedules.MultiStepLR(optimizer, milestones=[max(1, epochs // 2), max(1, epochs * 3 // 4)])
+        shares = config.milestones or (0.5, 0.75)
+        places = [max(1, int(epochs * share + 1e-9)) for share in shares]  # 0.3 of 10 is 3
+        main = schedules.MultiStepLR(optimizer, milestones=places, gamma=config.gamma or 0.1)
+    elif config.schedule == "exponential":
+        every = max(1, round(epochs * (config.interval or 0.1)))
+        main = schedules.StepLR(optimizer, step_size=every, gamma=config.gamma or 0.1)
+    elif config.schedule == "poly":
+        main = schedules.PolynomialLR(optimizer, total_iters=epochs)
     else:
         main = schedules.ConstantLR(optimizer, factor=1.0)
     if not warmup:

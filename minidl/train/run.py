@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 from .. import no_grad, random, registry, zeros
 from ..data import DataLoader
 from ..io import atomic_write
+from ..nn.functional import cross_entropy
 from .checkpoint import load_checkpoint
-from .config import TrainConfig, complete, make_optimizer, make_scheduler
+from .config import TrainConfig, complete, goes_on_each_step, make_optimizer, make_scheduler
 from .errors import CheckpointError, TrainingError
+from .start import Start, build, find_start, what_learns
 from .tasks import Task, find_source, load_task
 from .trainer import CHECKPOINT, Trainer
 
@@ -76,12 +79,14 @@ def start_run(
     _, input_shape = info.for_data(source.image_shape, 1, given)  # the number of classes is known after reading
     if 0 in input_shape:
         raise TrainingError(f"{model} takes images as they are, but those of a folder have no size in common")
+    start = None if config.weights is None else find_start(config.weights)
     task = load_task(
         config.data or "",
         input_shape,
         data_dir=config.data_dir,
         augment=config.augment or "none",
         download=download,
+        statistics=None if start is None else start.statistics(input_shape),
     )
     options, _ = info.for_data(source.image_shape, len(task.classes), given)
     description = {
@@ -93,7 +98,7 @@ def start_run(
         "mean": list(task.mean),
         "std": list(task.std),
     }
-    return _trainer(description, config, task, folder, workers, trainer_options)
+    return _trainer(description, config, task, folder, workers, trainer_options, start)
 
 
 def resume_run(
@@ -134,7 +139,7 @@ def load_run(path: str | Path) -> Run:
     state = _load(path / CHECKPOINT if path.is_dir() else path)
     description = state["config"]
     try:
-        model = registry.create(description["model"], **description["options"])
+        model = build(description)
         model.load_state_dict(state["model"])
     except Exception as error:  # the names and numbers come from a file
         raise CheckpointError(f"{path}: its model cannot be built again: {error}") from error
@@ -164,32 +169,43 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _trainer(
-    description: dict[str, Any], config: TrainConfig, task: Task, folder: Path, workers: int, options: dict[str, Any]
+    description: dict[str, Any],
+    config: TrainConfig,
+    task: Task,
+    folder: Path,
+    workers: int,
+    options: dict[str, Any],
+    start: Start | None = None,
 ) -> Trainer:
     random.manual_seed(config.seed or 0)
-    model = _model(description)
-    optimizer = make_optimizer(config, model.parameters())
+    model = _tried(description, start)
+    optimizer = make_optimizer(config, what_learns(model, config, description["input_shape"]))
     batch_size, seed = config.batch_size or 1, config.seed or 0
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / CONFIG, "w", encoding="utf-8") as file:
         file.write(json.dumps(description, indent=2) + "\n")
+    train_loader = DataLoader(task.train, batch_size, shuffle=True, seed=seed, num_workers=workers)
     return Trainer(
         model,
         optimizer,
-        DataLoader(task.train, batch_size, shuffle=True, seed=seed, num_workers=workers),
+        train_loader,
         DataLoader(task.test, max(batch_size, 256), num_workers=workers),
         folder,
-        scheduler=make_scheduler(config, optimizer),
+        scheduler=make_scheduler(config, optimizer, len(train_loader)),
+        loss=functools.partial(cross_entropy, label_smoothing=config.label_smoothing or 0.0),
+        clip=config.clip or 0.0,
+        each_step=goes_on_each_step(config),
         config=description,
         **options,
     )
 
 
-def _model(description: dict[str, Any]) -> Any:
+def _tried(description: dict[str, Any], start: Start | None) -> Any:
     """A new model, tried on a batch of zeros: it must give one score a class."""
-    name, options, classes = description["model"], description["options"], len(description["classes"])
+    name, classes = description["model"], len(description["classes"])
     shape = (2, *description["input_shape"])
-    model = registry.create(name, **options)
+    model = build(description, start)
+    before = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with no_grad():
@@ -197,7 +213,8 @@ def _model(description: dict[str, Any]) -> Any:
     except ValueError as error:
         raise TrainingError(f"{name} does not take images of shape {shape[1:]}: {error}") from error
     finally:
-        model.train()
+        for module, mode in before:
+            module.training = mode
     if found != (2, classes):
         raise TrainingError(
             f"{name} gives {found} for two images, but the data has {classes} classes and training needs (2, {classes})"

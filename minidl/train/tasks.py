@@ -118,7 +118,29 @@ def _augmentation(name: str, side: int) -> list[T.Transform]:
             return [T.RandomAffine(degrees=10, translate=(1 / 16, 1 / 16), scale=(0.9, 1.1))]
         case "flip":
             return [T.RandomHorizontalFlip(), T.RandomCrop(side, padding=2 * shift)]
+        case "reflect":
+            return [T.RandomHorizontalFlip(), T.RandomCrop(side, padding=2 * shift, padding_mode="reflect")]
     return []
+
+
+# shorter side of the photographs before the crop, in units of the crop: 256 for 224, 256 to 512, 256 to 480
+_SCALES = {"alexnet": (8 / 7, 8 / 7), "vgg": (8 / 7, 16 / 7), "resnet": (8 / 7, 15 / 7)}
+
+
+def _training_input(name: str, image_shape: Shape, input_shape: Shape, ink: bool) -> list[T.Transform]:
+    """Training images brought to a model's input, with the random changes called ``name``."""
+    size = input_shape[1:]
+    if name not in (*_SCALES, "inception"):
+        return [*to_input(image_shape, input_shape, ink), *_augmentation(name, input_shape[-1])]
+    if input_shape[0] != 3:
+        raise TrainingError(f"--augment {name} changes colours, but the model takes {input_shape[0]} channel")
+    colours = to_input((image_shape[0], *size), input_shape, False)  # channels and floats; the size comes from a crop
+    if name == "inception":
+        jitter = T.ColorJitter(brightness=1 / 8, contrast=0.5, saturation=0.5, hue=0.2)
+        return [T.RandomResizedCrop(size), T.RandomHorizontalFlip(), *colours, jitter]
+    least, largest = (round(scale * max(size)) for scale in _SCALES[name])
+    crop = T.RandomScaledCrop(size, (least, largest))
+    return [crop, T.RandomHorizontalFlip(), *colours, T.PCAColorJitter()]
 
 
 @dataclass(frozen=True)
@@ -144,7 +166,7 @@ def load_task(
     """Read a data set for a model with ``input_shape`` (C, H, W).
 
     ``statistics`` are (mean, std) a channel of values in [0, 1]; without them those of the training part are computed.
-    ``augment`` changes the training part only: "none", "shift", "affine" or "flip".
+    ``augment`` changes the training part only; for its names see :class:`TrainConfig`.
 
     >>> task = load_task("digits", (1, 32, 32))
     >>> len(task.train), len(task.test), task.train[0][0].shape
@@ -157,7 +179,8 @@ def load_task(
     prepare = to_input(image_shape, input_shape, source.ink)
     mean, std = statistics or measure(Mapped(training, T.Compose(prepare)))
     normalize = T.Normalize(mean, std)
-    train = Mapped(training, T.Compose([*prepare, *_augmentation(augment, input_shape[-1]), normalize]))
+    changed = _training_input(augment, image_shape, input_shape, source.ink)
+    train = Mapped(training, T.Compose([*changed, normalize]))
     test = Mapped(testing, T.Compose([*prepare, normalize]))
     return Task(train, test, tuple(classes), tuple(mean), tuple(std))
 

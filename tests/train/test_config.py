@@ -28,7 +28,7 @@ def test_given_beats_the_recipe_which_beats_the_general_value(monkeypatch: pytes
 def test_all_settings_get_a_value() -> None:
     full = complete("lenet5", TrainConfig())
     missing = [name for name, value in vars(full).items() if value is None]
-    assert missing == ["data_dir"]
+    assert missing == ["data_dir", "weights", "freeze_until", "features", "head_lr"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,76 @@
+"""What a run begins with: a new model, or weights that somebody has trained, all of it learning or only a part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import registry
+from ..io import WeightsError, load_into, load_weights, read_header
+from ..transfer import LinearProbe, freeze_until, head_layers, linear_probe, param_groups
+from .checkpoint import CHECKPOINT_KEY, load_checkpoint
+from .config import TrainConfig
+from .errors import CheckpointError, TrainingError
+
+# a channel of red, green and blue in [0, 1], as nearly all published weights for photographs expect them
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+Statistics = tuple[Sequence[float], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights to begin with, and how the images were normalised that they were trained on, where that is known."""
+
+    path: str
+    arrays: Any
+    known: Statistics | None = None
+
+    def statistics(self, input_shape: Sequence[int]) -> Statistics | None:
+        """Mean and standard deviation a channel: of the run that made the weights, ImageNet's, or None (measure)."""
+        return self.known or (_IMAGENET if input_shape[0] == 3 else None)
+
+
+def find_start(path: str) -> Start:
+    """Read a file of weights (see :func:`minidl.io.load_weights`), or the best weights of a run's folder."""
+    file = Path(path)
+    if file.is_dir():
+        file = file / "best.safetensors"
+    if not file.exists():
+        raise TrainingError(f"--weights {path}: no such file, and no folder of a run with a best.safetensors")
+    try:
+        is_checkpoint = CHECKPOINT_KEY in read_header(file).metadata
+    except WeightsError:  # not a safetensors file
+        is_checkpoint = False
+    if not is_checkpoint:
+        return Start(path, load_weights(file))
+    state = load_checkpoint(file)
+    try:
+        description = state["config"]
+        return Start(path, state["model"], (description["mean"], description["std"]))
+    except KeyError as error:
+        raise CheckpointError(f"{file}: this checkpoint was not written by minidl train, it lacks {error}") from error
+
+
+def build(description: dict[str, Any], start: Start | None = None) -> Any:
+    """The model of a run with new weights, or those of ``start`` but for its last layer, frozen as the settings say."""
+    settings = TrainConfig(**description["settings"])
+    shape = description["input_shape"]
+    model: Any = registry.create(description["model"], **description["options"])
+    if start is not None:
+        load_into(model, start.arrays, head=head_layers(model, shape))
+    if settings.features:
+        return linear_probe(model, settings.features, len(description["classes"]), shape)
+    if settings.freeze_until:
+        freeze_until(model, settings.freeze_until)
+    return model
+
+
+def what_learns(model: Any, config: TrainConfig, input_shape: Sequence[int]) -> list[Any]:
+    """The parameters for the optimiser; in groups where the last layer has a learning rate of its own."""
+    if config.head_lr is None:
+        return [p for p in model.parameters() if p.requires_grad]
+    head = ["fc"] if isinstance(model, LinearProbe) else head_layers(model, input_shape)
+    return param_groups(model, head, config.lr or 0.0, config.head_lr)
