@@ -240,6 +240,8 @@ def select(input: Any, dim: int, index: int) -> Any:
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     """Tensors joined along an axis they have; all other lengths must agree.
 
+    A piece of shape (0,) fits everywhere, as in PyTorch: a list that a loop fills may begin with an empty tensor.
+
     >>> import minidl
     >>> minidl.cat([minidl.ones(1, 2), minidl.zeros(1, 2)])
     tensor([[1., 1.],
@@ -248,9 +250,14 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     parts = [as_operand(x) for x in tensors]
     if not parts:
         raise ValueError("cat needs at least one tensor")
-    dim = normalise_dim(dim, parts[0].ndim)
+    first = next((p for p in parts if p.shape != (0,)), parts[0])
+    dim = normalise_dim(dim, first.ndim)
+    others = first.shape[:dim] + first.shape[dim + 1 :]
+    if first.ndim > 1:
+        nothing = (*first.shape[:dim], 0, *first.shape[dim + 1 :])
+        parts = [p.reshape(nothing) if p.shape == (0,) else p for p in parts]
     for i, p in enumerate(parts):
-        if p.ndim == 0 or p.shape[:dim] + p.shape[dim + 1 :] != parts[0].shape[:dim] + parts[0].shape[dim + 1 :]:
+        if p.ndim == 0 or p.shape[:dim] + p.shape[dim + 1 :] != others:
             shapes = ", ".join(str(q.shape) for q in parts)
             raise ValueError(
                 f"cat along dim {dim}: all other lengths must agree, but tensor {i} does not fit: {shapes}"
