@@ -6,6 +6,7 @@ whenever it can compute at all.
 
 from __future__ import annotations
 
+import functools
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -37,7 +38,12 @@ def module(family: str, algorithm: str | None, x: Any) -> ModuleType:
         raise UnsupportedError(f"{family}: algorithm 'numba' {reason}; 'spec' can")
     if algorithm not in _FOLDERS:
         raise UnsupportedError(f"{family} has no algorithm {algorithm!r}; it has {', '.join(_FOLDERS)}")
-    return import_module(f".{_FOLDERS[algorithm]}.{family}", __package__)
+    return _imported(f".{_FOLDERS[algorithm]}.{family}")
+
+
+@functools.cache
+def _imported(name: str) -> ModuleType:
+    return import_module(name, __package__)
 
 
 _FOLDERS = {"numba": "cpu", "spec": "spec"}

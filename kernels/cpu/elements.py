@@ -18,7 +18,7 @@ from .relayout import as_last, empty_last
 from .simd import ConstantType, Lanes, emit_pointer
 from .windows import address
 
-__all__ = ["Rows", "address", "as_rows", "dense", "elements", "kind_of", "like", "seconds"]
+__all__ = ["Rows", "address", "as_rows", "dense", "elements", "kind_of", "like", "matched", "seconds"]
 
 PIECE = 1 << 15  # elements that one piece of work takes
 BYTES_A_SECOND = 1e10  # that one core moves
@@ -53,6 +53,24 @@ def elements(kind: Any, place: int, count: int) -> Any:
     return carray(_pointer(kind, place), (count,))
 
 
+def matched(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Arrays of one shape as they lie in memory, if all lie alike and without gaps, else C-contiguous copies.
+
+    Several (N, C, *size) arrays of which the first is channels-last become channels-last.
+    """
+    first = arrays[0]
+    if all(a.flags.c_contiguous for a in arrays):
+        return arrays
+    if first.ndim > 2 and not first.flags.c_contiguous and dense(first):
+        return as_rows(*arrays)
+    return tuple(map(np.ascontiguousarray, arrays))
+
+
+def like(a: np.ndarray) -> np.ndarray:
+    """An uninitialised array with the shape, dtype and storage of ``a``, which is C-contiguous or channels-last."""
+    return np.empty(a.shape, a.dtype) if a.flags.c_contiguous else empty_last(a.shape, a.dtype)
+
+
 def dense(a: np.ndarray) -> bool:
     """Whether a (N, C, *size) lies without gaps, channels first or last, so that one loop can pass over it."""
     return a.flags.c_contiguous or a.transpose(0, *range(2, a.ndim), 1).flags.c_contiguous
@@ -61,11 +79,6 @@ def dense(a: np.ndarray) -> bool:
 def is_last(a: np.ndarray) -> bool:
     """Whether the channels of a dense array (N, C, *size) lie side by side; so do those of features (N, C)."""
     return not a.flags.c_contiguous or prod(a.shape[2:]) == 1
-
-
-def like(a: np.ndarray) -> np.ndarray:
-    """An uninitialised array with the shape, dtype and storage of a dense array (N, C, *size)."""
-    return np.empty(a.shape, a.dtype) if a.flags.c_contiguous else empty_last(a.shape, a.dtype)
 
 
 class Rows:

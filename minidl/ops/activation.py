@@ -10,6 +10,7 @@ from typing import Any
 
 from ..autograd.tape import Primitive, vjp
 from ..backend import array_module
+from ..kernels import activation as kernel
 from ..kernels.errors import ShapeError
 from ._common import as_operand, floating, normalise_dim
 from .elementwise import clamp, erf, exp, sigmoid, tanh, where
@@ -22,10 +23,14 @@ def _into(input: Any, y: Any, inplace: bool) -> Any:
 
 
 def _relu_rule(g: Any, y: Any, x: Any) -> Any:
-    return g * (y > 0).to(g.dtype)
+    return _relu_grad(g, y)
 
 
-_relu: Primitive = Primitive("relu", lambda x: array_module(x).maximum(x, 0), vjp(_relu_rule, uses="y"))
+_relu: Primitive = Primitive("relu", lambda x: kernel.relu(x), vjp(_relu_rule, uses="y"))
+# linear in g, and flat in y wherever it has a slope; so are the gradients of the others with straight pieces
+_relu_grad: Primitive = Primitive(
+    "relu_grad", lambda g, y: kernel.relu_grad(g, y), vjp(lambda u, dx, g, y: _relu_grad(u, y), uses="y")
+)
 
 
 def relu(input: Any, inplace: bool = False) -> Any:
@@ -38,15 +43,18 @@ def relu(input: Any, inplace: bool = False) -> Any:
     return _into(input, _relu(as_operand(input)), inplace)
 
 
-def _leaky_relu_forward(x: Any, *, slope: float) -> Any:
-    return array_module(x).where(x > 0, x, x * slope)
-
-
 def _leaky_relu_rule(g: Any, y: Any, x: Any, *, slope: float) -> Any:
-    return where(x > 0, g, g * slope)
+    return _leaky_relu_grad(g, x, slope=slope)
 
 
-_leaky_relu: Primitive = Primitive("leaky_relu", _leaky_relu_forward, vjp(_leaky_relu_rule, uses="x"))
+_leaky_relu: Primitive = Primitive(
+    "leaky_relu", lambda x, *, slope: kernel.leaky_relu(x, slope), vjp(_leaky_relu_rule, uses="x")
+)
+_leaky_relu_grad: Primitive = Primitive(
+    "leaky_relu_grad",
+    lambda g, x, *, slope: kernel.leaky_relu_grad(g, x, slope),
+    vjp(lambda u, dx, g, x, *, slope: _leaky_relu_grad(u, x, slope=slope), uses="x"),
+)
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
@@ -163,11 +171,17 @@ def softsign(input: Any) -> Any:
 
 
 def _hardtanh_rule(g: Any, y: Any, x: Any, *, low: float, high: float) -> Any:
-    return where((x > low) & (x < high), g, 0.0)
+    return _hardtanh_grad(g, y, low=low, high=high)
 
 
+# inside the limits y is x, so y tells as well, and the next layer keeps it anyway
 _hardtanh: Primitive = Primitive(
-    "hardtanh", lambda x, *, low, high: array_module(x).clip(x, low, high), vjp(_hardtanh_rule, uses="x")
+    "hardtanh", lambda x, *, low, high: kernel.clip(x, low, high), vjp(_hardtanh_rule, uses="y")
+)
+_hardtanh_grad: Primitive = Primitive(
+    "hardtanh_grad",
+    lambda g, y, *, low, high: kernel.clip_grad(g, y, low, high),
+    vjp(lambda u, dx, g, y, *, low, high: _hardtanh_grad(u, y, low=low, high=high), uses="y"),
 )
 
 

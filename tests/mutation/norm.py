@@ -213,12 +213,6 @@ LOSSES = of(
 
 ACTIVATIONS = of(
     _ACT,
-    ("relu_slope_at_0", "_relu_rule", KINKS, "slope 1 at 0", "(y > 0)", "(y >= 0)"),
-    ("relu_passes_everything", "_relu_rule", KINKS, "the gradient ignores the mask", "(y > 0)", "(y == y)"),
-    ("leaky_slope_on_the_wrong_side", "_leaky_relu_rule", KINKS, "damps what is above 0", "g, g * slope",
-     "g * slope, g"),
-    ("leaky_slope_at_0", "_leaky_relu_rule", KINKS, "slope 1 at 0", "x > 0", "x >= 0"),
-    ("leaky_forward_only_above", "_leaky_relu_forward", KINKS, "is ReLU forward, leaky backward", "x * slope", "x * 0"),
     ("prelu_along_the_last_axis", "prelu", (activations.learned_slopes,), "broadcasts the slopes as NumPy would",
      "slope.reshape(1, -1, *(1,) * (x.ndim - 2))", "slope"),
     ("elu_alpha_lost_backward", "_elu_rule", KINKS, "the slope below 0 without alpha", "(y + scale * alpha)",
@@ -234,10 +228,6 @@ ACTIVATIONS = of(
      "xp.maximum(scaled, 0) + xp.log1p(xp.exp(-xp.abs(scaled)))", "xp.log1p(xp.exp(scaled))"),
     ("softplus_beta_lost_backward", "_softplus_rule", SMOOTH, "sigmoid(x) for sigmoid(beta x)", "sigmoid(x * beta)",
      "sigmoid(x)"),
-    ("hardtanh_slope_at_its_limits", "_hardtanh_rule", KINKS, "passes the gradient at the limits, as clamp does",
-     "(x > low) & (x < high)", "(x >= low) & (x <= high)"),
-    ("hardtanh_open_below", "_hardtanh_rule", KINKS, "passes the gradient below the lower limit",
-     "(x > low) & (x < high)", "x < high"),
     ("threshold_hides_nan", "threshold", FAR, "NaN > threshold is false", "where(x <= threshold, value, x)",
      "where(x > threshold, x, value)"),
     ("glu_halves_exchanged", "glu", SMOOTH, "gates the second half by the first", "a * sigmoid(b)", "b * sigmoid(a)"),

@@ -1,0 +1,146 @@
+"""Element by element, one pass over memory, shared out among the threads.
+
+What does not differ from element to element, the slope and the limits, comes as an array of two numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..jit import njit
+from .elements import PIECE, address, elements, kind_of, like, matched, seconds
+from .pieces import read, run
+
+Array = np.ndarray
+
+
+class Pass(NamedTuple):
+    """Addresses: y is computed from x and z, ``limits`` are two numbers."""
+
+    x: int
+    z: int
+    y: int
+    limits: int
+    count: int
+
+
+def relu(x: Array) -> Array:
+    return _mapped(_relu, x)
+
+
+def relu_grad(g: Array, y: Array) -> Array:
+    return _mapped(_relu_grad, g, y)
+
+
+def leaky_relu(x: Array, slope: float) -> Array:
+    return _mapped(_leaky_relu, x, None, slope)
+
+
+def leaky_relu_grad(g: Array, x: Array, slope: float) -> Array:
+    return _mapped(_leaky_relu_grad, g, x, slope)
+
+
+def clip(x: Array, low: float, high: float) -> Array:
+    return _mapped(_clip, x, None, low, high)
+
+
+def clip_grad(g: Array, x: Array, low: float, high: float) -> Array:
+    return _mapped(_clip_grad, g, x, low, high)
+
+
+def add(a: Array, b: Array) -> Array:
+    return _mapped(_add, a, b)
+
+
+def accumulate(a: Array, b: Array) -> None:
+    x, z = matched(a, b)
+    if x is not a:  # a lies in a way of its own
+        a += b
+        return
+    _run(_accumulate, a, z, a, ())
+
+
+def _mapped(function: Any, x: Array, z: Array | None = None, *limits: float) -> Array:
+    """A new array, stored as z is where there is one: it comes from the forward pass, x from wherever."""
+    if z is None:
+        (x,) = matched(x)
+    else:
+        z, x = matched(z, x)
+    y = like(x)
+    _run(function, x, z, y, limits)
+    return y
+
+
+def _run(function: Any, x: Array, z: Array | None, y: Array, limits: tuple[float, ...]) -> None:
+    numbers = np.array((*limits, 0, 0)[:2], x.dtype)
+    arguments = Pass(address(x), 0 if z is None else address(z), address(y), address(numbers), x.size)
+    run(function, kind_of(x), arguments, -(-x.size // PIECE), seconds(x, y))
+
+
+@njit
+def _part(kind: Any, arguments: int, piece: int) -> tuple:
+    """A piece's part of x, z and y, and the limits."""
+    p = read(Pass, arguments)
+    skip, count = piece * PIECE * kind.itemsize, min(PIECE, p.count - piece * PIECE)
+    x, z, y = (elements(kind, p.x + skip, count), elements(kind, p.z + skip, count), elements(kind, p.y + skip, count))
+    limits = elements(kind, p.limits, 2)
+    return x, z, y, limits[0], limits[1]
+
+
+@njit
+def _relu(kind: Any, arguments: int, piece: int) -> None:
+    x, _, y, _, _ = _part(kind, arguments, piece)
+    for i in range(len(x)):
+        y[i] = x[i] if x[i] > 0 or x[i] != x[i] else x.dtype.type(0)
+
+
+@njit
+def _relu_grad(kind: Any, arguments: int, piece: int) -> None:
+    g, y, dx, _, _ = _part(kind, arguments, piece)
+    for i in range(len(g)):
+        dx[i] = g[i] if y[i] > 0 else g.dtype.type(0)
+
+
+@njit
+def _leaky_relu(kind: Any, arguments: int, piece: int) -> None:
+    x, _, y, slope, _ = _part(kind, arguments, piece)
+    for i in range(len(x)):
+        y[i] = x[i] if x[i] > 0 else x[i] * slope
+
+
+@njit
+def _leaky_relu_grad(kind: Any, arguments: int, piece: int) -> None:
+    g, x, dx, slope, _ = _part(kind, arguments, piece)
+    for i in range(len(g)):
+        dx[i] = g[i] if x[i] > 0 else g[i] * slope
+
+
+@njit
+def _clip(kind: Any, arguments: int, piece: int) -> None:
+    x, _, y, low, high = _part(kind, arguments, piece)
+    for i in range(len(x)):
+        v = low if x[i] < low else x[i]
+        y[i] = high if v > high else v
+
+
+@njit
+def _clip_grad(kind: Any, arguments: int, piece: int) -> None:
+    g, x, dx, low, high = _part(kind, arguments, piece)
+    for i in range(len(g)):
+        dx[i] = g[i] if x[i] > low and x[i] < high else g.dtype.type(0)
+
+
+@njit
+def _add(kind: Any, arguments: int, piece: int) -> None:
+    a, b, y, _, _ = _part(kind, arguments, piece)
+    for i in range(len(a)):
+        y[i] = a[i] + b[i]
+
+
+@njit
+def _accumulate(kind: Any, arguments: int, piece: int) -> None:
+    _, b, y, _, _ = _part(kind, arguments, piece)
+    for i in range(len(b)):
+        y[i] += b[i]

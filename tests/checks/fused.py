@@ -1,0 +1,91 @@
+"""What must be true of kernels that make one pass over memory, against their definitions; run by tests and mutants."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import minidl
+from minidl import optim
+from minidl.kernels import activation, norm
+from minidl.optim import Optimizer
+
+MORE_THAN_A_PIECE = 70_001
+EPS = 0.3
+
+
+def straight_pieces(dtype: str) -> None:
+    """ReLU, leaky ReLU, clip and sums, forward and backward, over several pieces, kinks and NaN among the elements."""
+    rng = np.random.default_rng(0)
+    x, g = rng.standard_normal((2, MORE_THAN_A_PIECE)).astype(dtype)
+    x[::5], x[1::7], x[2::11], x[3] = 0, -0.5, 0.75, np.nan
+    for name, arrays, rest in (
+        ("relu", (x,), ()),
+        ("relu_grad", (g, x), ()),
+        ("leaky_relu", (x,), (0.25,)),
+        ("leaky_relu_grad", (g, x), (0.25,)),
+        ("clip", (x,), (-0.5, 0.75)),
+        ("clip_grad", (g, x), (-0.5, 0.75)),
+        ("add", (x, g), ()),
+    ):
+        got, want = (getattr(activation, name)(*arrays, *rest, algorithm=a) for a in ("numba", "spec"))
+        np.testing.assert_array_equal(got, want, err_msg=name)
+    total = g.copy()
+    activation.accumulate(total, x, algorithm="numba")
+    np.testing.assert_array_equal(total, g + x)
+
+
+def batch_norm(dtype: str) -> None:
+    """Forward and gradients in both storages, over blocks of unequal size."""
+    rng = np.random.default_rng(1)
+    tolerance = {"float32": 1e-4, "float64": 1e-11}[dtype]
+    for shape in ((2, 3, 190, 191), (70, 70, 5), (7, 130)):
+        x, g = rng.standard_normal((2, *shape)).astype(dtype)
+        x *= np.linspace(1, 3, x.size, dtype=dtype).reshape(shape)  # blocks differ in their statistics
+        x += np.linspace(0, 2, x.size, dtype=dtype).reshape(shape)
+        w, b = rng.standard_normal((2, shape[1])).astype(dtype)
+        for last in (False, True):
+            stored = [np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1) if last else a for a in (x, g)]
+            got, want = (norm.batch_norm(stored[0], w, b, EPS, algorithm=a) for a in ("numba", "spec"))
+            slopes = [
+                norm.batch_norm_grad(stored[1], stored[0], w, *want[1:], EPS, algorithm=a) for a in ("numba", "spec")
+            ]
+            for a, c in zip((*got, *slopes[0]), (*want, *slopes[1]), strict=True):
+                np.testing.assert_allclose(a, c, rtol=tolerance, atol=tolerance * np.abs(c).max())
+
+
+def large_mean() -> None:
+    """Mean 10,000 and deviation 1: of the squares of float32 values nothing of the deviation is left."""
+    rng = np.random.default_rng(2)
+    x = (1e4 + rng.standard_normal((16, 40, 40, 8))).astype("float32").transpose(0, 3, 1, 2)
+    exact = x.astype("float64")
+    for a in (x, np.ascontiguousarray(x)):
+        _, mean, variance = norm.batch_norm(a)
+        np.testing.assert_allclose(mean, exact.mean(axis=(0, 2, 3)), rtol=1e-7)
+        np.testing.assert_allclose(variance, exact.var(axis=(0, 2, 3)), rtol=1e-5)
+
+
+UPDATES: tuple[tuple[type[Optimizer], dict], ...] = (
+    (optim.SGD, {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.02}),
+    (optim.Adagrad, {"lr_decay": 0.1, "weight_decay": 0.05}),
+    (optim.RMSprop, {"centered": True, "momentum": 0.7}),
+    (optim.Adam, {"weight_decay": 0.1, "amsgrad": True, "betas": (0.7, 0.95), "eps": 1e-3}),
+    (optim.AdamW, {"weight_decay": 0.2}),
+)
+
+
+def updates() -> None:
+    """Compiled updates have the bits of the update functions, over several pieces of one parameter."""
+    for kind, options in UPDATES:
+        defined = type(kind.__name__, (kind,), {"update": lambda self, *args, kind=kind: kind.update(self, *args)})
+        results = []
+        for cls in (kind, defined):
+            rng = np.random.default_rng(3)
+            params = [minidl.tensor(rng.standard_normal(n).astype("float32"), requires_grad=True) for n in (5, 40_000)]
+            optimiser = cls(params, lr=0.05, **options)
+            for step in range(4):
+                for p in params:
+                    p.grad = minidl.tensor((rng.standard_normal(p.shape) * 10.0**-step).astype("float32"))
+                optimiser.step()
+            results.append([p.numpy() for p in params])
+        for got, want in zip(*results, strict=True):
+            np.testing.assert_array_equal(got, want, err_msg=kind.__name__)

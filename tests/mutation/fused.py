@@ -1,0 +1,63 @@
+"""Bugs of the kernels that make one pass over memory: normalisation, activations, updates of parameters."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.checks import activations, fused
+
+from .framework import Mutant
+
+_ACT, _NORM, _OPTIM = (f"minidl.kernels.cpu.{name}:" for name in ("activation", "norm", "optim"))
+_SPEC = "minidl.kernels.spec.activation:"
+KINKS = (activations.kinks,)
+STEPS = (partial(fused.straight_pieces, "float32"),)
+NORM = (partial(fused.batch_norm, "float32"),)
+LARGE_MEAN = (fused.large_mean,)
+UPDATES = (fused.updates,)
+
+MUTANTS = (
+    Mutant("relu_slope_at_0", _SPEC + "relu_grad", KINKS, "slope 1 at 0", "(y > 0)", "(y >= 0)"),
+    Mutant("relu_passes_everything", _SPEC + "relu_grad", KINKS, "the gradient ignores the mask", "(y > 0)",
+           "(y == y)"),
+    Mutant("leaky_slope_on_the_wrong_side", _SPEC + "leaky_relu_grad", KINKS, "damps what is above 0",
+           "g, g * slope", "g * slope, g"),
+    Mutant("leaky_slope_at_0", _SPEC + "leaky_relu_grad", KINKS, "slope 1 at 0", "x > 0", "x >= 0"),
+    Mutant("leaky_forward_only_above", _SPEC + "leaky_relu", KINKS, "is ReLU forward, leaky backward",
+           "x * slope", "x * 0"),
+    Mutant("hardtanh_slope_at_its_limits", _SPEC + "clip_grad", KINKS, "passes the gradient at the limits, as clamp",
+           "(x > low) & (x < high)", "(x >= low) & (x <= high)"),
+    Mutant("hardtanh_open_below", _SPEC + "clip_grad", KINKS, "passes the gradient below the lower limit",
+           "(x > low) & (x < high)", "x < high"),
+    Mutant("fused_relu_slope_at_0", _ACT + "_relu_grad", STEPS, "slope 1 at 0", "y[i] > 0", "y[i] >= 0"),
+    Mutant("fused_relu_swallows_nan", _ACT + "_relu", STEPS, "NaN > 0 is false", " or x[i] != x[i]", ""),
+    Mutant("fused_clip_forgets_below", _ACT + "_clip", STEPS, "one limit only", "low if x[i] < low else x[i]", "x[i]"),
+    Mutant("fused_last_piece_too_long", _ACT + "_part", STEPS, "the last piece counts as a whole one",
+           "min(PIECE, p.count - piece * PIECE)", "min(PIECE, p.count)"),
+    Mutant("fused_sum_forgets_what_was_there", _ACT + "_accumulate", STEPS, "assigns instead of adding",
+           "y[i] += b[i]", "y[i] = b[i]"),
+    Mutant("blocks_of_equal_weight", _NORM + "_merge", NORM, "averages the means of unequal blocks",
+           "share, weight = counts[b] / n,", "share, weight = 1 / (b + 1),"),
+    Mutant("blocks_without_their_distance", _NORM + "_merge", NORM, "adds the squares of the blocks only",
+           " + d * d * weight", ""),
+    Mutant("moments_of_squares", _NORM + "_moments_piece", LARGE_MEAN, "takes squares about 0 in the block",
+           "d = x[m * groups + v] - means[v]\n", "d = x[m * groups + v] - means[v] * 0\n"),
+    Mutant("norm_sum_of_products_not_centred", _NORM + "_sums_piece", NORM, "sum of g x instead of g (x - mean)",
+           "g[at] * (x[at] - mean[v])", "g[at] * x[at]"),
+    Mutant("norm_shift_lost", _NORM + "_scaled_piece", NORM, "forgets the bias, channels first",
+           "(x[i] - a) * b + c", "(x[i] - a) * b"),
+    Mutant("norm_mean_of_g_lost", _NORM + "batch_norm_grad", NORM, "treats the mean as a constant",
+           "-slope * (dbias / count)", "0 * slope"),
+    Mutant("norm_deviation_squared_once", _NORM + "batch_norm_grad", NORM, "one deviation too few",
+           "-slope * scale * scale *", "-slope * scale *"),
+    Mutant("sgd_dampens_the_first_step", "minidl.optim.compiled:_sgd", UPDATES, "treats all steps alike",
+           "(0.0, 1.0) if first", "(0.0, 1 - group['dampening']) if first"),
+    Mutant("adam_decay_in_the_gradient_too", _OPTIM + "_adam", UPDATES, "reads the decay of AdamW as Adam's",
+           "d = _slope(rule, q, g[i], decay)", "d = g[i] + decay * q"),
+    Mutant("adam_eps_inside", _OPTIM + "_adam", UPDATES, "corrects eps as well",
+           "np.sqrt(square) / correction + eps", "(np.sqrt(square) + eps) / correction"),
+    Mutant("amsgrad_forgets", _OPTIM + "_adam", UPDATES, "does not keep the largest square",
+           "largest[i] = square\n", "largest[i] = v[i]\n"),
+    Mutant("update_of_the_first_piece_only", _OPTIM + "_share", UPDATES, "every piece begins where the first does",
+           "skip = s.first * rule.itemsize", "skip = 0"),
+)  # fmt: skip
