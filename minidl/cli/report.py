@@ -1,0 +1,80 @@
+"""``minidl report``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    import cyclopts
+
+
+def register(app: "cyclopts.App") -> None:
+    app.command(report)
+
+
+def report(
+    model: str,
+    *,
+    input: str = "random:0",
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("report.html"),
+    weights: Path | None = None,
+    target: int = 0,
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd",
+    lr: float = 0.01,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    train: bool = False,
+    limit: float = 6.0,
+    options: Annotated[dict[str, Any] | None, Parameter(help="Of the model, as --options.activation relu.")] = None,
+) -> None:
+    """Write one HTML file to look at a network with: graph, feature maps, gradients, and where each number comes from.
+
+    The file needs no network and no server: open it in a browser.
+
+    Parameters
+    ----------
+    model
+        Name of a model (minidl models lists them), or the folder of a training run.
+    input
+        random:SEED, digits:NUMBER, an .npy file or an image.
+    out
+        The file to write.
+    weights
+        File of weights; without one they are random.
+    target
+        The class for the cross-entropy loss, whose gradients are shown.
+    optimizer
+        Rule of the step that is shown for each weight.
+    lr
+        Its learning rate.
+    momentum
+        Its momentum, of sgd.
+    weight_decay
+        Its L2 penalty (decoupled with adamw).
+    train
+        Run as in training: batch norm with the statistics of this input, dropout on.
+    limit
+        Megabytes of exact numbers in the file, small arrays first; of the others it has pictures.
+    """
+    from rich.console import Console
+
+    from minidl import optim, see, tensor
+    from minidl.see.inputs import load_input, load_model
+
+    net, shape = load_model(model, weights, options)
+    net.train(train)
+    x = load_input(input, shape)
+    question: dict[str, Any] = {"target": tensor([target] * x.shape[0]), "loss": "cross_entropy"}
+    see.trace(
+        net, x, **question, keep_values=False
+    )  # compiles what has to be compiled, so that the times are those of the work
+    run = see.trace(net, x, **question)
+    shared = {"lr": lr, "weight_decay": weight_decay}
+    rule = {
+        "sgd": lambda: optim.SGD(net.parameters(), momentum=momentum, **shared),
+        "adam": lambda: optim.Adam(net.parameters(), **shared),
+        "adamw": lambda: optim.AdamW(net.parameters(), **shared),
+    }[optimizer]()
+    see.report(run, out, title=f"{Path(model).name}, {input}", optimizer=rule, limit=round(limit * 1e6))
+    Console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, open it in a browser", soft_wrap=True, highlight=False)
