@@ -1,6 +1,5 @@
 """``minidl train``."""
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +43,7 @@ def train(
     resume: Path | None = None,
     out: Path | None = None,
     config: Path | None = None,
+    recipe: str | None = None,
     download: bool = False,
     workers: int = 0,
     threads: int | None = None,
@@ -66,6 +66,8 @@ def train(
         Folder of the run instead of runs/MODEL-DATA.
     config
         A TOML file with any of these settings: epochs = 5.
+    recipe
+        "paper" for the settings of the model's paper (minidl recipes shows them); what is given besides goes before.
     download
         Fetch the data set if it is not there.
     workers
@@ -75,6 +77,36 @@ def train(
     save_every
         Seconds between two checkpoints inside an epoch; there is one after each epoch as well.
     """
+    settings = settings or TrainConfig()
+    if recipe is not None and model is not None and resume is None:
+        settings = _with_recipe(model, recipe, settings)
+    elif recipe is not None and resume is not None:
+        raise TrainingError("a run goes on with the settings it has, so --recipe cannot be given with --resume")
+    run_training("train", model, settings, resume, out, download, workers, threads, save_every)
+
+
+def _with_recipe(model: str, name: str, settings: TrainConfig) -> TrainConfig:
+    """``settings``, and those of the model's paper where they say nothing."""
+    from minidl.models.recipes import recipe
+
+    found = recipe(model, name)
+    if found.data == "imagenet" and settings.data is None:
+        raise TrainingError(f"the recipe of {model} is for ImageNet: name a folder of images with --data FOLDER")
+    return settings.over(found.settings())
+
+
+def run_training(
+    command: str,
+    model: str | None,
+    settings: TrainConfig,
+    resume: Path | None,
+    out: Path | None,
+    download: bool,
+    workers: int,
+    threads: int | None,
+    save_every: float,
+) -> None:
+    """What ``minidl train`` and ``minidl finetune`` do: start a run or go on with one, show it, report its result."""
     from rich.console import Console
 
     import minidl.models  # noqa: F401  it puts the networks on the list that names are looked up in
@@ -90,7 +122,6 @@ def train(
             raise TrainingError(f"--threads {threads}: {error}") from error
     console = Console(markup=False)  # names may hold brackets
     common: dict[str, Any] = {"workers": workers, "save_every": save_every, "display": ConsoleDisplay(console)}
-    settings = settings or TrainConfig()
     if resume is not None:
         fixed = [name for name in settings.given() if name not in _ON_RESUME]
         fixed += [name for name, value in (("model", model), ("out", out)) if value is not None]
@@ -99,15 +130,18 @@ def train(
             raise TrainingError(f"a run goes on with the settings it has, so {names} cannot be given with --resume")
         trainer = resume_run(resume, epochs=settings.epochs, data_dir=settings.data_dir, **common)
     elif model is None:
-        raise TrainingError("which model? For example: minidl train lenet5. minidl models lists them")
+        raise TrainingError(f"which model? For example: minidl {command} lenet5. minidl models lists them")
     else:
         folder = new_run_folder(out, model, settings.data or "digits")
         trainer = start_run(model, settings, folder, download=download, **common)
     description = trainer.config
     full = TrainConfig(**description["settings"])
-    shown = {k: v for k, v in dataclasses.asdict(full).items() if k not in ("options", "data_dir")}
     options = "".join(f", {k} {v}" for k, v in description["options"].items())
     console.print(f"{description['model']}{options}", highlight=False, soft_wrap=True)
-    console.print(", ".join(f"{k} {v}" for k, v in shown.items()), highlight=False, soft_wrap=True)
+    console.print(", ".join(f"{k} {v}" for k, v in full.in_use().items()), highlight=False, soft_wrap=True)
+    planned = full.schedule_epochs or 0
+    if "schedule_epochs" in full.in_use() and (full.epochs or 0) > planned:
+        said = f"the {full.schedule} schedule is over after {planned} epochs; the learning rate then stays as it is"
+        console.print(said, highlight=False, soft_wrap=True)
     trainer.fit(full.epochs or 0)
     report(trainer, console)

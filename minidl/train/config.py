@@ -39,6 +39,9 @@ class TrainConfig:
         Of the learning rate: cosine to 0, step (by default a tenth after 1/2 and 3/4 of the epochs), exponential
         (times gamma after each interval), poly (to 0, a little after each step), plateau (a tenth when the test loss
         stops falling), constant.
+    schedule_epochs
+        Epochs that the schedule takes, all of them unless given. In those that follow, as when a run is resumed with
+        more epochs, the learning rate stays what it was in the last of these.
     milestones
         Where step lowers the learning rate, as shares of the run: --milestones 0.5 --milestones 0.75.
     gamma
@@ -81,6 +84,7 @@ class TrainConfig:
     momentum: float | None = None
     weight_decay: float | None = None
     schedule: ScheduleName | None = None
+    schedule_epochs: int | None = None
     milestones: list[float] | None = None
     gamma: float | None = None
     interval: float | None = None
@@ -99,6 +103,27 @@ class TrainConfig:
     def given(self) -> dict[str, Any]:
         """The settings that have a value."""
         return {k: v for k, v in dataclasses.asdict(self).items() if v is not None and v != {}}
+
+    def in_use(self) -> dict[str, Any]:
+        """The settings that this run depends on: no momentum where the optimiser has none, no clipping by 0."""
+        without = {"data_dir", "options"}
+        without |= {name for name in ("warmup", "label_smoothing", "clip") if not getattr(self, name)}
+        if self.optimizer not in ("sgd", "nesterov", "rmsprop"):
+            without.add("momentum")
+        shape = {"step": {"milestones", "gamma"}, "exponential": {"gamma", "interval"}}.get(self.schedule or "", set())
+        without |= {"milestones", "gamma", "interval"} - shape
+        if self.schedule in ("constant", "plateau") or self.schedule_epochs == self.epochs:
+            without.add("schedule_epochs")
+        return {name: value for name, value in self.given().items() if name not in without}
+
+    def over(self, base: TrainConfig) -> TrainConfig:
+        """These settings, and those of ``base`` where these say nothing.
+
+        >>> TrainConfig(lr=0.5, options={"pool": "max"}).over(TrainConfig(lr=1.0, options={"act": "relu"})).options
+        {'act': 'relu', 'pool': 'max'}
+        """
+        both = {name: {**getattr(base, name), **getattr(self, name)} for name in ("options", "optimizer_options")}
+        return TrainConfig(**{**base.given(), **self.given(), **both})
 
 
 _BASE = TrainConfig(
@@ -134,19 +159,25 @@ def complete(model: str, config: TrainConfig) -> TrainConfig:
     (0.5, 'digits')
     """
     data = config.data or _BASE.data or ""
-    settings: dict[str, Any] = {}
-    dictionaries: dict[str, dict[str, Any]] = {"options": {}, "optimizer_options": {}}
-    for layer in (_BASE, _RECIPES.get(("*", data)), _RECIPES.get((model, data)), config):
-        if layer is not None:
-            settings |= layer.given()
-            for name, together in dictionaries.items():
-                together |= getattr(layer, name)
-    full = TrainConfig(**{**settings, **dictionaries})
+    full = _BASE
+    for layer in (_RECIPES.get(("*", data)), _RECIPES.get((model, data)), config):
+        full = full if layer is None else layer.over(full)
+    full.schedule_epochs = full.epochs if full.schedule_epochs is None else full.schedule_epochs
     _check(full)
     return full
 
 
-_LEAST = {"epochs": 1, "batch_size": 1, "lr": 0, "momentum": 0, "weight_decay": 0, "warmup": 0, "seed": 0, "clip": 0}
+_LEAST = {
+    "epochs": 1,
+    "schedule_epochs": 1,
+    "batch_size": 1,
+    "lr": 0,
+    "momentum": 0,
+    "weight_decay": 0,
+    "warmup": 0,
+    "seed": 0,
+    "clip": 0,
+}
 
 
 def _check(config: TrainConfig) -> None:
@@ -156,8 +187,8 @@ def _check(config: TrainConfig) -> None:
             raise TrainingError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
     if config.warmup and config.schedule == "plateau":
         raise TrainingError("--warmup goes with the schedules cosine, step and constant, not with plateau")
-    if config.warmup and config.epochs and config.warmup >= config.epochs:
-        raise TrainingError(f"--warmup {config.warmup} leaves nothing of {config.epochs} epochs")
+    if config.warmup and config.schedule_epochs and config.warmup >= config.schedule_epochs:
+        raise TrainingError(f"--warmup {config.warmup} leaves nothing of {config.schedule_epochs} epochs")
     shares = {"interval": (config.interval,), "milestones": config.milestones or (), "gamma": (config.gamma,)}
     for name, values in shares.items():
         for value in values:
@@ -210,10 +241,12 @@ def make_scheduler(config: TrainConfig, optimizer: Any, batches: int = 1) -> Any
     It counts epochs, or steps (of which an epoch has ``batches``) where :func:`goes_on_each_step`.
     """
     from ..optim import lr_scheduler as schedules
+    from .hold import HoldLR
 
     unit = batches if goes_on_each_step(config) else 1
     warmup = (config.warmup or 0) * unit
-    epochs = (config.epochs or 1) * unit - warmup
+    steps = (config.schedule_epochs or config.epochs or 1) * unit
+    epochs = steps - warmup
     if config.schedule == "plateau":
         return schedules.ReduceLROnPlateau(optimizer, patience=3)
     main: Any
@@ -231,6 +264,6 @@ def make_scheduler(config: TrainConfig, optimizer: Any, batches: int = 1) -> Any
     else:
         main = schedules.ConstantLR(optimizer, factor=1.0)
     if not warmup:
-        return main
+        return HoldLR(main, steps)
     rise = schedules.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
-    return schedules.SequentialLR(optimizer, [rise, main], milestones=[warmup])
+    return HoldLR(schedules.SequentialLR(optimizer, [rise, main], milestones=[warmup]), steps)

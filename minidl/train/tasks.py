@@ -68,10 +68,10 @@ def _load_folder(path: Path, train: bool) -> tuple[Any, Sequence[str]]:
 
 
 def find_source(data: str) -> Source:
-    """The data set of that name, or a folder of images; otherwise an error with the nearest name."""
+    """The data set of that name, or a folder of images (``folder:PATH`` or the path); else the nearest name."""
     if data in SOURCES:
         return SOURCES[data]
-    path = Path(data)
+    path = Path(data.removeprefix("folder:"))
     if path.is_dir():
         return Source((3, 0, 0), lambda folder, train, download, shape: _load_folder(path, train))
     near = difflib.get_close_matches(data, SOURCES, n=1)

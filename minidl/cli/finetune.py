@@ -1,0 +1,67 @@
+"""``minidl finetune``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from minidl.cli.train import _settings_file, run_training
+from minidl.train.config import TrainConfig
+from minidl.train.errors import TrainingError
+
+if TYPE_CHECKING:
+    import cyclopts
+
+_DEFAULTS = TrainConfig(
+    epochs=20, batch_size=32, optimizer="sgd", lr=1e-3, head_lr=1e-2, momentum=0.9, weight_decay=1e-4, schedule="cosine"
+)
+
+
+def register(app: "cyclopts.App") -> None:
+    app.command(finetune, config=(_settings_file,))
+
+
+def finetune(
+    model: str | None = None,
+    *,
+    settings: Annotated[TrainConfig | None, Parameter(name="*")] = None,
+    resume: Path | None = None,
+    out: Path | None = None,
+    config: Path | None = None,
+    download: bool = False,
+    workers: int = 0,
+    threads: int | None = None,
+    save_every: float = 60.0,
+) -> None:
+    """Train a model on from weights: minidl finetune resnet18 --weights FILE --data folder:PATH --freeze-until layer4.
+
+    The last layer is new, for the classes of the data; --weights is a file of weights or the folder of a run. Little
+    data: --features layer3 learns a linear classifier on a layer's features, --freeze-until fc on the last ones. More:
+    --freeze-until layer4 fine-tunes the last stage, without it all of the network learns. The run is kept and goes on
+    as with minidl train, which also explains the settings.
+
+    Parameters
+    ----------
+    model
+        Name of a model; minidl models lists them.
+    resume
+        Folder of a run to go on with, exactly where it stopped.
+    out
+        Folder of the run instead of runs/MODEL-DATA.
+    config
+        A TOML file with any of these settings: epochs = 5.
+    download
+        Fetch the data set if it is not there.
+    workers
+        Threads that read images ahead.
+    threads
+        Threads that compute; by default all CPUs.
+    save_every
+        Seconds between two checkpoints inside an epoch; there is one after each epoch as well.
+    """
+    settings = settings or TrainConfig()
+    if resume is None:
+        if settings.weights is None:
+            raise TrainingError("finetune begins with weights: --weights FILE, or the folder of a run")
+        settings = settings.over(_DEFAULTS)
+    run_training("finetune", model, settings, resume, out, download, workers, threads, save_every)
