@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..backend import on
+from ..kernels.activation import accumulate
 from .mode import MODE, set_grad_enabled
 from .tape import LISTENERS, Edge, GraphError, Node, RuleShapeError, Spec
 
@@ -102,7 +107,32 @@ def backpropagate(
 
 
 def _accumulate(pending: dict[Slot, Tensor], slot: Slot, gradient: Tensor) -> None:
-    pending[slot] = pending[slot] + gradient if slot in pending else gradient
+    if slot not in pending:
+        pending[slot] = gradient
+    elif not MODE.recording and gradient.dtype == pending[slot].dtype and _nobody_else_has(pending, slot):
+        accumulate(pending[slot]._array, gradient._array)
+    else:
+        pending[slot] = pending[slot] + gradient
+
+
+_one = {0: object()}
+_ALONE = sys.getrefcount(_one[0])  # what Python counts for an object with one owner, looked at like this
+
+
+def _nobody_else_has(tensors: dict[Slot, Tensor], slot: Slot) -> bool:
+    """Whether ``tensors[slot]`` and its memory are known here only, so that they may be written to or given away.
+
+    A rule may hand one array to two arguments (addition does), or a view of what somebody else holds.  Python's
+    count of references tells, for the tensor, its array, and the array that this is a view of.
+    """
+    if sys.getrefcount(tensors[slot]) != _ALONE or sys.getrefcount(tensors[slot]._array) != _ALONE:
+        return False
+    array = tensors[slot]._array
+    if type(array) is not np.ndarray or not array.flags.writeable:
+        return False
+    if array.base is None:
+        return True
+    return type(array.base) is np.ndarray and array.base.flags.owndata and sys.getrefcount(array.base) == _ALONE
 
 
 def _run_hooks(hooks: list[Callable[[Tensor], Tensor | None]], g: Tensor | None) -> Tensor | None:
@@ -144,8 +174,9 @@ def _seed(output: Tensor, cotangent: Any, what: str) -> Tensor:
                 f"{what} has shape {output.shape}: only a single number has a gradient of its own. Reduce it first "
                 f"(y.sum().backward()), or pass the cotangent: y.backward(gradient of shape {output.shape})"
             )
-        return Tensor._wrap(output._xp.ones(output.shape, output.dtype))
-    g = cotangent if isinstance(cotangent, Tensor) else Tensor._wrap(output._xp.asarray(cotangent))
+        with on(output.device):
+            return Tensor._wrap(output._xp.ones(output.shape, output.dtype))
+    g = cotangent if isinstance(cotangent, Tensor) else Tensor(cotangent).to(output.device)
     if g.shape != output.shape:
         raise GraphError(f"the cotangent has shape {g.shape}, but {what} has shape {output.shape}")
     return g if g.dtype == output.dtype else g.to(output.dtype)
@@ -181,8 +212,9 @@ def backward(
         _slot(t._node, t._index, t): t for t in inputs
     }  # fmt: skip
     with set_grad_enabled(create_graph):
-        for slot, gradient in found.items():
-            _add_to_grad(by_slot[slot], gradient, create_graph)
+        for slot in list(found):
+            fresh = not create_graph and _nobody_else_has(found, slot)
+            _add_to_grad(by_slot[slot], found.pop(slot), create_graph, fresh)
 
 
 def _leaves(roots: Sequence[Tensor]) -> list[Tensor]:
@@ -190,16 +222,16 @@ def _leaves(roots: Sequence[Tensor]) -> list[Tensor]:
     return below + [t for t in roots if t._node is None]
 
 
-def _add_to_grad(leaf: Tensor, gradient: Tensor, create_graph: bool) -> None:
+def _add_to_grad(leaf: Tensor, gradient: Tensor, create_graph: bool, fresh: bool = False) -> None:
     if leaf.grad is None:
-        # a rule may hand the same array to two arguments (addition does): a leaf owns its gradient
-        leaf.grad = (gradient if create_graph else gradient.detach()).clone()
+        # a leaf owns its gradient: a copy, unless this one is fresh and nobody else's
+        leaf.grad = gradient if fresh else (gradient if create_graph else gradient.detach()).clone()
     elif leaf.grad.shape != gradient.shape:
         raise GraphError(f".grad has shape {leaf.grad.shape}, the tensor that it belongs to {gradient.shape}")
     elif create_graph:
         leaf.grad = leaf.grad + gradient
     else:
-        leaf.grad._array += gradient._array
+        accumulate(leaf.grad._array, gradient._array)
         leaf.grad._storage.version += 1
 
 

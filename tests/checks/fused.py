@@ -89,3 +89,35 @@ def updates() -> None:
             results.append([p.numpy() for p in params])
         for got, want in zip(*results, strict=True):
             np.testing.assert_array_equal(got, want, err_msg=kind.__name__)
+
+
+def owned_gradients() -> None:
+    """Gradients that share an array or memory: what one leaf does with its own must not show in another's."""
+    seed = minidl.tensor([1.0, 2.0])
+    a, b = (minidl.tensor([5.0, 7.0], requires_grad=True) for _ in range(2))
+    (a * 3 + b * 3).backward(seed)
+    (a + b).backward(seed)
+    (a + b.reshape(2, 1).reshape(2)).backward(seed)
+    for leaf in (a, b):
+        np.testing.assert_array_equal(leaf.grad.numpy(), [5.0, 10.0])
+    np.testing.assert_array_equal(seed.numpy(), [1.0, 2.0])
+
+    a, b, c = (minidl.tensor([[5.0, 7.0]], requires_grad=True) for _ in range(3))
+    seen: list = []
+    middle = a * 2
+    middle.register_hook(seen.append)
+    (middle + b + c.reshape(2).reshape(1, 2) + middle).backward(minidl.tensor([[1.0, 2.0]]))
+    b.grad.zero_()
+    np.testing.assert_array_equal(seen[0].numpy(), [[2.0, 4.0]])
+    np.testing.assert_array_equal(a.grad.numpy(), [[4.0, 8.0]])
+    np.testing.assert_array_equal(c.grad.numpy(), [[1.0, 2.0]])
+
+    x, y = (minidl.tensor([[5.0, 7.0]], requires_grad=True) for _ in range(2))
+    with minidl.autograd.Tape() as tape:
+        both = (x + y) * 2
+        (both + both * 3).backward(minidl.tensor([[1.0, 2.0]]))
+    kept = [(g, g.numpy().copy()) for _, gs, slopes in tape.backward_calls for g in (*gs, *slopes) if g is not None]
+    x.grad.zero_()
+    np.testing.assert_array_equal(y.grad.numpy(), [[8.0, 16.0]])
+    for g, value in kept:
+        np.testing.assert_array_equal(g.numpy(), value)

@@ -1,0 +1,50 @@
+"""The engine writes into, and gives away, only gradients that nobody else holds."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+import minidl
+from minidl.autograd import engine
+from tests.checks import fused
+
+
+def test_what_is_shared_is_copied() -> None:
+    fused.owned_gradients()
+
+
+def test_a_fresh_gradient_is_given_to_the_leaf_without_a_copy() -> None:
+    w = minidl.tensor(np.ones((300, 200)), requires_grad=True)
+    kept = {}
+
+    class Watch(minidl.autograd.tape.Listener):
+        def on_backward(self, node, cotangents, gradients) -> None:
+            kept[node.name] = gradients[0].numpy().ctypes.data  # the address, not the array
+
+    with Watch():
+        (w * 3.0).sum().backward()
+    assert w.grad.numpy().ctypes.data == kept["mul"]
+
+
+def test_who_holds_a_gradient_is_counted() -> None:
+    def fresh() -> dict:
+        return {(0, 0): minidl.tensor(np.ones((4, 4)))}
+
+    held = fresh()
+    assert engine._nobody_else_has(held, (0, 0))
+    tensor = held[0, 0]
+    assert not engine._nobody_else_has(held, (0, 0))
+    del tensor
+    view = held[0, 0]._array[1:]
+    assert not engine._nobody_else_has(held, (0, 0))
+    del view
+    assert engine._nobody_else_has(held, (0, 0))
+    base = np.ones((8, 4))
+    held = {(0, 0): minidl.from_numpy(base[2:6])}
+    assert sys.getrefcount(base) > 2 and not engine._nobody_else_has(held, (0, 0))
+    held = {(0, 0): minidl.ones(1, 4).expand((4, 4))}
+    assert not engine._nobody_else_has(held, (0, 0))
+    held = {(0, 0): minidl.from_numpy(np.frombuffer(bytearray(16), np.float32))}  # memory of something else
+    assert not engine._nobody_else_has(held, (0, 0))
