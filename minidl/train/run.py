@@ -109,10 +109,14 @@ def resume_run(
     workers: int = 0,
     **trainer_options: Any,
 ) -> Trainer:
-    """A trainer that goes on where the run in ``folder`` stopped; ``epochs`` may be more than it was started with."""
+    """A trainer that goes on where the run in ``folder`` stopped; ``epochs`` may be more than it was started with.
+
+    The schedule keeps the length that it was planned with: epochs beyond have the learning rate of its last one.
+    """
     state = _load(folder / CHECKPOINT)
     description = state["config"]
     config = TrainConfig(**description["settings"])
+    config.schedule_epochs = config.schedule_epochs or config.epochs
     if epochs is not None:
         if epochs < state["epoch"]:
             raise TrainingError(f"{folder} has {state['epoch']} epochs behind it, so --epochs {epochs} is too few")

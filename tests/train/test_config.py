@@ -40,6 +40,8 @@ def test_all_settings_get_a_value() -> None:
         ({"lr": math.nan}, "--lr must be at least 0, not nan"),
         ({"warmup": 3, "schedule": "plateau"}, "--warmup goes with the schedules cosine, step and constant"),
         ({"warmup": 5, "epochs": 5}, "--warmup 5 leaves nothing of 5 epochs"),
+        ({"warmup": 2, "epochs": 5, "schedule_epochs": 2}, "--warmup 2 leaves nothing of 2 epochs"),
+        ({"schedule_epochs": 0}, "--schedule-epochs must be at least 1, not 0"),
         ({"optimizer": "nesterov", "momentum": 0.0}, "--optimizer nesterov needs --momentum above 0"),
     ],
 )
@@ -86,3 +88,24 @@ def test_plateau() -> None:
     for _ in range(6):
         schedule.step(0.5)
     assert steps.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "not_said"),
+    [
+        ({"optimizer": "adam"}, ("optimizer adam", "weight_decay 0.0", "seed 0"), ("momentum", "milestones", "None")),
+        (
+            {"optimizer": "sgd", "schedule": "step"},
+            ("momentum 0.9", "milestones [0.5, 0.75]", "gamma 0.1"),
+            ("interval",),
+        ),
+        ({"schedule": "exponential"}, ("gamma 0.1", "interval 0.1"), ("milestones",)),
+        ({"schedule": "constant"}, ("schedule constant",), ("gamma", "schedule_epochs", "warmup", "clip")),
+        ({"warmup": 2, "clip": 1.0}, ("warmup 2", "clip 1.0"), ("label_smoothing",)),
+        ({"epochs": 9, "schedule_epochs": 5}, ("epochs 9", "schedule_epochs 5"), ()),
+    ],
+)
+def test_what_is_printed_of_the_settings_is_what_has_a_say(settings: dict, said: tuple, not_said: tuple) -> None:
+    line = ", ".join(f"{k} {v}" for k, v in complete("lenet5", TrainConfig(**settings)).in_use().items())
+    assert all(word in line for word in said), line
+    assert not any(word in line for word in not_said), line

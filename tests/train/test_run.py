@@ -58,14 +58,53 @@ def test_start_and_resume_by_name_are_one_run(tmp_path: Path) -> None:
     assert as_bytes(whole) == as_bytes(half)
 
 
-def test_more_epochs_stretch_the_schedule(tmp_path: Path) -> None:
+def rates(run: Any) -> list[float]:
+    return [round(row["lr"] * 1e3, 4) for row in run.history]
+
+
+def test_more_epochs_keep_the_schedule_and_then_its_last_rate(tmp_path: Path) -> None:
+    """Neither a jump back up, nor epochs with a rate of 0."""
     start_run("mlp", TrainConfig(epochs=2, schedule="cosine", lr=1e-3), tmp_path).fit(2)
     run = resume_run(tmp_path, epochs=4)
     run.fit(4)
-    assert [round(row["lr"] * 1e3, 4) for row in run.history] == [1, 0.5, 0.5, 0.1464]
-    assert json.loads((tmp_path / "config.json").read_text())["settings"]["epochs"] == 4
+    assert rates(run) == [1, 0.5, 0.5, 0.5]
+    settings = json.loads((tmp_path / "config.json").read_text())["settings"]
+    assert (settings["epochs"], settings["schedule_epochs"]) == (4, 2)
     with pytest.raises(TrainingError, match="has 4 epochs behind it, so --epochs 3 is too few"):
         resume_run(tmp_path, epochs=3)
+    again = resume_run(tmp_path, epochs=5)
+    again.fit(5)
+    assert rates(again) == [1, 0.5, 0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "poly", "step", "exponential"])
+def test_fewer_epochs_and_then_all_are_the_run_as_it_was_planned(tmp_path: Path, schedule: Any) -> None:
+    config = TrainConfig(epochs=4, schedule=schedule, warmup=1)
+    start_run("mlp", config, tmp_path / "whole").fit(4)
+    start_run("mlp", config, tmp_path / "parts").fit(1)
+    for epochs in (2, 4):
+        resume_run(tmp_path / "parts", epochs=epochs).fit(epochs)
+    whole, parts = (load_checkpoint(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "parts"))
+    for state in (whole, parts):
+        state["history"] = [without_time(row) for row in state["history"]]
+    assert as_bytes(whole) == as_bytes(parts)
+
+
+def test_a_schedule_of_its_own_length(tmp_path: Path) -> None:
+    run = start_run("mlp", TrainConfig(epochs=4, schedule_epochs=2, schedule="cosine", lr=1e-3), tmp_path)
+    run.fit(4)
+    assert rates(run) == [1, 0.5, 0.5, 0.5]
+
+
+def test_a_run_of_before_schedules_had_a_length(tmp_path: Path) -> None:
+    start_run("mlp", TrainConfig(epochs=2, schedule="cosine", lr=1e-3), tmp_path).fit(1)
+    file = tmp_path / "checkpoint.safetensors"
+    state = load_checkpoint(file)
+    del state["config"]["settings"]["schedule_epochs"]
+    save_checkpoint(file, state)
+    run = resume_run(tmp_path, epochs=3)
+    run.fit(3)
+    assert rates(run) == [1, 0.5, 0.5]
 
 
 def test_other_seeds_are_other_runs(tmp_path: Path) -> None:
