@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -80,8 +80,15 @@ def _cupy() -> ModuleType:
         raise DeviceError(
             "no CUDA device can be used: CuPy is not installed; `minidl doctor` tells the command that fits your driver"
         ) from error
+    except Exception as error:  # a library of CUDA that is missing or too old
+        raise DeviceError(
+            f"no CUDA device can be used: CuPy is installed but does not load ({error}); `minidl doctor` tells the "
+            "command that mends it"
+        ) from error
     if not cupy.cuda.is_available():
-        raise DeviceError("no CUDA device can be used: CuPy is installed but finds no GPU; see `minidl doctor`")
+        raise DeviceError(
+            "no CUDA device can be used: CuPy is installed but finds no GPU; `minidl doctor` tells what is wrong"
+        )
     return cupy
 
 
@@ -101,8 +108,44 @@ def to_device(array: Any, target: Device) -> Any:
     if target.type == "cpu":
         return array.get()
     cupy = _cupy()
-    with cupy.cuda.Device(target.index):
-        return cupy.asarray(array)
+    with on(target):
+        return cupy.asarray(array) if array_module(array) is np else array.copy()  # which goes to the current device
+
+
+def on(target: Device) -> contextlib.AbstractContextManager[Any]:
+    """Inside, CuPy allocates and computes on ``target``.  DeviceError where there is no such device."""
+    if target.type == "cpu":
+        return contextlib.nullcontext()
+    cupy = _cupy()
+    count = cupy.cuda.runtime.getDeviceCount()
+    if target.index >= count:
+        names = "cuda:0 is the only one" if count == 1 else f"there are cuda:0 to cuda:{count - 1}"
+        raise DeviceError(f"this machine has no device {target}: {names}")
+    return cupy.cuda.Device(target.index)
+
+
+def together(name: str, names: Sequence[str], tensors: Sequence[Any]) -> contextlib.AbstractContextManager[Any]:
+    """Where an operation on ``tensors`` (None: no tensor) computes.  DeviceError where they lie on several devices."""
+    first: tuple[str, Any] | None = None
+    for label, tensor in zip(names, tensors):
+        if tensor is None:
+            continue
+        if first is None:
+            first = label, tensor
+        elif tensor.device != first[1].device:
+            raise apart(name, first, (label, tensor))
+    return contextlib.nullcontext() if first is None else on(first[1].device)
+
+
+def apart(name: str, a: tuple[str, Any], b: tuple[str, Any]) -> DeviceError:
+    """Two tensors, each with what the operation calls it, on two devices: where they are and the line to change."""
+    stay, move = (a, b) if b[1].device == CPU else (b, a)
+    where = str(stay[1].device)
+    line = f"{move[0]} = {move[0]}.to({where!r})"
+    if move[1].is_leaf and move[1].requires_grad:
+        line = f"model.to({where!r}), as it looks like a parameter"
+    first, second = (f"{label!r} {tensor.shape} is on {tensor.device}" for label, tensor in (a, b))
+    return DeviceError(f"{name}: {first} and {second}; bring {move[0]!r} there too: {line}")
 
 
 def is_writeable(array: Any) -> bool:
@@ -125,5 +168,5 @@ def singular_raises(array: Any) -> Iterator[None]:
 
 
 def module_for(target: Device) -> ModuleType:
-    """The array module that allocates on ``target``."""
+    """The array module of ``target``; it allocates there inside of :func:`on`."""
     return np if target.type == "cpu" else _cupy()

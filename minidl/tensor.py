@@ -418,16 +418,18 @@ def _as_array(data: Any, dtype: Any, target: Device | None) -> Any:
     """``data`` as an array of its own (never a view of the caller's)."""
     if isinstance(data, Tensor):
         data = data._array
-    xp = array_module(data) if target is None else module_for(target)
     wanted = None if dtype is None else as_dtype(dtype)
+    xp = array_module(data)
     if isinstance(data, (np.ndarray, np.generic)) or xp is not np:
-        array = xp.array(data, dtype=wanted, copy=True)
+        stays = target is None or device_of(data) == target
+        array = xp.array(data, dtype=wanted, copy=True if stays else None)  # going elsewhere is a copy
     else:
         array = np.array(data, dtype=wanted)
         if wanted is None and array.dtype == np.float64:
             array = array.astype(get_default_dtype())  # Python floats take the default dtype
     _check_dtype(array.dtype, f" (from {type(data).__name__})")
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return array if target is None else to_device(array, target)
 
 
 def tensor(data: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:

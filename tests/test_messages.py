@@ -78,7 +78,7 @@ def test_operands_on_two_devices(monkeypatch):
     monkeypatch.setattr(
         minidl.Tensor, "device", property(lambda self: Device("cuda", 0) if self.name == "there" else CPU)
     )
-    with pytest.raises(DeviceError, match=r"operands are on cpu and cuda:0: move one with .to\('cpu'\)"):
+    with pytest.raises(DeviceError, match=r"'left' \(2,\) is on cpu and 'right' \(2,\) is on cuda:0"):
         a + b
 
 

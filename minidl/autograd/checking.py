@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..backend import Device, to_device
 from .diagnosis import Evidence, diagnose
 from .engine import grad
 from .mode import no_grad, set_grad_enabled
@@ -142,7 +143,7 @@ def gradgradcheck(
     if grad_outputs is None:
         with no_grad():
             results = _differentiable(func(*arguments))
-        grad_outputs = [_leaf(rng.standard_normal(y.shape).astype(y.dtype)) for y in results]
+        grad_outputs = [_leaf(np.asarray(rng.standard_normal(y.shape)).astype(y.dtype), y.device) for y in results]
     cotangents = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
 
     def first_gradient(*values: Any) -> Any:
@@ -160,11 +161,11 @@ def gradgradcheck(
     return report
 
 
-def _leaf(array: Any) -> Tensor:
+def _leaf(array: np.ndarray, device: Device) -> Tensor:
     """A leaf that requires a gradient, of any dtype (complex ones too, which users cannot make)."""
     from ..tensor import Tensor
 
-    tensor = Tensor._wrap(np.asarray(array))
+    tensor = Tensor._wrap(to_device(array, device))
     tensor._requires_grad = True
     return tensor
 
@@ -205,7 +206,7 @@ def _check(
     before = [a.copy() for a in arrays]
 
     def run(values: Sequence[np.ndarray]) -> tuple[list[Tensor], list[Tensor]]:
-        leaves = [_leaf(v) for v in values]
+        leaves = [_leaf(v, arguments[i].device) for v, i in zip(values, wanted)]
         filled = list(arguments)
         for i, leaf in zip(wanted, leaves):
             filled[i] = leaf
@@ -248,7 +249,7 @@ def _check(
 def _gradients(outputs: list[Tensor], leaves: list[Tensor], cotangents: list[np.ndarray]) -> list[np.ndarray]:
     from ..tensor import Tensor
 
-    seeds = [Tensor._wrap(c) for c in cotangents]
+    seeds = [Tensor._wrap(to_device(c, y.device)) for c, y in zip(cotangents, outputs)]
     found = grad(outputs, leaves, seeds, retain_graph=True, allow_unused=True)
     return [np.zeros(x.shape) if g is None else g.detach().numpy().copy() for x, g in zip(leaves, found)]
 

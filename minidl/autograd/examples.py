@@ -7,6 +7,7 @@ options differ from axis to axis, so that an exchange of axes shows.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class Draw:
     shape: tuple[int, ...]
     kind: str = "normal"
 
-    def make(self, rng: np.random.Generator) -> Any:
+    def make(self, rng: np.random.Generator, device: str = "cpu") -> Any:
         from ..tensor import tensor
 
         n = math.prod(self.shape)
@@ -39,7 +40,7 @@ class Draw:
             values = a @ np.swapaxes(a, -1, -2) + self.shape[-1] * np.eye(self.shape[-1])
         else:
             values = rng.standard_normal(self.shape)
-        return tensor(np.asarray(values), dtype="float64", requires_grad=True)
+        return tensor(np.asarray(values), dtype="float64", device=device, requires_grad=True)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def d(*shape: int) -> Draw:
     return Draw(shape, "distinct")
 
 
-def _operations() -> dict[str, Check]:
+def _operations(constant: Callable[..., Any]) -> dict[str, Check]:
     import minidl as m
 
     checks: dict[str, Check] = {}
@@ -91,7 +92,7 @@ def _operations() -> dict[str, Check]:
         add(name, u(3, 4))
     add("abs", d(3, 4))
     add("clamp", d(3, 4), call=lambda x: m.clamp(x, -0.3, 0.4))
-    condition = m.tensor([[True, False, True], [False, False, True]])
+    condition = constant([[True, False, True], [False, False, True]])
     add("where", n(2, 3), n(3), call=lambda a, b: m.where(condition, a, b))
     add("clone", n(2, 3))
 
@@ -118,12 +119,12 @@ def _operations() -> dict[str, Check]:
     add("triu", n(3, 4))
     add("getitem", n(4, 3, 5), call=lambda x: x[1:, None, [2, 0, 2], ::2])
     add("setitem", n(4, 3), n(2, 1), call=_setitem)
-    index = m.tensor([[2, 0, 1, 2], [1, 1, 0, 2]])
+    index = constant([[2, 0, 1, 2], [1, 1, 0, 2]])
     add("gather", n(2, 3), call=lambda x: m.gather(x, 1, index))
     add("scatter_add", n(2, 3), n(2, 4), call=lambda x, s: m.scatter_add(x, 1, index, s))
-    add("scatter", n(2, 3), n(2, 3), call=lambda x, s: m.scatter(x, 1, m.tensor([[2, 0, 1], [1, 2, 0]]), s))
-    add("index_select", n(3, 2), call=lambda x: m.index_select(x, 0, m.tensor([2, 0, 2])))
-    add("index_add", n(3, 2), n(4, 2), call=lambda x, s: m.index_add(x, 0, m.tensor([2, 0, 2, 1]), s))
+    add("scatter", n(2, 3), n(2, 3), call=lambda x, s: m.scatter(x, 1, constant([[2, 0, 1], [1, 2, 0]]), s))
+    add("index_select", n(3, 2), call=lambda x: m.index_select(x, 0, constant([2, 0, 2])))
+    add("index_add", n(3, 2), n(4, 2), call=lambda x, s: m.index_add(x, 0, constant([2, 0, 2, 1]), s))
     add("masked_fill", n(2, 3), call=lambda x: m.masked_fill(x, condition, 2.0))
     add("masked_select", n(2, 3), call=lambda x: m.masked_select(x, condition))
     add("sort", d(3, 4))
@@ -150,7 +151,7 @@ def _setitem(x: Any, value: Any) -> Any:
     return y
 
 
-def _networks() -> dict[str, Check]:
+def _networks(constant: Callable[..., Any]) -> dict[str, Check]:
     import minidl as m
     import minidl.nn.functional as F
 
@@ -172,7 +173,7 @@ def _networks() -> dict[str, Check]:
     add("normalize", n(3, 4))
     add("linear", n(2, 4, 3), n(5, 3), n(5))
     add("bilinear", n(4, 3), n(4, 2), n(5, 3, 2), n(5))
-    add("embedding", n(4, 3), call=lambda w: F.embedding(m.tensor([[1, 0, 1], [3, 1, 1]]), w))
+    add("embedding", n(4, 3), call=lambda w: F.embedding(constant([[1, 0, 1], [3, 1, 1]]), w))
     add("pad", n(2, 3, 4), call=lambda x: F.pad(F.pad(x, (2, 1), mode="reflect"), (-1, 2, 1, 0), value=0.5))
     add("interpolate", n(2, 2, 3, 4), call=lambda x: F.interpolate(x, (5, 7), mode="bilinear"))
     add("upsample", n(2, 2, 3, 4), call=lambda x: F.upsample(x, scale_factor=2))
@@ -181,8 +182,8 @@ def _networks() -> dict[str, Check]:
     add("pixel_unshuffle", n(2, 2, 4, 6), call=lambda x: F.pixel_unshuffle(x, 2))
     add("pixel_shuffle", n(2, 8, 3, 2), call=lambda x: F.pixel_shuffle(x, 2))
     _convolutions(add, F)
-    _pools(add, F)
-    _norms_and_losses(add, F, m)
+    _pools(add, F, constant)
+    _norms_and_losses(add, F, m, constant)
     return checks
 
 
@@ -204,14 +205,14 @@ def _convolutions(add: Callable[..., None], F: Any) -> None:
     add("fold", n(2, 2 * 4, 6), call=lambda x: F.fold(x, (3, 4), 2))
 
 
-def _pools(add: Callable[..., None], F: Any) -> None:
+def _pools(add: Callable[..., None], F: Any, constant: Callable[..., Any]) -> None:
     add("max_pool1d", d(2, 3, 7), call=lambda x: F.max_pool1d(x, 3, 2, 1))
     add("max_pool2d", d(2, 2, 5, 4), call=lambda x: F.max_pool2d(x, (3, 2), (2, 1), (1, 0)))
     add("max_pool3d", d(1, 2, 3, 4, 3), call=lambda x: F.max_pool3d(x, 2, 1))
     add("avg_pool1d", n(2, 3, 7), call=lambda x: F.avg_pool1d(x, 3, 2, 1))
     add("avg_pool2d", n(2, 2, 5, 4), call=lambda x: F.avg_pool2d(x, (3, 2), (2, 1), (1, 0), count_include_pad=False))
     add("avg_pool3d", n(1, 2, 3, 4, 3), call=lambda x: F.avg_pool3d(x, 2, 1))
-    add("max_unpool2d", n(2, 2, 3, 2), call=_unpool)
+    add("max_unpool2d", n(2, 2, 3, 2), call=lambda x: _unpool(x, constant))
     add("lp_pool2d", p(2, 2, 5, 4), call=lambda x: F.lp_pool2d(x, 2, (3, 2), (2, 1)))
     add("adaptive_avg_pool2d", n(2, 2, 5, 4), call=lambda x: F.adaptive_avg_pool2d(x, (2, 3)))
     add("adaptive_avg_pool1d", n(2, 3, 7), call=lambda x: F.adaptive_avg_pool1d(x, 3))
@@ -220,15 +221,15 @@ def _pools(add: Callable[..., None], F: Any) -> None:
     add("maxout", d(2, 6, 3), call=lambda x: F.maxout(x, 2))
 
 
-def _unpool(x: Any) -> Any:
+def _unpool(x: Any, constant: Callable[..., Any]) -> Any:
     """Six maxima of windows of 2 x 2, put back to where they were in an image of 6 x 5."""
     import minidl as m
 
-    places = m.tensor([[[0, 3], [11, 12], [20, 23]]] * 2)
+    places = constant([[[0, 3], [11, 12], [20, 23]]] * 2)
     return m.nn.functional.max_unpool2d(x, m.stack([places, places]), 2, output_size=(6, 5))
 
 
-def _norms_and_losses(add: Callable[..., None], F: Any, m: Any) -> None:
+def _norms_and_losses(add: Callable[..., None], F: Any, m: Any, constant: Callable[..., Any]) -> None:
     add("batch_norm", n(3, 2, 4), n(2), n(2), call=lambda x, w, b: F.batch_norm(x, None, None, w, b, True))
     add("layer_norm", n(2, 3, 4), n(3, 4), n(3, 4), call=lambda x, w, b: F.layer_norm(x, (3, 4), w, b))
     add("group_norm", n(2, 4, 3), n(4), n(4), call=lambda x, w, b: F.group_norm(x, 2, w, b))
@@ -236,9 +237,9 @@ def _norms_and_losses(add: Callable[..., None], F: Any, m: Any) -> None:
     add("rms_norm", n(2, 3, 4), n(4), call=lambda x, w: F.rms_norm(x, (4,), w))
     add("local_response_norm", n(2, 5, 3), call=lambda x: F.local_response_norm(x, 3, 0.5))
 
-    classes, signs = m.tensor([2, 0, 4, 2]), m.tensor([1.0, -1.0, -1.0, 1.0], dtype="float64")
-    target = m.tensor([[0.2, 0.7, 0.4], [0.9, 0.1, 0.6]], dtype="float64")
-    weight = m.tensor([0.5, 1.0, 2.0, 0.7, 1.3], dtype="float64")
+    classes, signs = constant([2, 0, 4, 2]), constant([1.0, -1.0, -1.0, 1.0], dtype="float64")
+    target = constant([[0.2, 0.7, 0.4], [0.9, 0.1, 0.6]], dtype="float64")
+    weight = constant([0.5, 1.0, 2.0, 0.7, 1.3], dtype="float64")
     add("cross_entropy", n(4, 5), call=lambda x: F.cross_entropy(x, classes, weight, label_smoothing=0.1))
     add("nll_loss", n(4, 5), call=lambda x: F.nll_loss(x, classes, weight))
     add("multi_margin_loss", d(4, 5), call=lambda x: F.multi_margin_loss(x, classes))
@@ -259,15 +260,13 @@ def _norms_and_losses(add: Callable[..., None], F: Any, m: Any) -> None:
     add("cosine_embedding_loss", n(4, 3), n(4, 3), call=lambda a, b: F.cosine_embedding_loss(a, b, signs, -0.9))
 
 
-_checks: dict[str, Check] = {}
+@functools.cache
+def checks(device: str = "cpu") -> dict[str, Check]:
+    """Every example by the name of its operation; the constants of their calls lie on ``device``."""
+    from ..tensor import tensor
 
-
-def checks() -> dict[str, Check]:
-    """Every example by the name of its operation."""
-    if not _checks:
-        _checks.update(_operations())
-        _checks.update(_networks())
-    return _checks
+    constant = functools.partial(tensor, device=device)
+    return {**_operations(constant), **_networks(constant)}
 
 
 def names() -> list[str]:
@@ -282,8 +281,8 @@ class UnknownCheckError(KeyError):
         return str(self.args[0])
 
 
-def check_named(name: str, seed: int = 0) -> tuple[Report, Report | None]:
-    """First and second derivatives of an operation by its name (None where only the first is checked).
+def check_named(name: str, seed: int = 0, device: str = "cpu") -> tuple[Report, Report | None]:
+    """First and second derivatives of an operation by its name (None where only the first is checked), on ``device``.
 
     >>> from minidl.autograd.examples import check_named
     >>> first, second = check_named("tanh")
@@ -294,8 +293,8 @@ def check_named(name: str, seed: int = 0) -> tuple[Report, Report | None]:
         near = difflib.get_close_matches(name, names(), 5)
         hint = f"; did you mean {', '.join(near)}?" if near else "; `minidl gradcheck --list` shows all names"
         raise UnknownCheckError(f"no operation called {name!r} to check{hint}")
-    check = checks()[name]
-    arguments = [a.make(np.random.default_rng(seed + i)) for i, a in enumerate(check.arguments)]
+    check = checks(device)[name]
+    arguments = [a.make(np.random.default_rng(seed + i), device) for i, a in enumerate(check.arguments)]
     first = gradcheck(check.function, arguments, raise_exception=False, seed=seed)
     if not (check.second and first.ok):
         return first, None

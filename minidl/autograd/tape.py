@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import sys
 import threading
 import weakref
 import zlib
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..backend import array_module
+from ..backend import array_module, together
 from .mode import MODE
 
 if TYPE_CHECKING:
@@ -195,7 +196,11 @@ class Primitive:
 
     def __call__(self, *args: Any, **attrs: Any) -> Any:
         arrays = [a._array if isinstance(a, Tensor) else a for a in args]
-        result = self.forward(*arrays, **attrs)
+        if "cupy" in sys.modules:
+            with together(self.name, self.names(len(args)), [a if isinstance(a, Tensor) else None for a in args]):
+                result = self.forward(*arrays, **attrs)
+        else:
+            result = self.forward(*arrays, **attrs)
         many = isinstance(result, tuple)
         node = None
         if MODE.recording:

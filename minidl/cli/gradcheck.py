@@ -10,7 +10,7 @@ def register(app: "cyclopts.App") -> None:
     app.command(gradcheck)
 
 
-def gradcheck(*names: str, all: bool = False, list: bool = False, seed: int = 0) -> int:
+def gradcheck(*names: str, all: bool = False, list: bool = False, seed: int = 0, device: str = "cpu") -> int:
     """Compare the derivatives of operations with numerical ones, and say what is wrong with those that differ.
 
     First and second derivatives, random upstream gradients, complex step where the operation is analytic.  The exit
@@ -26,6 +26,8 @@ def gradcheck(*names: str, all: bool = False, list: bool = False, seed: int = 0)
         Only print the names of the operations that can be checked.
     seed
         For the random arguments and upstream gradients.
+    device
+        Where the operations compute: cpu, cuda or cuda:1.
     """
     from minidl.autograd import examples
 
@@ -39,7 +41,7 @@ def gradcheck(*names: str, all: bool = False, list: bool = False, seed: int = 0)
     width = max(len(name) for name in chosen)
     wrong = []
     for number, name in enumerate(chosen):
-        first, second = examples.check_named(name, seed)
+        first, second = examples.check_named(name, seed, device)
         if number == 0:  # not above the error about an unknown name
             print(f"{'':{width}}  {'first derivative':36}  second derivative")
         print(f"{name:{width}}  {_cell(first):36}  {_cell(second)}", flush=True)

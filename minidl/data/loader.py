@@ -39,6 +39,7 @@ class DataLoader:
     :param seed: of order and augmentation.
     :param prefetch: batches that each worker loads ahead.
     :param to_tensor: hand out minidl Tensors; ``False`` leaves NumPy arrays.
+    :param device: where the tensors go; to "cuda" the next batch is copied while the present one is computed with.
 
     Each loop takes the next epoch, also after a loop left early; ``set_epoch`` chooses one. An exception in a
     data set or transform arrives as :class:`SampleError` with the number of the sample, in the caller's thread.
@@ -61,6 +62,7 @@ class DataLoader:
         seed: int = 0,
         prefetch: int = 2,
         to_tensor: bool = True,
+        device: Any = "cpu",
     ) -> None:
         for name, value, least in (
             ("batch_size", batch_size, 1),
@@ -75,6 +77,7 @@ class DataLoader:
         self.num_workers, self.prefetch = int(num_workers), int(prefetch)
         self.collate_fn, self.drop_last, self.to_tensor = collate_fn, bool(drop_last), to_tensor
         self.seed = check_seed(seed)
+        self.device = self._checked_device(device)
         if sampler is None:
             sampler = RandomSampler(dataset, seed=self.seed) if shuffle else SequentialSampler(dataset)
         self.sampler: Sampler = sampler if isinstance(sampler, Sampler) else IterableSampler(sampler)
@@ -82,6 +85,21 @@ class DataLoader:
         self._position = 0  # batches of this epoch that the caller has got
         self._started = False  # whether a loop over this epoch has begun
         self._turn = 0  # tells the loop that runs now from an older one still alive
+
+    def _checked_device(self, device: Any) -> Any:
+        """The device to copy to, None for the CPU; at once, not in the first epoch, an error where there is none."""
+        if str(device) == "cpu":
+            return None
+        from ..backend import device as parse
+        from ..backend import on
+
+        target = parse(device)
+        if target.type == "cpu":
+            return None
+        if not self.to_tensor:
+            raise ValueError(f"to_tensor=False leaves NumPy arrays, which cannot go to {target}: leave one of them out")
+        on(target)
+        return target
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -162,11 +180,16 @@ class DataLoader:
             return self._load(order[k * self.batch_size : (k + 1) * self.batch_size], epoch, k)
 
         batches = self._threaded(load, range(start, count)) if self.num_workers else map(load, range(start, count))
+        made = map(to_tensors, batches) if self.to_tensor and self.collate_fn is None else batches
+        if self.device is not None:
+            from .ahead import batches_on
+
+            made = batches_on(made, self.device)
         try:
-            for k, batch in enumerate(batches, start):
+            for k, batch in enumerate(made, start):
                 if turn == self._turn:
                     self._position = k + 1
-                yield to_tensors(batch) if self.to_tensor and self.collate_fn is None else batch
+                yield batch
         finally:
             if self.num_workers:
                 batches.close()  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..autograd.mode import no_grad
 from ..ops import cat
-from ..tensor import Tensor, tensor
+from ..tensor import Tensor, as_tensor, tensor
 from .init import SKIPPING
 
 
@@ -63,18 +63,21 @@ def clip_grad_norm_(
     gradients = _gradients(parameters)
     if not gradients:
         return tensor(0.0)
-    norms = [g._xp.linalg.norm(g._array.reshape(-1).astype("float64"), norm_type) for g in gradients if g.numel()]
-    total = float(np.linalg.norm([float(n) for n in norms], norm_type)) if norms else 0.0
+    xp = gradients[0]._xp
+    norms = [xp.linalg.norm(g._array.reshape(-1).astype("float64"), norm_type) for g in gradients if g.numel()]
+    total = xp.linalg.norm(xp.stack(norms), norm_type) if norms else xp.zeros(())
     if error_if_nonfinite and not math.isfinite(total):
         raise RuntimeError(
-            f"the norm of the gradients is {total}, so they cannot be clipped: some gradient holds NaN or infinity"
+            f"the norm of the gradients is {float(total)}, so they cannot be clipped: some gradient holds NaN or "
+            "infinity"
         )
     factor = max_norm / (total + 1e-6)
-    if factor < 1 or math.isnan(factor):
+    if xp is not np or factor < 1 or math.isnan(factor):  # a device is not asked: the host would wait
+        factor = xp.minimum(factor, 1)
         with no_grad():
             for g in gradients:
-                g.mul_(factor)
-    return tensor(total, dtype=gradients[0].dtype)
+                g.mul_(as_tensor(factor, dtype=g.dtype))
+    return as_tensor(total, dtype=gradients[0].dtype)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:

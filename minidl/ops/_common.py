@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ..autograd import tape
 from ..autograd.tape import Primitive, Spec, vjp
-from ..backend import DeviceError, array_module
+from ..backend import apart, array_module, together
 from ..dtypes import get_default_dtype, result_dtype
 from ..kernels.errors import ShapeError
 
@@ -48,7 +49,7 @@ def promote(a: Any, b: Any) -> tuple[Any, Any]:
             return a, b
         if a.device != b.device:
             if a.ndim and b.ndim:
-                raise DeviceError(f"operands are on {a.device} and {b.device}: move one with .to({str(a.device)!r})")
+                raise apart("elementwise operation", ("left", a), ("right", b))
             a, b = (a.to(b.device), b) if b.ndim else (a, b.to(a.device))
     dtype = result_dtype(a, b)
     if is_tensor(a) and a._array.dtype != dtype:
@@ -145,6 +146,12 @@ def same_dtype(name: str, *tensors: Any) -> None:
         if len(set(dtypes[1:])) > 1:
             advice = f"bring the parameters to one dtype, for example all with .to({str(dtypes[0])!r})"
         raise TypeError(f"{name} needs one dtype for all its arguments, got {listed}: {advice}")
+
+
+def same_device(name: str, **tensors: Any) -> None:
+    """DeviceError where the arguments (None: not given) lie on several devices; no question without CuPy."""
+    if "cupy" in sys.modules:
+        together(name, tuple(tensors), tuple(tensors.values()))
 
 
 def batched(x: Any, ndim: int) -> tuple[Any, bool]:

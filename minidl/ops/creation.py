@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backend import device as parse_device
-from ..backend import module_for
+from ..backend import module_for, on
 from ..dtypes import as_dtype, get_default_dtype
 from .shape import _sizes
 
@@ -17,10 +17,16 @@ def _made(array: Any, requires_grad: bool) -> Any:
     return Tensor._from_leaf(array, False).requires_grad_(requires_grad) if requires_grad else Tensor._wrap(array)
 
 
+def _on(device: Any, name: str, *args: Any, **options: Any) -> Any:
+    """An array that the function ``name`` of NumPy or CuPy makes on ``device``."""
+    target = parse_device(device)
+    with on(target):
+        return getattr(module_for(target), name)(*args, **options)
+
+
 def _filled(name: str, doc: str) -> Callable[..., Any]:
     def function(*size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Any:
-        xp = module_for(parse_device(device))
-        return _made(getattr(xp, name)(_sizes(size), as_dtype(dtype or get_default_dtype())), requires_grad)
+        return _made(_on(device, name, _sizes(size), as_dtype(dtype or get_default_dtype())), requires_grad)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
@@ -34,12 +40,11 @@ empty = _filled("empty", "A tensor whose values are whatever the memory held.")
 
 def full(size: Any, fill_value: float, *, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Any:
     """A tensor of one value; its dtype follows the value unless given (float32, int64 or bool)."""
-    xp = module_for(parse_device(device))
     if dtype is None:
         dtype = (
             bool if isinstance(fill_value, bool) else "int64" if isinstance(fill_value, int) else get_default_dtype()
         )
-    return _made(xp.full(_sizes((size,)), fill_value, as_dtype(dtype)), requires_grad)
+    return _made(_on(device, "full", _sizes((size,)), fill_value, as_dtype(dtype)), requires_grad)
 
 
 def _like(make: Callable[..., Any], doc: str) -> Callable[..., Any]:
@@ -65,15 +70,14 @@ def arange(start: float, end: float | None = None, step: float = 1, *, dtype: An
         start, end = 0, start
     if dtype is None:
         dtype = "int64" if all(isinstance(v, int) for v in (start, end, step)) else get_default_dtype()
-    return _made(module_for(parse_device(device)).arange(start, end, step, dtype=as_dtype(dtype)), False)
+    return _made(_on(device, "arange", start, end, step, dtype=as_dtype(dtype)), False)
 
 
 def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device: Any = "cpu") -> Any:
     """``steps`` numbers at equal distances, both ends included."""
-    xp = module_for(parse_device(device))
-    return _made(xp.linspace(start, end, steps, dtype=as_dtype(dtype or get_default_dtype())), False)
+    return _made(_on(device, "linspace", start, end, steps, dtype=as_dtype(dtype or get_default_dtype())), False)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = "cpu") -> Any:
     """Identity matrix (n, m)."""
-    return _made(module_for(parse_device(device)).eye(n, m, dtype=as_dtype(dtype or get_default_dtype())), False)
+    return _made(_on(device, "eye", n, m, dtype=as_dtype(dtype or get_default_dtype())), False)

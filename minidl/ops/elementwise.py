@@ -8,7 +8,7 @@ from typing import Any
 
 from ..autograd import tape
 from ..autograd.tape import Primitive, vjp
-from ..backend import Device, array_module, device_of, to_device
+from ..backend import Device, array_module, device_of, on, to_device
 from ..backend import device as parse_device
 from ..dtypes import as_dtype
 from ..kernels import activation as kernel
@@ -168,7 +168,10 @@ def atan2(input: Any, other: Any) -> Any:
 
 def _full(value: Any, like: Any) -> Any:
     """A Python number as a 0-d tensor beside ``like``."""
-    return value if is_tensor(value) else tape.Tensor._wrap(like._xp.asarray(value, dtype=like.dtype))
+    if is_tensor(value):
+        return value
+    with on(like.device):
+        return tape.Tensor._wrap(like._xp.asarray(value, dtype=like.dtype))
 
 
 # ---- functions of one argument ------------------------------------------------------------------------------
@@ -435,8 +438,8 @@ _cast: Primitive = Primitive(
 )
 _move: Primitive = Primitive(
     "move",
-    lambda x, *, device: to_device(x, device),
-    vjp(lambda g, y, x, *, device: g),
+    lambda x, *, device, source: to_device(x, device),
+    vjp(lambda g, y, x, *, device, source: to(g, source)),
 )
 _clone: Primitive = Primitive("clone", lambda x, *, order: x.copy(order=order), vjp(lambda g, y, x, *, order: g))
 
@@ -457,7 +460,7 @@ def to(input: Any, *targets: Any, dtype: Any = None, device: Any = None, copy: b
     if dtype is not None and as_dtype(dtype) != result.dtype:
         result = _cast(result, dtype=as_dtype(dtype))
     if device is not None and parse_device(device) != device_of(result._array):
-        result = _move(result, device=parse_device(device))
+        result = _move(result, device=parse_device(device), source=result.device)
     return clone(result) if copy and result is input else result
 
 

@@ -28,7 +28,7 @@ def _plain(index: Any) -> Any:
         if not index.ndim and index.dtype.kind != "b":
             return index.item()
         return index._array.copy()  # a gradient rule reads it later, whatever happens to the tensor
-    if isinstance(index, np.ndarray):
+    if isinstance(index, np.ndarray) or array_module(index) is not np:
         return _plain(as_operand(index))
     if isinstance(index, list):
         array = np.asarray(index)
@@ -234,6 +234,11 @@ def gather(input: Any, dim: int, index: Any) -> Any:
         return gather(input.reshape(1), dim, as_operand(index).reshape(1)).reshape(())
     dim, array = _checked_index("gather", input, dim, index)
     return getitem(input, _axis_index(array, dim))
+
+
+def take_along(input: Any, dim: int, index: Any) -> Any:
+    """:func:`gather` with an index that is known to be right: nothing is looked at."""
+    return getitem(input, _axis_index(index._array, dim))
 
 
 def take_along_dim(input: Any, indices: Any, dim: int) -> Any:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..kernels.errors import ShapeError
-from ._common import as_operand, floating, same_dtype
+from ._common import as_operand, floating, same_device, same_dtype
 from .elementwise import where
 from .indexing import extremes
 from .linalg import einsum
@@ -33,6 +33,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     """
     x, w = floating(input), as_operand(weight)
     same_dtype("linear", x, w, bias)
+    same_device("linear", input=x, weight=w, bias=bias)
     if w.ndim != 2:
         raise ShapeError(f"linear: the weight must be (out_features, in_features), not {w.shape}")
     if x.ndim == 0 or x.shape[-1] != w.shape[1]:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..autograd.tape import Primitive, vjp
-from ..backend import array_module
-from ._common import as_operand, floating, normalise_dim
+from ..backend import array_module, on
+from ._common import as_operand, floating, normalise_dim, same_device
 from .activation import log_softmax, logsigmoid, relu, softplus
 from .elementwise import clamp, log, log1p, where
-from .indexing import gather
+from .indexing import gather, take_along
 from .reduction import norm
 
 INF = math.inf
@@ -42,6 +42,7 @@ def _same_shape(op: str, input: Any, target: Any) -> tuple[Any, Any]:
     x = floating(input)
     y = as_operand(target)
     y = y if hasattr(y, "shape") else _constant(x._xp.asarray(y, x.dtype))
+    same_device(op, input=x, target=y)
     if x.shape != y.shape:
         hint = ""
         if x.numel() == y.numel():
@@ -66,6 +67,7 @@ def _checked_classes(op: str, x: Any, target: Any, ignore_index: int | None = No
     """The target as class numbers (N, *) that fit the scores (N, C, *)."""
     t = as_operand(target)
     t = t if hasattr(t, "shape") else _constant(x._xp.asarray(t))
+    same_device(op, input=x, target=t)
     if t.dtype.kind not in "iu":
         raise TypeError(f"{op}: the target holds class numbers and must be integers, not {t.dtype}: use target.long()")
     axis = _class_axis(op, x)
@@ -83,6 +85,8 @@ def _checked_classes(op: str, x: Any, target: Any, ignore_index: int | None = No
             f"{op}: scores of shape {x.shape} {letters} need a target of shape {expected}, not {t.shape}{hint}"
         )
     classes = x.shape[axis]
+    if t.is_cuda:  # looking at the numbers would make the host wait; whoever uses them answers for the wrong ones
+        return t
     wrong = (t._array < 0) | (t._array >= classes)
     if ignore_index is not None:
         wrong &= t._array != ignore_index
@@ -115,7 +119,8 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     """Minus the log-probability of the right class: ``input`` (N, C, *) log-probabilities, ``target`` (N, *) integers.
 
     The mean divides by the sum of the targets' ``weight`` (C,) (by their count without weights); entries equal to
-    ``ignore_index`` do not count at all, and if nothing counts the mean is NaN.
+    ``ignore_index`` do not count at all, and if nothing counts the mean is NaN.  A class number that there is not
+    raises ValueError; on a CUDA device, where the host would have to wait for the answer, it makes the loss NaN.
     """
     return _class_loss("nll_loss", floating(input), target, weight, ignore_index, reduction, 0.0)
 
@@ -125,21 +130,30 @@ def _class_loss(
 ) -> Any:
     """The loss of log-probabilities (N, C, *) with class numbers (N, *)."""
     t = _checked_classes(op, logp, target, ignore_index)._array
-    axis = _class_axis(op, logp)
-    kept = t != ignore_index
-    index = array_module(t).where(kept, t, 0)
-    weight = None if weight is None else _class_weight(op, weight, logp)
-    share = array_module(t).ones(t.shape, logp.dtype) if weight is None else weight[index]
-    loss = gather(logp, axis, _constant(index).unsqueeze(axis)).squeeze(axis) * _constant(-share)
-    if smoothing:
-        even = -(logp if weight is None else logp * _along_classes(weight, logp)).sum(axis)
-        loss = loss * (1 - smoothing) + even * (smoothing / logp.shape[axis])
-    if not kept.all():  # not a product with 0: an ignored entry may hold -inf
-        loss = where(_constant(kept), loss, 0.0)
-    if reduction != "mean":
-        return _reduce(loss, reduction)
-    total = float(share[kept].sum())
-    return loss.sum() * (1 / total if total else math.nan)
+    with on(logp.device):
+        axis = _class_axis(op, logp)
+        xp = array_module(t)
+        kept = t != ignore_index
+        index = xp.where(kept, t, 0)
+        if xp is not np:
+            wrong = (index < 0) | (index >= logp.shape[axis])
+            index = xp.where(wrong, 0, index)
+        weight = None if weight is None else _class_weight(op, weight, logp)
+        share = xp.ones(t.shape, logp.dtype) if weight is None else weight[index]
+        if xp is not np:
+            share = xp.where(wrong, xp.nan, share)
+        loss = take_along(logp, axis, _constant(index).unsqueeze(axis)).squeeze(axis) * _constant(-share)
+        if smoothing:
+            even = -(logp if weight is None else logp * _along_classes(weight, logp)).sum(axis)
+            loss = loss * (1 - smoothing) + even * (smoothing / logp.shape[axis])
+        if xp is not np or not kept.all():  # not a product with 0: an ignored entry may hold -inf
+            loss = where(_constant(kept), loss, 0.0)
+        if reduction != "mean":
+            return _reduce(loss, reduction)
+        if xp is not np:
+            return loss.sum() / _constant(xp.where(kept, share, 0).sum())
+        total = float(share[kept].sum())
+        return loss.sum() * (1 / total if total else math.nan)
 
 
 def cross_entropy(
@@ -240,7 +254,8 @@ _bce: Primitive = Primitive(
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """``-(t log p + (1 - t) log(1 - p))`` of probabilities p; logarithms are held at or above -100, as in PyTorch."""
     p, t = _same_shape("binary_cross_entropy", input, target)
-    if p.numel() and (float(p._array.min()) < 0 or float(p._array.max()) > 1):
+    # on a device the logarithm's NaN must do: looking would make the host wait
+    if p.numel() and not p.is_cuda and (float(p._array.min()) < 0 or float(p._array.max()) > 1):
         raise ValueError(
             "binary_cross_entropy: the input must be probabilities between 0 and 1, but it reaches from "
             f"{float(p._array.min()):g} to {float(p._array.max()):g}; for scores use binary_cross_entropy_with_logits"

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..autograd.mode import MODE
 from ..autograd.tape import Primitive, vjp
-from ..backend import array_module
+from ..backend import array_module, on
 from ..kernels import norm as kernel
 from ..kernels.errors import ShapeError
 from ..kernels.pooling import Pool
@@ -139,10 +139,11 @@ def _per_channel(x: Any) -> tuple[int, ...]:
 
 def _track(running_mean: Any, running_var: Any, mean: Any, variance: Any, count: int, momentum: float) -> None:
     """Move the running statistics (C,) towards those of this batch (N or 1, C, 1...), the variance unbiased."""
-    for running, new in ((running_mean, mean._array), (running_var, variance._array * (count / (count - 1)))):
-        latest = new.mean(axis=0).reshape(-1)
-        running._array += (latest - running._array) * running._array.dtype.type(momentum)
-        running._storage.version += 1
+    with on(running_mean.device):
+        for running, new in ((running_mean, mean._array), (running_var, variance._array * (count / (count - 1)))):
+            latest = new.mean(axis=0).reshape(-1)
+            running._array += (latest - running._array) * running._array.dtype.type(momentum)
+            running._storage.version += 1
 
 
 def _check_running(op: str, x: Any, running_mean: Any, running_var: Any, needed: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.mode import enable_grad
+from ..backend import on
 from ..tensor import Tensor
 
 State = dict[str, Any]
@@ -78,7 +79,8 @@ class Optimizer:
             for p in update_together(self, group):
                 state = self.state.setdefault(p, {})
                 g = p.grad._array  # type: ignore[union-attr]
-                self.update(p._array, -g if group.get("maximize") else g, state, group)
+                with on(p.device):
+                    self.update(p._array, -g if group.get("maximize") else g, state, group)
                 p._storage.version += 1
         return loss
 

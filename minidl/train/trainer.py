@@ -13,7 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from .. import random
+from .. import no_grad, random, stack
+from ..backend import CPU
+from ..data.ahead import moved
 from ..io import atomic_write
 from ..nn.functional import cross_entropy
 from ..nn.utils import clip_grad_norm_
@@ -146,9 +148,9 @@ class Trainer:
         for number, (x, y) in enumerate(loader, done):
             if hasattr(self.model, "set_progress"):
                 self.model.set_progress((self.epoch + number / len(loader)) / epochs)
-            loss, scores = self._step(x, y)
+            loss, correct = self._step(x, y)
             self._sums["loss"] += loss * len(y)
-            self._sums["correct"] += int((scores.argmax(1) == y).sum().item())
+            self._sums["correct"] += correct
             self._sums["seen"] += len(y)
             self._sums["seconds"] = before + time.perf_counter() - started
             seen = self._sums["seen"]
@@ -158,22 +160,33 @@ class Trainer:
                 self._check_stop()
         self._finish_epoch()
 
-    def _step(self, x: Any, y: Any) -> tuple[float, Any]:
+    def _step(self, x: Any, y: Any) -> tuple[float, int]:
+        """One update; the loss, and how many answers were right before it."""
         before = random.get_rng_state()
         self.optimizer.zero_grad()
         loss, scores = total_loss(self.loss, self.model(x), y)
-        value = float(loss.item())
-        if math.isfinite(value):
-            loss.backward()
+        loss.backward()
+        value, correct, finite = self._read(loss, scores, y)
         # a gradient that is not finite would make the weights so, and the loss of the next batch
-        if not math.isfinite(value) or self._bad_gradients():
+        if not (math.isfinite(value) and finite):
             self._explain(x, y, before, value)
         if self.clip:
             clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], self.clip)
         self.optimizer.step()
         if self.scheduler is not None and self.each_step:
             self.scheduler.step()
-        return value, scores.detach()
+        return value, int(correct)
+
+    def _read(self, loss: Any, scores: Any, y: Any) -> list[float]:
+        """The loss, the number of right answers, and whether all gradients are finite (1 or 0).
+
+        All of a step that the host asks of a device, in one question: each would make it wait.
+        """
+        with no_grad():
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            finite = stack([g.isfinite().all() for g in gradients]).all() if gradients else loss.isfinite()
+            right = (scores.detach().argmax(1) == y).sum()
+            return stack([value.detach().to("float64") for value in (loss, right, finite)]).tolist()
 
     def _bad_gradients(self) -> list[str]:
         parameters = self.model.named_parameters()
@@ -190,6 +203,10 @@ class Trainer:
         cure = "A smaller learning rate (--lr) is the usual cure. The last checkpoint is as it was"
         random.set_rng_state(random_state)
         self.optimizer.zero_grad()
+        if y.is_cuda:  # there a loss does not look at class numbers; on the CPU it says what is wrong with them
+            with no_grad():
+                total_loss(self.loss, moved(self.model(x), CPU), y.cpu())
+            random.set_rng_state(random_state)
         try:
             with detect_anomaly():
                 total_loss(self.loss, self.model(x), y)[0].backward()

@@ -19,7 +19,7 @@ def test_operations_by_name(capsys):
 
 def test_all_and_list(capsys, monkeypatch):
     few = dict(list(examples.checks().items())[:3])
-    monkeypatch.setattr(examples, "_checks", few)
+    monkeypatch.setattr(examples, "checks", lambda device="cpu": few)
     assert run(["gradcheck", "--all"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "3 of 3 right"
     assert run(["gradcheck", "--list"]) == 0
@@ -28,7 +28,7 @@ def test_all_and_list(capsys, monkeypatch):
 
 def test_a_wrong_gradient_is_shown_and_fails(capsys, monkeypatch):
     wrong = Report(False, "complex step", 6, 0.5, Worst(1, (0, 2), 2.0, 1.0), 3, "off by the factor N = 8", (2, 3))
-    monkeypatch.setattr(examples, "check_named", lambda name, seed: (wrong, None))
+    monkeypatch.setattr(examples, "check_named", lambda name, seed, device: (wrong, None))
     assert run(["gradcheck", "conv2d"]) == 1
     out = capsys.readouterr().out
     assert "conv2d  WRONG  5e-01  complex step" in out and "not checked" in out
