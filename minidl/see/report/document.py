@@ -21,8 +21,9 @@ from .formulas import formula
 
 FORMAT = 1
 _BINS = 32
-_MAPS = 24  # maps in the picture of a value that does not fit
-_SIDE = 56  # pixels of such a map, at most
+_MAPS = 12  # maps in the picture of a value that does not fit
+_SIDE = 40  # pixels of such a map, at most
+_SAMPLE = 1 << 20  # elements of an array that its statistics look at, about
 _LONGEST_MOVE = 1 << 18  # elements of an output whose source positions are written down one by one
 
 # Data movement: the source of each output element is found by moving the numbers 0, 1, 2, ...
@@ -140,22 +141,30 @@ def _numbers(array: np.ndarray, exact: bool, blobs: Blobs) -> dict[str, Any]:
 
 
 def _statistics(array: np.ndarray) -> dict[str, Any]:
+    """Range, moments, zeros, numbers that are none, a histogram; of a large array all but the range from a sample."""
     if not array.size:
-        return {"min": 0.0, "max": 0.0, "mean": 0.0, "std": 0.0, "zeros": 0.0, "bad": 0, "bins": [], "dead": 0}
-    wide = array.astype(np.float64)
-    finite = wide[np.isfinite(wide)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    bins = np.histogram(finite, _BINS, (low, high if high > low else low + 1))[0]
-    maps = np.moveaxis(wide, 1, 0).reshape(array.shape[1], -1) if array.ndim == 4 else np.ones((1, 1))
+        nothing = dict.fromkeys(("min", "max", "mean", "std", "zeros"), 0.0)
+        return {**nothing, "bad": 0, "bins": [], "dead": 0, "every": 1}
+    every = max(1, array.size // _SAMPLE)
+    sample = array.reshape(-1)[::every].astype(np.float64)
+    low, high = float(array.min()), float(array.max())
+    bad = 0
+    if not math.isfinite(low) or not math.isfinite(high):  # NaN makes both NaN
+        finite = np.isfinite(array)
+        bad = int(array.size - finite.sum())
+        low, high = (float(array[finite].min()), float(array[finite].max())) if finite.any() else (0.0, 0.0)
+        sample = sample[np.isfinite(sample)]
+    bins = np.histogram(sample, _BINS, (low, high if high > low else low + 1))[0]
     return {
         "min": low,
         "max": high,
-        "mean": float(finite.mean()) if finite.size else 0.0,
-        "std": float(finite.std()) if finite.size else 0.0,
-        "zeros": float((wide == 0).mean()),
-        "bad": int(array.size - finite.size),
+        "mean": float(sample.mean()) if sample.size else 0.0,
+        "std": float(sample.std()) if sample.size else 0.0,
+        "zeros": float((sample == 0).mean()) if sample.size else 0.0,
+        "bad": bad,
         "bins": bins.tolist(),
-        "dead": int((maps == 0).all(1).sum()),
+        "dead": int((~array.any(axis=(0, *range(2, array.ndim)))).sum()) if array.ndim == 4 else 0,
+        "every": every,
     }
 
 

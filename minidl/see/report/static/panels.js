@@ -83,8 +83,8 @@ function health(value, which) {
   const notes = [];
   if (s.bad) notes.push(`${count(s.bad)} numbers are NaN or infinite.`);
   if (s.zeros > 0.01) notes.push(`${(100 * s.zeros).toFixed(1)} % are exactly 0.`);
-  if (s.dead) notes.push(`${s.dead} of ${value.shape[1]} maps are 0 everywhere${which === "own" ? ": dead for this input" : ""}.`);
-  return notes.length ? h("p", { class: s.bad || s.dead ? "warning" : "note" }, notes.join(" ")) : null;
+  if (s.dead && value.record !== null) notes.push(`${s.dead} of ${value.shape[1]} maps are 0 everywhere${which === "own" ? ": dead for this input" : ""}.`);
+  return notes.length ? h("p", { class: s.bad || (s.dead && value.record !== null) ? "warning" : "note" }, notes.join(" ")) : null;
 }
 
 // ---- one number ----------------------------------------------------------------------------------------------------
