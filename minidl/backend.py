@@ -124,6 +124,17 @@ def on(target: Device) -> contextlib.AbstractContextManager[Any]:
     return cupy.cuda.Device(target.index)
 
 
+def usable(spec: str | Device) -> Device:
+    """The device that ``spec`` names, which is there; DeviceError with the way to one where it is not.
+
+    >>> usable("cpu")
+    device(type='cpu')
+    """
+    target = device(spec)
+    on(target)
+    return target
+
+
 def together(name: str, names: Sequence[str], tensors: Sequence[Any]) -> contextlib.AbstractContextManager[Any]:
     """Where an operation on ``tensors`` (None: no tensor) computes.  DeviceError where they lie on several devices."""
     first: tuple[str, Any] | None = None

@@ -9,9 +9,11 @@ On a command line: ``minidl doctor`` (``--json`` for programs).
 """
 
 import contextlib
+import glob
 import importlib
 import importlib.metadata
 import os
+import pathlib
 import platform
 import subprocess
 import sys
@@ -307,13 +309,10 @@ def _gpu() -> Iterator[Finding]:
     driver = _cuda_driver()
     packages = sorted(set(importlib.metadata.packages_distributions().get("cupy", ())))
     wanted = f'"cupy-cuda{13 if (driver or 13000) >= 13000 else 12}x[ctk]" ml-dtypes'
-    if driver is None:
-        yield Finding("GPU", "driver", "no NVIDIA driver")
-    else:
-        yield Finding("GPU", "driver", f"for CUDA {_dotted(driver)}")
+    yield _driver_finding(driver)
     if not packages:
         why = "" if driver is None else "this machine has an NVIDIA driver, but CuPy, which computes on it, is missing."
-        remedy = f"{_PIP} {wanted}" if why else ""
+        remedy = f"{_PIP} {wanted}" if why and (driver or 0) >= _OLDEST_DRIVER else ""
         yield Finding("GPU", "CuPy", "missing", "note" if why else "ok", why, remedy)
         return
     names = " and ".join(packages)
@@ -329,6 +328,10 @@ def _gpu() -> Iterator[Finding]:
         yield Finding("GPU", "CuPy", names, "problem", why, f"{_PIP} --force-reinstall {wanted}")
         return
     value = f"{names} {cupy.__version__}"
+    if int(cupy.__version__.split(".")[0]) < _OLDEST_CUPY:
+        why = f"minidl needs CuPy {_OLDEST_CUPY} or newer."
+        yield Finding("GPU", "CuPy", value, "problem", why, f"{_PIP} --upgrade {wanted}")
+        return
     if driver is None:
         why = "it is installed, but there is no NVIDIA driver; computing on the CPU works."
         yield Finding("GPU", "CuPy", value, "note", why, "nvidia-smi    (comes with the driver and shows its state)")
@@ -339,6 +342,35 @@ def _gpu() -> Iterator[Finding]:
     else:
         yield Finding("GPU", "CuPy", value)
         yield from _devices(cupy, wanted)
+
+
+_OLDEST_DRIVER = 12000  # of CUDA 12, whose libraries the older of CuPy's packages brings
+_OLDEST_CUPY = 14
+
+
+def _driver_finding(driver: int | None) -> Finding:
+    if driver is None and not _nvidia_hardware():
+        return Finding("GPU", "driver", "no NVIDIA driver")
+    if driver is None:
+        why = "an NVIDIA GPU is built in, but its driver is not installed (or not passed into this container)."
+        return Finding("GPU", "driver", "missing", "note", why, "nvidia-smi    (works once the driver is installed)")
+    value = f"for CUDA {_dotted(driver)}"
+    if driver < _OLDEST_DRIVER:
+        why = f"CuPy needs a driver for CUDA 12 or newer, this one is for {_dotted(driver)}: install a newer driver."
+        return Finding("GPU", "driver", value, "note", why, "nvidia-smi    (shows the driver's version)")
+    return Finding("GPU", "driver", value)
+
+
+def _nvidia_hardware() -> bool:
+    """Whether Linux lists a display or 3-D controller of NVIDIA's; False where it cannot be known."""
+    for device in glob.glob("/sys/bus/pci/devices/*"):
+        try:
+            vendor, kind = (pathlib.Path(device, name).read_text().strip() for name in ("vendor", "class"))
+        except OSError:
+            continue
+        if vendor == "0x10de" and kind.startswith("0x03"):
+            return True
+    return False
 
 
 def _devices(cupy: Any, wanted: str) -> Iterator[Finding]:
@@ -362,7 +394,7 @@ def _devices(cupy: Any, wanted: str) -> Iterator[Finding]:
         gib = properties["totalGlobalMem"] / 2**30
         yield Finding("GPU", f"device {index}", f"{name}, compute capability {capability}, {gib:.0f} GiB")
     try:
-        total = int((cupy.arange(4) ** 2).sum())  # needs the compiler of the toolkit
+        total = int((cupy.arange(4) ** 2).sum())  # needs the compiler and the headers of the toolkit
     except Exception as error:
         why = f"a first computation failed: {error}"
         yield Finding("GPU", "computing", "fails", "problem", why, f"{_PIP} --upgrade {wanted}")

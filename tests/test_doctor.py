@@ -309,6 +309,7 @@ class FakeCupy(types.ModuleType):
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(driver: int | None, packages: tuple[str, ...] = (), cupy: Any = None) -> list[Finding]:
         monkeypatch.setattr(doctor, "_cuda_driver", lambda: driver)
+        monkeypatch.setattr(doctor, "_nvidia_hardware", lambda: False)
         monkeypatch.setattr(
             doctor.importlib.metadata, "packages_distributions", lambda: {"cupy": list(packages)} if packages else {}
         )
@@ -327,6 +328,40 @@ def test_a_driver_without_cupy_names_the_package_for_it(gpu: Any, driver: int, p
     first, second = gpu(driver)
     assert first.value == f"for CUDA {driver // 1000}.{driver % 1000 // 10}"
     assert (second.status, second.remedy) == ("note", f'python -m pip install "{package}" ml-dtypes')
+
+
+def test_a_gpu_without_a_driver_is_a_note(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu(None)
+    monkeypatch.setattr(doctor, "_nvidia_hardware", lambda: True)
+    first, second = doctor._gpu()
+    assert first.status == "note" and "an NVIDIA GPU is built in, but its driver is not installed" in first.why
+    assert first.remedy.startswith("nvidia-smi") and second.status == "ok"
+
+
+def test_a_driver_that_is_too_old(gpu: Any) -> None:
+    first, second = gpu(11080)
+    assert first.why == "CuPy needs a driver for CUDA 12 or newer, this one is for 11.8: install a newer driver."
+    assert second.remedy == ""
+
+
+def test_the_hardware_is_read_from_the_bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    for name, vendor, kind in (("a", "0x8086", "0x030000"), ("b", "0x10de", "0x040300"), ("c", "", "")):
+        (tmp_path / name).mkdir()
+        if vendor:
+            (tmp_path / name / "vendor").write_text(vendor + "\n")
+            (tmp_path / name / "class").write_text(kind + "\n")
+    monkeypatch.setattr(doctor.glob, "glob", lambda pattern: [str(p) for p in tmp_path.iterdir()])
+    assert not doctor._nvidia_hardware()
+    (tmp_path / "b" / "class").write_text("0x030200\n")
+    assert doctor._nvidia_hardware()
+
+
+def test_a_cupy_that_is_too_old(gpu: Any) -> None:
+    old = FakeCupy()
+    old.__version__ = "13.6.0"  # type: ignore[misc]
+    finding = gpu(13000, ("cupy-cuda13x",), old)[-1]
+    assert finding.status == "problem" and finding.why == "minidl needs CuPy 14 or newer."
+    assert finding.remedy.startswith("python -m pip install --upgrade")
 
 
 def test_two_cupy_packages_are_a_problem(gpu: Any) -> None:

@@ -31,6 +31,7 @@ def finetune(
     download: bool = False,
     workers: int = 0,
     threads: int | None = None,
+    device: str = "cpu",
     save_every: float = 60.0,
 ) -> None:
     """Train a model on from weights: minidl finetune resnet18 --weights FILE --data folder:PATH --freeze-until layer4.
@@ -56,6 +57,8 @@ def finetune(
         Threads that read images ahead.
     threads
         Threads that compute; by default all CPUs.
+    device
+        Where to compute: cpu, or cuda for an NVIDIA GPU (minidl doctor says whether there is one that works).
     save_every
         Seconds between two checkpoints inside an epoch; there is one after each epoch as well.
     """
@@ -64,4 +67,4 @@ def finetune(
         if settings.weights is None:
             raise TrainingError("finetune begins with weights: --weights FILE, or the folder of a run")
         settings = settings.over(_DEFAULTS)
-    run_training("finetune", model, settings, resume, out, download, workers, threads, save_every)
+    run_training("finetune", model, settings, resume, out, download, workers, threads, device, save_every)

@@ -47,6 +47,7 @@ def train(
     download: bool = False,
     workers: int = 0,
     threads: int | None = None,
+    device: str = "cpu",
     save_every: float = 60.0,
 ) -> None:
     """Train a model: minidl train lenet5 --data digits.
@@ -61,7 +62,7 @@ def train(
         Name of a model; minidl models lists them.
     resume
         Folder of a run to go on with, exactly where it stopped. Beside it only --epochs, --data-dir, --workers,
-        --threads and --save-every may be given.
+        --threads, --device and --save-every may be given.
     out
         Folder of the run instead of runs/MODEL-DATA.
     config
@@ -74,6 +75,8 @@ def train(
         Threads that read images ahead.
     threads
         Threads that compute; by default all CPUs.
+    device
+        Where to compute: cpu, or cuda for an NVIDIA GPU (minidl doctor says whether there is one that works).
     save_every
         Seconds between two checkpoints inside an epoch; there is one after each epoch as well.
     """
@@ -82,7 +85,7 @@ def train(
         settings = _with_recipe(model, recipe, settings)
     elif recipe is not None and resume is not None:
         raise TrainingError("a run goes on with the settings it has, so --recipe cannot be given with --resume")
-    run_training("train", model, settings, resume, out, download, workers, threads, save_every)
+    run_training("train", model, settings, resume, out, download, workers, threads, device, save_every)
 
 
 def _with_recipe(model: str, name: str, settings: TrainConfig) -> TrainConfig:
@@ -104,6 +107,7 @@ def run_training(
     download: bool,
     workers: int,
     threads: int | None,
+    device: str,
     save_every: float,
 ) -> None:
     """What ``minidl train`` and ``minidl finetune`` do: start a run or go on with one, show it, report its result."""
@@ -121,7 +125,8 @@ def run_training(
         except ValueError as error:
             raise TrainingError(f"--threads {threads}: {error}") from error
     console = Console(markup=False)  # names may hold brackets
-    common: dict[str, Any] = {"workers": workers, "save_every": save_every, "display": ConsoleDisplay(console)}
+    display = ConsoleDisplay(console)
+    common: dict[str, Any] = {"workers": workers, "device": device, "save_every": save_every, "display": display}
     if resume is not None:
         fixed = [name for name in settings.given() if name not in _ON_RESUME]
         fixed += [name for name, value in (("model", model), ("out", out)) if value is not None]

@@ -88,17 +88,13 @@ class DataLoader:
 
     def _checked_device(self, device: Any) -> Any:
         """The device to copy to, None for the CPU; at once, not in the first epoch, an error where there is none."""
-        if str(device) == "cpu":
-            return None
-        from ..backend import device as parse
-        from ..backend import on
+        from ..backend import usable
 
-        target = parse(device)
+        target = usable(device)
         if target.type == "cpu":
             return None
         if not self.to_tensor:
             raise ValueError(f"to_tensor=False leaves NumPy arrays, which cannot go to {target}: leave one of them out")
-        on(target)
         return target
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import no_grad, random, registry, zeros
+from ..backend import Device, usable
 from ..data import DataLoader
 from ..io import atomic_write
 from ..nn.functional import cross_entropy
@@ -69,9 +70,20 @@ def new_run_folder(out: str | Path | None, model: str, data: str, root: str | Pa
 
 
 def start_run(
-    model: str, config: TrainConfig, folder: Path, *, download: bool = False, workers: int = 0, **trainer_options: Any
+    model: str,
+    config: TrainConfig,
+    folder: Path,
+    *,
+    download: bool = False,
+    workers: int = 0,
+    device: str = "cpu",
+    **trainer_options: Any,
 ) -> Trainer:
-    """A trainer at its beginning: model, data, optimiser and schedule by the settings; writes config.json."""
+    """A trainer at its beginning: model, data, optimiser and schedule by the settings; writes config.json.
+
+    ``device`` is where it computes; it is no setting of the run, which may go on elsewhere.
+    """
+    target = usable(device)
     config = complete(model, config)
     info = registry.info(model)
     source = find_source(config.data or "")
@@ -98,7 +110,7 @@ def start_run(
         "mean": list(task.mean),
         "std": list(task.std),
     }
-    return _trainer(description, config, task, folder, workers, trainer_options, start)
+    return _trainer(description, config, task, folder, workers, target, trainer_options, start)
 
 
 def resume_run(
@@ -107,12 +119,14 @@ def resume_run(
     epochs: int | None = None,
     data_dir: str | None = None,
     workers: int = 0,
+    device: str = "cpu",
     **trainer_options: Any,
 ) -> Trainer:
     """A trainer that goes on where the run in ``folder`` stopped; ``epochs`` may be more than it was started with.
 
     The schedule keeps the length that it was planned with: epochs beyond have the learning rate of its last one.
     """
+    target = usable(device)
     state = _load(folder / CHECKPOINT)
     description = state["config"]
     config = TrainConfig(**description["settings"])
@@ -132,7 +146,7 @@ def resume_run(
     )
     if list(task.classes) != description["classes"]:
         raise CheckpointError(f"{folder}: the classes of the data have changed since the run was started")
-    trainer = _trainer(description, config, task, folder, workers, trainer_options)
+    trainer = _trainer(description, config, task, folder, workers, target, trainer_options)
     trainer.load_state_dict(state)
     return trainer
 
@@ -178,22 +192,23 @@ def _trainer(
     task: Task,
     folder: Path,
     workers: int,
+    device: Device,
     options: dict[str, Any],
     start: Start | None = None,
 ) -> Trainer:
     random.manual_seed(config.seed or 0)
-    model = _tried(description, start)
+    model = _tried(description, start).to(device)
     optimizer = make_optimizer(config, what_learns(model, config, description["input_shape"]))
     batch_size, seed = config.batch_size or 1, config.seed or 0
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / CONFIG, "w", encoding="utf-8") as file:
         file.write(json.dumps(description, indent=2) + "\n")
-    train_loader = DataLoader(task.train, batch_size, shuffle=True, seed=seed, num_workers=workers)
+    train_loader = DataLoader(task.train, batch_size, shuffle=True, seed=seed, num_workers=workers, device=device)
     return Trainer(
         model,
         optimizer,
         train_loader,
-        DataLoader(task.test, max(batch_size, 256), num_workers=workers),
+        DataLoader(task.test, max(batch_size, 256), num_workers=workers, device=device),
         folder,
         scheduler=make_scheduler(config, optimizer, len(train_loader)),
         loss=functools.partial(cross_entropy, label_smoothing=config.label_smoothing or 0.0),
