@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from math import prod
 
+from . import drawing
 from .errors import ShapeError
 
 Shape = tuple[int, ...]
@@ -163,7 +164,8 @@ def no_window(
     letter, k, out = (letters(alphabet, ndim)[axis] for alphabet in (INPUT, KERNEL, OUTPUT))
     have, extent = size[axis], dilation * (kernel - 1) + 1
     padded = pad[0] + have + pad[1]
-    lines = [*lines, arithmetic(out, have, kernel, stride, pad, dilation)]
+    picture = drawing.axis(have, kernel, stride, pad, dilation, windows=0)
+    lines = [*lines, arithmetic(out, have, kernel, stride, pad, dilation), *(f"  {line}" for line in picture)]
     missing = extent - padded
     spans = f"{k} = {kernel}" + (f" dilated by {dilation} spans {extent}" if dilation > 1 else "")
     if prod(size) == 0:

@@ -4,27 +4,51 @@
 one shows it as text.
 """
 
+from .algorithm_table import Row, Steps, Table, algorithms
+from .chains import Chain, Link, chain
+from .compare import Difference, Parting, diff
 from .errors import SeeError
 from .explain import Scattered, Sent, explain, explain_grad, explain_registry, scatter
+from .report import report
+from .step import Stepped, Stepper
 from .terms import Column, Explanation, Factor, Step, Term, Terms
 from .trace import Record, Trace, Value, trace
+from .update import explain_update
+from .windows import Side, Window, window
 
 __all__ = [
+    "Chain",
     "Column",
+    "Difference",
     "Explanation",
     "Factor",
+    "Link",
+    "Parting",
     "Record",
+    "Row",
     "Scattered",
     "SeeError",
     "Sent",
+    "Side",
     "Step",
+    "Stepped",
+    "Stepper",
+    "Steps",
+    "Table",
     "Term",
     "Terms",
     "Trace",
     "Value",
+    "Window",
+    "algorithms",
+    "chain",
+    "diff",
     "explain",
     "explain_grad",
     "explain_registry",
+    "explain_update",
+    "report",
     "scatter",
     "trace",
+    "window",
 ]

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .names import element
 
 if TYPE_CHECKING:
+    from .algorithm_table import Table
+    from .chains import Chain
+    from .compare import Difference, Parting
     from .explain import Scattered
+    from .step import Stepped
     from .terms import Explanation, Term, Terms
+    from .windows import Side, Window
 
 SHOWN = 12
 
@@ -79,4 +86,128 @@ def scattered(s: Scattered, limit: int = SHOWN) -> str:
             senders = "" if goal.senders is None else f" from {goal.senders[i]} results"
             total = f"in all {number(float(goal.total[i]))}{senders}"
             lines.append(f"    {name:<28} gets {sent} = {number(float(goal.sent[i]))}, {total}")
+    return "\n".join(lines)
+
+
+def chained(c: Chain) -> str:
+    """The chain from the loss to a weight, as text."""
+    lines = [f"loss = {number(c.loss).strip()}", "gradients on the way, from the loss:"]
+    width = max((len(k.name) for k in c.links), default=0)
+    for k in c.links:
+        shape = "×".join(map(str, k.shape)) or "1"
+        lines.append(f"  {k.name:<{width}}  {k.op:<12} {shape:<14} norm {number(k.norm)}  largest {number(k.largest)}")
+    lines.append("one strand, from the weight back along the largest term:")
+    for e in c.strand:
+        largest = ""
+        if e.terms is not None and len(e.terms):
+            term = e.terms[e.terms.largest(1)[0]]
+            product = " * ".join(f"{f.name} {number(f.value).strip()}" for f in term.factors)
+            largest = f"{len(e.terms)} terms, largest {product} = {number(term.product).strip()}"
+        lines.append(f"  {e.at} = {number(e.value).strip()}: {largest}")
+    if c.update is not None:
+        lines.append(explanation(c.update))
+    return "\n".join(lines)
+
+
+def stepped(s: Stepped) -> str:
+    """An operation that ran, in a line for itself and one for each result."""
+    r = s.record
+    names = [a.name if hasattr(a, "name") else repr(a) for a in r.args]
+    lines = [f"#{r.number} {r.phase:<8} {r.label}({', '.join(names)})"]
+    for v, array in zip(r.outputs, s.outputs):
+        lines.append(f"  {v.name} {summary(array)}")
+    if s.moved:
+        lines.append(f"  differs from the recorded run by up to {s.moved:.3g}")
+    return "\n".join(lines)
+
+
+def summary(array: np.ndarray) -> str:
+    """Shape, dtype, range and mean of an array in one line; small ones whole.
+
+    >>> summary(np.array([1.0, 2.5]))
+    'float64 (2,): [1, 2.5]'
+    """
+    head = f"{array.dtype} {array.shape}"
+    if array.size <= 8:
+        return f"{head}: {np.array2string(array, separator=', ', formatter={'float_kind': '{:.7g}'.format})}"
+    wide = array.astype(np.float64)
+    return f"{head}: min {wide.min():.5g}, mean {wide.mean():.5g}, max {wide.max():.5g}"
+
+
+def differing(d: Difference) -> str:
+    """Where two runs part, as text."""
+    if d.same:
+        return f"the runs are the same, bit for bit ({d.compared} values compared)"
+    lines = [f"given: {_parting(p)}" for p in d.given]
+    if d.first is not None:
+        where = f"operation {d.first.record}, {d.first.label}, {d.first.phase}"
+        lines.append(f"the runs part at {d.first.at} ({where}): {_parting(d.first, False)}")
+        lines.append(f"{len(d.after)} of {d.compared} results differ; on the way:")
+        chosen = d.after[:: max(1, len(d.after) // SHOWN)]
+        lines += [f"  {p.label:<40} largest difference {p.largest:.3g}, relative {p.relative:.2e}" for p in chosen]
+    if d.structure:
+        lines.append(d.structure)
+    return "\n".join(lines)
+
+
+def _parting(p: Parting, named: bool = True) -> str:
+    name = f"{p.at}: " if named else ""
+    text = f"{name}{p.a:.9g} and {p.b:.9g}, {p.ulps:.3g} ulp apart"
+    return f"{text}; {p.differing} of {p.elements} elements differ, by up to {p.largest:.3g}"
+
+
+def window(w: Window) -> str:
+    """A window operation drawn axis by axis, with its arithmetic."""
+    return "\n\n".join("\n".join(_side(s)) for s in w.sides)
+
+
+def _side(s: Side) -> list[str]:
+    lines = [s.formula, *(f"  {line}" for line in s.drawing)]
+    if s.out < 1:
+        lines.append(f"no window fits: it spans {s.extent} positions, the padded input has {s.size + sum(s.pad)}")
+        return lines
+    if s.holes:
+        lines.append(f"dilation {s.dilation}: {s.kernel} taps span {s.extent} positions with {s.holes} holes")
+    if s.leftover > 0:
+        lines.append(f"left over: {s.leftover} padded positions behind the last window")
+    if s.leftover < 0:
+        lines.append(f"the last window hangs over by {-s.leftover} positions")
+    if s.unread:
+        lines.append(f"never read: {_listed(s.unread)}")
+    if s.floor != s.ceil:
+        lines.append(f"floor rule {s.floor} windows, ceil rule {s.ceil}")
+    if min(s.reads) != max(s.reads):
+        lines.append(f"positions are read {min(s.reads)} to {max(s.reads)} times")
+    names = [f"{n} (output_padding={s.output_padding[n]})" if n in s.output_padding else str(n) for n in s.same_output]
+    lines.append(f"input sizes with {s.out} windows: {', '.join(names)}")
+    return lines
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:20])) + (", ..." if len(numbers) > 20 else "")
+
+
+def algorithms(table: Table) -> str:
+    """The algorithms of one convolution beside one another, pass by pass."""
+    from ..kernels.catalogue import duration, quantity
+
+    lines = [table.problem]
+    for pass_ in dict.fromkeys(row.pass_ for row in table.rows):
+        lines.append(f"{pass_}:")
+        lines.append(
+            f"  {'algorithm':<10}{'time':>10}{'operations':>12}{'bytes':>10}{'workspace':>11}{'error':>10}{'bound':>10}"
+        )
+        for r in (row for row in table.rows if row.pass_ == pass_):
+            mark = ">" if r.chosen else " "
+            if r.reason:
+                lines.append(f"{mark} {r.algorithm:<10}cannot: {r.reason}")
+                continue
+            bound = "" if r.bound is None else f"{r.bound:.1e}"
+            lines.append(
+                f"{mark} {r.algorithm:<10}{duration(r.seconds):>10}{quantity(r.flops):>12}{quantity(r.bytes, 'B'):>10}"
+                f"{quantity(r.workspace, 'B'):>11}{r.error:>10.1e}{bound:>10}"
+            )
+        shapes = [f"{s.algorithm}: {', '.join(f'{n} {a.shape}' for n, a in s.arrays.items())}"
+                  for s in table.steps if s.pass_ == pass_]  # fmt: skip
+        lines += [f"  steps of {s}" for s in shapes]
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """minidl explain, step, diff, shape, break, algorithms."""
 
+import io
 import json
 
 import numpy as np
@@ -51,3 +52,51 @@ def test_inputs_from_files(capsys, tmp_path):
 
     with pytest.raises(ValueError, match="an image cannot become an input of shape"):
         load_input(str(tmp_path / "x.png"), (3,))
+
+
+def test_shape_draws_and_lists_sizes(capsys):
+    assert main(["shape", "conv", "--size", "7", "--kernel", "3", "--stride", "2", "--padding", "1"]) == 0
+    assert "input sizes with 4 windows: 7 (output_padding=0), 8 (output_padding=1)" in capsys.readouterr().out
+    assert main(["shape", "pool", "--size", "8,9", "--kernel", "3", "--ceil", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["out"] == [3, 3]
+    assert main(["shape", "conv", "--size", "7", "--kernel", "3", "--stride", "0"]) == 2
+
+
+def test_algorithms(capsys):
+    assert main(["algorithms", "1,2,6,6", "3,2,3,3", "--repeats", "1"]) == 0
+    assert "weight_grad:" in capsys.readouterr().out
+    assert main(["algorithms", "1,2,6,6", "3,2,3,3", "--repeats", "1", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 18
+
+
+def test_step_takes_commands(capsys):
+    do = ["l", "n 2", "p conv1[0,0,1,1]", "s conv1[0,0,1,1] 3", "n", "e pool1[0,0,0,0]", "b", "g conv2", "r", "h", "q"]
+    assert main(["step", "lenet5", "--target", "3", "--do", *do]) == 0
+    out = capsys.readouterr().out
+    for part in (
+        "#3 forward  features.3/conv", "conv1[0,0,1,1] is 3; 1 operations have run", "differs from the recorded run",
+        "next is features.1/tanh", "4 operations have run", "at the beginning", "g NAME           go to just after",
+    ):  # fmt: skip
+        assert part in out
+    assert main(["step", "lenet5", "--do", "n x"]) == 2
+    assert "how many operations? 'x' is not a whole number" in capsys.readouterr().out
+    assert main(["step", "lenet5", "--do", "s input[0,0,0,0] x"]) == 2
+    assert "s NAME VALUE sets a number, not 'x'" in capsys.readouterr().out
+
+
+def test_step_reads_a_pipe(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\np zz\n\n"))
+    assert main(["step", "lenet5"]) == 0
+    out = capsys.readouterr().out
+    assert "#0 forward  features.0/conv(input" in out and "nothing is called 'zz'" in out
+
+
+def test_diff_of_two_runs(capsys):
+    assert main(["diff", "lenet5"]) == 0
+    assert "the same, bit for bit" in capsys.readouterr().out
+    assert main(["diff", "lenet5", "--input-b", "random:1", "--target", "2", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["first"]["label"] == "features.0/conv"
+    assert main(["diff", "lenet5", "--set", "conv1[0,0,3,3]=5", "--target", "2"]) == 1
+    assert "the runs part at features.0[0,0,3,3]" in capsys.readouterr().out
+    assert main(["diff", "lenet5", "--set", "conv1[0,0,3,3]"]) == 2
+    assert "write NAME[i,j]=NUMBER" in capsys.readouterr().err

@@ -1,0 +1,58 @@
+"""``minidl algorithms``."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import cyclopts
+
+
+def register(app: "cyclopts.App") -> None:
+    app.command(algorithms)
+
+
+def algorithms(
+    input: str = "1,16,32,32",
+    filters: str = "16,16,3,3",
+    *,
+    stride: int = 1,
+    padding: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    repeats: int = 3,
+    json: bool = False,
+) -> None:
+    """Compute one convolution by every algorithm: time, operations, memory and error of each, in all three passes.
+
+    Parameters
+    ----------
+    input
+        Shape of the images, N,C,H,W.
+    filters
+        Shape of the filters, K,C/groups,R,S.
+    stride
+        Distance of windows.
+    padding
+        Zeros on both sides of each axis.
+    dilation
+        Distance of taps.
+    groups
+        Groups of channels.
+    repeats
+        Runs of each kernel; the fastest counts.
+    json
+        Print for programs.
+    """
+    import numpy as np
+
+    from minidl import see
+    from minidl.summary import parse_shape
+
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(parse_shape(text)).astype(np.float32) for text in (input, filters))
+    table = see.algorithms(x, w, stride, padding, dilation, groups, repeats=repeats)
+    if json:
+        import json as encoder
+
+        print(encoder.dumps(table.to_dict(), indent=2))
+    else:
+        print(table)
