@@ -6,6 +6,7 @@ CPU (Philox, counter-based), so a seed gives the same numbers on every device.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -76,7 +77,45 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 def numpy_generator(generator: Generator | None) -> np.random.Generator:
     """The NumPy generator behind ``generator``, the default one when None."""
-    return (generator or default_generator).numpy
+    generator = generator or default_generator
+    for drawn in tuple(_WATCHING):
+        drawn.note(generator)
+    return generator.numpy
+
+
+class Drawn:
+    """The generators that are drawn from inside a ``with`` block, by this thread, and where they stood before.
+
+    >>> with Drawn() as drawn:
+    ...     first = rand(2)
+    >>> drawn.rewind()
+    >>> bool((rand(2) == first).all())
+    True
+    """
+
+    def __init__(self) -> None:
+        self.before: dict[Generator, dict[str, Any]] = {}
+        self.thread = threading.get_ident()
+
+    def __enter__(self) -> Drawn:
+        _WATCHING.append(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _WATCHING.remove(self)
+
+    def note(self, generator: Generator) -> None:
+        """``generator`` is about to be drawn from."""
+        if generator not in self.before and threading.get_ident() == self.thread:
+            self.before[generator] = generator.get_state()
+
+    def rewind(self) -> None:
+        """Put all of them back to where they stood."""
+        for generator, state in self.before.items():
+            generator.set_state(state)
+
+
+_WATCHING: list[Drawn] = []
 
 
 def _finish(array: Any, dtype: Any, device: Any, requires_grad: bool) -> Any:

@@ -27,9 +27,9 @@ def checkpoint(
 ) -> Any:
     """``function(*args, **kwargs)`` without keeping what its backward pass needs: that is computed again then.
 
-    Memory falls by what the function saved inside, time grows by one more forward pass.  The random state is put back
-    for the second run (unless ``preserve_rng_state=False``), so dropout drops the same elements.  ``use_reentrant`` is
-    taken for PyTorch's sake and changes nothing.  Calls may be nested.
+    Memory falls by what the function saved inside, time grows by one more forward pass.  The generators that it draws
+    from are put back for the second run (unless ``preserve_rng_state=False``), so dropout drops the same elements.
+    ``use_reentrant`` is taken for PyTorch's sake and changes nothing.  Calls may be nested.
 
     Raises GraphError in the backward pass when the function does something else the second time, or when an argument
     was written to in place.
@@ -45,7 +45,7 @@ def checkpoint(
     if not is_grad_enabled():
         return function(*args, **kwargs)
     region = _Region(function, args, kwargs, preserve_rng_state)
-    with _Recorder() as recorder:
+    with _Recorder() as recorder, region.drawn:
         result = function(*args, **kwargs)
     region.forget(recorder.nodes)
     return result
@@ -100,12 +100,12 @@ class _Region:
     def __init__(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], preserve_rng_state: bool
     ) -> None:
-        from ..random import get_rng_state
+        from ..random import Drawn
 
         self.function = function
         self.args = [_kept(a) for a in args]
         self.kwargs = {k: _kept(v) for k, v in kwargs.items()}
-        self.rng_state = get_rng_state() if preserve_rng_state else None
+        self.drawn, self.preserve_rng_state = Drawn(), preserve_rng_state
         self.expected: list[tuple[str, Spec]] = []
         self.values: list[Saved] | None = None
 
@@ -130,19 +130,18 @@ class _Region:
                 value.storage.readers.discard(value)
 
     def _run_again(self) -> list[Saved]:
-        from ..random import get_rng_state, set_rng_state
-
         args = [_returned(a) for a in self.args]
         kwargs = {k: _returned(v) for k, v in self.kwargs.items()}
-        before = get_rng_state()
-        if self.rng_state is not None:
-            set_rng_state(self.rng_state)
+        now = {generator: generator.get_state() for generator in self.drawn.before}
+        if self.preserve_rng_state:
+            self.drawn.rewind()
         try:
             with enable_grad(), _Recorder() as recorder:
                 result = self.function(*args, **kwargs)
         finally:
-            if self.rng_state is not None:
-                set_rng_state(before)
+            if self.preserve_rng_state:
+                for generator, state in now.items():
+                    generator.set_state(state)
         inside = {id(n) for n in recorder.nodes}
         found = [(node.name, slots[i]) for node in recorder.nodes for slots, i in _slots(node, inside)]
         del result

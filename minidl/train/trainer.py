@@ -87,6 +87,7 @@ class Trainer:
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
             "loader": self.train_loader.state_dict(),
             "random": random.get_rng_state(),
+            "generators": {name: generator.get_state() for name, generator in self._generators()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -107,7 +108,20 @@ class Trainer:
             self.scheduler.load_state_dict(state["scheduler"])
         self.train_loader.load_state_dict(state["loader"])
         random.set_rng_state(state["random"])
+        saved = state.get("generators", {})  # which older checkpoints lack
+        for name, generator in self._generators():
+            if name in saved:
+                generator.set_state(saved[name])
         self.epoch, self.history, self._sums = int(state["epoch"]), list(state["history"]), dict(state["sums"])
+
+    def _generators(self) -> list[tuple[str, random.Generator]]:
+        """Random generators that modules have of their own, as dropout can, by the place where they are kept."""
+        return [
+            (f"{path}.{name}".strip("."), value)
+            for path, module in self.model.named_modules()
+            for name, value in vars(module).items()
+            if isinstance(value, random.Generator)
+        ]
 
     def save(self) -> None:
         """Write the checkpoint; the old one stays until the new one is complete."""
@@ -162,14 +176,14 @@ class Trainer:
 
     def _step(self, x: Any, y: Any) -> tuple[float, int]:
         """One update; the loss, and how many answers were right before it."""
-        before = random.get_rng_state()
         self.optimizer.zero_grad()
-        loss, scores = total_loss(self.loss, self.model(x), y)
+        with random.Drawn() as drawn:
+            loss, scores = total_loss(self.loss, self.model(x), y)
         loss.backward()
         value, correct, finite = self._read(loss, scores, y)
         # a gradient that is not finite would make the weights so, and the loss of the next batch
         if not (math.isfinite(value) and finite):
-            self._explain(x, y, before, value)
+            self._explain(x, y, drawn, value)
         if self.clip:
             clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], self.clip)
         self.optimizer.step()
@@ -192,7 +206,7 @@ class Trainer:
         parameters = self.model.named_parameters()
         return [name for name, p in parameters if p.grad is not None and not p.grad.isfinite().all().item()]
 
-    def _explain(self, x: Any, y: Any, random_state: dict[str, Any], value: float) -> None:
+    def _explain(self, x: Any, y: Any, drawn: random.Drawn, value: float) -> None:
         """Run the batch once more, watched, and stop with the first operation that left the finite numbers."""
         from ..autograd import AnomalyError, detect_anomaly
 
@@ -201,12 +215,12 @@ class Trainer:
             what = f"the gradient of {', '.join(self._bad_gradients())} is not finite"
         where = f"epoch {self.epoch + 1}, batch {self.train_loader.state_dict()['position']}: {what}"
         cure = "A smaller learning rate (--lr) is the usual cure. The last checkpoint is as it was"
-        random.set_rng_state(random_state)
+        drawn.rewind()
         self.optimizer.zero_grad()
         if y.is_cuda:  # there a loss does not look at class numbers; on the CPU it says what is wrong with them
             with no_grad():
                 total_loss(self.loss, moved(self.model(x), CPU), y.cpu())
-            random.set_rng_state(random_state)
+            drawn.rewind()
         try:
             with detect_anomaly():
                 total_loss(self.loss, self.model(x), y)[0].backward()

@@ -98,6 +98,23 @@ def test_random_numbers_are_drawn_alike():
     np.testing.assert_array_equal(x.grad.numpy(), np.cos(X * masks[0]) * masks[0])
 
 
+def test_a_generator_of_its_own_is_put_back_too():
+    """Otherwise dropout would drop other elements the second time, and the gradient be that of another function."""
+    own = minidl.Generator(3)
+    drop = minidl.nn.Dropout(0.5, generator=own)
+    results = []
+    for run in (lambda f, x: f(x), checkpoint):
+        own.manual_seed(3)
+        minidl.manual_seed(7)
+        x, _ = leaves()
+        y = run(lambda x: drop(minidl.nn.functional.dropout(x.exp(), 0.3)).sin(), x)
+        after = own.get_state(), minidl.get_rng_state()
+        y.sum().backward()
+        assert (own.get_state(), minidl.get_rng_state()) == after
+        results.append((y.tolist(), x.grad.tolist()))
+    assert results[0] == results[1] and 0 in np.array(results[0][1])
+
+
 def test_random_state_may_be_left_alone():
     minidl.manual_seed(7)
     x, _ = leaves()
