@@ -127,7 +127,7 @@ def _entry(model: str, row: Mapping[str, Any], source: Mapping[str, Any]) -> Pub
     }
     values["preprocess"] = with_fields(PREPROCESS[values["preprocess"]], preprocess)
     if "sha256" not in values:  # the publishers' rule: the first digits stand in the name
-        digits = re.search(r"-([0-9a-f]{8})\.\w+$", values["file"])
+        digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", values["file"])
         values["sha256"] = digits.group(1) if digits else ""
     values["address"], values["drop"] = tuple(values["address"]), tuple(values.get("drop", ()))
     return PublicWeights(model=model, **values)

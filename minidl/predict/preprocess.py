@@ -148,6 +148,7 @@ PREPROCESS = {
     # Caffe: 0 to 255, blue first, the mean colour subtracted; SqueezeNet, and AlexNet, CaffeNet, GoogLeNet alike
     "caffe": Preprocess(resize=(256, 256), crop=227, channels="BGR", mean=(104.0, 117.0, 123.0), **_ONES),
     "caffe_224": Preprocess(resize=(256, 256), crop=224, channels="BGR", mean=(104.0, 117.0, 123.0), **_ONES),
+    "caffe_bninception": Preprocess(channels="BGR", mean=(104.0, 117.0, 128.0), **_ONES),
     # VGG as its authors published it
     "caffe_vgg": Preprocess(channels="BGR", mean=(103.939, 116.779, 123.68), **_ONES),
     # CIFAR-10 with the numbers of ImageNet, as in akamaster's training

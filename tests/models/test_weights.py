@@ -13,6 +13,7 @@ from minidl.data import DataError, DataNotFoundError
 from minidl.data import download as downloading
 from minidl.io import save_weights
 from minidl.models import weights
+from minidl.models._cadene import from_cadene
 from minidl.models.weights import PublicWeights, UnknownWeightsError
 from minidl.nn import StateDictError
 from minidl.predict import PREPROCESS
@@ -30,7 +31,7 @@ def test_every_row_belongs_to_a_network_and_says_what_it_is() -> None:
         known = models.info(entry.model).options()
         assert set(entry.options) <= set(known), entry.name
         assert entry.licence and entry.page.startswith("https://") and entry.preprocess.crop
-        assert entry.address == () or re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}", entry.sha256), entry.name
+        assert entry.address == () or re.fullmatch(r"[0-9a-f]{8,10}|[0-9a-f]{64}", entry.sha256), entry.name
         assert all(address.startswith(("https://", "http://")) and address.endswith("/") for address in entry.address)
         assert not entry.address or entry.sha256[:8] in entry.file or len(entry.sha256) == 64
         assert entry.top5 is None or 0 < entry.top1 < entry.top5 < 100
@@ -221,6 +222,26 @@ def test_files_with_auxiliary_heads_fit_the_networks_without(tmp_path: Path, nam
     report = weights.find(name).load(target, tmp_path / "f.pth")
     assert report.loaded == len(target.state_dict()) and target.transform_input
     assert weights.find(f"{name}_aux").load(source, tmp_path / "f.pth").loaded == len(source.state_dict())
+
+
+@pytest.mark.parametrize("name, each", [("nasnet_a_mobile", 4), ("nasnet_a_large", 6)])
+def test_names_of_nasnet_in_cadenes_files(name: str, each: int) -> None:
+    """Cells are numbered with gaps there: 0 to 3, 6 to 9, 12 to 15 in the mobile form."""
+    numbers = [start + i for start in (0, 6, 12) for i in range(each)]
+    theirs = ["conv0.conv", "conv0.bn", "cell_stem_0.conv_1x1.conv", "cell_stem_1.comb_iter_1_right.bn_sep_2"]
+    theirs += [f"cell_{i}.comb_iter_1_right.separable_2.depthwise_conv2d" for i in numbers]
+    theirs += ["cell_0.path_2.conv", f"cell_{numbers[-1]}.conv_prev_1x1.bn", "cell_6.final_path_bn"]
+    theirs += [f"reduction_cell_{i}.comb_iter_4_left.separable_1.pointwise_conv2d" for i in (0, 1)]
+    ours = ["conv0", "bn0", "cells.0.project.conv", "cells.1.p7b.bn2"]
+    places = [i for i in range(2, 3 * each + 4) if i not in (2 + each, 3 + 2 * each)]
+    ours += [f"cells.{i}.p3b.depthwise2" for i in places]
+    ours += ["cells.2.adjust.odd", f"cells.{3 * each + 3}.adjust.bn", f"cells.{3 + each}.adjust.bn"]
+    ours += [f"cells.{i}.a3.pointwise1" for i in (2 + each, 3 + 2 * each)]
+    found = from_cadene({f"{module}.weight": i for i, module in enumerate(theirs)} | {"last_linear.bias": -1})
+    assert found == {f"{module}.weight": i for i, module in enumerate(ours)} | {"fc.bias": -1}
+    with nn.utils.skip_init():
+        own = models.create(name).state_dict()
+    assert set(found) <= set(own)
 
 
 def test_files_are_recognised_by_their_hash(tmp_path: Path, trained: nn.Module) -> None:
