@@ -35,6 +35,7 @@ MODULES = (
     "minidl.doctor",
     "minidl.kernels.geometry",
     "minidl.kernels.catalogue",
+    "minidl.autotune",
     "minidl.kernels.conv",
     "minidl.kernels.pooling",
     "minidl.kernels.spec.conv",

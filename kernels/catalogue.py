@@ -5,7 +5,7 @@ The kernels of a problem are registered in ``kernels/<problem>_algorithms.py``, 
 when the kernel first runs.  So asking what exists loads neither Numba nor CuPy.
 
 A plan depends on nothing but its arguments: the same problem gets the same algorithm on every machine,
-because the estimates come from constants, not from a stopwatch.
+because the estimates come from constants, not from a stopwatch.  Unless somebody asks for the stopwatch: `tuner`.
 """
 
 from __future__ import annotations
@@ -181,7 +181,12 @@ def plan(
     >>> plan("conv", "forward", Conv.from_shapes((8, 256, 14, 14), (256, 256, 3, 3), stride=2)).algorithm
     'nhwc'
     """
-    return _choose(problem, pass_, case, np.dtype(dtype), device, algorithm, precision)
+    estimated = _choose(problem, pass_, case, np.dtype(dtype), device, algorithm, precision)
+    return estimated if tuner is None or algorithm is not None else tuner(estimated, precision)
+
+
+tuner: Callable[[Plan, Precision], Plan] | None = None
+"""What may replace a choice by estimate with one by measurement: ``minidl.autotune`` sets it."""
 
 
 @functools.lru_cache(maxsize=4096)
