@@ -11,6 +11,7 @@ import numpy as np
 import minidl
 from minidl import models, nn
 from minidl.kernels import memory
+from minidl.kernels.jit import require_numba
 
 from . import stamp
 from .networks import Network
@@ -54,6 +55,7 @@ def create(network: Network) -> nn.Module:
 
 class MinidlSteps(StepsSide):
     def __init__(self, threads: int) -> None:
+        require_numba()  # PyTorch's libraries are loaded too when memory is counted from here on
         super().__init__()
         minidl.set_num_threads(threads)
 
