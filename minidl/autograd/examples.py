@@ -176,6 +176,9 @@ def _networks(constant: Callable[..., Any]) -> dict[str, Check]:
     add("embedding", n(4, 3), call=lambda w: F.embedding(constant([[1, 0, 1], [3, 1, 1]]), w))
     add("pad", n(2, 3, 4), call=lambda x: F.pad(F.pad(x, (2, 1), mode="reflect"), (-1, 2, 1, 0), value=0.5))
     add("interpolate", n(2, 2, 3, 4), call=lambda x: F.interpolate(x, (5, 7), mode="bilinear"))
+    for mode, antialias in (("bicubic", False), ("bicubic", True), ("area", False)):
+        shrink = functools.partial(F.interpolate, size=(2, 6), mode=mode, antialias=antialias)
+        add(f"interpolate {mode}{' antialiased' * antialias}", n(2, 2, 5, 4), call=shrink)
     add("upsample", n(2, 2, 3, 4), call=lambda x: F.upsample(x, scale_factor=2))
     add("dropout", n(3, 4), call=lambda x: F.dropout(x, 0.4, generator=m.Generator().manual_seed(3)))
     add("channel_shuffle", n(2, 6, 3), call=lambda x: F.channel_shuffle(x, 3))

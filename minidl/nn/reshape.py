@@ -97,7 +97,7 @@ class Fold(Unfold):
 class Upsample(Module):
     """Images (N, C, *) at another size: ``size``, or ``scale_factor`` times the old one rounded down.
 
-    ``mode``: "nearest", "linear", "bilinear" or "trilinear"; more at ``nn.functional.interpolate``.
+    ``mode``: "nearest", "area", "linear", "bilinear", "bicubic" or "trilinear"; more at ``nn.functional.interpolate``.
 
     >>> import minidl
     >>> minidl.nn.Upsample(scale_factor=2, mode="bilinear")(minidl.ones(1, 3, 4, 5)).shape

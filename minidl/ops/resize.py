@@ -27,12 +27,17 @@ def interpolate(
     scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Any:
     """Images (N, C, *size) at another size: ``size``, or ``scale_factor`` times the old one rounded down.
 
-    ``mode``: "nearest", or "linear" for (N, C, L), "bilinear" for (N, C, H, W), "trilinear" for (N, C, D, H, W).
-    ``align_corners=True`` puts the corner pixels of both images on each other; False (the default of the linear modes)
-    lets both cover the same area.  Raises ShapeError where mode, axes and sizes do not go together.
+    ``mode``: "nearest", "area" (the mean of what a pixel covers), or "linear" for (N, C, L), "bilinear" and "bicubic"
+    for (N, C, H, W), "trilinear" for (N, C, D, H, W).  ``align_corners=True`` puts the corner pixels of both images on
+    each other; False (the default of the linear and cubic modes) lets both cover the same area.  ``antialias``, for
+    bilinear and bicubic: widens the kernel where the image gets smaller, so that no pixel is left out.
+    ``recompute_scale_factor`` places the pixels by the ratio of the sizes instead of ``scale_factor``.  Raises
+    ShapeError where mode, axes and sizes do not go together.
 
     >>> import minidl
     >>> x = minidl.tensor([[[0.0, 4.0]]])
@@ -42,7 +47,9 @@ def interpolate(
     tensor([[[0., 1., 3., 4.]]])
     """
     x = floating(input)
-    return _resize(x, problem=kernel.Resize.from_shape(x.shape, size, scale_factor, mode, align_corners))
+    return _resize(x, problem=kernel.Resize.from_shape(
+        x.shape, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
+    ))  # fmt: skip
 
 
 upsample = interpolate

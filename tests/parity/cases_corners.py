@@ -438,6 +438,18 @@ def sizes() -> Iterator[Case]:
         yield f("interpolate", R(*shape), (1, 1, 1)[:n], mode=mode, align_corners=True)
         yield f("interpolate", R(0, *shape[1:]), 6)
         yield f("upsample", R(*shape), None, 2, mode, True)
+        for how in ({"size": (7, 2, 9)[:n]}, {"size": (1, 1, 1)[:n]}, {"scale_factor": (1.7, 0.6, 2.3)[:n]}):
+            yield f("interpolate", R(*shape), mode="area", **how)
+        yield f("interpolate", R(*shape), None, 1.7, mode, None, True)
+        yield f("interpolate", R(*shape), scale_factor=1.7, recompute_scale_factor=True)
+    cubic = ({"size": (7, 9)}, {"size": (3, 2)}, {"size": (1, 5)}, {"scale_factor": (1.7, 0.6)}, {"scale_factor": 2.5})
+    for how in cubic:
+        for corners in (None, True, False):
+            yield f("interpolate", R(2, 3, 5, 4), mode="bicubic", align_corners=corners, **how)
+            for mode in ("bilinear", "bicubic"):
+                options = {"mode": mode, "align_corners": corners, "antialias": True, **how}
+                yield f("interpolate", R(2, 2, 6, 7), **options, _label="antialias")
+    yield f("interpolate", R(1, 2, 1, 3), (4, 1), mode="bicubic")
     yield f("interpolate", R(2, 5, 4, 3), 7, call=channels_last("interpolate"), _label="channels-last")
 
 

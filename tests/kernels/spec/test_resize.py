@@ -5,12 +5,25 @@ import pytest
 
 from minidl.kernels.errors import ShapeError
 from minidl.kernels.spec.resize import Resize, resize, resize_grad
-from tests.checks.resize import check_resize, problems
+from tests.checks.resize import check_recomputed, check_resize, problems
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_properties(dtype):
     check_resize(dtype)
+
+
+def test_the_ratio_of_the_sizes_for_the_factor():
+    check_recomputed()
+
+
+def test_area_and_cubic_by_hand():
+    x = np.array([[[0.0, 10, 40]] * 2]).reshape(1, 1, 2, 3)
+    assert resize(x, Resize.from_shape(x.shape, (1, 2), mode="area")).tolist() == [[[[5, 25]]]]
+    # a = -3/4 at half a position: -3/32, 19/32, 19/32, -3/32, beyond the border the border's value
+    want = np.array([-3 * 0 + 19 * 0 + 19 * 10 - 3 * 40, -3 * 0 + 19 * 10 + 19 * 40 - 3 * 40]) / 32
+    got = resize(x, Resize.from_shape(x.shape, (2, 5), mode="bicubic", align_corners=True))
+    np.testing.assert_allclose(got[0, 0], [[0, want[0], 10, want[1], 40]] * 2, rtol=1e-14)
 
 
 def test_by_hand():
@@ -33,7 +46,7 @@ def test_nearest_keeps_infinities_to_themselves():
     "arguments, part",
     [
         (((1, 2, 3, 4), 5, None, "linear"), "mode='linear' does not go with x of 4 axes, (1, 2, 3, 4)"),
-        (((3, 4), 5), "x of 2 axes"),
+        (((3, 4), 5), "x must be (N, C, L), (N, C, H, W) or (N, C, D, H, W), not of shape (3, 4)"),
         (((1, 2, 3), 5, 2.0), "got size=5, scale_factor=2.0"),
         (((1, 2, 3),), "got size=None, scale_factor=None"),
         (((1, 2, 3), 5, None, "nearest", False), "align_corners has no meaning for mode='nearest'"),

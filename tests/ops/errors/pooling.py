@@ -107,15 +107,39 @@ POOLING = [
         "interpolate mode of another rank",
         lambda: F.interpolate(z(2, 3, 4, 4), 8, mode="linear"),
         ShapeError,
-        "interpolate: mode='linear' does not go with x of 4 axes, (2, 3, 4, 4); 3 axes take \"nearest\" or "
-        '"linear", 4 "nearest" or "bilinear", 5 "nearest" or "trilinear"',
+        'interpolate: mode=\'linear\' does not go with x of 4 axes, (2, 3, 4, 4), which take "nearest", "area", '
+        '"bilinear" or "bicubic"',
     ),
     ErrorInput(
         "interpolate mode unknown",
-        lambda: F.interpolate(z(2, 3, 4, 4), 8, mode="bicubic"),
+        lambda: F.interpolate(z(2, 3, 4), 8, mode="bicubic"),
         ShapeError,
-        "interpolate: mode='bicubic' does not go with x of 4 axes, (2, 3, 4, 4); 3 axes take \"nearest\" or "
-        '"linear", 4 "nearest" or "bilinear", 5 "nearest" or "trilinear"',
+        'interpolate: mode=\'bicubic\' does not go with x of 3 axes, (2, 3, 4), which take "nearest", "area" or '
+        '"linear"',
+    ),
+    ErrorInput(
+        "interpolate too few axes",
+        lambda: F.interpolate(z(2, 3), 8),
+        ShapeError,
+        "interpolate: x must be (N, C, L), (N, C, H, W) or (N, C, D, H, W), not of shape (2, 3)",
+    ),
+    ErrorInput(
+        "interpolate area corners",
+        lambda: F.interpolate(z(2, 3, 4, 4), 8, mode="area", align_corners=False),
+        ShapeError,
+        "interpolate: align_corners has no meaning for mode='area'; leave it out",
+    ),
+    ErrorInput(
+        "interpolate antialias",
+        lambda: F.interpolate(z(2, 3, 4, 4), 8, antialias=True),
+        ShapeError,
+        "interpolate: antialias goes with mode='bilinear' and mode='bicubic' only, not with mode='nearest'",
+    ),
+    ErrorInput(
+        "interpolate recomputed size",
+        lambda: F.interpolate(z(2, 3, 4, 4), 8, recompute_scale_factor=True),
+        ShapeError,
+        "interpolate: recompute_scale_factor=True says nothing where size is given; leave it out",
     ),
     ErrorInput(
         "interpolate nearest corners",
