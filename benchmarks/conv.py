@@ -36,13 +36,14 @@ from minidl.kernels.conv_algorithms import PASSES, traffic
 
 from . import report, timing
 from .shapes import Layer, select
-from .side_minidl import kernel_pass, problem, y_shape
+from .side_minidl import kernel_pass, problem, scipy_can, y_shape
 from .side_torch import LAYOUTS
 from .sides import Remote
 from .stamp import load_average
 
 PLANNED = "minidl"
 NUMPY = "NumPy im2col"
+SCIPY = "scipy.signal"
 TORCH = tuple(f"torch {layout}" for layout in LAYOUTS)
 
 
@@ -70,6 +71,8 @@ def variants(layer: Layer, pass_: str, layout: str, algorithms: float, peers: Se
             found.append(Variant(f"minidl {name}", "minidl", how, name, cost.workspace))
         if name == "im2col" and isinstance(cost, Cost) and "numpy" in peers:
             found.append(Variant(NUMPY, "minidl", {"layout": "NCHW", "algorithm": name}, name, cost.workspace))
+    if "scipy" in peers and scipy_can(layer, pass_):
+        found.append(Variant(SCIPY, "minidl", {"layout": "NCHW", "algorithm": "scipy"}))
     if "torch" in peers:
         for name, torch_layout in zip(TORCH, LAYOUTS):
             if torch_layout == "NCHW" or len(layer.size) == 2:  # it knows channels-last for images only
@@ -203,7 +206,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--algorithms", action="store_const", const=math.inf, default=0, help="all of ours, not the planned only"
     )
-    parser.add_argument("--peers", nargs="*", default=["torch"] if installed else ["numpy"], choices=["torch", "numpy"])
+    parser.add_argument(
+        "--peers", nargs="*", default=["torch"] if installed else ["numpy"], choices=["torch", "numpy", "scipy"]
+    )
     parser.add_argument("--layout", default="channels-last", choices=LAYOUTS, help="of our x and g")
     parser.add_argument("--clock", default="wall", choices=timing.CLOCKS, help="cpu, with --threads 1: busy machines")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")

@@ -45,7 +45,10 @@ def channels_last(a: np.ndarray) -> np.ndarray:
 
 
 class MinidlSide(Side):
-    """``how``: layout of x and g, "NCHW" or "channels-last"; algorithm, None for the planner's; dtype."""
+    """``how``: layout of x and g, "NCHW" or "channels-last"; algorithm, None for the planner's; dtype.
+
+    algorithm "scipy" stands for SciPy's correlation of one image with one filter, in a loop over both.
+    """
 
     def __init__(self, threads: int) -> None:
         super().__init__()
@@ -64,6 +67,8 @@ class MinidlSide(Side):
         dtype: str = "float32",
     ) -> Callable[[], Any]:
         conv = problem(layer)
+        if algorithm == "scipy":
+            return scipy_forward(*operands(layer, y_shape)[:2], conv)
         x, w, g = (a.astype(dtype, copy=False) for a in operands(layer, y_shape))
         if layout == "channels-last":
             x, g = channels_last(x), channels_last(g)
@@ -81,6 +86,28 @@ class MinidlSide(Side):
         """The result in float64, by plain summation."""
         call = self.call(layer, y_shape, pass_, layout="NCHW", algorithm="im2col", dtype="float64")
         return np.ascontiguousarray(call())
+
+
+def scipy_forward(x: np.ndarray, w: np.ndarray, conv: Conv) -> Callable[[], np.ndarray]:
+    """``scipy.signal.correlate`` of (C, *size) with (C, *kernel) for each image and filter; see `scipy_can`."""
+    from scipy.signal import correlate
+
+    def forward() -> np.ndarray:
+        padded = np.pad(x, ((0, 0), (0, 0), *conv.padding))
+        y = np.empty(conv.y_shape, x.dtype)
+        for n, image in enumerate(padded):
+            for k, filter_ in enumerate(w):
+                y[n, k] = correlate(image, filter_, "valid")[0]
+        return y
+
+    return forward
+
+
+def scipy_can(layer: Layer, pass_: str) -> bool:
+    """Forward, without stride, dilation, groups and transposition, and small: it takes a thousand times as long."""
+    conv = problem(layer)
+    plain = set(conv.stride) == set(conv.dilation) == {1} and conv.groups == 1 and not layer.transposed
+    return plain and pass_ == "forward" and conv.macs < 10**8
 
 
 if __name__ == "__main__":

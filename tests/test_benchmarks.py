@@ -234,6 +234,20 @@ def test_our_side_computes_the_layer(layer: shapes.Layer, pass_: str, layout: st
     np.testing.assert_allclose(side.reference(layer, shape, pass_), want, rtol=1e-12, atol=1e-12)
 
 
+def test_scipy_computes_the_layers_that_it_can() -> None:
+    pytest.importorskip("scipy")
+    layer = shapes.conv("tiny", "plain", 2, 3, 4, (5, 7), (3, 2), padding=(1, 0))
+    side = side_minidl.MinidlSide(get_num_threads())
+    side.prepare("it", layer, side_minidl.y_shape(layer), "forward", layout="NCHW", algorithm="scipy")
+    np.testing.assert_allclose(side.result("it"), expected(layer, "forward"), rtol=1e-4, atol=1e-5)
+    names = [v.name for v in bench.variants(layer, "forward", "channels-last", 0, ["scipy"])]
+    assert names == ["minidl", "scipy.signal"]
+    assert not any(
+        side_minidl.scipy_can(t, "forward") for t in (TINY, TINY_TRANSPOSED, shapes.select(["vgg16 1.2"])[0])
+    )
+    assert not side_minidl.scipy_can(layer, "weight_grad")
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("layout", ["NCHW", "channels-last"])
 @pytest.mark.parametrize("pass_", PASSES)
