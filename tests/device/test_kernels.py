@@ -34,7 +34,8 @@ def test_convolution(name: str, pass_: str, dtype: str, cupy: Any, monkeypatch: 
     x, w, g = arrays(problem, dtype)
     expected = by_definition(problem, x, w, g)[pass_]
     host = operands(x, w, g)[pass_]
-    for chunk in (im2col.CHUNK_BYTES, 1):  # all images at once, one at a time
+    two = 2 * im2col.image_bytes(problem, np.dtype(dtype).itemsize)
+    for chunk in (im2col.CHUNK_BYTES, 1, two):  # all images at once, one, two at a time
         monkeypatch.setattr(im2col, "CHUNK_BYTES", chunk)
         for stored in (host, tuple(np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1) for a in host)):
             device = on(cupy, *stored)

@@ -147,7 +147,7 @@ LOSSES = of(
     ("ignored_counted_in_the_mean", "_class_loss", CLASSES, "ignored entries dilute the mean",
      "share[kept].sum()", "share.sum()"),
     ("ignored_entries_smoothed", "_class_loss", CLASSES, "an ignored entry keeps its uniform part",
-     "if not kept.all():", "if False:"),
+     "if xp is not np or not kept.all():", "if False:"),
     ("ignored_times_zero", "_class_loss", CLASSES, "0 times -inf is NaN", "loss = where(_constant(kept), loss, 0.0)",
      "loss = loss * _constant(kept.astype(logp.dtype))"),
     ("class_weights_not_normalised", "_class_loss", CLASSES, "the weighted mean divides by the count",
