@@ -129,7 +129,7 @@ def read_compressed(path: Path) -> dict[str, np.ndarray]:
     """
     with path.open("rb") as file:
         start = file.read(2)
-    if start == b"PK":
+    if start == b"PK" or path.suffix == ".caffemodel":
         return from_caffe(load_weights(path))
     with nn.utils.skip_init():
         net = squeezenet1_0()

@@ -12,9 +12,9 @@ def register(app: "cyclopts.App") -> None:
 
 
 def convert(source: Path, target: Path, /, *, key: str | None = None, quiet: bool = False) -> None:
-    """Convert weights between PyTorch (.pth, .pt, .th), safetensors and NumPy (.npz), and list what is in them.
+    """Convert weights between PyTorch (.pth, .pt, .th), safetensors and NumPy (.npz), also from Caffe (.caffemodel).
 
-    Nothing in the source is executed. A prefix of all names from DataParallel is taken off.
+    What is in the file is listed; nothing in it is executed. A prefix of all names from DataParallel is taken off.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Reading and writing: weights, checkpoints, and files that survive a crash while they are written."""
 
 from .atomic import atomic_path, atomic_write
+from .caffe import load_caffe
 from .errors import WeightsError
 from .loading import LoadReport, load_into
 from .named import Weights
@@ -16,6 +17,7 @@ __all__ = [
     "WeightsError",
     "atomic_path",
     "atomic_write",
+    "load_caffe",
     "load_into",
     "load_npz",
     "load_safetensors",

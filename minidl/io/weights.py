@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .caffe import load_caffe
 from .errors import WeightsError, refusing
 from .named import Weights
 from .npz import load_npz, save_npz
@@ -31,7 +32,8 @@ _WRITERS: dict[str, Callable[..., None]] = {
 
 
 def load_weights(path: str | os.PathLike[str], key: str | None = None) -> Weights:
-    """Read the arrays of a safetensors, NumPy ``.npz`` or PyTorch file; its content says which it is, not its name.
+    """Read the arrays of a safetensors, NumPy ``.npz``, PyTorch or Caffe file; its content says which it is, not its
+    name.
 
     Arrays keep their dtypes, except bfloat16, which comes as float32, with the same values. For a PyTorch file see
     `load_torch`; ``key`` chooses one of several sets of weights in it. Metadata of safetensors is in ``.extra``.
@@ -52,6 +54,8 @@ def load_weights(path: str | os.PathLike[str], key: str | None = None) -> Weight
         raise WeightsError(path, f"key={key!r} chooses inside PyTorch files; this is a {kind} file, which has one set")
     if kind == "npz":
         return Weights(load_npz(path))
+    if kind == "caffe":
+        return load_caffe(path)
     return Weights(
         {name: _without_bfloat16(array) for name, array in load_safetensors(path).items()},
         extra=read_header(path).metadata,
@@ -87,7 +91,10 @@ def _kind(path: str | os.PathLike[str]) -> str:
     with open(path, "rb") as file:
         start = file.read(9)
         if start[:2] != b"PK":
-            return "safetensors" if start[8:] == b"{" and start[:1] != b"\x80" else "torch"
+            if start[8:] == b"{" and start[:1] != b"\x80":
+                return "safetensors"
+            # a name, a layer of the oldest format, or one of today's: the field with which protocol buffers begin
+            return "caffe" if start[:1] in (b"\n", b"\x12") or start[:2] == b"\xa2\x06" else "torch"
         with refusing(path, lambda error: f"a damaged or truncated zip archive: {error}"):
             names = zipfile.ZipFile(file).namelist()
     return "torch" if any(f"/{name}".endswith("/data.pkl") for name in names) else "npz"

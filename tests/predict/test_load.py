@@ -92,6 +92,15 @@ def test_a_public_file_brings_its_options_names_and_preprocessing(shared_data: P
         np.testing.assert_array_equal(value.numpy(), squeezenet.model.state_dict()[name].numpy())
 
 
+def test_the_file_of_caffe_and_its_arrays_are_the_same_network(shared_data: Path) -> None:
+    folder = shared_data / "weights" / "lenet_caffe"
+    recognised = load_classifier("lenet_caffe", folder / "lenet_iter_10000.caffemodel")
+    named = load_classifier("lenet_caffe.caffe", folder / "lenet.npz")
+    assert recognised.name == named.name == "lenet_caffe.caffe" and recognised.preprocess == PREPROCESS["mnist_caffe"]
+    for name, value in named.model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), recognised.model.state_dict()[name].numpy())
+
+
 # ---- what the files score: commands and figures are in docs/results/pretrained.md ----------------------------------
 
 
