@@ -171,17 +171,17 @@ add("fft", ".cpu.fft", fft.supports, fft.cost, exact=False, dtypes=("float32", "
 
 # winograd: 36 products for 144 --------------------------------------------------------------------------
 
-WINOGRAD_FLOPS = 1.9e11  # float32, of the products
-WINOGRAD_TRANSFORM = 3e-10  # seconds per element of V, M, and the weight gradient's U
+WINOGRAD_FLOPS = 1.65e11  # float32, of the products
+WINOGRAD_TRANSFORM = 2e-10  # seconds per element of V, M, and the weight gradient's U
 WINOGRAD_FILTER = 4e-10  # seconds per element of U, or of the weight gradient's sums
 WINOGRAD_CALL = 4e-5
 
 
 def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     t = winograd_tiles.tiling(pass_, conv, itemsize)
-    wide = -(-t.columns // NHWC_LANES) * NHWC_LANES
+    deep, wide = (-(-channels // NHWC_LANES) * NHWC_LANES for channels in (t.depth, t.columns))
     products = 2.0 * t.points * t.tiles * t.depth * wide * conv.groups
-    elements = t.points * t.tiles * (t.depth * t.bands + t.columns) * conv.groups
+    elements = t.points * t.tiles * (deep * t.bands + wide) * conv.groups
     filters = t.points * t.depth * t.columns * t.parts * conv.groups
     seconds = products / WINOGRAD_FLOPS + elements * WINOGRAD_TRANSFORM + filters * WINOGRAD_FILTER
     moved = traffic(conv, itemsize)

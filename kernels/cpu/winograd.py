@@ -45,7 +45,7 @@ from .relayout import as_last, deliver, result
 from .simd import address_of, keep
 from .tiles import rows_tile, rows_times_panel
 from .windows import address
-from .winograd_blocks import Block, Image, deliver_tiles, image, scratch, transform_tiles
+from .winograd_blocks import Block, Image, addresses, deliver_tiles, image, scratch, transform_tiles
 from .winograd_filters import transformed
 from .winograd_tiles import tiling
 from .winograd_transforms import Scheme
@@ -123,7 +123,7 @@ def _correlate_piece(scheme: Any, arguments: int, worker: int) -> None:
     job = read(_Job, arguments + 8 * (len(x) + len(y) + len(block)))
     v = block.scratch + worker * block.worker_bytes
     m = v + block.m
-    v_rows, m_rows = v + block.v_row * np.arange(job.block), m + block.m_row * np.arange(job.block)
+    v_rows, m_rows = addresses(v, block.v_row, job.block), addresses(m, block.m_row, job.block)
     width, rows = scheme.tile.width, scheme.tile.rows
     panels = -(-job.columns // width)
     for piece in range(worker, job.pieces, job.workers):

@@ -56,6 +56,15 @@ def scratch(t: Tiling, scheme: Scheme, workers: int) -> Block:
 
 
 @njit
+def addresses(first: int, step: int, count: int) -> Any:
+    """first, first + step, ...: where the rows of a product lie.  (``np.arange`` takes a second to compile.)"""
+    table = np.empty(count, np.int64)
+    for i in range(count):
+        table[i] = first + i * step
+    return table
+
+
+@njit
 def transform_tiles(
     kind: Any, m: int, x: Any, first: int, count: int, begin: int, channels: int, target: int, row: int, plane: int,
     width: int, panel: int,

@@ -15,7 +15,8 @@ TRANSFORM = 12
 """Multiply-adds that transforming an element costs as much time as, roughly: what decides between m = 2 and 4."""
 
 BLOCK_BYTES = 400 << 10  # of V and M: they should stay in the L2 cache
-BLOCK_TILES = (24, 96)  # at least, so that U is not read too often; at most
+BLOCK_TILES = (24, 96)  # at least; at most, and where U (the sums) is so large that it should not be read often
+NEAR_BYTES = 4 << 20  # of U: larger ones come from far
 BAND = 128  # columns; fewer, and the transforms of a block would be repeated too often
 PIECES = 8  # wanted, for the threads
 SUMS_BYTES = 32 << 20  # of the weight gradient: of all parts
@@ -91,6 +92,8 @@ def tiling(pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int =
         depth, columns = columns, depth
     panels = max(1, -(-columns // width))
     least, most = BLOCK_TILES
+    if points * depth * columns * itemsize > NEAR_BYTES:
+        least = most
     block = max(least, min(most, BLOCK_BYTES // (points * itemsize * (depth + min(columns, BAND)))))
     block = even(tiles, block, rows)
     blocks, parts = max(1, -(-tiles // block)), 1

@@ -24,7 +24,7 @@ from .relayout import as_last
 from .simd import address_of, keep, load, store, transpose
 from .tiles import columns_tile, columns_times_panel
 from .windows import address
-from .winograd_blocks import Block, Image, image, scratch, transform_tiles
+from .winograd_blocks import Block, Image, addresses, image, scratch, transform_tiles
 from .winograd_tiles import plane_bytes, tiling
 from .winograd_transforms import TAPS, Scheme, sandwich
 
@@ -106,7 +106,7 @@ def _sum_piece(scheme: Any, arguments: int, worker: int) -> None:
     v = block.scratch + worker * block.worker_bytes
     u, u_panel = v + block.m, job.block * width
     u_plane = job.band * u_panel
-    v_rows = v + block.v_row * np.arange(job.block)
+    v_rows = addresses(v, block.v_row, job.block)
     panels = -(-job.columns // tile.width)
     for piece in range(worker, job.pieces, job.workers):
         begin, panel = piece // job.bands * job.part_tiles, piece % job.bands * job.band

@@ -255,8 +255,11 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         (direct_tiles, "TILE", 24),
         (direct_tiles, "FILTERS", 3),
         (direct_tiles, "ITEMS", 2),
+        (winograd_tiles, "BLOCK_TILES", (1, 3)),
+        (winograd_tiles, "BAND", 16),
+        (winograd_tiles, "PIECES", 3),
     ]
-    caches: list[Callable[..., object]] = [fft.tiling, direct_tiles.tiling, catalogue._choose]
+    caches: list[Callable[..., object]] = [fft.tiling, direct_tiles.tiling, winograd_tiles.tiling, catalogue._choose]
     if jit.HAVE_NUMBA:
         from minidl.kernels.cpu import depthwise, products, sums
 

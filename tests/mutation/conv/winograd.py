@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..framework import Mutant
-from .common import WINOGRAD_TWIN, anywhere
+from .common import WINOGRAD_TWIN, anywhere, promises
 
 _TWIN = "minidl.kernels.spec.winograd"
 
@@ -78,4 +80,225 @@ READABLE_WINOGRAD = (
     ),
 )
 
-WINOGRAD = (*anywhere("winograd", "minidl.kernels.cpu.winograd"),)
+CPU = "minidl.kernels.cpu"
+
+
+def _release() -> None:
+    """Forget filters that a bug has transformed."""
+    from minidl.kernels import memory
+
+    memory.release()
+
+
+def _bug(name: str, target: str, story: str, old: str, new: str, *through: str) -> Mutant:
+    from tests.checks import winograd as checks
+
+    pass_ = {"F_": ("forward",), "B_gx": ("input_grad",), "B_gw": ("weight_grad",)}
+    passes = next((p for prefix, p in pass_.items() if name.startswith(prefix)), ("forward", "input_grad"))
+    own = tuple(partial(check, "float64", passes) for check in (checks.agreement, checks.in_pieces))
+    if name.startswith("stale"):
+        own = (partial(checks.other_weights, "float64"),)
+    compiled = tuple(f"{CPU}.{function}" for function in through)
+    faces = (*own, *promises("winograd", name))
+    return Mutant(f"{name}/winograd", f"{CPU}.{target}", faces, story, old, new, None, _release, compiled)
+
+
+# what holds straight-line code of the transforms
+_COMPILED = (
+    "winograd_blocks:transform_tiles",
+    "winograd_blocks:deliver_tiles",
+    "winograd_filters:_filter_piece",
+    "winograd_weight_grad:_deliver_piece",
+)
+
+
+def _geometry() -> tuple[Mutant, ...]:
+    return (
+        _bug(
+            "edge_dropped",
+            "winograd_tiles:tiling",
+            "results that do not fill a tile are lost",
+            "down, across = (-(-n // m) for n in _result(pass_, conv))",
+            "down, across = (max(1, n // m) for n in _result(pass_, conv))",
+        ),
+        _bug(
+            "F_low_and_high_pad_exchanged",
+            "winograd:forward",
+            "pads before by what belongs behind",
+            "[before for before, _ in conv.padding]",
+            "[behind for _, behind in conv.padding]",
+        ),
+        _bug(
+            "B_gx_pads_like_forward",
+            "winograd:input_grad",
+            "the input gradient is padded as the forward pass, not by 2 - pad",
+            "2 - before for",
+            "before for",
+        ),
+        _bug(
+            "B_gw_cotangent_padded",
+            "winograd_weight_grad:_sum_products",
+            "tiles of g begin where those of x do",
+            "image(g_group, t)",
+            "image(g_group, t, -low[0], -low[1])",
+        ),
+        _bug(
+            "patch_not_cleared",
+            "winograd_blocks:transform_tiles",
+            "padding holds what was there of the tile before",
+            "        if not inside:\n            clear_bytes",
+            "        if t == 0:\n            clear_bytes",
+        ),
+        _bug(
+            "last_column_of_an_edge_unwritten",
+            "winograd_blocks:deliver_tiles",
+            "of a tile over the edge one column less is delivered",
+            "for s in range(across):",
+            "for s in range(across - 1):",
+        ),
+        _bug(
+            "bands_share_filters",
+            "winograd:_correlate_piece",
+            "every band of columns is multiplied by the filters of the first",
+            "u = job.u + p * job.panel_step",
+            "u = job.u + (p - panel) * job.panel_step",
+        ),
+        _bug(
+            "last_channel_lost",
+            "winograd:_correlate_piece",
+            "the sum over channels ends one too early",
+            "1, point * block.v_plane, job.depth, u",
+            "1, point * block.v_plane, job.depth - 1, u",
+        ),
+    )
+
+
+def _sums() -> tuple[Mutant, ...]:
+    piece = "winograd_weight_grad:_sum_piece"
+    deliver = "winograd_weight_grad:_deliver_piece"
+    return (
+        _bug(
+            "B_gw_adds_to_what_was_there",
+            piece,
+            "a part adds its first block to the sums of the last call",
+            "width, first - begin,",
+            "width, first,",
+        ),
+        _bug(
+            "B_gw_last_block_only",
+            piece,
+            "each block's products replace those before",
+            "width, first - begin,",
+            "width, 0,",
+        ),
+        _bug(
+            "B_gw_second_part_lost",
+            deliver,
+            "the sum over parts begins one too late",
+            "range(1, job.parts)",
+            "range(2, job.parts)",
+        ),
+        _bug(
+            "B_gw_taps_transposed",
+            deliver,
+            "rows and columns of the 3 x 3 taps exchanged",
+            "to, 3 * row, row, at",
+            "to, row, 3 * row, at",
+        ),
+    )
+
+
+def _matrices() -> tuple[Mutant, ...]:
+    code = "winograd_transforms:"
+    return (
+        _bug(
+            "difference_turned_round",
+            code + "_product",
+            "x_k - x_j where the columns want x_j - x_k",
+            "b.fsub(x[j], x[k], flags=FUSE)",
+            "b.fsub(x[k], x[j], flags=FUSE)",
+            *_COMPILED,
+        ),
+        _bug(
+            "pair_of_rows_equal",
+            code + "_product",
+            "the rows of p and -p get the same sign",
+            "(scale, -scale)",
+            "(scale, scale)",
+            *_COMPILED,
+        ),
+        _bug(
+            "B_gw_factor_of_the_odd_part_forgotten",
+            code + "_product",
+            "the odd part is divided by its first coefficient and never multiplied again",
+            "for s in (scale, -scale)",
+            "for s in (Fraction(1), Fraction(-1))",
+            *_COMPILED,
+        ),
+        _bug(
+            "constants_in_32_bits",
+            code + "_constant",
+            "1/N of the filters' transform in less than the arrays' precision",
+            "float(p)",
+            "float(int(p * 2**24)) / 2**24",
+            *_COMPILED,
+        ),
+    )
+
+
+def _filters() -> tuple[Mutant, ...]:
+    piece, kept = "winograd_filters:_filter_piece", "winograd_filters:"
+    return (
+        _bug(
+            "B_gx_filters_not_flipped",
+            piece,
+            "correlates the upstream gradient with the filters as they are",
+            "if f.flipped:",
+            "if f.flipped < 0:",
+        ),
+        _bug(
+            "taps_of_leftover_columns_kept",
+            piece,
+            "a vector of which some columns are no filters has the last vector's there",
+            "for t in range(whole, TAPS):",
+            "for t in range(whole, TAPS - 1):",
+        ),
+        _bug(
+            "stale_filters",
+            kept + "_same_bits",
+            "weights of the same place and shape are taken for the same",
+            "np.array_equal(a.view(integers), b.view(integers))",
+            "True",
+        ),
+        _bug(
+            "stale_where_samples_agree",
+            kept + "_same_bits",
+            "a sample of the weights is compared",
+            "np.array_equal(a.view(integers), b.view(integers))",
+            "np.array_equal(a.view(integers)[0], b.view(integers)[0])",
+        ),
+        _bug(
+            "stale_copy_is_the_array",
+            kept + "_Kept.keep",
+            "the weights are compared with themselves",
+            "w.copy()",
+            "w",
+        ),
+        _bug(
+            "stale_U_of_the_other_pass",
+            kept + "transformed",
+            "forward pass and input gradient share what is kept",
+            "w.shape, scheme, gradient)",
+            "w.shape, scheme)",
+        ),
+        _bug(
+            "stale_memory_is_lent",
+            kept + "transformed",
+            "U that is kept lies in borrowed memory, which the next call overwrites",
+            "aligned(size) if constant else borrow",
+            "borrow",
+        ),
+    )
+
+
+WINOGRAD = (*_geometry(), *_sums(), *_matrices(), *_filters(), *anywhere("winograd", f"{CPU}.winograd"))
