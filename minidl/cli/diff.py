@@ -50,16 +50,16 @@ def diff(
         Print for programs.
     """
     from minidl import see, tensor
-    from minidl.see.inputs import load_input, load_model
+    from minidl.see.inputs import open_model
 
     runs = []
     for text, file in ((input, weights), (input_b or input, weights_b or weights)):
-        net, shape = load_model(model, file, options)
-        x = load_input(text, shape)
+        subject = open_model(model, file, options)
+        x, _ = subject.input(text)
         backward: dict[str, Any] = (
             {} if target is None else {"target": tensor([target] * x.shape[0]), "loss": "cross_entropy"}
         )
-        runs.append(see.trace(net, x, **backward))
+        runs.append(see.trace(subject.model, x, **backward))
     if set:
         stepper = see.Stepper(runs[1])
         for change in set:

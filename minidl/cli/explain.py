@@ -19,7 +19,7 @@ def explain(
     at: Annotated[list[str], Parameter(consume_multiple=True)],
     input: str = "random:0",
     weights: Path | None = None,
-    target: int = 0,
+    target: int | None = None,
     terms: int = 12,
     scatter: bool = False,
     json: bool = False,
@@ -36,11 +36,11 @@ def explain(
     at
         Numbers, as "conv2[0,3,5,5]", "loss", "fc1.weight.grad[3,7]", "input.grad[0,0,4,4]".
     input
-        random:SEED, digits:NUMBER, an .npy file or an image.
+        random:SEED, digits:NUMBER, an .npy file or an image; of a run also test:NUMBER and train:NUMBER.
     weights
         File of weights; without one they are random.
     target
-        The class for the loss, whose gradients are explained.
+        The class for the loss, whose gradients are explained; by default the input's own, or 0.
     terms
         How many terms to show of each sum, the largest.
     scatter
@@ -50,15 +50,15 @@ def explain(
     """
     from minidl import see, tensor
     from minidl.see import text
-    from minidl.see.inputs import load_input, load_model
+    from minidl.see.inputs import open_model
 
-    net, shape = load_model(model, weights, options)
-    x = load_input(input, shape)
+    subject = open_model(model, weights, options)
+    x, label = subject.input(input)
     backward = scatter or any(".grad" in a or a.startswith("loss") for a in at)
     extra: dict[str, Any] = {}
     if backward:
-        extra = {"target": tensor([target] * x.shape[0]), "loss": "cross_entropy"}
-    run = see.trace(net, x, **extra)
+        extra = {"target": tensor([label or 0 if target is None else target] * x.shape[0]), "loss": "cross_entropy"}
+    run = see.trace(subject.model, x, **extra)
     answers: list[Any] = [see.scatter(run, a) if scatter else see.explain(run, a) for a in at]
     if json:
         import json as encoder

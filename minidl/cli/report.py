@@ -19,7 +19,7 @@ def report(
     input: str = "random:0",
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("report.html"),
     weights: Path | None = None,
-    target: int = 0,
+    target: int | None = None,
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd",
     lr: float = 0.01,
     momentum: float = 0.9,
@@ -37,13 +37,13 @@ def report(
     model
         Name of a model (minidl models lists them), or the folder of a training run.
     input
-        random:SEED, digits:NUMBER, an .npy file or an image.
+        random:SEED, digits:NUMBER, an .npy file or an image; of a run also test:NUMBER and train:NUMBER.
     out
         The file to write.
     weights
         File of weights; without one they are random.
     target
-        The class for the cross-entropy loss, whose gradients are shown.
+        The class for the cross-entropy loss, whose gradients are shown; by default the input's own, or 0.
     optimizer
         Rule of the step that is shown for each weight.
     lr
@@ -60,11 +60,12 @@ def report(
     from rich.console import Console
 
     from minidl import optim, see, tensor
-    from minidl.see.inputs import load_input, load_model
+    from minidl.see.inputs import open_model
 
-    net, shape = load_model(model, weights, options)
-    net.train(train)
-    x = load_input(input, shape)
+    subject = open_model(model, weights, options)
+    net = subject.model.train(train)
+    x, label = subject.input(input)
+    target = target if target is not None else label or 0
     question: dict[str, Any] = {"target": tensor([target] * x.shape[0]), "loss": "cross_entropy"}
     see.trace(
         net, x, **question, keep_values=False

@@ -44,7 +44,7 @@ def step(
     model
         Name of a model, or the folder of a training run.
     input
-        random:SEED, digits:NUMBER, an .npy file or an image.
+        random:SEED, digits:NUMBER, an .npy file or an image; of a run also test:NUMBER and train:NUMBER.
     weights
         File of weights; without one they are random.
     target
@@ -53,12 +53,12 @@ def step(
         Commands to run instead of reading them, as --do "n 3" "p conv1[0,0,0,0]".
     """
     from minidl import see, tensor
-    from minidl.see.inputs import load_input, load_model
+    from minidl.see.inputs import open_model
 
-    net, shape = load_model(model, weights, options)
-    x = load_input(input, shape)
+    subject = open_model(model, weights, options)
+    x, _ = subject.input(input)
     backward = {} if target is None else {"target": tensor([target] * x.shape[0]), "loss": "cross_entropy"}
-    stepper = see.Stepper(net, x, **backward)
+    stepper = see.Stepper(subject.model, x, **backward)
     total = len(stepper.recorded.records)
     print(f"{total} operations; h shows the commands")
     failed = 0

@@ -1,7 +1,8 @@
-"""What ``--input`` and ``--weights`` of the commands mean: models and inputs from words."""
+"""What the words of the commands mean: models, and inputs as those models take them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,71 +11,111 @@ import numpy as np
 from .errors import SeeError
 
 
-def load_model(name: str, weights: str | Path | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
-    """A model of the zoo, or of the folder of a training run, in evaluation mode; and the shape of its input.
+@dataclass(frozen=True)
+class Subject:
+    """A model in evaluation mode and what it takes; ``run`` where it comes from the folder of a training run."""
+
+    model: Any
+    input_shape: tuple[int, ...]
+    run: Any = None
+
+    def input(self, text: str) -> tuple[Any, int | None]:
+        """One input (1, C, H, W) as ``--input`` names it, and its class if that is known.
+
+        ``random`` or ``random:SEED``, ``digits:NUMBER`` (of the digits' test part), ``test:NUMBER`` or
+        ``train:NUMBER`` (of the data that a run learnt from), an .npy file or an image file.  The model of a run gets
+        images as it got them in training; for others they are scaled to 0..1 and brought to the input's size.
+
+        >>> from minidl.see.inputs import open_model
+        >>> x, label = open_model("lenet5").input("digits:3")
+        >>> x.shape, label
+        ((1, 1, 32, 32), 8)
+        """
+        kind, _, argument = text.partition(":")
+        if kind == "random":
+            values = np.random.default_rng(_whole(text, argument)).standard_normal((1, *self.input_shape))
+            return _batch(values), None
+        if kind in ("digits", "test", "train"):
+            return self._example(text, kind, _whole(text, argument))
+        path = Path(text)
+        if path.suffix == ".npy":
+            return self._array(path), None
+        return self._image(path), None
+
+    def _example(self, text: str, kind: str, number: int) -> tuple[Any, int]:
+        from ..train import load_task
+
+        if self.run is None and kind != "digits":
+            raise SeeError(f"--input {text}: only the folder of a training run knows its data; give digits:{number}")
+        data, folder, statistics = "digits", None, ((0.0,) * self.input_shape[0], (1.0,) * self.input_shape[0])
+        if self.run is not None:
+            statistics = self.run.statistics
+            if kind != "digits":
+                data, folder = self.run.settings.data, self.run.settings.data_dir
+        task = load_task(data, self.input_shape, data_dir=folder, statistics=statistics)
+        part = task.train if kind == "train" else task.test
+        if number >= len(part):
+            raise SeeError(f"--input {text}: there are {len(part)} images, numbered from 0")
+        image, label = part[number]
+        return _batch(np.asarray(image)[None]), int(label)
+
+    def _array(self, path: Path) -> Any:
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise SeeError(f"{path} is not an .npy file of numbers: {error}") from error
+        array = array if array.ndim == len(self.input_shape) + 1 else array[None]
+        if array.ndim != len(self.input_shape) + 1 or array.dtype.kind not in "fiu":
+            raise SeeError(
+                f"{path} holds {array.dtype} {array.shape}; the model takes numbers of shape (N, *{self.input_shape})"
+            )
+        return _batch(array)
+
+    def _image(self, path: Path) -> Any:
+        from ..data import read_image
+        from ..nn.functional import interpolate
+        from ..train.answers import prepare_image
+
+        if self.run is not None:
+            return _batch(prepare_image(path, self.run)[0][None])
+        shape = self.input_shape
+        if len(shape) != 3 or shape[0] not in (1, 3):
+            raise SeeError(f"an image cannot become an input of shape {shape}: give an .npy file")
+        x = _batch(read_image(path, "L" if shape[0] == 1 else "RGB")[None] / np.float32(255))
+        return x if x.shape[1:] == shape else interpolate(x, shape[1:], mode="bilinear")
+
+
+def open_model(name: str | Path, weights: str | Path | None = None, options: dict[str, Any] | None = None) -> Subject:
+    """A model of the zoo, or that of a folder of a training run.
 
     ``weights`` is a file that ``minidl.io.load_weights`` reads.  Without one the parameters are random, from seed 0.
     """
     from .. import manual_seed, models
     from ..io import load_into, load_weights
 
+    run = None
     if Path(name).exists():
         from ..train import load_run
 
         run = load_run(name)
-        return run.model, run.input_shape
-    info = models.info(name)
-    manual_seed(0)
-    model = models.create(name, **info.parse_options(options or {}))
+        model, shape = run.model, run.input_shape
+    else:
+        info = models.info(str(name))
+        manual_seed(0)
+        model, shape = models.create(str(name), **info.parse_options(options or {})), info.input_shape
     if weights is not None:
         load_into(model, load_weights(weights))
-    return model.eval(), info.input_shape
+    return Subject(model.eval(), tuple(shape), run)
 
 
-def load_input(text: str, shape: tuple[int, ...]) -> Any:
-    """One input (1, *shape) from ``random``, ``random:SEED``, ``digits:NUMBER``, an .npy file or an image file.
-
-    Images and digits are scaled to 0..1 and resized to ``shape`` (C, H, W).
-
-    >>> load_input("random:3", (1, 8, 8)).shape
-    (1, 1, 8, 8)
-    """
-    from .. import tensor
-
-    kind, _, argument = text.partition(":")
-    if kind in ("random", "digits") and argument and not argument.isdigit():
+def _whole(text: str, argument: str) -> int:
+    if argument and not argument.isdigit():
+        kind = text.partition(":")[0]
         raise SeeError(f"--input {text}: after {kind}: comes a whole number, as in {kind}:17")
-    if kind == "random":
-        values = np.random.default_rng(int(argument or 0)).standard_normal((1, *shape))
-        return tensor(values, dtype="float32")
-    if kind == "digits":
-        from ..data import Digits
-
-        digits = np.concatenate([Digits(train=part).data for part in (True, False)])
-        number = int(argument or 0)
-        if number >= len(digits):
-            raise SeeError(f"--input {text}: there are {len(digits)} digits, numbered from 0")
-        return _fitted(digits[number].astype(np.float32) / 16, shape)
-    path = Path(text)
-    if path.suffix == ".npy":
-        array = np.load(path, allow_pickle=False)
-        array = array if array.ndim == len(shape) + 1 else array[None]
-        if array.ndim != len(shape) + 1 or array.dtype.kind not in "fiu":
-            raise SeeError(f"{path} holds {array.dtype} {array.shape}; the model takes numbers of shape (N, *{shape})")
-        return tensor(array, dtype="float32")
-    from ..data import read_image
-
-    return _fitted(read_image(path, "L" if shape[0] == 1 else "RGB").astype(np.float32) / 255, shape)
+    return int(argument or 0)
 
 
-def _fitted(image: np.ndarray, shape: tuple[int, ...]) -> Any:
-    """(C, H, W) at the model's size, as a batch of one."""
+def _batch(values: np.ndarray) -> Any:
     from .. import tensor
-    from ..nn.functional import interpolate
 
-    if len(shape) != 3:
-        raise SeeError(f"an image cannot become an input of shape {shape}: give an .npy file")
-    x = tensor(image[None], dtype="float32")
-    if image.shape[0] != shape[0]:
-        x = x.expand(1, *shape[:1], *image.shape[1:]) if image.shape[0] == 1 else x.mean(1, True)
-    return x if x.shape[1:] == tuple(shape) else interpolate(x, tuple(shape[1:]), mode="bilinear")
+    return tensor(values, dtype="float32")

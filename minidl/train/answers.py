@@ -33,8 +33,7 @@ def predict(run: Run, paths: Sequence[str | Path], *, invert: bool | None = None
     or otherwise.  A file that is no image raises DataError, a missing one FileNotFoundError; all are read before
     anything is computed.
     """
-    ink = find_source(run.settings.data or "").ink
-    prepared = [_prepare(read_image(path, "L" if ink else "RGB"), run, ink, invert) for path in paths]
+    prepared = [prepare_image(path, run, invert) for path in paths]
     if not prepared:
         return []
     batch = from_numpy(np.stack([image for image, _ in prepared]))  # (N, C, H, W)
@@ -47,9 +46,11 @@ def predict(run: Run, paths: Sequence[str | Path], *, invert: bool | None = None
     return predictions
 
 
-def _prepare(image: np.ndarray, run: Run, ink: bool, invert: bool | None) -> tuple[np.ndarray, bool]:
-    """(C, H, W) uint8 of any size as the model's input, and whether black and white were exchanged."""
+def prepare_image(path: str | Path, run: Run, invert: bool | None = None) -> tuple[np.ndarray, bool]:
+    """An image file of any size as the model's input (C, H, W), and whether black and white were exchanged."""
     source = find_source(run.settings.data or "")
+    ink = source.ink
+    image = read_image(path, "L" if ink else "RGB")
     inverted = _is_bright(image) if invert is None and ink else bool(invert)
     if inverted:
         image = 255 - image

@@ -28,8 +28,10 @@ def test_explain_of_gradients_as_json(capsys):
 @pytest.mark.parametrize(
     "input, message",
     [
-        ("digits:99999", "there are 1797 digits, numbered from 0"),
+        ("digits:99999", "there are 360 images, numbered from 0"),
         ("random:x", "after random: comes a whole number, as in random:17"),
+        ("test:3", "only the folder of a training run knows its data; give digits:3"),
+        ("cut.npy", "cut.npy is not an .npy file of numbers"),
         ("bad.npy", "holds float64 (1, 2); the model takes numbers of shape (N, *(1, 32, 32))"),
         ("none.png", "none.png"),
     ],
@@ -37,6 +39,7 @@ def test_explain_of_gradients_as_json(capsys):
 def test_inputs_that_are_none(capsys, tmp_path, monkeypatch, input, message):
     monkeypatch.chdir(tmp_path)
     np.save("bad.npy", np.zeros(2))
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "bad.npy").read_bytes()[:40])
     assert main(["explain", "lenet5", "--input", input, "--at", "loss"]) == 2
     assert message in capsys.readouterr().err
 
@@ -48,10 +51,29 @@ def test_inputs_from_files(capsys, tmp_path):
     Image.new("RGB", (50, 40), (255, 0, 0)).save(tmp_path / "x.png")
     for name in ("x.npy", "x.png"):
         assert main(["explain", "lenet5", "--input", str(tmp_path / name), "--at", "conv1[0,0,0,0]"]) == 0
-    from minidl.see.inputs import load_input
+    from minidl.see.inputs import Subject
 
     with pytest.raises(ValueError, match="an image cannot become an input of shape"):
-        load_input(str(tmp_path / "x.png"), (3,))
+        Subject(None, (3,)).input(str(tmp_path / "x.png"))
+
+
+def test_a_run_gets_its_input_as_in_training(tmp_path):
+    from PIL import Image
+
+    from minidl.see.inputs import open_model
+    from minidl.train import TrainConfig, load_task, start_run
+
+    start_run("lenet5", TrainConfig(epochs=1, augment="none"), tmp_path / "run").fit(1)
+    subject = open_model(tmp_path / "run")
+    task = load_task("digits", (1, 32, 32), statistics=subject.run.statistics)
+    for text, part in (("test:7", task.test), ("digits:7", task.test), ("train:7", task.train)):
+        x, label = subject.input(text)
+        np.testing.assert_array_equal(x.numpy()[0], part[7][0])
+        assert label == part[7][1]
+    Image.fromarray(np.full((32, 32), 255, np.uint8)).save(tmp_path / "paper.png")
+    x, label = subject.input(str(tmp_path / "paper.png"))
+    black = (0 - subject.run.statistics[0][0]) / subject.run.statistics[1][0]
+    assert label is None and np.allclose(x.numpy(), black), "ink on paper is turned round, as minidl predict does"
 
 
 def test_shape_draws_and_lists_sizes(capsys):

@@ -303,10 +303,10 @@ def test_mnist_images_are_padded_like_the_data(tmp_path: Path) -> None:
     images = write_mnist(tmp_path)
     start_run("lenet5", TrainConfig(data="mnist", data_dir=str(tmp_path), epochs=1), tmp_path / "r").fit(1)
     run = load_run(tmp_path / "r")
-    from minidl.train.answers import _prepare
+    from minidl.train.answers import prepare_image
     from minidl.train.tasks import load_task
 
-    prepared, _ = _prepare(images[3][None], run, ink=True, invert=False)
+    prepared, _ = prepare_image(save_png(tmp_path / "third.png", images[3]), run, invert=False)
     task = load_task("mnist", (1, 32, 32), data_dir=str(tmp_path), statistics=run.statistics)
     np.testing.assert_array_equal(prepared, task.test[3][0])
 
