@@ -107,9 +107,16 @@ def _fold(positions: int, channels: int) -> int:
     return next(fold for fold in range(most, 0, -1) if positions % fold == 0)
 
 
+def _last_and_dense(a: np.ndarray, name: str) -> np.ndarray:
+    """``a`` channels-last without gaps.  A slice or a broadcast array has its channels side by side and yet gaps."""
+    if dense(a):
+        return a if is_last(a) else as_last(a, name)
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1)
+
+
 def as_rows(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     """The arrays (N, C, *size), all dense and in the storage of the first; itself where it is, else a copy."""
     first = arrays[0] if dense(arrays[0]) else np.ascontiguousarray(arrays[0])
     if is_last(first):
-        return first, *(a if dense(a) and is_last(a) else as_last(a, f"rows{i}") for i, a in enumerate(arrays[1:]))
+        return first, *(_last_and_dense(a, f"rows{i}") for i, a in enumerate(arrays[1:]))
     return first, *(np.ascontiguousarray(a) for a in arrays[1:])
