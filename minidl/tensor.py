@@ -424,7 +424,12 @@ def _as_array(data: Any, dtype: Any, target: Device | None) -> Any:
         stays = target is None or device_of(data) == target
         array = xp.array(data, dtype=wanted, copy=True if stays else None)  # going elsewhere is a copy
     else:
-        array = np.array(data, dtype=wanted)
+        try:
+            array = np.array(data, dtype=wanted)
+        except ValueError as error:
+            if "inhomogeneous" not in str(error):
+                raise
+            raise ValueError(f"tensor: the lists that stand beside each other must have one length: {error}") from error
         if wanted is None and array.dtype == np.float64:
             array = array.astype(get_default_dtype())  # Python floats take the default dtype
     _check_dtype(array.dtype, f" (from {type(data).__name__})")

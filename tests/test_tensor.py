@@ -506,3 +506,18 @@ def test_as_tensor_copies_only_if_it_must():
     t = tensor([1.0])
     assert minidl.as_tensor(t) is t and minidl.as_tensor(t, "float64").dtype == "float64"
     assert minidl.as_tensor([1, 2], dtype="float32").dtype == "float32"
+
+
+def test_to_something_that_is_neither_device_nor_dtype():
+    x = minidl.zeros(2)
+    for wrong in ("gpu", "float33"):
+        with pytest.raises(
+            TypeError, match=f"to: '{wrong}' is neither a device .*'cuda:0'.* nor a dtype, such as 'float32'"
+        ):
+            x.to(wrong)
+
+
+def test_lists_of_unequal_lengths():
+    for data in ([[1, 2], [3]], [[1.0], 2.0]):
+        with pytest.raises(ValueError, match="tensor: the lists that stand beside each other must have one length"):
+            minidl.tensor(data)

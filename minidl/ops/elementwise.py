@@ -455,7 +455,12 @@ def to(input: Any, *targets: Any, dtype: Any = None, device: Any = None, copy: b
         elif isinstance(target, Device) or (isinstance(target, str) and target.startswith(("cpu", "cuda"))):
             device = target
         else:
-            dtype = target
+            try:
+                dtype = as_dtype(target)
+            except TypeError as error:
+                raise TypeError(
+                    f"to: {target!r} is neither a device ('cpu', 'cuda' or 'cuda:0') nor a dtype, such as 'float32'"
+                ) from error
     result = input
     if dtype is not None and as_dtype(dtype) != result.dtype:
         result = _cast(result, dtype=as_dtype(dtype))
