@@ -52,7 +52,8 @@ def from_cadene(state: Mapping[str, Any]) -> dict[str, Any]:
             continue
         for pattern, ours in _PARTS:
             rest = re.sub(pattern, ours, rest)
-        rest = re.sub(r"comb_iter_(\d_(?:left|right))", lambda pair, known=branches: known.get(pair[1], pair[0]), rest)
+        if found := re.match(r"comb_iter_(\d_(?:left|right))", rest):
+            rest = branches[found[1]] + rest[found.end() :]
         renamed[f"cells.{place}.{rest}"] = value
     return renamed
 

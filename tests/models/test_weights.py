@@ -12,6 +12,7 @@ from minidl import models, nn
 from minidl.data import DataError, DataNotFoundError
 from minidl.data import download as downloading
 from minidl.io import save_weights
+from minidl.io.loading import _other_number_of_classes
 from minidl.models import weights
 from minidl.models._cadene import from_cadene
 from minidl.models.weights import PublicWeights, UnknownWeightsError
@@ -51,6 +52,20 @@ def test_sizes_of_the_files_fit_the_networks() -> None:
         torchvision_without = entry.model.startswith("googlenet")  # whose file has lost the auxiliary heads' size
         low, high = (1.9, 2.1) if half else (3.9, 4.7)
         assert torchvision_without or low < ratio < high, (entry.name, ratio)
+
+
+def test_another_number_of_classes_concerns_the_last_layers_only() -> None:
+    """By shapes: what is left out of each network's file for 11 classes."""
+    heads = {}
+    for name in weights.table():
+        with nn.utils.skip_init():
+            theirs, own = (models.create(name, **options).state_dict() for options in ({}, {"num_classes": 11}))
+        given, wanted = ({n: tuple(v.shape) for n, v in state.items()} for state in (theirs, own))
+        left = _other_number_of_classes(given, wanted)
+        assert left and all(given[n] == wanted[n] for n in wanted if n not in left), name
+        heads[name] = sorted({n.rpartition(".")[0] for n in left})
+    assert heads["resnet50"] == ["fc"] and heads["vgg16"] == ["classifier.6"]
+    assert heads["squeezenet1_0"] == ["classifier.1"] and heads["googlenet_aux"] == ["aux1.fc2", "aux2.fc2", "fc"]
 
 
 def test_what_is_known_of_single_files() -> None:
