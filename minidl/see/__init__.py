@@ -5,6 +5,8 @@ one shows it as text.
 """
 
 from .algorithm_table import Row, Steps, Table, algorithms
+from .breaking import Broken, Finding, break_it
+from .bug_list import Bug, bugs
 from .chains import Chain, Link, chain
 from .compare import Difference, Parting, diff
 from .errors import SeeError
@@ -17,11 +19,14 @@ from .update import explain_update
 from .windows import Side, Window, window
 
 __all__ = [
+    "Broken",
+    "Bug",
     "Chain",
     "Column",
     "Difference",
     "Explanation",
     "Factor",
+    "Finding",
     "Link",
     "Parting",
     "Record",
@@ -41,6 +46,8 @@ __all__ = [
     "Value",
     "Window",
     "algorithms",
+    "break_it",
+    "bugs",
     "chain",
     "diff",
     "explain",

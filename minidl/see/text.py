@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from .names import element
 
 if TYPE_CHECKING:
     from .algorithm_table import Table
+    from .breaking import Broken
     from .chains import Chain
     from .compare import Difference, Parting
     from .explain import Scattered
@@ -211,3 +213,19 @@ def algorithms(table: Table) -> str:
                   for s in table.steps if s.pass_ == pass_]  # fmt: skip
         lines += [f"  steps of {s}" for s in shapes]
     return "\n".join(lines)
+
+
+def broken(b: Broken) -> str:
+    """A bug, the findings of the checks, and both trainings."""
+    lines = [f"{b.name}: {b.title}", *textwrap.wrap(b.story, 100, initial_indent="  ", subsequent_indent="  ")]
+    for f in b.findings:
+        verdict = "finds it" if f.found else "blind"
+        lines.append(f"  {f.check:<24}{verdict:<10}{f.detail}")
+    if b.losses:
+        lines.append(f"  {'loss without the bug':<24}{_row(b.losses)}   test accuracy {b.accuracy:.1%}")
+        lines.append(f"  {'loss with the bug':<24}{_row(b.losses_with_bug)}   test accuracy {b.accuracy_with_bug:.1%}")
+    return "\n".join(lines)
+
+
+def _row(losses: list[float]) -> str:
+    return " ".join(f"{v:5.2f}" if v < 100 else f"{v:5.0e}" for v in losses)

@@ -122,3 +122,13 @@ def test_diff_of_two_runs(capsys):
     assert "the runs part at features.0[0,0,3,3]" in capsys.readouterr().out
     assert main(["diff", "lenet5", "--set", "conv1[0,0,3,3]"]) == 2
     assert "write NAME[i,j]=NUMBER" in capsys.readouterr().err
+
+
+def test_break_lists_and_runs(capsys):
+    assert main(["break", "--list"]) == 0
+    assert "zero-pad" in capsys.readouterr().out
+    assert main(["break", "assign", "--steps", "0"]) == 0
+    assert "gradcheck               finds it" in capsys.readouterr().out
+    assert main(["break", "no-flip", "--steps", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["findings"][0]["found"]
+    assert main(["break", "typo"]) == 2

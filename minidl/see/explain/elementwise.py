@@ -66,6 +66,7 @@ class Elementwise(Explainer):
         "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and",
         "bitwise_or", "bitwise_xor", "bitwise_not", "isnan", "isinf", "isfinite", "where", "clamp", "cast", "move",
         "clone", "relu", "leaky_relu", "elu", "softplus", "hardtanh", "binary_cross_entropy",
+        "relu_grad", "hardtanh_grad", "leaky_relu_grad",
     )  # fmt: skip
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:

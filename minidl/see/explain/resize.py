@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
-from ...kernels.spec.resize import Resize, ResizeAxis, taps
+from ...kernels.spec.resize import Resize, resize
 from ..terms import rounding
 from .base import (
     Array,
@@ -25,19 +26,19 @@ from .base import (
 
 
 @lru_cache(maxsize=64)
-def matrix(axis: ResizeAxis, mode: str, align_corners: bool) -> Array:
-    """The weights of one axis as a matrix (out, size)."""
-    weights = np.zeros((axis.out, axis.size))
-    for at, w in taps(axis, mode, align_corners):
-        weights[np.arange(axis.out), at] += w
-    return weights
+def matrix(problem: Resize, axis: int) -> Array:
+    """The weights of one axis as a matrix (out, size): what the resizing makes of unit vectors."""
+    line = problem.axes[axis]
+    units = np.eye(line.size)[None]  # (1, C = size, size)
+    mode = replace(problem, batch=1, channels=line.size, axes=(line,))
+    return resize(units, mode)[0].T
 
 
 def _sparse(problem: Resize, index: Index, transposed: bool) -> tuple[Array, Array]:
     """Places with a weight other than 0, and the weights: of what output ``index`` reads, or what reads input it."""
     places, weights = [], []
-    for axis, i in zip(problem.axes, index[2:]):
-        w = matrix(axis, problem.mode, problem.align_corners)
+    for axis, i in enumerate(index[2:]):
+        w = matrix(problem, axis)
         line = w[:, i] if transposed else w[i]
         places.append(np.flatnonzero(line))
         weights.append(line[places[-1]])
