@@ -5,6 +5,9 @@ from memory once.  A tile of a few neighbouring pixels and two vectors of channe
 taps pass (`tiles.depthwise_rows`); neighbours and taps find their elements of x in the L1 cache.  The weight
 gradient keeps nine taps in registers while the pixels pass (`tiles.depthwise_columns`).
 
+Groups of two, four or eight channels go the same way: each vector is multiplied once for each member of a group,
+which a shuffle puts in the place of its neighbours.
+
 Channels that fill no vector are computed with the last whole vector, moved back: some twice, none by themselves.
 """
 
@@ -41,18 +44,19 @@ PART_PIXELS = 1024
 class _Job(NamedTuple):
     channels: int
     chunk: int  # pixels
-    weights: int  # address: (taps, C); of the weight gradient's sums: (parts, blocks of taps * rows, vectors * width)
+    weights: int  # address: (taps, members, C)
+    # or of the weight gradient's sums: (parts, blocks of taps, rows, members, vectors * width)
     parts: int
     part_pixels: int
 
 
 def filter_channels(windows: Windows, weights: np.ndarray) -> None:
-    """y (windows.y) from the windows of x and weights (C, T0, T1, T2)."""
-    w, channels = windows, len(weights)
-    tile = depthwise_tile(weights.dtype.name, channels)
-    taps = weights[0].size
-    rows = borrow("panels", (taps, channels), weights.dtype)
-    rows[...] = weights.reshape(channels, taps).T
+    """y (windows.y) from the windows of x and weights (C, M, T0, T1, T2), M the members of a group."""
+    w, (channels, members) = windows, weights.shape[:2]
+    tile = depthwise_tile(weights.dtype.name, channels, members)
+    taps = weights[0, 0].size
+    rows = borrow("panels", (taps, members, channels), weights.dtype)
+    rows[...] = weights.reshape(channels, members, taps).T
     pixels = w.batch * w.out0 * w.out1 * w.out2
     chunk = tile.rows * max(1, min(CHUNK_TILES, pixels // (tile.rows * PIECES)))
     job = _Job(channels, chunk, address(rows), 0, 0)
@@ -87,25 +91,25 @@ def _filter_piece(tile: Any, arguments: int, piece: int) -> None:
 
 
 def weight_sums(windows: Windows, dw: np.ndarray) -> None:
-    """dw (C, T0, T1, T2): sum over the pixels of x's windows times g, which stands at windows.y."""
-    w, channels = windows, len(dw)
-    tile = depthwise_taps_tile(dw.dtype.name, channels)
-    taps, vectors = dw[0].size, -(-channels // tile.width)
+    """dw (C, M, T0, T1, T2): sum over the pixels of x's windows times g, which stands at windows.y."""
+    w, (channels, members) = windows, dw.shape[:2]
+    tile = depthwise_taps_tile(dw.dtype.name, channels, members)
+    taps, vectors = dw[0, 0].size, -(-channels // tile.width)
     blocks = -(-taps // tile.rows)
     pixels = w.batch * w.out0 * w.out1 * w.out2
     parts = max(1, min(PIECES, pixels // PART_PIXELS))
     part_pixels = -(-pixels // parts)
     parts = -(-pixels // part_pixels)
-    sums = borrow("sums", (parts, blocks * tile.rows, vectors * tile.width), dw.dtype)
+    sums = borrow("sums", (parts, blocks * tile.rows * members, vectors * tile.width), dw.dtype)
     chunk = min(part_pixels, CHUNK_PIXELS, max(16, TABLE_ENTRIES // (blocks * tile.rows)))
     job = _Job(channels, chunk, address(sums), parts, part_pixels)
     run(_sum_piece, tile, (*w, *job), parts, 4 * pixels * dw.size / FLOPS)
-    total = sums.sum(0)[:taps]
+    total = sums.sum(0)[: taps * members]
     last = (vectors - 1) * tile.width
-    rows = np.empty((taps, channels), dw.dtype)
+    rows = np.empty((taps * members, channels), dw.dtype)
     rows[:, :last] = total[:, :last]
     rows[:, channels - tile.width :] = total[:, last:]
-    dw[...] = rows.T.reshape(dw.shape)
+    dw[...] = rows.reshape(taps, members, channels).T.reshape(dw.shape)
 
 
 @njit
@@ -126,7 +130,7 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
         for t in range(0, taps, tile.rows):
             for v in range(vectors):
                 shift = min(v * tile.width, job.channels - tile.width) * tile.itemsize
-                result = job.weights + (piece * blocks * tile.rows + t) * row + v * width
+                result = job.weights + (piece * blocks * tile.rows + t) * tile.group * row + v * width
                 depthwise_columns(
                     tile, address_of(table) + t * job.chunk * 8, job.chunk, count, shift, address_of(places), result,
                     row, m - begin,

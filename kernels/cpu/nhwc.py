@@ -14,6 +14,7 @@ channels-last, whatever the operands are, so that a network changes its storage 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from math import prod
 
@@ -21,10 +22,11 @@ import numpy as np
 
 from ..geometry import Conv
 from .depthwise import filter_channels, weight_sums
-from .direct_tiles import Axis3, geometry, residues
+from .direct_tiles import Axis3, Geometry, geometry, residues
 from .products import multiply_rows
 from .relayout import as_last, deliver, padded_rows, result
 from .sums import Target, multiply_columns
+from .tiles import groups_fit
 from .windows import Windows, address, windows
 
 Array = np.ndarray
@@ -34,14 +36,12 @@ def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
     """y (N, K, *out), channels-last where no ``out`` is given."""
     y = result(conv.y_shape, x.dtype, out)
     if y.size:
-        view, merged = _windows(x, y, conv)
+        view, merged = _windows(x, y, geometry(conv), conv.groups)
         weights = _by_group(w, conv)
-        if is_depthwise(conv):
-            filter_channels(view, weights[:, 0, 0])
-            return deliver(y, out)
-        if merged:  # (1, K, S*C, T0, T1, 1)
-            weights = weights.transpose(0, 1, 5, 2, 3, 4).reshape(1, conv.out_channels, -1, *weights.shape[3:5], 1)
-        multiply_rows(view, weights, x.dtype.name)
+        if by_channels(conv, x.dtype.name):
+            filter_channels(view, weights.reshape(conv.out_channels, *weights.shape[2:]))
+        else:
+            multiply_rows(view, _merge_taps(weights) if merged else weights, x.dtype.name)
     return deliver(y, out)
 
 
@@ -53,15 +53,14 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
     elif dx.size:
         g = as_last(g, "g")
         weights = _by_group(w, conv).swapaxes(1, 2)  # (G, C/G, K/G, T0, T1, T2)
-        zeros = _zeros(g.dtype, g.shape[1])
         for classes in product(*(residues(axis) for axis in geometry(conv))):
             part = weights[:, :, :, *(r.taps for r in classes)][:, :, :, ::-1, ::-1, ::-1]
             first, step = [r.first for r in classes], [r.step for r in classes]
-            view = windows(g, dx, tuple(r.axis for r in classes), zeros, first, step)
-            if is_depthwise(conv):
-                filter_channels(view, part[:, 0, 0])
+            view, merged = _windows(g, dx, tuple(r.axis for r in classes), conv.groups, first, step)
+            if by_channels(conv, g.dtype.name):
+                filter_channels(view, part.reshape(conv.in_channels, *part.shape[2:]))
             else:
-                multiply_rows(view, part, g.dtype.name)
+                multiply_rows(view, _merge_taps(part) if merged else part, g.dtype.name)
     return deliver(dx, out)
 
 
@@ -71,12 +70,12 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
     if 0 in g.shape or 0 in dw.shape:
         dw[...] = 0
     else:
-        view, merged = _windows(x, as_last(g, "g"), conv)
+        view, merged = _windows(x, as_last(g, "g"), geometry(conv), conv.groups, slack=True)
         columns, (channels, *kernel) = conv.out_channels // conv.groups, conv.w_shape[1:]
         step, taps = dw.itemsize, prod(kernel)  # taps are neighbours in dw, channels are ``taps`` apart
         group = columns * channels * taps * step
-        if is_depthwise(conv):
-            weight_sums(view, _by_group(dw, conv)[:, 0, 0])
+        if by_channels(conv, dw.dtype.name):
+            weight_sums(view, dw.reshape(conv.out_channels, channels, *(1,) * (3 - conv.ndim), *kernel))
         elif merged:
             target = Target(address(dw), 0, kernel[-1] * step, channels * taps * step, channels, step, taps * step)
             multiply_columns(view, kernel[-1] * channels, columns, 1, target, dw.dtype.name)
@@ -92,30 +91,50 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
 FEW_CHANNELS = 8
 """Below, a row of channels is too short to work on by itself (``tiles.columns_tile`` has at most as many rows)."""
 
+MERGED_CHANNELS = 32
+MERGED_WORK = 8  # products of an element of x, divided by its channels, that pay for copying it
 
-def _windows(x: Array, y: Array, conv: Conv) -> tuple[Windows, bool]:
+
+def _windows(
+    x: Array,
+    y: Array,
+    axes: Geometry,
+    groups: int,
+    first: Sequence[int] = (0, 0, 0),
+    step: Sequence[int] = (1, 1, 1),
+    slack: bool = False,
+) -> tuple[Windows, bool]:
     """Where the windows of x lie, and whether the taps of a kernel row count as channels of one tap.
 
-    With few channels, as in a first layer, x is copied into rows that hold their padding.  Then the S taps of a
-    kernel row read S * C elements that lie side by side: one tap of S * C channels, if nothing comes between.
+    They do with few channels, as in a first layer, where that pays.  Then x is copied into rows that hold their
+    padding, and the S taps of a kernel row read S * C elements that lie side by side: one tap of S * C channels, if
+    nothing comes between.  ``slack``: a window is read as if it had FEW_CHANNELS channels at least.
     """
-    axes = geometry(conv)
-    if x.shape[1] >= FEW_CHANNELS:
+    last, channels = axes[2], x.shape[1]
+    work = prod(axis.taps for axis in axes) * y.shape[1]
+    merged = groups == 1 and last.dilation == 1 and last.taps > 1 and last.low >= 0
+    merged &= channels < FEW_CHANNELS or (channels <= MERGED_CHANNELS and work >= MERGED_WORK * channels)
+    if not merged and not (slack and channels < FEW_CHANNELS):
         x = as_last(x, "x")
-        return windows(x, y, axes, _zeros(x.dtype, x.shape[1])), False
-    last = axes[2]
+        return windows(x, y, axes, _zeros(x.dtype, channels), first, step), False
     length = max(last.low + last.size, (last.out - 1) * last.stride + (last.taps - 1) * last.dilation + 1)
     x = padded_rows(x, last.low, length, FEW_CHANNELS, "x")
-    merged = conv.groups == 1 and last.dilation == 1
     taps = 1 if merged else last.taps
     row = Axis3(length, taps, last.out, last.stride, 0, last.dilation)
-    zeros = _zeros(x.dtype, last.taps * x.shape[1] + FEW_CHANNELS)
-    return windows(x, y, (*axes[:2], row), zeros), merged
+    zeros = _zeros(x.dtype, last.taps * channels + FEW_CHANNELS)
+    return windows(x, y, (*axes[:2], row), zeros, first, step), merged
 
 
-def is_depthwise(conv: Conv) -> bool:
-    """As many groups as channels, one filter each."""
-    return conv.groups == conv.in_channels == conv.out_channels > 1
+def _merge_taps(weights: Array) -> Array:
+    """(1, K, C, T0, T1, T2) -> (1, K, T2*C, T0, T1, 1)"""
+    _, columns, _, rows0, rows1, _ = weights.shape
+    return weights.transpose(0, 1, 5, 2, 3, 4).reshape(1, columns, -1, rows0, rows1, 1)
+
+
+def by_channels(conv: Conv, dtype: str) -> bool:
+    """Depthwise, or as many filters as channels in groups so small that they lie within a vector."""
+    square = conv.in_channels == conv.out_channels > 1 < conv.groups
+    return square and groups_fit(dtype, conv.in_channels, conv.w_shape[1])
 
 
 def _by_group(w: Array, conv: Conv) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from ..jit import njit
 from ..workspace import ALIGNMENT, borrow
 from .pieces import read, run
-from .simd import Lanes, clear_bytes, load, machine, store, transpose
+from .simd import Lanes, clear_bytes, copy_bytes, load, machine, store, transpose
 from .windows import address
 
 SPAN = 64  # elements of a row that a piece takes
@@ -102,6 +102,9 @@ def _pad_piece(lanes: Any, arguments: int, piece: int) -> None:
     stop = min(p.low + p.columns, p.length)
     clear_bytes(target, p.low * pixel)
     clear_bytes(target + stop * pixel, (p.length - stop) * pixel)
+    if p.channel_step == lanes.itemsize and p.column_step == pixel:
+        copy_bytes(target + p.low * pixel, source, (stop - p.low) * pixel)
+        return
     for c in range(p.channels):
         for q in range(stop - p.low):
             value = load(lanes.one, source + c * p.channel_step + q * p.column_step)

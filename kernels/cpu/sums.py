@@ -78,6 +78,7 @@ def cutting(
     parts = max(1, min(-(-PIECES // groups), pixels // PART_PIXELS, SUMS_BYTES // max(1, sums)))
     part_pixels = -(-pixels // parts)
     least, most = CHUNK_PIXELS
+    most = min(most, 4 * tile.lanes * tile.itemsize)  # narrow registers leave more of each cache line for later
     chunk = min(part_pixels, max(least, min(most, CHUNK_BYTES // (depth * tile.itemsize))))
     piece_panels = max(1, panels * groups * parts // PIECES)
     return Cut(
@@ -93,7 +94,7 @@ def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, ta
     """
     w = windows
     pixels, taps = w.batch * w.out0 * w.out1 * w.out2, w.taps0 * w.taps1 * w.taps2
-    for tile, first, stop in bands(columns, columns_tile(dtype)):
+    for tile, first, stop in bands(columns, columns_tile(dtype, depth=depth)):
         cut = cutting(tile, pixels, taps, depth, groups * depth, columns, groups, first, stop)
         panels = -(-cut.columns // tile.width)
         shape = (cut.parts, groups, panels, taps, cut.tiles, tile.rows, tile.width)

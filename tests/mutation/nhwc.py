@@ -130,10 +130,10 @@ def _passes() -> tuple[Mutant, ...]:
         ),
         _bug(
             "depth_multiplier_forgotten",
-            nhwc + "is_depthwise",
+            nhwc + "by_channels",
             "one filter a channel, however many there are",
-            "conv.groups == conv.in_channels == conv.out_channels > 1",
-            "conv.groups == conv.in_channels > 1",
+            "conv.in_channels == conv.out_channels > 1 < conv.groups",
+            "conv.out_channels > 1 < conv.groups",
         ),
     )
 
@@ -455,8 +455,8 @@ def _depthwise() -> tuple[Mutant, ...]:
             "F_depthwise_taps_and_channels_exchanged",
             "depthwise:filter_channels",
             "weights are read as (taps, C) without moving their axes",
-            "weights.reshape(channels, taps).T",
-            "weights.reshape(taps, channels)",
+            "weights.reshape(channels, members, taps).T",
+            "weights.reshape(taps, members, channels)",
         ),
         _bug(
             "F_stride_ignored_in_a_run_of_pixels",
@@ -476,8 +476,8 @@ def _depthwise() -> tuple[Mutant, ...]:
             "B_gw_first_part_of_the_pixels_only",
             "depthwise:weight_sums",
             "the sums of one thread are taken for the whole",
-            "sums.sum(0)[:taps]",
-            "sums[0][:taps]",
+            "sums.sum(0)[: taps * members]",
+            "sums[0][: taps * members]",
         ),
         _bug(
             "B_gw_last_part_of_the_pixels_lost",
@@ -490,8 +490,8 @@ def _depthwise() -> tuple[Mutant, ...]:
             "B_gw_all_parts_sum_in_one_place",
             "depthwise:_sum_piece",
             "a part's offset into the sums is forgotten",
-            "(piece * blocks * tile.rows + t) * row",
-            "t * row",
+            "(piece * blocks * tile.rows + t) * tile.group * row",
+            "t * tile.group * row",
         ),
         _bug(
             "B_gw_depthwise_chunks_overwrite",
@@ -596,6 +596,14 @@ def _tiles() -> tuple[Mutant, ...]:
             "depthwise: the second vector of channels is filtered like the first",
             "emit_load(b, tile, row, j * tile.lanes)",
             "emit_load(b, tile, row, 0)",
+            "depthwise:_filter_piece",
+        ),
+        _bug(
+            "F_every_channel_meets_the_first_of_its_group",
+            "tiles:_member",
+            "grouped: member 0 stands in for all",
+            "lane // tile.group * tile.group + d",
+            "lane // tile.group * tile.group",
             "depthwise:_filter_piece",
         ),
         _bug(
