@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import conv, first_call, networks, peak, plan, plots, report, shapes, steps, timing
+from .side_minidl import problem
 from .stamp import load_average
 
-QUICK_LAYERS = 3  # of each kind
+QUICK_LAYERS = 2  # of each kind
 QUICK_NETWORKS = ["resnet18", "all_cnn_c", "lenet5"]
 
 
@@ -73,13 +74,13 @@ def _layers(tag: str, summary: dict[str, Any]) -> Line:
 
 
 def quick_layers() -> list[shapes.Layer]:
-    """The first few layers of each kind whose passes take milliseconds."""
+    """Of each kind the layers with the fewest multiply-adds, ten million to a thousand million."""
+    kinds = dict.fromkeys(layer.kind for layer in shapes.LAYERS)
+    work = {layer: problem(layer).macs for layer in shapes.LAYERS}
     found: list[shapes.Layer] = []
-    counts: dict[str, int] = {}
-    for layer in shapes.LAYERS:
-        if counts.get(layer.kind, 0) < QUICK_LAYERS and layer.net not in ("vgg16", "convnet", "deepbench"):
-            counts[layer.kind] = counts.get(layer.kind, 0) + 1
-            found.append(layer)
+    for kind in kinds:
+        layers = [layer for layer in shapes.LAYERS if layer.kind == kind and 10**7 <= work[layer] <= 10**9]
+        found += sorted(layers, key=lambda layer: work[layer])[:QUICK_LAYERS]
     return found
 
 
