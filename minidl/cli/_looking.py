@@ -36,6 +36,8 @@ class Looking:
         A further network, NAME or NAME=FILE, whose probabilities count as much; may be given several times.
     cache
         Folder of public weights, if not the usual one.
+    device
+        Where the networks compute: cpu, cuda, or cuda:1.
     """
 
     weights: Path | None = None
@@ -47,6 +49,7 @@ class Looking:
     mirror: bool = False
     ensemble: list[str] = field(default_factory=list)
     cache: Path | None = None
+    device: str = "cpu"
 
     def load(self, name: str) -> Ensemble:
         """The networks with their weights, ``name`` first."""
@@ -57,7 +60,13 @@ class Looking:
         return Ensemble(
             [
                 load_classifier(
-                    one, file, preprocess=self.preprocess, classes=self.classes, views=views, cache=self.cache
+                    one,
+                    file,
+                    preprocess=self.preprocess,
+                    classes=self.classes,
+                    views=views,
+                    cache=self.cache,
+                    device=self.device,
                 )
                 for one, file in files
             ]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import minidl
+
 from .errors import PredictError
 from .preprocess import Preprocess
 from .views import Views
@@ -23,8 +25,8 @@ class Classifier:
     """A network, how it wants its images, the names of its classes, and how it looks at an image.
 
     The answer to an image is the mean of the probabilities of all its views.  ``batch_size`` is how many views are
-    computed together.  With ``Views(dense=True)`` the fully connected layers of AlexNet, ZFNet and VGG become
-    convolutions; the map of scores is averaged before the softmax (VGG, section 3.2).
+    computed together, on ``device`` ("cpu", "cuda", "cuda:1").  With ``Views(dense=True)`` the fully connected layers
+    of AlexNet, ZFNet and VGG become convolutions; the map of scores is averaged before the softmax (VGG, section 3.2).
 
     >>> from minidl import models
     >>> from minidl.predict import PREPROCESS
@@ -42,11 +44,13 @@ class Classifier:
         *,
         name: str = "",
         batch_size: int = 16,
+        device: str = "cpu",
     ) -> None:
         from ..models import to_fully_convolutional
         from ..models._convnet import ConvNet
 
-        self.model = model.eval()
+        self.device = minidl.device(device)
+        self.model = model.to(self.device).eval()
         self.preprocess, self.views, self.batch_size = preprocess, views, batch_size
         self.classes = tuple(classes)
         self.name = name or type(model).__name__
@@ -83,10 +87,8 @@ class Classifier:
 
     def _softmax(self, batch: np.ndarray) -> np.ndarray:
         """(N, C, h, w) -> float64 (N, classes)."""
-        from .. import from_numpy, no_grad
-
-        with no_grad():
-            scores: Any = self._network(from_numpy(batch))
+        with minidl.no_grad():
+            scores: Any = self._network(minidl.from_numpy(batch).to(self.device))
             if scores.ndim == 4:  # (N, classes, P, Q), one vector of scores for each place
                 scores = scores.mean((2, 3))
             rows = scores.softmax(1).cpu().numpy().astype(np.float64)

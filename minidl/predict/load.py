@@ -33,6 +33,7 @@ def load_classifier(
     cache: PathLike | None = None,
     progress: bool = True,
     batch_size: int | None = None,
+    device: str = "cpu",
 ) -> Classifier:
     """The network ``name`` ("resnet50", or "resnet50.v2" for one of its public files) with weights.
 
@@ -62,22 +63,28 @@ def load_classifier(
             model, count = _of_a_file(info, path)
             names = _class_names(classes, count)
             how = _preprocess(preprocess) or default_preprocess(info)
-            return _classifier(model, how, names, views, name, batch_size)
+            return _classifier(model, how, names, views, name, batch_size, device)
         entry = recognised
     names = _class_names(classes or entry.classes, None)
     options = dict(entry.options)
     with minidl.nn.utils.skip_init():
         model = info.constructor(**options)
     entry.load(model, path)
-    return _classifier(model, _preprocess(preprocess) or entry.preprocess, names, views, entry.name, batch_size)
+    return _classifier(model, _preprocess(preprocess) or entry.preprocess, names, views, entry.name, batch_size, device)
 
 
 def _classifier(
-    model: Module, preprocess: Preprocess, classes: Sequence[str], views: Views | None, name: str, batch: int | None
+    model: Module,
+    preprocess: Preprocess,
+    classes: Sequence[str],
+    views: Views | None,
+    name: str,
+    batch: int | None,
+    device: str,
 ) -> Classifier:
     h, w = preprocess.crop_size
     batch = batch or max(1, min(256, 16 * 224 * 224 // (h * w)))
-    return Classifier(model, preprocess, classes, views or Views(), name=name, batch_size=batch)
+    return Classifier(model, preprocess, classes, views or Views(), name=name, batch_size=batch, device=device)
 
 
 def _of_a_file(info: ModelInfo, path: Path) -> tuple[Module, int]:
