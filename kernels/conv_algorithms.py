@@ -145,7 +145,7 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     loops = 2 * prod(conv.stride) if pass_ == "input_grad" else 2
     seconds = moved / NHWC_BYTES + loops * NHWC_CALL
     flops = 2.0 * conv.macs
-    if depth == columns == 1 and conv.groups > 1:
+    if depth == columns and depth in (1, 2, 4, 8) and conv.groups > 1:  # nhwc.by_channels
         rate, memory = NHWC_DEPTHWISE
         return Cost(flops, moved, 0, loops * NHWC_CALL + flops * itemsize / 4 / rate + moved / memory)
     if pass_ == "input_grad":
