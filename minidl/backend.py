@@ -108,8 +108,13 @@ def to_device(array: Any, target: Device) -> Any:
     if target.type == "cpu":
         return array.get()
     cupy = _cupy()
+    if array_module(array) is not np:
+        with on(device_of(array)):
+            array = cupy.ascontiguousarray(array)  # others do not go from device to device
+        with on(target):
+            return array.copy()
     with on(target):
-        return cupy.asarray(array) if array_module(array) is np else array.copy()  # which goes to the current device
+        return cupy.asarray(array)
 
 
 def on(target: Device) -> contextlib.AbstractContextManager[Any]:
@@ -117,6 +122,8 @@ def on(target: Device) -> contextlib.AbstractContextManager[Any]:
     if target.type == "cpu":
         return contextlib.nullcontext()
     cupy = _cupy()
+    if cupy.cuda.runtime.getDevice() == target.index:
+        return contextlib.nullcontext()
     count = cupy.cuda.runtime.getDeviceCount()
     if target.index >= count:
         names = "cuda:0 is the only one" if count == 1 else f"there are cuda:0 to cuda:{count - 1}"

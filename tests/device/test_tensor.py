@@ -250,5 +250,6 @@ def test_a_second_device(cupy: Any) -> None:
     assert loss.device == x.grad.device == "cuda:1"
     minidl.optim.Adam(model.parameters()).step()
     assert x.to("cuda:0").device == "cuda:0" and x.to("cuda:0").cpu().tolist() == x.tolist()
+    assert x[:, :, ::2].to("cuda:0").tolist() == x[:, :, ::2].tolist()  # with gaps in memory
     with pytest.raises(DeviceError, match="is on cuda:0 and 'right'"):
         minidl.ones(2, device="cuda:0") + minidl.ones(2, device="cuda:1")

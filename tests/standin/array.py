@@ -209,6 +209,8 @@ class ndarray:
 
     def copy(self, order: str = "C") -> ndarray:
         """The one way from a device to another: the copy lies on the current one."""
+        if self._on != CURRENT["device"] and not (self._host.flags.c_contiguous or self._host.flags.f_contiguous):
+            raise NotImplementedError("CuPy cannot copy non-contiguous array between devices.")
         return _adopt(self._host.copy(order), CURRENT["device"])
 
     def fill(self, value: Any) -> None:
