@@ -109,7 +109,10 @@ class GoogLeNetOutputs(NamedTuple):
     aux_logits2: minidl.Tensor
     aux_logits1: minidl.Tensor
 
-    aux_weight = 0.3  # of each auxiliary head's loss: section 5
+    @property
+    def aux_weight(self) -> float:
+        """How much the loss of each auxiliary head counts: section 5."""
+        return 0.3
 
 
 class GoogLeNet(nn.Module):

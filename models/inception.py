@@ -161,7 +161,10 @@ class InceptionOutputs(NamedTuple):
     logits: minidl.Tensor
     aux_logits: minidl.Tensor
 
-    aux_weight = 0.4  # of each auxiliary head's loss: as torchvision trains it
+    @property
+    def aux_weight(self) -> float:
+        """How much the loss of each auxiliary head counts: as torchvision trains it."""
+        return 0.4
 
 
 class InceptionV3(nn.Module):

@@ -158,7 +158,10 @@ class NASNetOutputs(NamedTuple):
     logits: minidl.Tensor
     aux_logits: minidl.Tensor
 
-    aux_weight = 0.4  # of the auxiliary head's loss: appendix A.4
+    @property
+    def aux_weight(self) -> float:
+        """How much the loss of each auxiliary head counts: appendix A.4."""
+        return 0.4
 
 
 class AuxiliaryHead(nn.Module):

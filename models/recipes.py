@@ -62,7 +62,17 @@ class Recipe:
             "interval": self.every / self.epochs if self.every else None,
             "data": None if self.data == "imagenet" else self.data,
         }
-        same = ("epochs", "lr", "optimizer", "momentum", "weight_decay", "schedule", "gamma", "warmup", "augment")
+        same: tuple[str, ...] = (
+            "epochs",
+            "lr",
+            "optimizer",
+            "momentum",
+            "weight_decay",
+            "schedule",
+            "gamma",
+            "warmup",
+            "augment",
+        )
         same += ("label_smoothing", "clip", "optimizer_options", "options")
         return TrainConfig(**given, **{name: getattr(self, name) for name in same})
 

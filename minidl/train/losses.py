@@ -26,7 +26,7 @@ def total_loss(loss: Callable[[Any, Any], Any], outputs: Any, target: Any) -> tu
     if weight is None:
         raise TrainingError(
             f"the model gives {len(outputs)} results in training mode, and their type {type(outputs).__name__} does "
-            "not say how much the auxiliary ones count: give it a class attribute aux_weight, such as 0.3"
+            "not say how much the auxiliary ones count: give it an attribute aux_weight, such as 0.3"
         )
     scores, *auxiliary = outputs
     total = loss(scores, target)

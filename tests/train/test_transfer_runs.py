@@ -1,0 +1,186 @@
+"""Runs that begin with weights: a real transfer between digits, what is frozen, resuming, and what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import minidl
+from minidl import models, nn, optim
+from minidl.__main__ import main
+from minidl.data import ArrayDataset, DataLoader, Digits
+from minidl.data import transforms as T
+from minidl.train import Trainer, TrainingError, load_checkpoint, load_run
+from minidl.train.start import find_start
+from minidl.transfer import freeze_until, head_layers, param_groups
+
+
+def digits(classes: range, train: bool, each: int | None = None) -> ArrayDataset:
+    """8x8 digits of these classes on 28x28, at most ``each`` of one class."""
+    data = Digits(train=train, size=28)
+    images, labels = (np.stack([np.asarray(data[i][part]) for i in range(len(data))]) for part in (0, 1))
+    places = np.concatenate([np.flatnonzero(labels == c)[:each] for c in classes])
+    return ArrayDataset(images[places], labels[places] - classes[0], transform=T.Compose([T.ToFloat()]))
+
+
+def fit(model: nn.Module, groups: list, train: ArrayDataset, test: ArrayDataset, folder: Path, epochs: int) -> float:
+    loader = DataLoader(train, 16, shuffle=True, seed=1)
+    trainer = Trainer(model, optim.SGD(groups, lr=0.05, momentum=0.9), loader, DataLoader(test, 256), folder)
+    return trainer.fit(epochs)[-1]["test_accuracy"]
+
+
+def lenet(seed: int, state: dict | None = None) -> nn.Module:
+    minidl.manual_seed(seed)
+    model = models.lenet5(num_classes=5, activation="relu", pool="max", input_size=28)
+    if state is not None:
+        from minidl.io import load_into
+
+        load_into(model, state, head=head_layers(model, (1, 28, 28)))
+    return model
+
+
+@pytest.fixture(scope="module")
+def of_0_to_4(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    model = lenet(0)
+    train, test = digits(range(5), True), digits(range(5), False)
+    accuracy = fit(model, list(model.parameters()), train, test, tmp_path_factory.mktemp("first"), 8)
+    assert accuracy > 0.95
+    return {name: t.numpy().copy() for name, t in model.state_dict().items()}
+
+
+@pytest.mark.slow
+def test_features_of_0_to_4_help_to_tell_5_to_9_apart(of_0_to_4: dict, tmp_path: Path) -> None:
+    """The lectures' table with ten examples of a class: each kind of transfer beats learning from nothing."""
+    train, test = digits(range(5, 10), True, each=10), digits(range(5, 10), False)
+    results: dict[str, list[float]] = {"scratch": [], "linear classifier": [], "last layers": [], "all": []}
+    for seed in range(3):
+        for kind, found in results.items():
+            model = lenet(seed, None if kind == "scratch" else of_0_to_4)
+            head = head_layers(model, (1, 28, 28))
+            if kind == "linear classifier":
+                freeze_until(model, head[0])
+            elif kind == "last layers":
+                freeze_until(model, "classifier.0")
+            groups = param_groups(model, head, lr=0.01 if kind == "all" else 0.05, head_lr=0.05)
+            found.append(fit(model, groups, train, test, tmp_path / f"{kind}{seed}", 12))
+    mean = {kind: float(np.mean(found)) for kind, found in results.items()}
+    for kind in ("linear classifier", "last layers", "all"):
+        assert mean[kind] > mean["scratch"] + 0.02, mean
+
+
+# ---- from the command line ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two folders of small pictures: three classes to begin with, two others to go on with."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr("minidl.train.console.PATIENCE", 3600.0)
+    rng = np.random.default_rng(0)
+    for task, classes in (("first", "abc"), ("second", "xy")):
+        for i, name in enumerate(classes):
+            folder = tmp_path / task / name
+            folder.mkdir(parents=True)
+            for k in range(10):
+                pixels = rng.integers(0, 100, (32, 32, 3)) + 50 * i
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{k}.png")
+    return tmp_path
+
+
+def arrays(folder: Path) -> dict[str, np.ndarray]:
+    return load_checkpoint(folder / "checkpoint.safetensors")["model"]
+
+
+def test_finetune_a_run_and_go_on_with_it(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = ("--augment", "none", "--epochs", "1", "--batch-size", "8")
+    assert main(["train", "cifar_resnet20", "--data", "folder:first", *quick, "--out", "one"]) == 0
+    frozen = ("--freeze-until", "layer3", "--lr", "0.001", "--head-lr", "0.01")
+    start = (
+        "finetune",
+        "cifar_resnet20",
+        "--weights",
+        "one",
+        "--data",
+        "folder:second",
+        *quick[:2],
+        "--batch-size",
+        "8",
+    )
+    assert main([*start, *frozen, "--epochs", "2", "--out", "two"]) == 0
+    assert "weights one, freeze_until layer3, head_lr 0.01" in capsys.readouterr().out
+    best, after = load_checkpoint(photos / "one" / "best.safetensors")["model"], arrays(photos / "two")
+    assert after["linear.weight"].shape == (2, 64) and best["linear.weight"].shape == (3, 64)
+    for name, value in after.items():
+        if not name.startswith("linear"):
+            assert np.array_equal(value, best[name]) == (not name.startswith("layer3")), name
+    config = [json.loads((photos / name / "config.json").read_text()) for name in ("one", "two")]
+    assert config[0]["mean"] == config[1]["mean"]  # images are normalised as the weights expect them
+    groups = load_checkpoint(photos / "two" / "checkpoint.safetensors")["optimizer"]["param_groups"]
+    assert [g["initial_lr"] for g in groups] == [0.001, 0.01]
+
+    # stopped after one epoch and resumed, without the file of weights: the same bits
+    assert main([*start, *frozen, "--epochs", "2", "--out", "three"]) == 0
+    state = load_checkpoint(photos / "three" / "checkpoint.safetensors")
+    assert all(np.array_equal(state["model"][name], value) for name, value in after.items())
+    (photos / "one" / "best.safetensors").unlink()
+    assert main(["finetune", "--resume", "two", "--epochs", "3"]) == 0
+    resumed = arrays(photos / "two")
+    assert all(np.array_equal(resumed[n], best[n]) for n in best if not n.startswith(("layer3", "linear")))
+    model = load_run(photos / "two").model
+    assert model.linear.weight.shape == (2, 64)
+
+
+def test_a_linear_classifier_on_any_layer(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = ("--augment", "none", "--epochs", "1", "--batch-size", "8")
+    assert main(["train", "cifar_resnet20", "--data", "first", *quick, "--out", "one"]) == 0
+    start = ("finetune", "cifar_resnet20", "--weights", "one", "--data", "second", *quick)
+    assert main([*start, "--features", "layer2", "--out", "two"]) == 0
+    run = load_run(photos / "two")
+    assert run.model.fc.weight.shape == (2, 32)
+    assert run.model(minidl.zeros(1, 3, 32, 32)).shape == (1, 2)
+    assert main(["eval", "two"]) == 0
+    capsys.readouterr()
+    assert main([*start, "--features", "layer2", "--freeze-until", "layer3", "--out", "three"]) == 2
+    assert "--features fixes the whole network below its classifier, so --freeze" in capsys.readouterr().err
+    assert main([*start, "--freeze-until", "layer9", "--out", "three"]) == 2
+    assert "CifarResNet has no layer 'layer9'; did you mean layer" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(TrainingError, match=r"--weights .*nothing: no such file, and no folder of a run with a best"):
+        find_start(str(tmp_path / "nothing"))
+    assert main(["finetune", "lenet5", "--data", "digits"]) == 2
+    assert "finetune begins with weights: --weights FILE, or the folder of a run" in capsys.readouterr().err
+    assert main(["finetune", "--resume", str(tmp_path)]) == 2
+    assert "no run was saved there" in capsys.readouterr().err
+
+
+def test_recipes_and_models_from_the_command_line(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "resnet18", "--recipe", "paper"]) == 2
+    assert "the recipe of resnet18 is for ImageNet: name a folder of images with --data" in capsys.readouterr().err
+    arguments = ["cifar_resnet20", "--recipe", "paper", "--data", "first", "--epochs", "1", "--batch-size", "8"]
+    assert main(["train", *arguments, "--out", "run"]) == 0
+    settings = json.loads((photos / "run" / "config.json").read_text())["settings"]
+    assert (settings["epochs"], settings["batch_size"], settings["lr"]) == (1, 8, 0.1)
+    assert (settings["optimizer"], settings["weight_decay"], settings["augment"]) == ("sgd", 1e-4, "flip")
+    assert main(["train", "--resume", "run", "--recipe", "paper"]) == 2
+    assert "--recipe cannot be given with --resume" in capsys.readouterr().err
+    assert main(["recipes", "wrn"]) == 0
+    out = capsys.readouterr().out
+    assert "wrn_28_10" in out and "step x 0.2 after 60, 120, 160, augment reflect" in out
+    assert main(["recipes", "resnet50", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["resnet50"]["weight_decay"] == 1e-4
+    assert main(["recipes", "nobody"]) == 2
+    assert "no model with 'nobody' in its name has a recipe; `minidl recipes`" in capsys.readouterr().err
+    assert main(["models", "vgg16"]) == 0
+    out = capsys.readouterr().out
+    assert "138,357,544" in out and "15,470,264,320" in out and "25.6 / 8.1" in out and "alexnet" not in out
+    assert main(["models", "lenet5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["lenet5"]["macs"] == 416_520
+    assert main(["models", "--options", "lenet5"]) == 0
+    assert "activation=tanh" in capsys.readouterr().out
+    assert main(["models", "nobody"]) == 2
+    assert "no model has 'nobody' in its name; `minidl models` lists all" in capsys.readouterr().err
