@@ -47,12 +47,13 @@ def transformed(w: np.ndarray, scheme: Scheme, gradient: bool) -> Filters:
         return Filters(found, panel_step, point_step)
     constant = _kept.is_constant(key, w) and size + w.nbytes <= KEPT_BYTES
     u = aligned(size) if constant else borrow("winograd U", (size,), np.dtype(np.uint8))
+    w = w.copy() if constant else w  # so that no other thread can write between the transform and the copy
     row, tap = w.shape[1] * TAPS * w.itemsize, TAPS * w.itemsize  # bytes from filter to filter, channel to channel
     steps = (tap, row) if gradient else (row, tap)
     numbers = _Filtering(address(w), *steps, columns, depth, gradient, address(u), panel_step, point_step)
     run(_filter_piece, scheme, numbers, panels, w.size * 1e-9)
     if constant:
-        _kept.keep(key, w, u)
+        _kept.keep(key, w, u)  # the copy
     return Filters(u, panel_step, point_step)
 
 
@@ -92,9 +93,10 @@ class _Kept:
         return before == sample
 
     def keep(self, key: Any, w: np.ndarray, u: np.ndarray) -> None:
+        """``w``: a copy that nobody writes into."""
         with self.lock:
             self._drop(key)
-            self.entries[key] = w.copy(), u
+            self.entries[key] = w, u
             self.bytes += w.nbytes + u.nbytes
             while self.bytes > KEPT_BYTES:
                 self._drop(next(iter(self.entries)))

@@ -42,7 +42,7 @@ def in_pieces(dtype: str = "float64", passes: tuple[str, ...] = checks.PASSES) -
 def other_weights(dtype: str = "float64", cases: tuple[Case, ...] = (CASES[1], CASES[11])) -> None:
     """Weights that stay as they are give the same bits, and any write into them is seen, through whatever view.
 
-    Also the input gradient's and the forward pass's filters are told apart, and arrays in the place of freed ones.
+    Kept filters of the forward pass are not the input gradient's, nor overwritten by a call with other weights.
     """
     memory.release()
     for c in cases:
@@ -70,3 +70,10 @@ def other_weights(dtype: str = "float64", cases: tuple[Case, ...] = (CASES[1], C
                 want = run(*fresh, conv, algorithm="winograd")
                 got = run(*others, conv, algorithm="winograd")
                 checks.assert_same_bits(got, want, f"{pass_} after a write of {what}")
+        fresh_w = w.copy()
+        for _ in range(3):
+            forward, grad = (kernels.forward(x, w, conv, "winograd"), kernels.input_grad(w, g, conv, "winograd"))
+            for other in (2 * w, -w):
+                kernels.forward(x, other, conv, "winograd")
+        checks.assert_same_bits(forward, kernels.forward(x, fresh_w, conv, "winograd"), "forward, among others")
+        checks.assert_same_bits(grad, kernels.input_grad(fresh_w, g, conv, "winograd"), "input_grad, among others")

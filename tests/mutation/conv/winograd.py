@@ -279,9 +279,9 @@ def _filters() -> tuple[Mutant, ...]:
         ),
         _bug(
             "stale_copy_is_the_array",
-            kept + "_Kept.keep",
+            kept + "transformed",
             "the weights are compared with themselves",
-            "w.copy()",
+            "w.copy() if constant else w",
             "w",
         ),
         _bug(
