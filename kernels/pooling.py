@@ -145,7 +145,7 @@ def max_pool(
     """The largest value of each window and where it stood: x (N, C, *size) -> values, indices (N, C, *out).
 
     Padding counts as minus infinity.  Of equal values the first in row-major order wins.  A NaN wins against every
-    number (of several, the last is named): all as in PyTorch.  ``indices`` (int64) are flat positions in the
+    number (of several, the last is named): all as in PyTorch.  ``indices`` (integers) are flat positions in the
     spatial plane of x, so ``indices // W, indices % W`` are row and column.  ``out`` = (values, indices) buffers.
 
     >>> x = np.array([[[[1.0, 4.0, 4.0], [2.0, 4.0, 0.0]]]])
@@ -166,10 +166,12 @@ def max_pool_grad(
     *,
     out: np.ndarray | None = None,
     algorithm: str | None = None,
+    pool: Pool | None = None,
 ) -> np.ndarray:
     """Adds each g (N, C, *out) to the position that won its window: dx (N, C, *size); adjoint of ``gather``.
 
-    Overlapping windows may share a winner; its contributions add up.
+    Overlapping windows may share a winner; its contributions add up.  ``pool``, where the windows lay, spares a search
+    for the winners; each must lie in its window then.
 
     >>> g, indices = np.array([[[1.0, 10.0]]]), np.array([[[1, 1]]])
     >>> max_pool_grad(g, indices, (1, 1, 4)).tolist()
@@ -179,7 +181,7 @@ def max_pool_grad(
     _expect_planes(g, tuple(x_shape))
     if out is not None:
         _expect("out", out, tuple(x_shape))
-    return _module(algorithm, g).max_pool_grad(g, indices, tuple(x_shape), out)
+    return _module(algorithm, g).max_pool_grad(g, indices, tuple(x_shape), out, pool)
 
 
 def gather(

@@ -53,7 +53,9 @@ def _max_along(values: Array, indices: Array, axis: Axis | AdaptiveAxis, i: int)
     return best, at
 
 
-def max_pool_grad(g: Array, indices: Array, x_shape: tuple[int, ...], out: Array | None = None) -> Array:
+def max_pool_grad(
+    g: Array, indices: Array, x_shape: tuple[int, ...], out: Array | None = None, pool: Pool | None = None
+) -> Array:
     """dx: each g goes to the position that won its window; what meets there adds up."""
     xp = array_module(g)
     if xp is np:

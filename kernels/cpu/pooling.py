@@ -22,6 +22,7 @@ from ..geometry import Axis
 from ..jit import njit, prange
 from ..pooling import AdaptiveAxis, Pool, check_indices
 
+uintp = np.uintp
 LONG = 12  # windows in a row from which a row at a time is faster than a window at a time
 BLOCK = 64  # values of B that one thread adds up at a time: 256 bytes of float32
 
@@ -34,20 +35,36 @@ def max_pool(
 ) -> tuple[np.ndarray, np.ndarray]:
     last = is_last(x)
     values, values5 = buffer(out and out[0], pool.y_shape, x.dtype, last)
-    indices, indices5 = buffer(out and out[1], pool.y_shape, np.dtype(np.int64), last)
+    indices, indices5 = buffer(out and out[1], pool.y_shape, index_dtype(pool), last)
+    x5 = as5(x, last)
     if row := long_row(pool, last):
         depth, height, _ = tables(pool)
-        max_rows(planes(as5(x, last)), depth, height, row, planes(values5), planes(indices5))
+        max_rows(planes(x5), depth, height, row, planes(values5), planes(indices5))
+    elif last:
+        max_beside(line(x5), x5.shape[1:4], *tables(pool), values5.shape, line(values5), line(indices5))
     else:
-        kernel = max_beside if last else max_planes
-        kernel(as5(x, last), *tables(pool), values5, indices5)
+        max_planes(x5, *tables(pool), values5, indices5)
     return give(values, out and out[0]), give(indices, out and out[1])
 
 
+def index_dtype(pool: Pool) -> np.dtype:
+    """Four bytes where a plane has no more positions: as wide as float32, so both fill a register alike."""
+    return np.dtype(np.int32 if prod(pool.size) < 2**31 else np.int64)
+
+
 def max_pool_grad(
-    g: np.ndarray, indices: np.ndarray, x_shape: tuple[int, ...], out: np.ndarray | None = None
+    g: np.ndarray,
+    indices: np.ndarray,
+    x_shape: tuple[int, ...],
+    out: np.ndarray | None = None,
+    pool: Pool | None = None,
 ) -> np.ndarray:
-    return scattered(g, indices, x_shape, out, True)
+    if pool is None or not is_last(g) or not is_last(indices):
+        return scattered(g, indices, x_shape, out, True)
+    dx, dx5 = buffer(out, x_shape, g.dtype, True)
+    g5, indices5 = as5(g, True), as5(indices, True)
+    max_grad_beside(line(g5), line(indices5), g5.shape, *tables(pool), dx5.shape[1:4], line(dx5))
+    return give(dx, out)
 
 
 def max_unpool(
@@ -82,14 +99,16 @@ def avg_pool(
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     last = is_last(x)
+    x5 = as5(x, last)
     y, y5 = buffer(out, pool.y_shape, x.dtype, last)
     divisor = divisors(pool, count_include_pad, divisor_override, x.dtype)
     if row := long_row(pool, last):
         depth, height, _ = tables(pool)
-        mean_rows(planes(as5(x, last)), depth, height, row, divisor, planes(y5))
+        mean_rows(planes(x5), depth, height, row, divisor, planes(y5))
+    elif last:
+        mean_beside(line(x5), x5.shape[1:4], *tables(pool), divisor, y5.shape, line(y5))
     else:
-        kernel = mean_beside if last else mean_planes
-        kernel(as5(x, last), *tables(pool), divisor, y5)
+        mean_planes(x5, *tables(pool), divisor, y5)
     return give(y, out)
 
 
@@ -101,14 +120,16 @@ def avg_pool_grad(
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     last = is_last(g)
+    g5 = as5(g, last)
     dx, dx5 = buffer(out, pool.x_shape, g.dtype, last)
     divisor = divisors(pool, count_include_pad, divisor_override, g.dtype)
     if row := long_row(pool, last):
         depth, height, _ = tables(pool)
-        mean_grad_rows(planes(as5(g, last)), depth, height, row, divisor, planes(dx5))
+        mean_grad_rows(planes(g5), depth, height, row, divisor, planes(dx5))
+    elif last:
+        mean_grad_beside(line(g5), g5.shape, *tables(pool), divisor, dx5.shape[1:4], line(dx5))
     else:
-        kernel = mean_grad_beside if last else mean_grad_planes
-        kernel(as5(g, last), *tables(pool), divisor, dx5)
+        mean_grad_planes(g5, *tables(pool), divisor, dx5)
     return give(dx, out)
 
 
@@ -132,6 +153,11 @@ def as5(x: np.ndarray, last: bool) -> np.ndarray:
 def planes(x5: np.ndarray) -> np.ndarray:
     """(A, D, H, W, 1) -> (A, D, H, W), which the compiler knows to be contiguous in W."""
     return x5.reshape(x5.shape[:4])
+
+
+def line(x5: np.ndarray) -> np.ndarray:
+    """All elements as they lie in memory."""
+    return x5.reshape(-1)
 
 
 def flat(x5: np.ndarray) -> np.ndarray:
@@ -236,25 +262,49 @@ def max_planes(x, depth, height, width, values, indices):
             indices[a, p, q, r, 0] = at
 
 
+# Numba looks at every index whether it is negative, unless its type says that it is not: hence the uintp below.
+
+
+@njit
+def first_beside(x, at, place, begin, count, values, indices):
+    at, begin = uintp(at), uintp(begin)
+    for b in range(uintp(count)):
+        values[begin + b] = x[at + b]
+        indices[begin + b] = place
+
+
+@njit
+def keep_larger_beside(x, at, place, begin, count, values, indices):
+    """Let the channels at x[at:] compete with those of the window whose result begins at values[begin]."""
+    at, begin = uintp(at), uintp(begin)
+    for b in range(uintp(count)):
+        tap, best = x[at + b], values[begin + b]
+        wins = (tap > best) | (tap != tap)
+        values[begin + b] = tap if wins else best
+        indices[begin + b] = place if wins else indices[begin + b]
+
+
 @njit(parallel=True)
-def max_beside(x, depth, height, width, values, indices):
-    images, outs, rows, columns, beside = values.shape
-    high, wide = x.shape[2], x.shape[3]
-    for task in prange(images * outs * rows * columns):
-        a, p = task // (columns * rows * outs), task // (columns * rows) % outs
-        q, r = task // columns % rows, task % columns
-        best, winner = values[a, p, q, r], indices[a, p, q, r]
-        best[:] = -np.inf
-        winner[:] = -1
-        for i in range(depth[0][p], depth[1][p], depth[2]):
-            for j in range(height[0][q], height[1][q], height[2]):
-                for k in range(width[0][r], width[1][r], width[2]):
-                    at = (i * high + j) * wide + k
-                    tap = x[a, i, j, k]
-                    for b in range(beside):
-                        wins = (tap[b] > best[b]) | (winner[b] < 0) | (tap[b] != tap[b])
-                        best[b] = tap[b] if wins else best[b]
-                        winner[b] = at if wins else winner[b]
+def max_beside(x, shape, depth, height, width, out, values, indices):
+    """x, values and indices flat: a slice of an array costs more than what is done with a few channels."""
+    images, outs, rows, columns, beside = out
+    deep, high, wide = shape
+    for task in prange(images * outs * rows):
+        a, p, q = task // (rows * outs), task // rows % outs, task % rows
+        for r in range(columns):
+            begin = (task * columns + r) * beside
+            first = True
+            for i in range(depth[0][p], depth[1][p], depth[2]):
+                for j in range(height[0][q], height[1][q], height[2]):
+                    for k in range(width[0][r], width[1][r], width[2]):
+                        place = (i * high + j) * wide + k
+                        at = (a * deep * high * wide + place) * beside
+                        place = indices.dtype.type(place)
+                        if first:
+                            first_beside(x, at, place, begin, beside, values, indices)
+                            first = False
+                        else:
+                            keep_larger_beside(x, at, place, begin, beside, values, indices)
 
 
 @njit
@@ -313,21 +363,35 @@ def mean_planes(x, depth, height, width, divisor, y):
 
 
 @njit(parallel=True)
-def mean_beside(x, depth, height, width, divisor, y):
-    images, outs, rows, columns, beside = y.shape
-    for task in prange(images * outs * rows * columns):
-        a, p = task // (columns * rows * outs), task // (columns * rows) % outs
-        q, r = task // columns % rows, task % columns
-        total = y[a, p, q, r]
-        total[:] = 0
-        for i in range(depth[0][p], depth[1][p], depth[2]):
-            for j in range(height[0][q], height[1][q], height[2]):
-                for k in range(width[0][r], width[1][r], width[2]):
-                    tap = x[a, i, j, k]
-                    for b in range(beside):
-                        total[b] += tap[b]
-        for b in range(beside):
-            total[b] /= divisor[p, q, r]
+def mean_beside(x, shape, depth, height, width, divisor, out, y):
+    images, outs, rows, columns, beside = out
+    deep, high, wide = shape
+    for task in prange(images * outs * rows):
+        a, p, q = task // (rows * outs), task // rows % outs, task % rows
+        for r in range(columns):
+            begin = (task * columns + r) * beside
+            fill_beside(y, begin, beside)
+            for i in range(depth[0][p], depth[1][p], depth[2]):
+                for j in range(height[0][q], height[1][q], height[2]):
+                    for k in range(width[0][r], width[1][r], width[2]):
+                        at = (((a * deep + i) * high + j) * wide + k) * beside
+                        add_beside(x, at, x.dtype.type(1), beside, y, begin)
+            for b in range(uintp(beside)):
+                y[uintp(begin) + b] /= divisor[p, q, r]
+
+
+@njit
+def fill_beside(y, begin, count):
+    begin = uintp(begin)
+    for b in range(uintp(count)):
+        y[begin + b] = 0
+
+
+@njit
+def add_beside(x, at, factor, count, y, begin):
+    at, begin = uintp(at), uintp(begin)
+    for b in range(uintp(count)):
+        y[begin + b] += x[at + b] * factor
 
 
 @njit
@@ -400,23 +464,58 @@ def mean_grad_rows(g, depth, height, row, divisor, dx):
 
 
 @njit(parallel=True)
-def mean_grad_beside(g, depth, height, width, divisor, dx):
-    images, outs, rows, columns, beside = g.shape
+def mean_grad_beside(g, out, depth, height, width, divisor, shape, dx):
+    images, outs, rows, columns, beside = out
+    deep, high, wide = shape
     blocks = -(-beside // BLOCK)
     for task in prange(images * blocks):
         a, low = task // blocks, task % blocks * BLOCK
-        high = min(low + BLOCK, beside)
-        dx[a, :, :, :, low:high] = 0
+        count = min(BLOCK, beside - low)
+        clear_beside(dx, a * deep * high * wide, deep * high * wide, beside, low, count)
         for p in range(outs):
             for q in range(rows):
                 for r in range(columns):
-                    share = g[a, p, q, r, low:high] / divisor[p, q, r]
+                    begin = (((a * outs + p) * rows + q) * columns + r) * beside + low
+                    part = dx.dtype.type(1 / divisor[p, q, r])
                     for i in range(depth[0][p], depth[1][p], depth[2]):
                         for j in range(height[0][q], height[1][q], height[2]):
                             for k in range(width[0][r], width[1][r], width[2]):
-                                into = dx[a, i, j, k, low:high]
-                                for b in range(high - low):
-                                    into[b] += share[b]
+                                at = (((a * deep + i) * high + j) * wide + k) * beside + low
+                                add_beside(g, begin, part, count, dx, at)
+
+
+@njit
+def clear_beside(dx, first, positions, beside, low, count):
+    for at in range((first * beside) + low, (first + positions) * beside, beside):
+        fill_beside(dx, at, count)
+
+
+@njit(parallel=True)
+def max_grad_beside(g, indices, out, depth, height, width, shape, dx):
+    images, outs, rows, columns, beside = out
+    deep, high, wide = shape
+    blocks = -(-beside // BLOCK)
+    for task in prange(images * blocks):
+        a, low = task // blocks, task % blocks * BLOCK
+        count = min(BLOCK, beside - low)
+        clear_beside(dx, a * deep * high * wide, deep * high * wide, beside, low, count)
+        for p in range(outs):
+            for q in range(rows):
+                for r in range(columns):
+                    begin = (((a * outs + p) * rows + q) * columns + r) * beside + low
+                    for i in range(depth[0][p], depth[1][p], depth[2]):
+                        for j in range(height[0][q], height[1][q], height[2]):
+                            for k in range(width[0][r], width[1][r], width[2]):
+                                place = (i * high + j) * wide + k
+                                at = (a * deep * high * wide + place) * beside + low
+                                add_where_it_won(g, indices, begin, indices.dtype.type(place), count, dx, at)
+
+
+@njit
+def add_where_it_won(g, indices, begin, place, count, dx, at):
+    begin, at = uintp(begin), uintp(at)
+    for b in range(uintp(count)):
+        dx[at + b] += g[begin + b] if indices[begin + b] == place else g.dtype.type(0)
 
 
 @njit(parallel=True)

@@ -66,7 +66,11 @@ def max_pool(
 
 
 def max_pool_grad(
-    g: np.ndarray, indices: np.ndarray, x_shape: tuple[int, ...], out: np.ndarray | None = None
+    g: np.ndarray,
+    indices: np.ndarray,
+    x_shape: tuple[int, ...],
+    out: np.ndarray | None = None,
+    pool: Pool | None = None,
 ) -> np.ndarray:
     """dx: each g goes to the position that won its window; what meets there adds up."""
     check_indices(indices, x_shape)

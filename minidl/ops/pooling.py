@@ -24,22 +24,22 @@ OptionalSize = int | Sequence[int | None] | None
 _max_pool: Primitive = Primitive(
     "max_pool",
     lambda x, *, pool: kernel.max_pool(x, pool),
-    vjp(lambda g, y, x, *, pool: _scatter(g[0], indices=y[1]._array, shape=x.shape), uses="y"),
+    vjp(lambda g, y, x, *, pool: _scatter(g[0], indices=y[1]._array, shape=x.shape, pool=pool), uses="y1"),
 )
 _scatter: Primitive = Primitive(
     "max_pool_scatter",
-    lambda g, *, indices, shape: kernel.max_pool_grad(g, indices, shape),
-    vjp(lambda u, y, g, *, indices, shape: _gather(u, indices=indices)),
+    lambda g, *, indices, shape, pool: kernel.max_pool_grad(g, indices, shape, pool=pool),
+    vjp(lambda u, y, g, *, indices, shape, pool: _gather(u, indices=indices, pool=pool)),
 )
 _gather: Primitive = Primitive(
     "max_pool_gather",
-    lambda u, *, indices: kernel.gather(u, indices),
-    vjp(lambda g, y, u, *, indices: _scatter(g, indices=indices, shape=u.shape)),
+    lambda u, *, indices, pool: kernel.gather(u, indices),
+    vjp(lambda g, y, u, *, indices, pool: _scatter(g, indices=indices, shape=u.shape, pool=pool)),
 )
 _unpool: Primitive = Primitive(
     "max_unpool",
     lambda x, *, indices, size: kernel.max_unpool(x, indices, size),
-    vjp(lambda g, y, x, *, indices, size: _gather(g, indices=indices)),
+    vjp(lambda g, y, x, *, indices, size: _gather(g, indices=indices, pool=None)),
 )
 _avg_pool: Primitive = Primitive(
     "avg_pool",
@@ -60,7 +60,7 @@ _avg_pool_grad: Primitive = Primitive(
 _maxout: Primitive = Primitive(
     "maxout",
     lambda x, *, pool: kernel.channel_max(x, pool),
-    vjp(lambda g, y, x, *, pool: _maxout_scatter(g[0], indices=y[1]._array, shape=x.shape), uses="y"),
+    vjp(lambda g, y, x, *, pool: _maxout_scatter(g[0], indices=y[1]._array, shape=x.shape), uses="y1"),
 )
 _maxout_scatter: Primitive = Primitive(
     "maxout_scatter",
@@ -83,7 +83,7 @@ def _max_pool_nd(
     y, where = _max_pool(x, pool=pool)
     if single:
         y, where = y.squeeze(0), where.squeeze(0)
-    return (y, where) if indices else y
+    return (y, where.to("int64")) if indices else y
 
 
 def max_pool1d(
@@ -254,7 +254,7 @@ def _adaptive(ndim: int, input: Any, output_size: OptionalSize, maximum: bool, i
     y, where = _max_pool(x, pool=pool)
     if single:
         y, where = y.squeeze(0), where.squeeze(0)
-    return (y, where) if indices else y
+    return (y, where.to("int64")) if indices else y
 
 
 def adaptive_avg_pool1d(input: Any, output_size: OptionalSize) -> Any:

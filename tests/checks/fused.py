@@ -106,11 +106,14 @@ def owned_gradients() -> None:
     seen: list = []
     middle = a * 2
     middle.register_hook(seen.append)
-    (middle + b + c.reshape(2).reshape(1, 2) + middle).backward(minidl.tensor([[1.0, 2.0]]))
+    seed = minidl.tensor([[1.0, 2.0]])
+    (middle + b + c.reshape(2).reshape(1, 2) + middle).backward(seed)
     b.grad.zero_()
     np.testing.assert_array_equal(seen[0].numpy(), [[2.0, 4.0]])
     np.testing.assert_array_equal(a.grad.numpy(), [[4.0, 8.0]])
     np.testing.assert_array_equal(c.grad.numpy(), [[1.0, 2.0]])
+    c.grad.zero_()
+    np.testing.assert_array_equal(seed.numpy(), [[1.0, 2.0]])
 
     x, y = (minidl.tensor([[5.0, 7.0]], requires_grad=True) for _ in range(2))
     with minidl.autograd.Tape() as tape:

@@ -247,6 +247,12 @@ def oracle_scatter(g: np.ndarray, indices: np.ndarray, shape: tuple[int, ...], a
 # ---- checks ----------------------------------------------------------------------------------------------------
 
 
+def as_int64(indices: np.ndarray) -> np.ndarray:
+    """Indices may be narrower where planes are small."""
+    assert indices.dtype.kind == "i", f"indices of {indices.dtype}"
+    return indices.astype(np.int64)
+
+
 def check_max_pool(impl: str = "numba", dtype: str = "float32") -> None:
     """Values and indices of every case against the oracle: random, tied, all negative, with NaN and infinities."""
     x = np.array([[[[-1.0, -5, -1], [-4, -7, -2], [-1, -3, -9]]]], dtype)
@@ -263,8 +269,8 @@ def check_max_pool(impl: str = "numba", dtype: str = "float32") -> None:
             want = oracle_max(case, x)
             for layout, stored in layouts(x):
                 got = pure(lambda a: pooling.max_pool(a, case.pool, algorithm=impl), stored)  # noqa: B023
-                for name, g, w in zip(("values", "indices"), got, want):
-                    equal(g, w, f"max_pool {name}, {kind}, {layout}, {case}")
+                equal(got[0], want[0], f"max_pool values, {kind}, {layout}, {case}")
+                equal(as_int64(got[1]), want[1], f"max_pool indices, {kind}, {layout}, {case}")
         for (name, v), (_, i) in zip(poisoned(want[0]), poisoned(want[1])):
             out = pooling.max_pool(x, case.pool, out=(v, i), algorithm=impl)
             assert out[0] is v and out[1] is i, f"max_pool: {name} was not returned"
@@ -287,6 +293,12 @@ def check_max_pool_grad(impl: str = "numba", dtype: str = "float64") -> None:
         for (layout, stored), (_, at) in crossed(g, indices):
             got = pure(lambda a, i: pooling.max_pool_grad(a, i, case.x, algorithm=impl), stored, at)  # noqa: B023
             equal(got, want, f"max_pool_grad, {layout}, {case}")
+        for (layout, stored), (_, at) in zip(layouts(g), layouts(indices.astype(np.int32))):
+            got = pure(
+                lambda a, i: pooling.max_pool_grad(a, i, case.x, algorithm=impl, pool=case.pool),  # noqa: B023
+                stored, at,
+            )  # fmt: skip
+            equal(got, want, f"max_pool_grad by windows, {layout}, {case}")
         call = lambda out: pooling.max_pool_grad(g, indices, case.x, out=out, algorithm=impl)  # noqa: B023, E731
         written_whole(call, want, f"max_pool_grad, {case}")
         read = pooling.gather(u, indices, algorithm=impl)
@@ -409,7 +421,7 @@ def check_channel_max(impl: str = "numba", dtype: str = "float32") -> None:
             for layout, stored in layouts(x):
                 values, indices = pure(lambda a: pooling.channel_max(a, k, algorithm=impl), stored)  # noqa: B023
                 equal(values, want, f"channel_max {k} of {shape}, {layout}")
-                equal(indices, at, f"channel_max indices {k} of {shape}, {layout}")
+                equal(as_int64(indices), at, f"channel_max indices {k} of {shape}, {layout}")
             g, u = rng.integers(-9, 10, want.shape).astype(dtype), rng.integers(-9, 10, shape).astype(dtype)
             dx = pooling.channel_max_grad(g, at, shape, algorithm=impl)
             read = pooling.channel_gather(u, at, algorithm=impl)
@@ -448,6 +460,7 @@ def check_threads(impl: str = "numba", dtype: str = "float32") -> None:
                 values, indices = pooling.max_pool(x, case.pool, algorithm=impl)
                 found += [values, indices, pooling.avg_pool(x, case.pool, algorithm=impl)]
                 found += [pooling.max_pool_grad(values, indices, case.x, algorithm=impl)]
+                found += [pooling.max_pool_grad(values, indices, case.x, algorithm=impl, pool=case.pool)]
                 found += [pooling.avg_pool_grad(values, case.pool, algorithm=impl)]
         return found
 

@@ -216,7 +216,7 @@ def test_max_unpool_as_torch(impl):
     x = np.random.default_rng(0).standard_normal((2, 3, 7, 6))
     values, indices = pooling.max_pool(x, Pool.from_shape(x.shape, (3, 2), (2, 1)), algorithm=impl)  # shared winners
     t = torch.tensor(values, requires_grad=True)
-    y = torch.nn.functional.max_unpool2d(t, torch.tensor(indices), (3, 2), (2, 1), output_size=(7, 6))
+    y = torch.nn.functional.max_unpool2d(t, torch.tensor(indices).long(), (3, 2), (2, 1), output_size=(7, 6))
     agree(pooling.max_unpool(values, indices, (7, 6), algorithm=impl), y)
     g = torch.tensor(np.random.default_rng(1).standard_normal(x.shape))
     agree(pooling.gather(g.numpy(), indices, algorithm=impl), torch.autograd.grad(y, t, g)[0])
