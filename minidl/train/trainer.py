@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from .. import no_grad, random, stack
-from ..backend import CPU
+from .. import no_grad, random
+from ..backend import CPU, on
 from ..data.ahead import moved
 from ..io import atomic_write
 from ..nn.functional import cross_entropy
@@ -196,11 +196,12 @@ class Trainer:
 
         All of a step that the host asks of a device, in one question: each would make it wait.
         """
-        with no_grad():
-            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-            finite = stack([g.isfinite().all() for g in gradients]).all() if gradients else loss.isfinite()
-            right = (scores.detach().argmax(1) == y).sum()
-            return stack([value.detach().to("float64") for value in (loss, right, finite)]).tolist()
+        xp = loss._xp
+        with on(loss.device):
+            gradients = [xp.isfinite(p.grad._array).all() for p in self.model.parameters() if p.grad is not None]
+            finite = xp.stack(gradients).all() if gradients else xp.isfinite(loss._array)
+            right = (scores._array.argmax(1) == y._array).sum()
+            return xp.stack([value.astype("float64") for value in (loss._array, right, finite)]).tolist()
 
     def _bad_gradients(self) -> list[str]:
         parameters = self.model.named_parameters()

@@ -14,7 +14,7 @@ import minidl.nn.functional as F
 from minidl import nn, optim
 from minidl.data import DataLoader
 from minidl.nn.utils import clip_grad_norm_, clip_grad_value_
-from minidl.train import Trainer, load_checkpoint, save_checkpoint
+from minidl.train import Trainer, TrainingError, load_checkpoint, save_checkpoint
 from tests.standin import TRAFFIC
 
 
@@ -230,6 +230,16 @@ def test_a_step_of_the_trainer_asks_the_device_once(cupy: Any, tmp_path: Any) ->
 def test_the_trainer_says_which_class_is_wrong(cupy: Any, tmp_path: Any) -> None:
     with pytest.raises(ValueError, match="class number 3 in the target, but the input has 3 classes"):
         trainer(tmp_path, "cuda", Examples(classes=4)).fit(1)
+
+
+def test_the_trainer_names_the_operation_that_left_the_finite_numbers(cupy: Any, tmp_path: Any) -> None:
+    run = trainer(tmp_path, "cuda")
+    with minidl.no_grad():
+        next(iter(run.model.parameters())).fill_(math.inf)
+    with pytest.raises(
+        TrainingError, match=r"epoch 1, batch 1: the loss is nan.*'conv' produced nan at \[0, 0, 0, 0\]"
+    ):
+        run.fit(1)
 
 
 def test_the_next_batch_is_copied_while_this_one_is_computed_with(cupy: Any) -> None:
