@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl import registry
-from minidl.data.download import RemoteFile, fetch, hash_fits
+from minidl.data.download import RemoteFile, fetch, hash_of
 from minidl.data.errors import DataNotFoundError
 from minidl.io import LoadReport, Weights, load_into, load_weights
 from minidl.nn import Module
@@ -158,10 +158,9 @@ def find(name: str) -> PublicWeights:
 
 def recognise(model: str, path: str | os.PathLike[str]) -> PublicWeights | None:
     """Which of a network's public files this is, told by its hash."""
-    for entry in table().get(model, []):
-        if entry.sha256 and hash_fits(Path(path), f"sha256:{entry.sha256}"):
-            return entry
-    return None
+    known = table().get(model, [])
+    found = hash_of(Path(path), "sha256") if known else ""
+    return next((entry for entry in known if entry.sha256 and found.startswith(entry.sha256)), None)
 
 
 def create(

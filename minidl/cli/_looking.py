@@ -94,10 +94,9 @@ def is_a_run(name: str) -> bool:
     """Whether a path of a run, and no name of the zoo, is meant; a misspelt name of the zoo is an error."""
     from minidl import models
 
-    network = name.partition(".")[0]
-    if Path(name).exists():
-        return True
-    if difflib.get_close_matches(network, models.list(), n=1, cutoff=0.8):
-        models.info(network)  # which raises an error with the nearest names
-        return False
+    network, path = name.partition(".")[0], Path(name)
+    if network in models.list():  # a folder may be called "resnet50" for other reasons
+        return path.is_file() or (path / "config.json").is_file() or (path / "checkpoint.safetensors").is_file()
+    if not path.exists() and difflib.get_close_matches(network, models.list(), n=1, cutoff=0.8):
+        models.info(network)  # raises an error with the nearest names
     return True

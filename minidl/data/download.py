@@ -61,12 +61,14 @@ def hash_fits(path: Path, known_hash: str) -> bool:
     ...     hash_fits(path, "sha256:2cf24dba"), hash_fits(path, "md5:00")
     (True, False)
     """
-    if not known_hash:
-        return True
     algorithm, _, digits = known_hash.partition(":")
+    return not known_hash or hash_of(path, algorithm).startswith(digits.lower())
+
+
+def hash_of(path: Path, algorithm: str) -> str:
+    """The hash of a file in hexadecimal digits; ``algorithm`` "sha256", "md5", ..."""
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
-    return found.hexdigest().startswith(digits.lower())
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def fetch(what: str, folder: Path, files: Sequence[RemoteFile], mirrors: Sequence[str], progress: bool = True) -> None:

@@ -166,6 +166,14 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], arguments: tu
     assert code == 2 and err.startswith(f"minidl: {message}") and err.count("\n") == 1, err
 
 
+def test_a_folder_with_the_name_of_a_network_is_no_run(mine: None, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("cifar_resnet20").mkdir()
+    assert call(capsys, *NET, "a.png")[0] == 0
+    Path("cifar_resnet20", "config.json").touch()
+    code, _, err = call(capsys, *NET, "a.png")
+    assert code == 2 and "cifar_resnet20 is no network of the zoo but a run, which takes no --weights" in err
+
+
 def test_weights_of_another_network(mine: None, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(capsys, "predict", "cifar_resnet32", "a.png", "--weights", "mine.pth")
     assert code == 2 and err.startswith("minidl: ") and "Traceback" not in err and "layer1.3" in err
