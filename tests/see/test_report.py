@@ -292,6 +292,7 @@ def test_tables_of_layers_and_memory(opened):
     kept = {value.number: value for r in run for _, value, _ in r.saved}
     assert f"{len(kept)} arrays are kept" in text
     assert "the gradient of w reads it as x" in text
+    assert "(a view)" in text, "the transposed weight of a linear layer takes no memory of its own"
 
 
 def test_a_large_network_gets_pictures_and_a_pointer_to_the_terminal(opened):

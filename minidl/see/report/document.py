@@ -58,7 +58,7 @@ def document(trace: Trace, *, title: str, limit: int, step: dict[str, Any] | Non
     records = [r for r in trace.records if r.phase != "backward"]
     values = _values(trace, records)
     exact = _that_fit(trace, values, step, limit)
-    ledger, kept = _ledger(records)
+    ledger, kept = _ledger(records, values)
     shown = {
         "format": FORMAT,
         "version": __version__,
@@ -268,10 +268,19 @@ def _modules(trace: Trace) -> list[dict[str, Any]]:
     ]
 
 
-def _ledger(records: list[Record]) -> tuple[list[dict[str, Any]], dict[int, int]]:
+def _memory(value: Value) -> int:
+    """Identity of the memory under ``value``, the same for all views of it."""
+    array = value.array
+    while getattr(array, "base", None) is not None and hasattr(array.base, "nbytes"):
+        array = array.base
+    return id(array)
+
+
+def _ledger(records: list[Record], values: list[Value]) -> tuple[list[dict[str, Any]], dict[int, int]]:
     """The buffers that live between the forward and the backward pass, and how many bytes each record keeps first."""
     seen: dict[int, dict[str, Any]] = {}
     kept: dict[int, int] = {}
+    counted = {_memory(v) for v in values if v.record is None}  # inputs and parameters are there anyway
     for r in records:
         for name, value, readers in r.saved:
             entry = seen.get(value.number)
@@ -283,9 +292,11 @@ def _ledger(records: list[Record]) -> tuple[list[dict[str, Any]], dict[int, int]
                     "shape": list(value.shape),
                     "bytes": size,
                     "made_by": None if value.record is None else value.record.number,
+                    "shared": _memory(value) in counted,
                     "for": [],
                 }
-                if value.record is not None:
+                if not entry["shared"]:
+                    counted.add(_memory(value))
                     kept[r.number] = kept.get(r.number, 0) + size
             entry["for"].append({"record": r.number, "argument": name, "readers": list(readers)})
     return list(seen.values()), kept

@@ -44,8 +44,14 @@ class App {
         button("\u25b6", "one step on (key n)", () => this.step(1)),
         run.loss === null ? null : h("button", { id: "which", "aria-pressed": false, title: "key g", onclick: () => this.show(this.which === "own" ? "grad" : "own") }, "gradients"),
         h("button", { onclick: () => this.panel(tablePanel(this)) }, "table"), h("button", { onclick: () => this.panel(memoryPanel(this)) }, "memory"),
-        h("label", {}, "go to ", h("input", { id: "goto", placeholder: "conv2[0,3,5,5]", onchange: (event) => this.find(event.target) })),
+        h("label", {}, "go to ", h("input", { id: "goto", placeholder: this.example(), onchange: (event) => this.find(event.target) })),
         h("button", { title: "key t", onclick: () => this.theme() }, "light/dark")));
+  }
+
+  /** How a number is named, with a name of this run. */
+  example() {
+    const value = this.run.value((this.run.records.find((r) => r.path) ?? this.run.records[0]).outputs[0]);
+    return bracket(value.name, value.shape.map((n) => Math.floor(n / 2)));
   }
 
   /** Forward through the operations, then backward through their gradients. */

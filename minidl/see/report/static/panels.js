@@ -252,12 +252,12 @@ function tablePanel(app) {
 function memoryPanel(app) {
   const { run } = app;
   const list = run.ledger.slice().sort((a, b) => b.bytes - a.bytes);
-  const total = list.filter((e) => e.made_by !== null).reduce((s, e) => s + e.bytes, 0);
+  const total = list.filter((e) => !e.shared).reduce((s, e) => s + e.bytes, 0);
   const rows = list.map((entry) => h("tr", {},
     h("th", { scope: "row" }, entry.name), h("td", {}, entry.shape.join("\u00d7")), h("td", { class: "number" }, bytes(entry.bytes)),
-    h("td", {}, entry.made_by === null ? "given" : run.byNumber.get(entry.made_by).label),
+    h("td", {}, (entry.made_by === null ? "given" : run.byNumber.get(entry.made_by).label) + (entry.shared && entry.made_by !== null ? " (a view)" : "")),
     h("td", {}, entry.for.map((f) => `${run.byNumber.get(f.record).label}: the gradient of ${f.readers.join(" and ") || "its arguments"} reads it as ${f.argument}`).join("; "))));
   return h("section", { class: "wide" }, h("h2", {}, "Memory between the forward and the backward pass"),
-    h("p", {}, `${list.length} arrays are kept; those that this run made take ${bytes(total)}.`),
+    h("p", {}, `${list.length} arrays are kept. What is no view of a parameter, the input or another of them takes ${bytes(total)}.`),
     table("Largest first", ["array", "shape", "size", "made by", "kept because"], rows));
 }
