@@ -109,3 +109,31 @@ def test_what_is_printed_of_the_settings_is_what_has_a_say(settings: dict, said:
     line = ", ".join(f"{k} {v}" for k, v in complete("lenet5", TrainConfig(**settings)).in_use().items())
     assert all(word in line for word in said), line
     assert not any(word in line for word in not_said), line
+
+
+def test_schedules_and_options_that_do_not_fit() -> None:
+    with pytest.raises(TrainingError, match=r"--milestones takes numbers above 0, at most 1, not 30"):
+        complete("lenet5", TrainConfig(milestones=[0.5, 30]))
+    with pytest.raises(TrainingError, match=r"--interval takes numbers above 0, at most 1, not 0"):
+        complete("lenet5", TrainConfig(interval=0))
+    with pytest.raises(TrainingError, match=r"--label-smoothing is a share of at least 0 and below 1, not 1\.5"):
+        complete("lenet5", TrainConfig(label_smoothing=1.5))
+    config = complete("lenet5", TrainConfig(optimizer="sgd", optimizer_options={"alpha": 0.9}))
+    with pytest.raises(TrainingError, match="--optimizer sgd does not take all of the options alpha: "):
+        make_optimizer(config, nn.Linear(2, 2).parameters())
+    config = complete("lenet5", TrainConfig(optimizer="rmsprop", optimizer_options={"alpha": 0.9, "eps": 1.0}))
+    group = make_optimizer(config, nn.Linear(2, 2).parameters()).param_groups[0]
+    assert (group["alpha"], group["eps"], group["momentum"]) == (0.9, 1.0, 0.9)
+
+
+def test_schedules_that_count_steps() -> None:
+    config = complete("lenet5", TrainConfig(schedule="poly", epochs=2, lr=1.0))
+    optimizer = make_optimizer(config, nn.Linear(2, 2).parameters())
+    schedule = make_scheduler(config, optimizer, batches=2)
+    rates = [schedule.step() or optimizer.param_groups[0]["lr"] for _ in range(3)]
+    assert rates == pytest.approx([0.75, 0.5, 0.25])  # and 0 at the end of the run
+    config = complete("lenet5", TrainConfig(schedule="exponential", epochs=4, lr=1.0, interval=0.5, gamma=0.5))
+    optimizer = make_optimizer(config, nn.Linear(2, 2).parameters())
+    schedule = make_scheduler(config, optimizer, batches=3)
+    rates = [schedule.step() or optimizer.param_groups[0]["lr"] for _ in range(11)]
+    assert rates == pytest.approx([1.0] * 5 + [0.5] * 6)

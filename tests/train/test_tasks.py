@@ -146,3 +146,19 @@ def test_the_real_mnist(shared_data: Path) -> None:
     task = load_task("mnist", (1, 28, 28), data_dir=str(shared_data / "mnist"))
     assert (len(task.train), len(task.test)) == (60_000, 10_000)
     assert task.mean[0] == pytest.approx(0.1307, abs=1e-3) and task.std[0] == pytest.approx(0.3081, abs=1e-3)
+
+
+def test_photographs_as_the_papers_change_them(tmp_path: Path) -> None:
+    """Crops of images of any size: the model's input comes out, values differ from epoch to epoch, tests stay."""
+    write_folder(tmp_path / "photos", {"a": 5, "b": 5})
+    for name in ("alexnet", "vgg", "resnet", "inception"):
+        task = load_task(f"folder:{tmp_path / 'photos'}", (3, 16, 16), augment=name)
+        image = task.train[0][0]
+        assert image.shape == (3, 16, 16) and image.dtype == np.float32 and np.isfinite(image).all()
+    with pytest.raises(TrainingError, match="--augment vgg changes colours, but the model takes 1 channel"):
+        load_task(str(tmp_path / "photos"), (1, 16, 16), augment="vgg")
+
+
+def test_mirrored_borders(tmp_path: Path) -> None:
+    task = load_task("digits", (1, 32, 32), augment="reflect")
+    assert task.train[0][0].shape == (1, 32, 32)
