@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .compare import Difference, Parting
     from .explain import Scattered
     from .step import Stepped
-    from .terms import Explanation, Term, Terms
+    from .terms import Explanation, Factor, Terms
     from .windows import Side, Window
 
 SHOWN = 12
@@ -59,20 +59,28 @@ def table(terms: Terms, limit: int) -> list[str]:
     """The terms in lines, the running sum at their end."""
     chosen = sorted(terms.largest(limit)) if len(terms) > limit else list(range(len(terms)))
     running = terms.running
-    rows = [_cells(terms[i], terms) for i in chosen]
-    widths = [max(len(r[c]) for r in rows) for c in range(len(rows[0]))] if rows else []
+    rows = [terms[i] for i in chosen]
+    columns = [_aligned(c.letter, [t.factors[n] for t in rows]) for n, c in enumerate(terms.columns)]
+    products = _flush([number(t.product) for t in rows])
     lines = []
     if len(chosen) < len(terms):
         lines.append(f"{len(terms)} terms, the {len(chosen)} largest of them:")
-    for i, cells in zip(chosen, rows):
-        text = " * ".join(c.ljust(w) for c, w in zip(cells, widths))
+    for row, i in enumerate(chosen):
+        text = " * ".join(c[row] for c in columns)
         mark = "  padding" if terms.padding is not None and terms.padding[i] else ""
-        lines.append(f"{text} = {number(float(terms.products[i])):<13} sum {number(float(running[i]))}{mark}")
+        lines.append(f"{text} = {products[row]}  sum {number(float(running[i]))}{mark}")
     return lines
 
 
-def _cells(term: Term, terms: Terms) -> list[str]:
-    return [f"{c.letter} {f.name} {number(f.value)}".strip() for c, f in zip(terms.columns, term.factors)]
+def _aligned(letter: str, factors: list[Factor]) -> list[str]:
+    """One column of a table: names and values below one another."""
+    names, values = _flush([f.name for f in factors]), _flush([number(f.value) for f in factors])
+    return [f"{letter} {name} {value}".strip() for name, value in zip(names, values)]
+
+
+def _flush(texts: list[str]) -> list[str]:
+    width = max(map(len, texts), default=0)
+    return [text.ljust(width) for text in texts]
 
 
 def scattered(s: Scattered, limit: int = SHOWN) -> str:

@@ -72,36 +72,58 @@ class Move(Explainer):
     linear = True
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
-        results, starts = source_map(trace, r)
-        number = int(results[output][index])
-        if number == 0:
+        found = _source(trace, r, output, index)
+        if found is None:
             stored = r.outputs[output].item(index)
             what = f"no element stands here: it is filled with {stored:g}"
             return Made("y = constant", stored, 0.0, "a constant", notes=[what])
-        position, at = _owner(r, starts, number)
+        position, at = found
         source = r.args[position]
-        terms = Terms([column_of("x", source, np.array([at], np.int64).reshape(1, -1))], np.array([source.item(at)]))
+        terms = Terms([column_of("x", source, _row(at))], np.array([source.item(at)]))
         return Made("y = x, moved", terms.total, 0.0, "a copy has the same bits", terms, follow=[(source, at)])
 
     def row(self, trace: Trace, r: Record, output: int, index: Index) -> list[Slopes]:
-        results, starts = source_map(trace, r)
-        number = int(results[output][index])
-        if number == 0:
-            return []
-        position, at = _owner(r, starts, number)
-        return [Slopes(position, np.array([at], np.int64).reshape(1, -1), np.ones(1))]
+        found = _source(trace, r, output, index)
+        return [] if found is None else [Slopes(found[0], _row(found[1]), np.ones(1))]
 
     def column(self, trace: Trace, r: Record, argument: int, index: Index) -> list[Slopes]:
-        results, starts = source_map(trace, r)
-        number = (
-            starts[argument] + int(np.ravel_multi_index(index, r.args[argument].shape)) if index else starts[argument]
-        )
-        found = []
-        for output, result in enumerate(results):
-            flat = np.flatnonzero(result.ravel() == number)
-            if len(flat):
-                found.append(Slopes(output, as_rows(flat, result.shape), np.ones(len(flat))))
-        return found
+        return [Slopes(output, rows, np.ones(len(rows))) for output, rows in _goals(trace, r, argument, index)]
+
+
+def _row(index: Index) -> Array:
+    return np.array([index], np.int64).reshape(1, len(index))
+
+
+def _source(trace: Trace, r: Record, output: int, index: Index) -> tuple[int, Index] | None:
+    """The argument and place that a result is a copy of; None for a constant."""
+    if r.op == "permute":  # the big ones by arithmetic: a map of a large weight would take longer than all else
+        at = [0] * len(index)
+        for axis, i in zip(r.attrs["dims"], index):
+            at[axis] = i
+        return 0, tuple(at)
+    if r.op == "reshape":
+        return 0, _reshaped(index, r.outputs[0].shape, r.args[0].shape)
+    results, starts = source_map(trace, r)
+    number = int(results[output][index])
+    return _owner(r, starts, number) if number else None
+
+
+def _goals(trace: Trace, r: Record, argument: int, index: Index) -> list[tuple[int, Array]]:
+    """For each result, the places where an element of an argument stands."""
+    if r.op == "permute":
+        return [(0, _row(tuple(index[axis] for axis in r.attrs["dims"])))]
+    if r.op == "reshape":
+        return [(0, _row(_reshaped(index, r.args[0].shape, r.outputs[0].shape)))]
+    results, starts = source_map(trace, r)
+    number = starts[argument] + (int(np.ravel_multi_index(index, r.args[argument].shape)) if index else 0)
+    flat = [np.flatnonzero(result.ravel() == number) for result in results]
+    return [(output, as_rows(f, results[output].shape)) for output, f in enumerate(flat) if len(f)]
+
+
+def _reshaped(index: Index, shape: tuple[int, ...], other: tuple[int, ...]) -> Index:
+    """The place in ``other`` of the element that stands at ``index`` in ``shape``."""
+    flat = int(np.ravel_multi_index(index, shape)) if index else 0
+    return tuple(int(i) for i in np.unravel_index(flat, other)) if other else ()
 
 
 def goal_map(trace: Trace, r: Record, argument: int) -> Array:
