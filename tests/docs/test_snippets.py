@@ -25,7 +25,8 @@ def test_the_python_blocks_run_as_shown(name: str, tmp_path: Path, monkeypatch: 
 def commands(name: str) -> list[list[str]]:
     """The words of each minidl command in the shell blocks and in the text of a page."""
     text = (ROOT / name).read_text(encoding="utf-8")
-    lines = [line for _, code in blocks(text, "sh") for line in re.split(r"\n|&&", code)]
+    joined = (code.replace("\\\n", " ") for _, code in blocks(text, "sh"))  # a line that goes on below
+    lines = [line for code in joined for line in re.split(r"\n|&&", code)]
     lines += re.findall(r"`(minidl [^`]+)`", text)
     words = [shlex.split(line, comments=True) for line in lines]
     return [w[1:] for w in words if w[:1] == ["minidl"]]
