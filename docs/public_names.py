@@ -38,6 +38,8 @@ MODULES = (
     "minidl.autotune",
     "minidl.kernels.conv",
     "minidl.kernels.pooling",
+    "minidl.kernels.norm",
+    "minidl.kernels.activation",
     "minidl.kernels.spec.conv",
     "minidl.kernels.spec.im2col",
     "minidl.kernels.spec.fft",

@@ -6,6 +6,7 @@ LLVM's vectoriser turns into whole registers.  All of these kernels are bound by
 
 from __future__ import annotations
 
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -26,7 +27,12 @@ BYTES_A_SECOND = 1e10  # that one core moves
 
 def kind_of(a: np.ndarray) -> Lanes:
     """The compile-time value that stands for a's dtype."""
-    return Lanes(a.dtype.name, 1)
+    return _kind(a.dtype)
+
+
+@cache
+def _kind(dtype: np.dtype) -> Lanes:
+    return Lanes(dtype.name, 1)
 
 
 def seconds(*arrays: np.ndarray) -> float:
