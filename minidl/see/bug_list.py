@@ -172,6 +172,10 @@ def _max_pool_of_definition(x: np.ndarray) -> np.ndarray:
     return pooling_kernel.max_pool(x - 2, Pool.from_shape(x.shape, 3, 2, 1), algorithm="spec")[0]
 
 
+def _convolved(x: Any, w: Any) -> Any:
+    return F.conv2d(x, w, padding=1)
+
+
 def _skip(h: Any) -> Any:
     """A value that goes on directly and through a branch."""
     return h + h.exp().sin()
@@ -184,7 +188,6 @@ def _cross_entropy(x: Any) -> Any:
 
 
 _X, _W = Draw((3, 2, 5, 4)), Draw((4, 2, 3, 2))
-_CONVOLUTION = {"function": lambda x, w: F.conv2d(x, w, padding=1), "arguments": (_X, _W)}
 
 BUGS: tuple[Bug, ...] = (
     Bug(
@@ -193,28 +196,32 @@ BUGS: tuple[Bug, ...] = (
         "The input gradient of a convolution is a convolution with the filters turned by 180 degrees. Without the turn "
         "it is right for symmetric filters only.",
         lambda: _with_rule("conv", 0, _unflipped, "w"),
-        **_CONVOLUTION,
+        _convolved,
+        (_X, _W),
     ),
     Bug(
         "assign",
         "= for += where windows overlap",
         "Each input is read by many windows and must collect what all of them send back. An assignment keeps the last.",
         lambda: _with_rule("conv", 0, _assigned, "w"),
-        **_CONVOLUTION,
+        _convolved,
+        (_X, _W),
     ),
     Bug(
         "ones",
         "ones as upstream gradient",
         "The weight gradient ignores what comes from above. A test that sums the outputs sends ones and sees nothing.",
         lambda: _with_rule("conv", 1, _ones, "x"),
-        **_CONVOLUTION,
+        _convolved,
+        (_X, _W),
     ),
     Bug(
         "mean-weights",
         "weight gradient divided by the batch",
         "The loss divides by the batch already. Dividing again makes the step of this layer N times too small.",
         lambda: _with_rule("conv", 1, _averaged, "x"),
-        **_CONVOLUTION,
+        _convolved,
+        (_X, _W),
     ),
     Bug(
         "fan-out",

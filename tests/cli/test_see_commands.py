@@ -121,7 +121,7 @@ def test_diff_of_two_runs(capsys):
     assert main(["diff", "lenet5", "--set", "conv1[0,0,3,3]=5", "--target", "2"]) == 1
     assert "the runs part at features.0[0,0,3,3]" in capsys.readouterr().out
     assert main(["diff", "lenet5", "--set", "conv1[0,0,3,3]"]) == 2
-    assert "write NAME[i,j]=NUMBER" in capsys.readouterr().err
+    assert ": write NAME[i,j]=NUMBER" in capsys.readouterr().err
 
 
 def test_break_lists_and_runs(capsys):

@@ -55,10 +55,13 @@ class Slopes:
 
 
 class Explainer:
-    """One family; ``names`` are those of its primitives."""
+    """One family; ``names`` are those of its primitives.
+
+    ``uniform`` says that every element of an argument goes into equally many results.
+    """
 
     names: ClassVar[tuple[str, ...]] = ()
-    linear: ClassVar[bool] = False
+    uniform: ClassVar[bool] = False
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
         raise NotImplementedError

@@ -119,7 +119,6 @@ def picked(letter: str, value: Value, index: Array, inside: Array) -> Column:
 @register
 class Convolution(Explainer):
     names = ("conv", "conv_input_grad", "conv_weight_grad")
-    linear = True
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
         conv: Conv = r.attrs["conv"]

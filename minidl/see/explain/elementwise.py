@@ -68,6 +68,7 @@ class Elementwise(Explainer):
         "clone", "relu", "leaky_relu", "elu", "softplus", "hardtanh", "binary_cross_entropy",
         "relu_grad", "hardtanh_grad", "leaky_relu_grad",
     )  # fmt: skip
+    uniform = True
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
         at = np.array([index], np.int64).reshape(1, len(index))

@@ -36,7 +36,7 @@ class MatMul(Explainer):
     """y[.., i, j] = sum over k of a[.., i, k] b[.., k, j]."""
 
     names = ("matmul",)
-    linear = True
+    uniform = True
 
     def _columns(self, r: Record, index: Index) -> tuple[Column, Column]:
         a, b = r.args
@@ -80,7 +80,7 @@ class Einsum(Explainer):
     """A sum of products over the letters that the result lacks."""
 
     names = ("einsum",)
-    linear = True
+    uniform = True
 
     def _enumerate(self, r: Record, known: dict[str, int]) -> tuple[list[Array], Array]:
         """Places in all operands and in the result for every choice of the letters that are not known."""

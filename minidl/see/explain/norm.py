@@ -40,6 +40,7 @@ class Standardize(Explainer):
     """Results: y, mean, variance."""
 
     names = ("standardize",)
+    uniform = True
 
     def _set(self, r: Record, index: Index) -> Array:
         axes = r.attrs["axes"]
@@ -126,6 +127,7 @@ class BatchNorm(Explainer):
     """Arguments x, weight, bias; results y, mean (C,), variance (C,), of which the last two are those of the batch."""
 
     names = ("batch_norm",)
+    uniform = True
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
         x, weight, bias = r.args
@@ -233,7 +235,7 @@ class ScaleShift(Explainer):
     """y = x * scale + shift, both (C,)."""
 
     names = ("scale_shift",)
-    linear = True
+    uniform = True
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
         x, scale, shift = r.args

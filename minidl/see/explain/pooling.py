@@ -116,7 +116,6 @@ class MaxPool(Explainer):
 @register
 class AvgPool(Explainer):
     names = ("avg_pool", "avg_pool_grad")
-    linear = True
 
     def _read(self, r: Record, index: Index) -> tuple[Array, Array]:
         """From the small side to the large one: the places of a window, each with its share."""

@@ -56,7 +56,7 @@ def _goes_to(r: Record, index: Index) -> Array:
 @register
 class Total(Explainer):
     names = ("sum", "mean")
-    linear = True
+    uniform = True
 
     def _share(self, r: Record) -> float:
         count = math.prod(r.args[0].shape[a] for a in _axes(r))
@@ -114,7 +114,6 @@ class Extreme(Explainer):
 @register
 class RunningSum(Explainer):
     names = ("cumsum",)
-    linear = True
 
     def _along(self, r: Record, index: Index, positions: range) -> Array:
         axis = _axis(r)

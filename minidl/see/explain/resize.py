@@ -52,7 +52,6 @@ def _sparse(problem: Resize, index: Index, transposed: bool) -> tuple[Array, Arr
 @register
 class Resizing(Explainer):
     names = ("resize", "resize_grad")
-    linear = True
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
         at, weights = _sparse(r.attrs["problem"], index, r.op == "resize_grad")

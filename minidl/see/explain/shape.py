@@ -69,7 +69,6 @@ class Move(Explainer):
         "reshape", "permute", "flip", "roll", "cat", "split", "getitem", "index_put", "expand", "view", "unfold", "pad",
         "max_pool_gather", "max_unpool", "maxout_gather", "module_boundary",
     )  # fmt: skip
-    linear = True
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
         found = _source(trace, r, output, index)
@@ -141,7 +140,6 @@ def goal_map(trace: Trace, r: Record, argument: int) -> Array:
 @register
 class Scatter(Explainer):
     names = ("fold", "put_add", "scatter_add", "max_pool_scatter", "maxout_scatter", "sum_to")
-    linear = True
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
         here = int(np.ravel_multi_index(index, r.outputs[0].shape)) if index else 0

@@ -28,6 +28,7 @@ from .base import (
 @register
 class Softmax(Explainer):
     names = ("softmax", "log_softmax")
+    uniform = True
 
     def _along(self, r: Record, index: Index) -> Array:
         axis = r.attrs["axis"]
