@@ -167,6 +167,7 @@ def run(
     peers: Sequence[str] = ("torch", "numpy"),
     layout: str = "channels-last",
     clock: str = "wall",
+    deadline: float = math.inf,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Measure; the results as plain values: ``{"stamp": ..., "rows": [...], "summary": {...}}``.
@@ -174,12 +175,15 @@ def run(
     ``algorithms``: also ours whose estimates are at most so many times that of the chosen one.
 
     ``seconds`` are shared out over the layers and passes; preparing them (operands, compiling, the float64
-    reference) comes on top, and each is measured for at least four rounds.
+    reference) comes on top, and each is measured for at least four rounds.  Past ``deadline``, a reading of
+    ``time.perf_counter``, no further layer is begun; the stamp says how many passes of layers were ``left_out``.
     """
     cells = [(layer, pass_) for layer in layers for pass_ in passes]
     before, rows, left = load_average(), [], seconds
     with running(threads, peers) as processes:
         for i, (layer, pass_) in enumerate(cells):
+            if time.perf_counter() > deadline and pass_ == passes[0]:
+                break
             progress(f"{i + 1}/{len(cells)} {layer.title} {pass_}")
             start = time.perf_counter()
             wanted = variants(layer, pass_, layout, algorithms, peers)
@@ -188,6 +192,7 @@ def run(
             left = max(0.0, left - min(share, time.perf_counter() - start))
         stamp = processes["minidl"].ask("stamp")
         stamp |= {"load_average_before": before, "layout": layout, "seconds": seconds, "clock": clock}
+        stamp["left_out"] = len(cells) - len(rows)
         if "torch" in processes:
             stamp["peer"] = processes["torch"].ask("stamp")
     return {"stamp": stamp, "rows": rows, "summary": report.summary(rows)}

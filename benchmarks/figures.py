@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
+import random
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +23,8 @@ from .side_minidl import problem
 from .stamp import load_average
 
 QUICK_LAYERS = 2  # of each kind
+LAYER_SECONDS = 1.0  # of measuring, for the three passes
+NETWORK_SECONDS = 8.0
 QUICK_NETWORKS = ["resnet18", "all_cnn_c", "lenet5"]
 
 
@@ -87,27 +91,34 @@ def quick_layers() -> list[shapes.Layer]:
 def run(
     threads: int = 2,
     quick: bool = False,
+    minutes: float = math.inf,
     torch: bool = True,
     clock: str = "wall",
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Measure all of it; plain values."""
+    """Measure all of it; plain values.
+
+    Networks, first calls and the planner come first; then as many layers as the ``minutes`` allow, in an order that
+    mixes their kinds.
+    """
     start, before = time.perf_counter(), load_average()
-    limits = peak.measure(threads, timing.CLOCKS[clock])
-    layers, nets = list(shapes.LAYERS), list(networks.NETWORKS)
+    few, nets, cases = quick_layers(), list(networks.NETWORKS), first_call.CASES
+    layers = random.Random(0).sample(shapes.LAYERS, len(shapes.LAYERS))
     if quick:
-        layers, nets = quick_layers(), networks.select(QUICK_NETWORKS)
-    peers = ["torch"] if torch else []
-    seconds = 0.5 * len(layers)
-    by_layer = conv.run(layers, threads=threads, seconds=seconds, peers=peers, clock=clock, progress=progress)
-    by_network = steps.run(nets, threads, 8.0 * len(nets), torch, not quick, clock, progress)
-    few = quick_layers()
-    choices = plan.run(few, threads=threads, seconds=len(few), clock=clock, progress=progress)
-    choices.pop("stamp")
-    calls = first_call.run(first_call.CASES[:3] if quick else first_call.CASES, progress)
+        layers, nets, cases = few, networks.select(QUICK_NETWORKS), cases[:3]
+    limits = peak.measure(threads, timing.CLOCKS[clock])
+    by_network = steps.run(nets, threads, NETWORK_SECONDS * len(nets), torch, not quick, clock, progress)
+    calls = first_call.run(cases, progress)
+    one_a_kind = few[::QUICK_LAYERS]
+    choices = plan.run(one_a_kind, threads=threads, seconds=len(one_a_kind), clock=clock, progress=progress)
+    by_layer = conv.run(
+        layers, threads=threads, seconds=LAYER_SECONDS * len(layers), peers=["torch"] if torch else [], clock=clock,
+        deadline=start + 60 * minutes, progress=progress,
+    )  # fmt: skip
     stamp = by_layer.pop("stamp") | {"load_average_before": before, "quick": quick}
     stamp |= {"minutes": (time.perf_counter() - start) / 60}
-    by_network.pop("stamp")
+    for part in (by_network, choices):
+        part.pop("stamp")
     return {
         "stamp": stamp, "limits": limits, "layers": by_layer, "networks": by_network, "plan": choices,
         "first_call": calls,
@@ -126,6 +137,7 @@ def markdown(results: dict[str, Any], name: str) -> str:
         f"`python -m benchmarks.figures{' --quick' if stamp['quick'] else ''}` at {stamp['commit']}, {stamp['time']}, "
         f"{stamp['minutes']:.0f} minutes, {stamp['clock']} clock. {versions}; BLAS {blas}. Load average before "
         f"{stamp['load_average_before']}, after {stamp['load_average']}."
+        + (f" {stamp['left_out']} passes of layers were left out for lack of time." if stamp["left_out"] else "")
         + (" **The machine was busy with other work: these are not results to keep.**" if busy else ""),
         "",
         f"Limits of the machine, measured: {limits['gflops']:.0f} GFLOP/s, copying {limits['copy_gbytes']:.1f} GB/s.",
@@ -225,6 +237,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.figures", description="The whole table of figures.")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a few layers of each kind, small networks")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further layer after so many")
     parser.add_argument("--no-torch", dest="torch", action="store_false")
     parser.add_argument("--clock", default="wall", choices=timing.CLOCKS, help="cpu, with --threads 1: busy machines")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write JSON, Markdown and pictures there")

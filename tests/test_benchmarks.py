@@ -408,12 +408,17 @@ def test_a_small_run_without_torch() -> None:
         assert 0 < ours["minimum"] <= ours["p20"] <= ours["median"] <= ours["p80"] and ours["calls"] >= 4
         assert ours["gflops"] == pytest.approx(2 * row["macs"] / ours["median"] / 1e9)
         assert 0 < ours["error"] < 1e-5
-    assert results["summary"] == {}
+    assert results["summary"] == {} and results["stamp"]["left_out"] == 0
 
     out = io.StringIO()
     results["stamp"]["load_average_before"] = [9.0, 9.0, 9.0]
     report.show(results, Console(file=out))
     assert "tiny 4d" in out.getvalue() and "NumPy im2col" in out.getvalue() and "busy" in out.getvalue()
+
+
+def test_past_the_deadline_no_layer_is_begun() -> None:
+    results = bench.run([FOUR_AXES], ["forward"], 1, 0.0, peers=[], deadline=-1.0)
+    assert results["rows"] == [] and results["stamp"]["left_out"] == 1
 
 
 def test_the_table_of_ratios() -> None:

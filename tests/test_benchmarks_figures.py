@@ -43,7 +43,13 @@ def made(quick: bool = False) -> dict:
     blas = [{"internal_api": "openblas", "version": "1", "architecture": "Zen"}]
     stamp = dict.fromkeys(("commit", "time", "clock", "python", "numpy", "numba", "torch", "OPENBLAS_CORETYPE"), "x")
     stamp |= {"cpu": "Some CPU (R) 7", "cpu_features": ["avx2"], "threads": 2, "cores": 2, "blas": blas}
-    stamp |= {"load_average": None, "load_average_before": [3.0, 1.0, 1.0], "quick": quick, "minutes": 9.6}
+    stamp |= {
+        "load_average": None,
+        "load_average_before": [3.0, 1.0, 1.0],
+        "quick": quick,
+        "minutes": 9.6,
+        "left_out": 12,
+    }
     return {
         "stamp": stamp,
         "limits": {"gflops": 200.0, "copy_gbytes": 20.0},
@@ -77,6 +83,7 @@ def test_every_result_is_written_and_the_page_names_the_pictures(tmp_path: Path)
     assert json.loads(written[0].read_text()) == json.loads(json.dumps(results))
     page = written[1].read_text()
     assert all(path.name in page for path in written[2:]) and "not results to keep" in page
+    assert "12 passes of layers were left out for lack of time" in page
     assert "| VGG-16 x 4 | 10 | 10 | 10 | 10 | 100 | 0 | 2.50 | 1.40 | 0.90 |" in page
     assert "| a 2 | weight_grad | nhwc | 1 | 40 | 20% | 0.80 | 1% | 1.0e-07 | 1.0e-07 |" in page
     for table in page.split("\n\n"):  # every row of a table has as many cells as its head
