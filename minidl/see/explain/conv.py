@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...kernels.catalogue import plan
+from ...kernels.cpu import winograd_tiles
 from ...kernels.geometry import Axis, Conv
 from ...kernels.spec import error_bounds
 from ..terms import rounding
@@ -153,7 +154,8 @@ class Convolution(Explainer):
         if arrays is None:
             return rounding(dtype, 1, size, computed), f"{algorithm}: no products"
         small, a, b = arrays
-        limit = float(error_bounds.error_bound(algorithm, pass_, a, b, small, dtype).max())
+        options = winograd_tiles.options(pass_, conv) if algorithm == "winograd" else {}
+        limit = float(error_bounds.error_bound(algorithm, pass_, a, b, small, dtype, **options).max())
         return limit + rounding(dtype, 2, size, computed), f"{algorithm}: the bound of kernels.spec.error_bounds"
 
     def row(self, trace: Trace, r: Record, output: int, index: Index) -> list[Slopes]:
