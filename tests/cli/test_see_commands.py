@@ -132,3 +132,17 @@ def test_break_lists_and_runs(capsys):
     assert main(["break", "no-flip", "--steps", "0", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["findings"][0]["found"]
     assert main(["break", "typo"]) == 2
+
+
+def test_weights_from_a_file_are_the_ones_explained(capsys, tmp_path):
+    from minidl import io, manual_seed, models
+
+    manual_seed(5)
+    net = models.lenet5()
+    io.save_weights(tmp_path / "w.safetensors", net)
+    at = ["--at", "conv1.weight[2,0,1,1]", "--json"]
+    assert main(["explain", "lenet5", "--weights", str(tmp_path / "w.safetensors"), *at]) == 0
+    stored = float(net.state_dict()["features.0.weight"].numpy()[2, 0, 1, 1])
+    assert json.loads(capsys.readouterr().out)[0]["value"] == stored
+    assert main(["explain", "lenet5", *at]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["value"] != stored
