@@ -91,10 +91,17 @@ class Spec(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    by_columns: bool = False
+    """Of a matrix: whether it lies in memory as its transpose would."""
 
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+
+def lies_by_columns(array: Any) -> bool:
+    """Whether ``array`` is a matrix whose columns, not its rows, lie side by side."""
+    return array.ndim == 2 and array.flags.f_contiguous and not array.flags.c_contiguous
 
 
 class Edge(NamedTuple):
@@ -286,7 +293,7 @@ class Node:
                 edges.append(None)
                 stored.append(arg)
                 continue
-            spec = Spec(arg._array.shape, arg._array.dtype)
+            spec = Spec(arg._array.shape, arg._array.dtype, lies_by_columns(arg._array))
             if want:
                 edge = Edge(arg._node, arg._index, arg if arg._node is None else None, spec)
             differentiable = joint is not None or (position < len(rules) and rules[position] is not None)

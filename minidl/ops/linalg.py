@@ -6,17 +6,35 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.tape import Primitive, vjp
+from ..autograd.tape import Primitive, Spec, lies_by_columns, vjp
 from ..backend import array_module, singular_raises
 from ..kernels import blas
 from ._common import as_operand, normalise_dim, same_dtype, sum_to
 from .shape import permute, transpose
 
+
+def _product(a: Any, b: Any, *, by_columns: bool = False) -> Any:
+    """a @ b; with ``by_columns`` the result's columns lie side by side: what the gradient of ``w.mT`` needs, so that
+    that of w lies as w does."""
+    if by_columns:
+        return _product(b.swapaxes(-1, -2), a.swapaxes(-1, -2)).swapaxes(-1, -2)
+    return blas.matmul(a, b) if array_module(a) is np else array_module(a).matmul(a, b)
+
+
+def _by_columns(b: Any) -> bool:
+    """Whether the matrix b, a tensor or what is known of one, lies by columns."""
+    return b.by_columns if isinstance(b, Spec) else lies_by_columns(b._array)
+
+
+def _right_rule(g: Any, y: Any, a: Any, b: Any, *, by_columns: bool = False) -> Any:
+    return sum_to(_matmul(transpose(a, -1, -2), g, **({"by_columns": True} if _by_columns(b) else {})), b)
+
+
 _matmul: Primitive = Primitive(
     "matmul",
-    lambda a, b: blas.matmul(a, b) if array_module(a) is np else array_module(a).matmul(a, b),
-    vjp(lambda g, y, a, b: sum_to(_matmul(g, transpose(b, -1, -2)), a), uses="b"),
-    vjp(lambda g, y, a, b: sum_to(_matmul(transpose(a, -1, -2), g), b), uses="a"),
+    _product,
+    vjp(lambda g, y, a, b, *, by_columns=False: sum_to(_matmul(g, transpose(b, -1, -2)), a), uses="b"),
+    vjp(_right_rule, uses="a"),
 )
 
 

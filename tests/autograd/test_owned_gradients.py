@@ -48,3 +48,18 @@ def test_who_holds_a_gradient_is_counted() -> None:
     assert not engine._nobody_else_has(held, (0, 0))
     held = {(0, 0): minidl.from_numpy(np.frombuffer(bytearray(16), np.float32))}  # memory of something else
     assert not engine._nobody_else_has(held, (0, 0))
+
+
+def test_the_gradient_of_a_matrix_lies_as_the_matrix_does() -> None:
+    """Otherwise an optimiser would transpose the gradient of every linear layer, which takes longer than the update."""
+    rng = np.random.default_rng(0)
+    for needs in (True, False):
+        x = minidl.tensor(rng.standard_normal((6, 5)), requires_grad=needs)
+        w = minidl.tensor(rng.standard_normal((4, 5)), requires_grad=True)
+        v = minidl.tensor(rng.standard_normal((5, 4)), requires_grad=True)
+        g = rng.standard_normal((6, 4))
+        minidl.nn.functional.linear(x, w).backward(minidl.tensor(g))
+        (x @ v).backward(minidl.tensor(g))
+        np.testing.assert_allclose(w.grad.numpy(), g.T @ x.numpy(), rtol=1e-12)
+        np.testing.assert_allclose(v.grad.numpy(), x.numpy().T @ g, rtol=1e-12)
+        assert w.grad.is_contiguous() and v.grad.is_contiguous()
