@@ -326,8 +326,8 @@ def _senders(explainer: Explainer, run: Trace, r: Record, s: Slopes, most: int =
     if isinstance(explainer, conv.Convolution):
         return conv.senders(r, s)
     if explainer.uniform and len(s.index):
-        columns = explainer.column(run, r, s.position, tuple(s.index[0].tolist()))
-        return np.full(len(s.index), sum(len(np.unique(c.index, axis=0)) for c in columns), np.int64)
+        first = explainer.column(run, r, s.position, tuple(s.index[0].tolist()))
+        return np.full(len(s.index), sum(len(np.unique(c.index, axis=0)) for c in first), np.int64)
     if len(s.index) > most:
         return None
     columns = (explainer.column(run, r, s.position, tuple(i)) for i in s.index.tolist())
