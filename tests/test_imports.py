@@ -163,3 +163,18 @@ def test_an_upward_import_is_found_however_it_is_written() -> None:
         "minidl.kernels.conv"
     }
     assert floor_of(imported_names("from ..predict import Classifier", "minidl.train.run", False).pop()) == 3
+
+
+def test_the_list_of_models_is_empty_until_the_models_are_imported() -> None:
+    code = """
+        from minidl import registry
+        try:
+            registry.info("lenet5")
+        except registry.UnknownModelError as error:
+            print(error)
+        import minidl.models
+        print(registry.info("lenet5").name)
+    """
+    done = run(code)
+    said = "there is no model 'lenet5': none is known yet. `import minidl.models` brings the networks of the papers"
+    assert done.stdout.splitlines() == [said, "lenet5"], done.stderr
