@@ -64,6 +64,8 @@ def test_train_then_eval_then_resume_then_predict(tmp_path: Path, capsys: pytest
 
     code, out, _ = call(capsys, "train", "--resume", str(folder), "--epochs", "3")
     assert code == 0 and "epoch 3/3" in out and "epoch 2/3" not in out and "after 3 epochs" in out
+    assert "the cosine schedule is over after 2 epochs; the learning rate then stays as it is" in out.splitlines()
+    assert "momentum" not in out
     code, out, _ = call(capsys, "train", "--resume", str(folder))
     assert code == 0 and "epoch 3/3" not in out and "after 3 epochs" in out  # nothing left to do
 
