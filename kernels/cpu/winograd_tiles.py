@@ -19,7 +19,8 @@ BLOCK_TILES = (24, 96)  # at least; at most, and where U (the sums) is so large 
 NEAR_BYTES = 4 << 20  # of U: larger ones come from far
 BAND = 128  # columns; fewer, and the transforms of a block would be repeated too often
 PIECES = 8  # wanted, for the threads
-SUMS_BYTES = 32 << 20  # of the weight gradient: of all parts
+PART_TILES = 128  # of the weight gradient, at least: each part writes sums of its own, which are read again
+SUMS_BYTES = 32 << 20  # of all parts
 ROWS, WIDTH = 14, 32  # of a register tile, where the machine does not matter: in estimates
 
 
@@ -99,7 +100,7 @@ def tiling(pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int =
     blocks, parts = max(1, -(-tiles // block)), 1
     if pass_ == "weight_grad":
         sums = points * depth * panels * width * itemsize
-        parts = max(1, min(PIECES, blocks, SUMS_BYTES // max(1, sums)))
+        parts = max(1, min(PIECES, blocks, tiles // PART_TILES, SUMS_BYTES // max(1, sums)))
         parts = max(1, -(-blocks // -(-blocks // parts)))
     pieces = parts if pass_ == "weight_grad" else blocks
     bands = max(1, min(-(-PIECES // pieces), panels * width // BAND))

@@ -258,6 +258,7 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         (winograd_tiles, "BLOCK_TILES", (1, 3)),
         (winograd_tiles, "BAND", 16),
         (winograd_tiles, "PIECES", 3),
+        (winograd_tiles, "PART_TILES", 1),
     ]
     caches: list[Callable[..., object]] = [fft.tiling, direct_tiles.tiling, winograd_tiles.tiling, catalogue._choose]
     if jit.HAVE_NUMBA:
