@@ -71,7 +71,7 @@ def report(
         net, x, **question, keep_values=False
     )  # compiles what has to be compiled, so that the times are those of the work
     run = see.trace(net, x, **question)
-    shared = {"lr": lr, "weight_decay": weight_decay}
+    shared: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
     rule = {
         "sgd": lambda: optim.SGD(net.parameters(), momentum=momentum, **shared),
         "adam": lambda: optim.Adam(net.parameters(), **shared),
