@@ -161,23 +161,29 @@ def _imported_files(source: Path) -> set[Path]:
     waiting = [source]
     while waiting:
         path = waiting.pop()
-        if path in files:
-            continue
-        files.add(path)
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.ImportFrom):
-                module = (node.module or "").split(".")
-                if node.level:
-                    folder = path.parents[node.level - 1].joinpath(*module)
-                elif module[:2] == ["minidl", "kernels"]:
-                    folder = _FLOOR.joinpath(*module[2:])
-                else:
-                    continue
-                # `from .a import b`: b may be a name in a.py, in a/__init__.py, or the module a/b.py
-                candidates = [folder.with_suffix(".py"), folder / "__init__.py"]
-                candidates += [folder / f"{alias.name}.py" for alias in node.names]
-                waiting += [candidate for candidate in candidates if candidate.is_file()]
+        if path not in files:
+            files.add(path)
+            waiting += [found for found in _may_import(path, path.read_bytes()) if found.is_file()]
     return files
+
+
+@functools.cache
+def _may_import(path: Path, text: bytes) -> tuple[Path, ...]:
+    """Where what a file with this text imports may lie on this floor.  Kept: most modules import the same few."""
+    found: list[Path] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom):
+            module = (node.module or "").split(".")
+            if node.level:
+                folder = path.parents[node.level - 1].joinpath(*module)
+            elif module[:2] == ["minidl", "kernels"]:
+                folder = _FLOOR.joinpath(*module[2:])
+            else:
+                continue
+            # `from .a import b`: b may be a name in a.py, in a/__init__.py, or the module a/b.py
+            found += [folder.with_suffix(".py"), folder / "__init__.py"]
+            found += [folder / f"{alias.name}.py" for alias in node.names]
+    return tuple(found)
 
 
 @functools.cache
