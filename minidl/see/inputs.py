@@ -29,7 +29,7 @@ class Subject:
         >>> from minidl.see.inputs import open_model
         >>> x, label = open_model("lenet5").input("digits:3")
         >>> x.shape, label
-        ((1, 1, 32, 32), 8)
+        ((1, 1, 32, 32), 1)
         """
         kind, _, argument = text.partition(":")
         if kind == "random":

@@ -179,7 +179,9 @@ def test_help_of_each_command(capsys: pytest.CaptureFixture[str], command: str, 
 
 def test_models_and_summary(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "models")
-    assert code == 0 and "lenet5_1998" in out and "1×32×32" in out and "activation=tanh" in out
+    assert code == 0 and "lenet5_1998" in out and "1×32×32" in out and "415,680" in out
+    code, out, _ = call(capsys, "models", "lenet5", "--options")
+    assert code == 0 and "activation=tanh" in out
     code, out, _ = call(capsys, "summary", "lenet5", "--batch", "2", "--options.input_size", "28", "--input", "1,28,28")
     assert code == 0 and "lenet5, input 2×1×28×28" in out and "833,040" in out and "61,706" in out
 

@@ -68,7 +68,7 @@ ENGINE = (
         "grad_overwritten",
         f"{_ENGINE}:_add_to_grad",
         "a second backward pass replaces .grad",
-        "leaf.grad._array += gradient._array",
+        "accumulate(leaf.grad._array, gradient._array)",
         "leaf.grad._array[...] = gradient._array",
     ),
     _edit(

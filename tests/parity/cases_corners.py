@@ -448,7 +448,7 @@ def sizes() -> Iterator[Case]:
             yield f("interpolate", R(2, 3, 5, 4), mode="bicubic", align_corners=corners, **how)
             for mode in ("bilinear", "bicubic"):
                 options = {"mode": mode, "align_corners": corners, "antialias": True, **how}
-                yield f("interpolate", R(2, 2, 6, 7), **options, _label="antialias")
+                yield f("interpolate", R(2, 2, 6, 7), **options, _label=f"antialias {mode} {corners} {how}")
     yield f("interpolate", R(1, 2, 1, 3), (4, 1), mode="bicubic")
     yield f("interpolate", R(2, 5, 4, 3), 7, call=channels_last("interpolate"), _label="channels-last")
 

@@ -73,14 +73,17 @@ def shapes() -> Iterator[Case]:
     yield case("cat", [N(2, dtype="int32"), N(3), B(1)])
     yield case("cat", [B(2), B(1)])
     yield case("cat", [R(3, layout="strided")])
-    for parts in (
-        [R(0), R(2, 3), R(1, 3)],
-        [R(2, 3), R(0)],
-        [R(0), R(0)],
-        [N(0), R(2, 2)],
-        [R(0, dtype="float64"), N(2)],
+    for name, parts in zip(
+        ("first", "last", "only", "of integers", "of float64"),
+        (
+            [R(0), R(2, 3), R(1, 3)],
+            [R(2, 3), R(0)],
+            [R(0), R(0)],
+            [N(0), R(2, 2)],
+            [R(0, dtype="float64"), N(2)],
+        ),
     ):
-        yield case("cat", parts, _label="an empty piece of one axis")
+        yield case("cat", parts, _label=f"an empty piece of one axis, {name}")
     yield case("cat", [R(2, 3), R(0), R(2, 1)], dim=-1, _label="an empty piece of one axis, dim -1")
     for dim in (0, 1, -1, -3):
         yield case("stack", [R(2, 3), R(2, 3)], dim)
