@@ -27,7 +27,7 @@ def digits(classes: range, train: bool, each: int | None = None) -> ArrayDataset
 
 def fit(model: nn.Module, groups: list, train: ArrayDataset, test: ArrayDataset, folder: Path, epochs: int) -> float:
     loader = DataLoader(train, 16, shuffle=True, seed=1)
-    trainer = Trainer(model, optim.SGD(groups, lr=0.05, momentum=0.9), loader, DataLoader(test, 256), folder)
+    trainer = Trainer(model, optim.SGD(groups, lr=0.02, momentum=0.9), loader, DataLoader(test, 256), folder)
     return trainer.fit(epochs)[-1]["test_accuracy"]
 
 
@@ -45,7 +45,7 @@ def lenet(seed: int, state: dict | None = None) -> nn.Module:
 def of_0_to_4(tmp_path_factory: pytest.TempPathFactory) -> dict:
     model = lenet(0)
     train, test = digits(range(5), True), digits(range(5), False)
-    accuracy = fit(model, list(model.parameters()), train, test, tmp_path_factory.mktemp("first"), 8)
+    accuracy = fit(model, list(model.parameters()), train, test, tmp_path_factory.mktemp("first"), 4)
     assert accuracy > 0.95
     return {name: t.numpy().copy() for name, t in model.state_dict().items()}
 
@@ -63,7 +63,7 @@ def test_features_of_0_to_4_help_to_tell_5_to_9_apart(of_0_to_4: dict, tmp_path:
                 freeze_until(model, head[0])
             elif kind == "last layers":
                 freeze_until(model, "classifier.0")
-            groups = param_groups(model, head, lr=0.01 if kind == "all" else 0.05, head_lr=0.05)
+            groups = param_groups(model, head, lr=0.01 if kind == "all" else 0.02, head_lr=0.02)
             found.append(fit(model, groups, train, test, tmp_path / f"{kind}{seed}", 12))
     mean = {kind: float(np.mean(found)) for kind, found in results.items()}
     for kind in ("linear classifier", "last layers", "all"):
