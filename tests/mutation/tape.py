@@ -47,8 +47,8 @@ ENGINE = (
         "accumulation_replaced_by_assignment",
         f"{_ENGINE}:_accumulate",
         "a value used twice keeps the last of its cotangents only",
-        "pending[slot] + gradient if slot in pending else gradient",
-        "gradient",
+        "slot not in pending",
+        "True",
     ),
     _edit(
         "depth_first_order",
@@ -246,8 +246,8 @@ SWITCHES = (
         "detach_keeps_the_history",
         f"{_TENSOR}.detach",
         "a detached tensor still leads back",
-        "Tensor._wrap(self._array, storage=self._storage)",
-        "Tensor._wrap(self._array, self._node, self._index, storage=self._storage)"
+        "Tensor._wrap(self._array)",
+        "Tensor._wrap(self._array, self._node, self._index)"
         " if self._node else Tensor._from_leaf(self._array, self._requires_grad)",
     ),
 )
@@ -283,10 +283,10 @@ GUARDS = (
     ),
     _edit(
         "detached_tensor_has_its_own_version",
-        f"{_TENSOR}.detach",
+        f"{_TENSOR}._share",
         "a write through detach() is not counted for the original",
-        "storage=self._storage",
-        "storage=None",
+        "self._array, self._storage = other._array, other._storage",
+        "self._array = other._array",
     ),
     _edit(
         "view_has_its_own_version",
@@ -313,8 +313,8 @@ GUARDS = (
         "views_keep_the_old_value",
         "minidl.ops.views:assign_recorded",
         "a recorded write reaches the tensor that was written, not its views",
-        "for tensor, value in zip(group, values):",
-        "for tensor, value in [*zip(group, values)][:1]:",
+        "for tensor, value, lineage in zip(group, values, lineages):",
+        "for tensor, value, lineage in [*zip(group, values, lineages)][:1]:",
     ),
     _edit(
         "freed_graph_runs_again",
