@@ -270,6 +270,9 @@ def test_modules_fold_and_unfold(opened):
     assert page.locator('[data-key="features.0"]').count() == 0
     page.click("text=Unfold this module")
     assert page.locator('[data-key="features.0"]').count() == 1
+    page.dblclick('[data-key="loss"]')
+    assert page.locator('[data-key="loss"]').count() == 0
+    assert page.inner_text("#layer-title") == "log_softmax", "what the unfolded box begins with is shown"
 
 
 def test_a_wrong_name_is_answered_at_the_field(opened):

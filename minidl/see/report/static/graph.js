@@ -1,9 +1,10 @@
 // The graph of the run, folded by module: one box for each module that is closed, one for each operation of an open one.
 
 class Graph {
-  constructor(run, onSelect) {
+  constructor(run, onSelect, onUnfold) {
     this.run = run;
     this.onSelect = onSelect;
+    this.onUnfold = onUnfold;
     this.open = new Set([""]);
     this.modules = new Map(run.modules.map((m) => [m.path, m]));
     this.container = new Set();
@@ -88,13 +89,12 @@ class Graph {
   }
 
   box(box, { x, y }) {
-    const foldable = box.path !== null && box.path !== "loss";
     const time = box.records.reduce((s, r) => s + r.forward_ms + r.backward_ms, 0);
     const label = `${box.title} ${box.kind}, output ${box.shape}, ${milliseconds(time)}`;
     const element = svg("g", {
       class: `box ${box.records[0].phase}`, transform: `translate(${x - box.width / 2},${y - 22})`, tabindex: 0, role: "button",
       "aria-label": label, "data-key": box.key, onclick: () => this.onSelect(box),
-      onkeydown: (event) => this.key(event, box), ondblclick: () => foldable && this.fold(box.path),
+      onkeydown: (event) => this.key(event, box), ondblclick: () => box.path !== null && this.onUnfold(box.path),
     },
       svg("rect", { width: box.width, height: 44, rx: 6 }),
       svg("text", { x: box.width / 2, y: 18, class: "title" }, box.title),
@@ -111,13 +111,7 @@ class Graph {
     }
   }
 
-  /** Open the module `path`, or close it. */
-  fold(path) {
-    if (this.open.has(path)) for (const other of [...this.open]) if (other === path || other.startsWith(path + ".")) this.open.delete(other);
-    if (!this.open.delete(path)) this.open.add(path);
-    this.draw();
-  }
-
+  /** Open the module `path`, or close it with all in it. */
   toggle(path, open) {
     if (open) this.open.add(path);
     else for (const other of [...this.open]) if (other === path || other.startsWith(path + ".")) this.open.delete(other);

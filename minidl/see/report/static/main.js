@@ -8,7 +8,7 @@ class App {
     this.picked = null;
     this.history = [];
     this.ask = this.ask.bind(this);
-    this.graph = new Graph(run, (box) => this.select(box));
+    this.graph = new Graph(run, (box) => this.select(box), (path) => this.fold(path, true));
     this.graphSide = h("nav", { class: "side", "aria-label": "graph" }, this.graph.element);
     this.middle = h("div", { class: "middle", tabindex: -1 });
     this.right = h("aside", { class: "right", "aria-label": "one number", tabindex: -1 });
