@@ -192,17 +192,18 @@ class Conv:
         padding: Padding = 0,
         dilation: Ints = 1,
         groups: int = 1,
+        op: str | None = None,
     ) -> Conv:
         """The convolution of x (N, C, *size) with w (K, C/G, *kernel); ShapeError where they do not fit.
 
-        ``padding`` takes what ``per_axis_pads`` takes.
+        ``padding`` takes what ``per_axis_pads`` takes; ``op`` is who asks, for the errors (default "conv2d" ...).
 
         >>> Conv.from_shapes((8, 3, 32, 30), (16, 3, 5, 3), stride=(2, 1), padding=((2, 2), (0, 2))).y_shape
         (8, 16, 16, 30)
         """
         x_shape, w_shape = tuple(x_shape), tuple(w_shape)
         ndim = len(w_shape) - 2
-        op = f"conv{max(ndim, 1)}d"
+        op = op or f"conv{max(ndim, 1)}d"
         if ndim < 1:
             raise say.weight_rank(op, w_shape)
         groups = _positive(op, "groups", (integer(groups, "groups"),))[0]

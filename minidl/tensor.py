@@ -60,7 +60,7 @@ class Tensor(TensorMethods):
     _index: int
     _storage: Storage
     _requires_grad: bool
-    _hooks: list[Callable[[Tensor], Tensor | None]]
+    _hooks: list[Callable[[Tensor], Tensor | None]] | None  # of a leaf, once it has one
     grad: Tensor | None
     name: str | None
 
@@ -74,9 +74,9 @@ class Tensor(TensorMethods):
         self._array = np.asarray(array) if isinstance(array, np.generic) else array
         self._node = node
         self._index = index
-        self._storage = storage or Storage()
+        self._storage = Storage() if storage is None else storage
         self._requires_grad = False
-        self._hooks = []
+        self._hooks = None
         self.grad = None
         self.name = None
 
@@ -266,7 +266,10 @@ class Tensor(TensorMethods):
         """Call ``hook(gradient)`` when this tensor's gradient is known; what it returns (unless None) replaces it."""
         if not self.requires_grad:
             raise GraphError("a hook needs a tensor that requires a gradient")
-        hooks = self._hooks if self._node is None else self._node.hooks.setdefault(self._index, [])
+        if self._node is not None:
+            hooks = self._node.hooks.setdefault(self._index, [])
+        else:
+            hooks = self._hooks = self._hooks or []
         hooks.append(hook)
         return HookHandle(hooks, hook)
 
@@ -472,7 +475,18 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """A tensor that shares memory with any object that speaks DLPack (torch, NumPy, CuPy, JAX)."""
+    """A tensor that shares memory with any object that speaks DLPack (torch, NumPy, CuPy, JAX); else TypeError.
+
+    >>> shared = np.zeros(2, np.float32)
+    >>> from_dlpack(shared)[0] = 7.0
+    >>> shared
+    array([7., 0.], dtype=float32)
+    """
+    if not hasattr(source, "__dlpack_device__"):
+        raise TypeError(
+            f"from_dlpack takes an array of another library that speaks DLPack, not {type(source).__name__}: "
+            "minidl.tensor() takes numbers and nested lists"
+        )
     kind = source.__dlpack_device__()[0]
     return from_numpy(module_for(device("cpu" if kind == 1 else "cuda")).from_dlpack(source))
 

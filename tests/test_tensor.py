@@ -240,6 +240,11 @@ def test_numbers_out_of_tensors():
             "matmul needs one dtype for all its arguments",
         ),
         (
+            lambda: minidl.from_dlpack([1, 2]),
+            TypeError,
+            r"from_dlpack takes an array of another library that speaks DLPack, not list: minidl.tensor\(\) takes",
+        ),
+        (
             lambda: minidl.zeros(2, 3).reshape(4),
             ValueError,
             r"cannot reshape \(2, 3\) \(6 elements\) to \(4,\) \(4 elements\)",

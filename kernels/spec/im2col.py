@@ -97,7 +97,7 @@ def im2col(x: Array, kernel_size: Ints, dilation: Ints = 1, padding: Padding = 0
            [3., 4.],
            [4., 5.]])
     """
-    conv = _windows(x.shape, kernel_size, dilation, padding, stride)
+    conv = _windows("unfold", x.shape, kernel_size, dilation, padding, stride)
     xp = array_module(x)
     padded = xp.pad(x, ((0, 0), (0, 0), *conv.padding))
     columns = xp.empty((*x.shape[:2], *conv.kernel, *conv.out), x.dtype)
@@ -126,7 +126,7 @@ def col2im(
     taps = prod(per_axis(kernel_size, len(output_size), "kernel_size"))
     channels = columns.shape[1] // taps
     shape = (columns.shape[0], channels, *output_size)
-    conv = _windows(shape, kernel_size, dilation, padding, stride)
+    conv = _windows("fold", shape, kernel_size, dilation, padding, stride)
     if columns.shape[1:] != (channels * taps, prod(conv.out)):
         raise ShapeError(
             f"col2im: columns has shape {columns.shape}; for output_size = {tuple(output_size)} and kernel "
@@ -141,10 +141,10 @@ def col2im(
     return xp.ascontiguousarray(padded[:, :, *inside])
 
 
-def _windows(shape: Sequence[int], kernel: Ints, dilation: Ints, padding: Padding, stride: Ints) -> Conv:
+def _windows(op: str, shape: Sequence[int], kernel: Ints, dilation: Ints, padding: Padding, stride: Ints) -> Conv:
     """The geometry, as that of a convolution with one filter."""
     kernels = per_axis(kernel, len(shape) - 2, "kernel_size")
-    return Conv.from_shapes(shape, (1, shape[1], *kernels), stride, padding, dilation)
+    return Conv.from_shapes(shape, (1, shape[1], *kernels), stride, padding, dilation, op=op)
 
 
 def _read_by(tap: tuple[int, ...], conv: Conv) -> tuple[slice, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from ..kernels.errors import ShapeError
 from ..ops import ones, zeros
 from . import functional as F
 from . import init
@@ -33,6 +34,14 @@ class _Norm(Module):
             init.ones_(self.weight)
         if self.bias is not None:
             init.zeros_(self.bias)
+
+
+def _check_channels(layer: Module, made_for: int, shape: tuple[int, ...], channels: int) -> None:
+    if channels != made_for:
+        hint = ": it looks channels-last, try input.movedim(-1, 1)" if len(shape) > 2 and shape[-1] == made_for else ""
+        raise ShapeError(
+            f"{type(layer).__name__} was made for {made_for} channels, but the input {shape} has {channels}{hint}"
+        )
 
 
 class _RunningNorm(_Norm):
@@ -113,6 +122,7 @@ class _BatchNorm(_RunningNorm):
 
     def forward(self, input: Any) -> Any:
         self._check_input(input)
+        _check_channels(self, self.num_features, input.shape, input.shape[1])
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats:
             self.num_batches_tracked.add_(1)
@@ -179,11 +189,7 @@ class _InstanceNorm(_RunningNorm):
         self._check_input(input)
         single = input.ndim == self.dims[0]
         x = input.unsqueeze(0) if single else input
-        if x.shape[1] != self.num_features:
-            raise ValueError(
-                f"{type(self).__name__} was made for {self.num_features} channels, but the input {input.shape} has "
-                f"{x.shape[1]}"
-            )
+        _check_channels(self, self.num_features, input.shape, x.shape[1])
         use_input = self.training or not self.track_running_stats
         momentum = 0.0 if self.momentum is None else self.momentum
         y = F.instance_norm(
@@ -321,6 +327,8 @@ class GroupNorm(_Norm):
         self._set_up((num_channels,), eps, affine, affine and bias, device, dtype)
 
     def forward(self, input: Any) -> Any:
+        if input.ndim > 1:
+            _check_channels(self, self.num_channels, input.shape, input.shape[1])
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

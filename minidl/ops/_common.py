@@ -73,13 +73,19 @@ def check_broadcast(a: Sequence[int], b: Sequence[int]) -> None:
             )
 
 
+def tensor_operand(x: Any) -> Any:
+    """As :func:`as_operand`, and Python numbers as tensors too."""
+    x = as_operand(x)
+    if is_tensor(x):
+        return x
+    from ..tensor import tensor
+
+    return tensor(x)
+
+
 def floating(x: Any) -> Any:
     """Integers and booleans as the default floating dtype, as PyTorch's mathematical functions take them."""
-    x = as_operand(x)
-    if not is_tensor(x):
-        from ..tensor import tensor
-
-        x = tensor(x)
+    x = tensor_operand(x)
     return x if x.dtype.kind in "fc" else x.to(get_default_dtype())
 
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..kernels.errors import ShapeError
-from ._common import as_operand, floating, same_device, same_dtype
+from ._common import as_operand, same_device, same_dtype, tensor_operand
 from .elementwise import where
 from .indexing import extremes
 from .linalg import einsum
@@ -31,7 +31,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     >>> minidl.nn.functional.linear(minidl.tensor([5.0, 2.0]), weight, minidl.tensor([0.0, 10.0]))
     tensor([ 7., 13.])
     """
-    x, w = floating(input), as_operand(weight)
+    x, w = tensor_operand(input), as_operand(weight)
     same_dtype("linear", x, w, bias)
     same_device("linear", input=x, weight=w, bias=bias)
     if w.ndim != 2:
@@ -52,7 +52,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     """``y_k = x1^T W_k x2 + b_k``: (..., A), (..., B), (K, A, B) -> (..., K)."""
-    x1, x2, w = floating(input1), floating(input2), as_operand(weight)
+    x1, x2, w = tensor_operand(input1), tensor_operand(input2), as_operand(weight)
     same_dtype("bilinear", x1, x2, w, bias)
     if w.ndim != 3 or not x1.ndim or not x2.ndim or (x1.shape[-1], x2.shape[-1]) != w.shape[1:]:
         raise ShapeError(
@@ -75,7 +75,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     tensor([[2. , 2.5],
             [0. , 0.5]])
     """
-    index, w = as_operand(input), as_operand(weight)
+    index, w = tensor_operand(input), as_operand(weight)
     if index.dtype.kind not in "iu":
         raise TypeError(f"embedding looks rows up by number and needs integers, not {index.dtype}: use input.long()")
     if w.ndim != 2:

@@ -17,7 +17,7 @@ from ..backend import array_module, on
 from ..kernels import norm as kernel
 from ..kernels.errors import ShapeError
 from ..kernels.pooling import Pool
-from ._common import floating, same_dtype
+from ._common import floating, same_dtype, tensor_operand
 from .elementwise import rsqrt, sqrt
 from .pooling import _avg_pool
 
@@ -107,6 +107,11 @@ _scale_shift: Primitive = Primitive(
 _scale_shift_grad: Primitive = Primitive("scale_shift_grad", lambda g, x, scale: kernel.scale_shift_grad(g, x, scale))
 
 
+def _input(input: Any, *parameters: Any) -> Any:
+    """Whole numbers count as floating ones only where no parameter says which: PyTorch refuses them beside weights."""
+    return floating(input) if all(p is None for p in parameters) else tensor_operand(input)
+
+
 def _check_parameters(op: str, x: Any, shape: tuple[int, ...], **parameters: Any) -> None:
     """Each parameter that is there has ``shape`` and the dtype of x."""
     same_dtype(op, x, *parameters.values())
@@ -183,7 +188,7 @@ def batch_norm(
     tensor([[-1., -1.],
             [ 1.,  1.]])
     """
-    x = floating(input)
+    x = _input(input, weight, bias)
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: the input must be (N, C) or (N, C, ...), not {x.shape}")
     _check_parameters("batch_norm", x, (x.shape[1],), weight=weight, bias=bias)
@@ -220,7 +225,7 @@ def instance_norm(
 
     ``use_input_stats=False`` normalises by the running statistics, as :func:`batch_norm` does in evaluation.
     """
-    x = floating(input)
+    x = _input(input, weight, bias)
     if x.ndim < 3:
         raise ShapeError(f"instance_norm: the input must be (N, C, ...) with positions to average over, not {x.shape}")
     _check_parameters("instance_norm", x, (x.shape[1],), weight=weight, bias=bias)
@@ -241,7 +246,7 @@ def instance_norm(
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Each sample normalised over ``num_groups`` groups of neighbouring channels: Wu and He 2018."""
-    x = floating(input)
+    x = _input(input, weight, bias)
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
         raise ShapeError(
             f"group_norm: {num_groups} groups do not divide the channels (axis 1) of an input of shape {x.shape}"
@@ -267,7 +272,7 @@ def layer_norm(
     input: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
     """Each sample normalised over its last axes, which have ``normalized_shape``: Ba, Kiros and Hinton 2016."""
-    x = floating(input)
+    x = _input(input, weight, bias)
     shape, axes = _trailing("layer_norm", x, normalized_shape)
     _check_parameters("layer_norm", x, shape, weight=weight, bias=bias)
     y = _standardize(x, axes=axes, eps=float(eps))[0]
@@ -276,7 +281,7 @@ def layer_norm(
 
 def rms_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """``x / sqrt(mean(x^2) + eps)`` over the last axes: Zhang and Sennrich 2019.  ``eps`` defaults to the dtype's."""
-    x = floating(input)
+    x = _input(input, weight)
     shape, axes = _trailing("rms_norm", x, normalized_shape)
     _check_parameters("rms_norm", x, shape, weight=weight)
     small = float(np.finfo(x.dtype).eps) if eps is None else eps

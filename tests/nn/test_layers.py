@@ -67,6 +67,15 @@ from minidl import nn
             "InstanceNorm2d was made for 3 channels, but the input (2, 4, 4, 5) has 4",
         ),
         (
+            lambda: nn.BatchNorm2d(3)(minidl.zeros(2, 4, 5, 3)),
+            "BatchNorm2d was made for 3 channels, but the input (2, 4, 5, 3) has 4: it looks channels-last, try "
+            "input.movedim(-1, 1)",
+        ),
+        (
+            lambda: nn.GroupNorm(2, 4)(minidl.zeros(2, 6, 5)),
+            "GroupNorm was made for 4 channels, but the input (2, 6, 5) has 6",
+        ),
+        (
             lambda: nn.LayerNorm([]),
             "LayerNorm: normalized_shape names the last axes of the input, it must not be empty",
         ),

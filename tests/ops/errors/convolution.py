@@ -212,7 +212,7 @@ CONVOLUTION = [
         "unfold kernel too large",
         lambda: F.unfold(z(2, 3, 4, 4), 5),
         ShapeError,
-        "conv2d: the kernel is larger than the padded input: R = 5, padded H = 4.",
+        "unfold: the kernel is larger than the padded input: R = 5, padded H = 4.",
         "P = (4 + 2*0 - 1*(5-1) - 1)//1 + 1 = 0",
         "likely cause: earlier layers shrank x too far; it needs H >= 5, or padding >= 1 there, or a smaller kernel",
     ),

@@ -46,6 +46,19 @@ OTHERS = [
         "parameters' dtype with .to('float32')",
     ),
     ErrorInput(
+        "linear integer input",
+        lambda: F.linear(z(2, 5, dtype="int64"), z(3, 5)),
+        TypeError,
+        "linear needs one dtype for all its arguments, got int64, float32: bring the input to the "
+        "parameters' dtype with .to('float32')",
+    ),
+    ErrorInput(
+        "bilinear integer input",
+        lambda: F.bilinear(z(2, 5), z(2, 4, dtype="int64"), z(3, 5, 4)),
+        TypeError,
+        "bilinear needs one dtype for all its arguments, got float32, int64, float32",
+    ),
+    ErrorInput(
         "bilinear weight",
         lambda: F.bilinear(z(2, 5), z(2, 4), z(3, 4, 5)),
         ShapeError,

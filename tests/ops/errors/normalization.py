@@ -54,6 +54,21 @@ NORMALISATION = [
         "batch_norm needs one dtype for all its arguments, got float64, float32: bring the input to the "
         "parameters' dtype with .to('float32')",
     ),
+    *(
+        ErrorInput(
+            f"{name} integer input",
+            call,
+            TypeError,
+            f"{name} needs one dtype for all its arguments, got int64, float32: bring the input to the parameters'",
+        )
+        for name, call in {
+            "batch_norm": lambda: F.batch_norm(z(2, 3, 4, dtype="int64"), *STATS, z(3)),
+            "instance_norm": lambda: F.instance_norm(z(2, 3, 4, dtype="int64"), weight=z(3)),
+            "group_norm": lambda: F.group_norm(z(2, 4, dtype="int64"), 2, z(4)),
+            "layer_norm": lambda: F.layer_norm(z(2, 4, dtype="int64"), 4, z(4)),
+            "rms_norm": lambda: F.rms_norm(z(2, 4, dtype="int64"), 4, z(4)),
+        }.items()
+    ),
     ErrorInput(
         "instance_norm one position",
         lambda: F.instance_norm(z(2, 3, 1)),
