@@ -135,8 +135,8 @@ def _nobody_else_has(tensors: dict[Slot, Tensor], slot: Slot) -> bool:
     return type(array.base) is np.ndarray and array.base.flags.owndata and sys.getrefcount(array.base) == _ALONE
 
 
-def _run_hooks(hooks: list[Callable[[Tensor], Tensor | None]], g: Tensor | None) -> Tensor | None:
-    for hook in tuple(hooks):
+def _run_hooks(hooks: list[Callable[[Tensor], Tensor | None]] | None, g: Tensor | None) -> Tensor | None:
+    for hook in tuple(hooks or ()):
         if g is not None:
             changed = hook(g)
             g = g if changed is None else _replacement(changed, g)

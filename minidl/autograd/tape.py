@@ -168,6 +168,15 @@ def vjp(function: Callable[..., Any], uses: str = "") -> Rule:
     return Rule(function, frozenset(uses.split()))
 
 
+class Keeping(NamedTuple):
+    """What a call leaves behind: of each argument whether its value is kept and whether it has an edge; and which
+    results are kept, "y" for all."""
+
+    values: tuple[bool, ...]
+    edges: tuple[bool, ...]
+    results: frozenset[str]
+
+
 class Primitive:
     """One differentiable operation: a forward function on arrays and a rule for each positional argument.
 
@@ -194,6 +203,7 @@ class Primitive:
         self.view = view
         self.__doc__ = forward.__doc__
         self.arguments = _argument_names(joint or next((r for r in rules if r is not None), None))
+        self._keeping: dict[tuple[bool, ...], Keeping] = {}
         if name in Primitive.registry:
             raise ValueError(f"two primitives are called {name!r}")
         Primitive.registry[name] = self
@@ -211,24 +221,51 @@ class Primitive:
         many = isinstance(result, tuple)
         node = None
         if MODE.recording:
-            wanted = [isinstance(a, Tensor) and a.requires_grad for a in args]
+            wanted = tuple([isinstance(a, Tensor) and a.requires_grad for a in args])
             if True in wanted and (self.joint is not None or any(w and r for w, r in zip(wanted, self.rules))):
                 node = Node(self, args, attrs, result, wanted)
         base = args[0] if self.view and isinstance(args[0], Tensor) else None
+        if many or base is not None:
+            outputs = self._outputs(result if many else (result,), node, base)
+        else:
+            outputs = (Tensor._wrap(result, node if result.dtype.kind in "fc" else None),)
+        if node is not None and node.saved_y is not None:
+            kept = zip(outputs, node.saved_y, node.outputs)
+            node.saved_y = [Saved(output, None) if keep else spec for output, keep, spec in kept]
+        if LISTENERS:
+            for listener in tuple(LISTENERS):  # another thread may leave its context meanwhile
+                listener.on_forward(self, args, attrs, outputs, node)
+        return outputs if many else outputs[0]
+
+    def _outputs(self, results: tuple[Any, ...], node: Node | None, base: Tensor | None) -> tuple[Tensor, ...]:
+        """The results as tensors; a view of ``base`` lies in its storage and belongs to its lineage."""
         outputs = tuple(
             Tensor._wrap(array, node if array.dtype.kind in "fc" else None, index, _shared(array, base))
-            for index, array in enumerate(result if many else (result,))
+            for index, array in enumerate(results)
         )
         if base is not None:
             for output in outputs:
                 if output._storage is base._storage:
                     base._storage.join(output, base._storage.lineage(base))
-        if node is not None and node.saved_y is not None:
-            kept = zip(outputs, node.saved_y, node.outputs)
-            node.saved_y = [Saved(output, None) if keep else spec for output, keep, spec in kept]
-        for listener in tuple(LISTENERS):  # another thread may leave its context meanwhile
-            listener.on_forward(self, args, attrs, outputs, node)
-        return outputs if many else outputs[0]
+        return outputs
+
+    def keeps(self, wanted: tuple[bool, ...]) -> Keeping:
+        """What a call must keep of whose arguments those that are ``wanted`` need a gradient."""
+        found = self._keeping.get(wanted)
+        if found is None:
+            found = self._keeping[wanted] = self._what_it_keeps(wanted)
+        return found
+
+    def _what_it_keeps(self, wanted: tuple[bool, ...]) -> Keeping:
+        if self.joint is not None:
+            uses = self.joint.uses
+            ruled = (True,) * len(wanted)
+        else:
+            uses = frozenset().union(*(r.uses for r, w in zip(self.rules, wanted) if w and r is not None))
+            ruled = tuple(i < len(self.rules) and self.rules[i] is not None for i in range(len(wanted)))
+        names = self.names(len(wanted))
+        values = tuple("args" in uses or (i < len(names) and names[i] in uses) for i in range(len(wanted)))
+        return Keeping(values, ruled, frozenset(n for n in uses if n == "y" or (n[0] == "y" and n[1:].isdigit())))
 
     def names(self, count: int) -> Sequence[str]:
         """Names of ``count`` positional arguments; those of a variadic operation are x0, x1, ..."""
@@ -264,7 +301,7 @@ class Node:
     _ids: Iterator[int] = itertools.count()
 
     def __init__(
-        self, primitive: Primitive, args: Sequence[Any], attrs: dict[str, Any], result: Any, wanted: Sequence[bool]
+        self, primitive: Primitive, args: Sequence[Any], attrs: dict[str, Any], result: Any, wanted: tuple[bool, ...]
     ) -> None:
         self.id = next(Node._ids)
         self.primitive = primitive
@@ -275,36 +312,28 @@ class Node:
         self.many = isinstance(result, tuple)
         self.outputs = tuple(Spec(r.shape, r.dtype) for r in (result if self.many else (result,)))
 
-        rules = primitive.rules
-        joint = primitive.joint
-        uses: frozenset[str] = joint.uses if joint else frozenset()
-        if not joint:
-            for rule, want in zip(rules, wanted):
-                if want and rule is not None:
-                    uses = uses | rule.uses
-        names = primitive.names(len(args))
-        keep_all = "args" in uses
-
+        keeping = primitive.keeps(wanted)
         edges: list[Edge | None] = []
         stored: list[Any] = []
-        for position, (arg, want) in enumerate(zip(args, wanted)):
-            edge = None
+        for arg, want, keep, leads in zip(args, wanted, keeping.values, keeping.edges):
             if not isinstance(arg, Tensor):
                 edges.append(None)
                 stored.append(arg)
                 continue
-            spec = Spec(arg._array.shape, arg._array.dtype, lies_by_columns(arg._array))
+            edge = spec = None
+            if want or not keep:
+                spec = Spec(arg._array.shape, arg._array.dtype, lies_by_columns(arg._array))
             if want:
                 edge = Edge(arg._node, arg._index, arg if arg._node is None else None, spec)
-            differentiable = joint is not None or (position < len(rules) and rules[position] is not None)
-            edges.append(edge if differentiable else None)
-            keep = keep_all or (position < len(names) and names[position] in uses)
+            edges.append(edge if leads else None)
             stored.append(Saved(arg, edge) if keep else spec)
         self.edges = edges
         self.args = stored
         # the results are saved by the caller, once they are tensors; they do not point back here (no cycle)
-        keep_y = [not uses.isdisjoint(("y", f"y{i}")) for i in range(len(self.outputs))]
-        self.saved_y: list[Any] | None = keep_y if True in keep_y else None
+        self.saved_y: list[Any] | None = None
+        if keeping.results:
+            keep_y = [not keeping.results.isdisjoint(("y", f"y{i}")) for i in range(len(self.outputs))]
+            self.saved_y = keep_y if True in keep_y else None
 
     @property
     def name(self) -> str:
