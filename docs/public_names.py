@@ -31,6 +31,7 @@ MODULES = (
     "minidl.models",
     "minidl.models.weights",
     "minidl.see",
+    "minidl.see.features",
     "minidl.summary",
     "minidl.doctor",
     "minidl.kernels.geometry",

@@ -4,6 +4,7 @@
 one shows it as text.
 """
 
+from . import features
 from .algorithm_table import Row, Steps, Table, algorithms
 from .breaking import Broken, Finding, break_it
 from .bug_list import Bug, bugs
@@ -54,6 +55,7 @@ __all__ = [
     "explain_grad",
     "explain_registry",
     "explain_update",
+    "features",
     "report",
     "scatter",
     "trace",

@@ -42,18 +42,25 @@ class Subject:
             return self._array(path), None
         return self._image(path), None
 
-    def _example(self, text: str, kind: str, number: int) -> tuple[Any, int]:
+    def part(self, kind: str, option: str, instead: str = "digits") -> Any:
+        """The data set ``digits`` (its test part), ``test`` or ``train``, as inputs: pairs of an image and its class.
+
+        ``option`` said so; an error about it shows ``instead``.
+        """
         from ..train import load_task
 
         if self.run is None and kind != "digits":
-            raise SeeError(f"--input {text}: only the folder of a training run knows its data; give digits:{number}")
+            raise SeeError(f"{option}: only the folder of a training run knows its data; give {instead}")
         data, folder, statistics = "digits", None, ((0.0,) * self.input_shape[0], (1.0,) * self.input_shape[0])
         if self.run is not None:
             statistics = self.run.statistics
             if kind != "digits":
                 data, folder = self.run.settings.data, self.run.settings.data_dir
         task = load_task(data, self.input_shape, data_dir=folder, statistics=statistics)
-        part = task.train if kind == "train" else task.test
+        return task.train if kind == "train" else task.test
+
+    def _example(self, text: str, kind: str, number: int) -> tuple[Any, int]:
+        part = self.part(kind, f"--input {text}", f"digits:{number}")
         if number >= len(part):
             raise SeeError(f"--input {text}: there are {len(part)} images, numbered from 0")
         image, label = part[number]

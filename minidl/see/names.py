@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import SeeError
 from .trace import Trace, Value
@@ -78,7 +79,7 @@ def _value(trace: Trace, name: str) -> Value:
             raise SeeError(f"there is no record {name}: this run has #0 to #{len(trace.records) - 1}")
         outputs = trace.records[int(number)].outputs
         return outputs[min(int(output or 0), len(outputs) - 1)]
-    full = _nth_layer(trace, name)
+    full = layer_path(trace.model, name)
     if full != name:
         return _value(trace, full)
     near = difflib.get_close_matches(name, trace.names, 5, 0.5)
@@ -86,13 +87,13 @@ def _value(trace: Trace, name: str) -> Value:
     raise SeeError(f"nothing is called {name!r} in this run; {hint}")
 
 
-def _nth_layer(trace: Trace, name: str) -> str:
+def layer_path(model: Any, name: str) -> str:
     """``conv2.weight`` with the path of the model's second convolution in the place of ``conv2``."""
     match = _NTH.match(name)
-    if match is None or not hasattr(trace.model, "named_modules"):
+    if match is None or not hasattr(model, "named_modules"):
         return name
     kind = _LAYERS[match[1]]
-    paths = [path for path, m in trace.model.named_modules() if path and kind in type(m).__name__ and not m._modules]
+    paths = [path for path, m in model.named_modules() if path and kind in type(m).__name__ and not m._modules]
     number = int(match[2])
     return paths[number - 1] + name[match.end() :] if 1 <= number <= len(paths) else name
 

@@ -9,7 +9,8 @@ from typing import Any
 from ..io import atomic_path
 
 
-def _figure(width: float, height: float) -> Any:
+def blank_figure(width: float, height: float) -> Any:
+    """A figure of so many inches."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -24,7 +25,7 @@ def _save(figure: Any, path: str | os.PathLike[str]) -> None:
 
 def plot_history(history: Sequence[dict[str, Any]], path: str | os.PathLike[str], title: str = "") -> None:
     """Loss and error rate of training and test data over the epochs, as a PNG."""
-    figure = _figure(9, 3.6)
+    figure = blank_figure(9, 3.6)
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     marker = "o" if len(epochs) < 3 else ""
@@ -47,7 +48,7 @@ def plot_confusion(confusion: Any, names: Sequence[str], path: str | os.PathLike
     """The confusion matrix as a PNG; colours show the mistakes, not the many right answers."""
     import numpy as np
 
-    figure = _figure(1.6 + 0.42 * len(names), 1.4 + 0.42 * len(names))
+    figure = blank_figure(1.6 + 0.42 * len(names), 1.4 + 0.42 * len(names))
     axes = figure.subplots()
     wrong = confusion.astype(float).copy()
     np.fill_diagonal(wrong, 0)
