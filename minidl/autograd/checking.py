@@ -235,7 +235,18 @@ def _check(
     if any(not np.array_equal(a, b) for a, b in zip(arrays, before)):
         notes.append("func changes its inputs")
     c = np.concatenate([np.asarray(g, np.float64).reshape(-1) for g in cotangents])
-    report = _compare(wanted, first, jacobians, c, shapes, (rtol, atol), [a.dtype for a in arrays])
+    report, evidence = _compare(wanted, first, jacobians, c, shapes, (rtol, atol), [a.dtype for a in arrays])
+    if evidence is not None:
+        k = next(i for i, g in enumerate(first) if g is evidence.wrong)
+
+        def right_with(position: int, value: np.ndarray) -> np.ndarray:
+            moved = list(arrays)
+            moved[wanted.index(position)] = value
+            return (jacobian_of(flat, moved, k, eps).matrix.T @ c).reshape(first[k].shape)
+
+        evidence.value, evidence.result, evidence.right_with = arrays[k], flat(arrays), right_with
+        evidence.arguments = {i: a for i, a in zip(wanted, arrays) if i != wanted[k]}
+        report.diagnosis = diagnose(evidence)
     if any(np.abs(a - b).max(initial=0.0) > nondet_tol for a, b in zip(first, again)):
         report.ok = False
         report.diagnosis = "not deterministic: two backward passes over one graph differ; " + report.diagnosis
@@ -269,11 +280,12 @@ def _compare(
     shapes: list[tuple[int, ...]],
     tolerances: tuple[float | None, float | None],
     dtypes: list[np.dtype],
-) -> Report:
+) -> tuple[Report, Evidence | None]:
+    """The report, and where a gradient is wrong, what is known of the worst one."""
     rights = [(j.matrix.T @ cotangent).reshape(g.shape) for j, g in zip(jacobians, gradients)]
     methods = sorted({j.method for j in jacobians}, reverse=True)
     report = Report(True, " and ".join(methods), sum(g.size for g in gradients), 0.0)
-    worst_ratio = 1.0
+    worst_ratio, evidence = 1.0, None
     for k, (analytical, right, j, dtype) in enumerate(zip(gradients, rights, jacobians, dtypes)):
         rtol, atol = TOLERANCE.get((j.method, str(dtype)), TOLERANCE["central differences", "float32"])
         rtol, atol = tolerances[0] or rtol, tolerances[1] or atol
@@ -293,8 +305,8 @@ def _compare(
         report.method = j.method
         report.worst = Worst(wanted[k], tuple(int(i) for i in index), float(analytical[index]), float(right[index]))
         others = {wanted[i]: r for i, r in enumerate(rights) if i != k}
-        report.diagnosis = diagnose(Evidence(analytical, right, j.matrix, cotangent, shapes, others, max(1e-5, rtol)))
-    return report
+        evidence = Evidence(analytical, right, j.matrix, cotangent, shapes, others, max(1e-5, rtol))
+    return report, evidence
 
 
 __all__ = ["GradcheckError", "Report", "Worst", "gradcheck", "gradgradcheck"]

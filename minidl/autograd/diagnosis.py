@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,7 +24,8 @@ class Evidence:
     """A wrong gradient beside the right one, and all that explains it.
 
     ``jacobian`` (m, n): all outputs, flat, by this input, flat.  ``cotangent`` (m,).  ``others``: the right gradients
-    of the other inputs, by their position.
+    of the other inputs, by their position.  ``value`` is this input, ``result`` (m,) the outputs, ``arguments`` the
+    other inputs by their position, and ``right_with(i, a)`` the right gradient if input ``i`` were ``a``.
     """
 
     wrong: np.ndarray
@@ -35,6 +36,10 @@ class Evidence:
     others: dict[int, np.ndarray]
     tolerance: float = 1e-5
     """How near two gradients must come to be called equal, relative to the largest element."""
+    value: np.ndarray | None = None
+    result: np.ndarray | None = None
+    arguments: Mapping[int, np.ndarray] = field(default_factory=dict)
+    right_with: Callable[[int, np.ndarray], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         self.scale = max(float(np.abs(self.right).max(initial=0.0)), 1e-30)
@@ -50,6 +55,12 @@ class Evidence:
     def pulled_back(self, cotangent: np.ndarray) -> np.ndarray:
         """The right gradient for another cotangent."""
         return (self.jacobian.T @ cotangent.reshape(-1)).reshape(self.right.shape)
+
+    @property
+    def one_to_one(self) -> bool:
+        """Whether every output depends on the input at its own place alone, as in an element-wise operation."""
+        m, n = self.jacobian.shape
+        return m == n and not self.jacobian[~np.eye(n, dtype=bool)].any()
 
     def outputs(self, flat: np.ndarray) -> list[np.ndarray]:
         """A flat vector of all outputs, cut into their shapes."""
@@ -79,7 +90,10 @@ def _hypotheses(e: Evidence) -> Iterator[str]:
     for position, other in e.others.items():
         if e.equals(other):
             yield f"equals the gradient of input {position}: the gradients of two inputs are exchanged"
+    yield from _elementwise(e)
+    yield from _missing_terms(e)
     yield from _overlap(e)
+    yield from _other_argument(e)
     if e.equals(np.where(e.wrong * e.right < 0, -e.right, e.right)):
         yield "right but for the sign of some elements"
 
@@ -112,6 +126,9 @@ def _factor(e: Evidence) -> Iterator[str]:
 
 def _lengths(e: Evidence) -> Iterator[tuple[str, int, str]]:
     """Names, values and places of the lengths that a factor may equal."""
+    window = _mean_of(e.jacobian)
+    if window is not None and window < e.right.size:
+        yield "n", window, "the elements of one window"
     shapes = [("the input", e.right.shape, _INPUT_LETTERS)]
     shapes += [("the output", s, _OUTPUT_LETTERS) for s in e.output_shapes]
     # the batch first: it is the usual suspect, and other axes may have its length
@@ -122,6 +139,15 @@ def _lengths(e: Evidence) -> Iterator[tuple[str, int, str]]:
         if len(shape) > 2:
             yield "H W" if len(shape) == 4 else "size", math.prod(shape[2:]), f"all axes from 2 of {what}"
         yield "elements", math.prod(shape), f"all elements of {what}"
+
+
+def _mean_of(jacobian: np.ndarray) -> int | None:
+    """How many elements each output is the mean of; None where it is none."""
+    count = np.count_nonzero(jacobian, axis=1)
+    if not count.size or count.min() != count.max() or not count[0]:
+        return None
+    weights = jacobian[jacobian != 0]
+    return int(count[0]) if np.allclose(weights * count[0], 1.0, rtol=1e-5) else None
 
 
 def _cotangent(e: Evidence) -> Iterator[str]:
@@ -215,19 +241,97 @@ def _reduced(e: Evidence) -> Iterator[str]:
                     yield f"the broadcast is not undone: only the {word} entry along {axes} arrives, not the sum"
 
 
-def _overlap(e: Evidence) -> Iterator[str]:
-    """Right where few outputs depend on an element, wrong where more do: `=` in place of `+=`."""
-    reached = np.count_nonzero(e.jacobian, axis=0).reshape(e.right.shape)
-    wrong = np.abs(e.wrong - e.right) > e.tolerance * e.scale
-    if wrong.all() or not reached.any():
+# derivatives that are written with the result, or with the argument, and are often given the other one
+_FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "1 - {v}*{v}": lambda v: 1 - v * v,
+    "{v}*(1 - {v})": lambda v: v * (1 - v),
+    "{v}": lambda v: v,
+    "1/{v}": lambda v: 1 / v,
+    "1/(2*{v})": lambda v: 0.5 / v,
+    "exp({v})": np.exp,
+    "cos({v})": np.cos,
+    "1/(1 + {v}*{v})": lambda v: 1 / (1 + v * v),
+}
+
+
+def _elementwise(e: Evidence) -> Iterator[str]:
+    """Mistakes with the derivative of an element-wise operation."""
+    if not e.one_to_one:
         return
-    fewest = reached[reached > 0].min()
-    more = reached > fewest
-    if not (wrong & ~more).any() and wrong[more].mean() > 0.8:
+    c = e.cotangent.reshape(e.wrong.shape)
+    if e.equals(c):
+        yield "equals the upstream gradient: the derivative of the operation is missing"
+    if e.equals(c * (c > 0)):
+        yield "equals the positive part of the upstream gradient: masked by the sign of the gradient, not of the input"
+    if e.value is None or e.result is None or e.value.shape != e.wrong.shape:
+        return
+    x, y = e.value, e.result.reshape(e.value.shape)
+    with np.errstate(all="ignore"):
+        for text, formula in _FORMULAS.items():
+            for given, belongs, name, right_name in ((x, y, "x", "y"), (y, x, "y", "x")):
+                if e.equals(c * formula(given)) and np.allclose(c * formula(belongs), e.right, rtol=e.tolerance):
+                    what = {"x": "the input x", "y": "the output y"}
+                    yield (
+                        f"the derivative is {text.format(v=right_name)} with {what[right_name]}, but was computed as "
+                        f"{text.format(v=name)} with {what[name]}"
+                    )
+
+
+def _missing_terms(e: Evidence) -> Iterator[str]:
+    """Derivatives that forget that an output depends on more than its own element."""
+    m, n = e.jacobian.shape
+    if m == n and not e.one_to_one:
+        c = e.cotangent.reshape(e.wrong.shape)
+        if e.equals(np.diag(e.jacobian).reshape(c.shape) * c):
+            yield "each output is taken to depend on its own element alone: only the diagonal of the Jacobian is there"
+        for axis in reversed(range(c.ndim)):
+            if c.shape[axis] > 1 and _constant(e.wrong / c, axis, e.tolerance):
+                yield (
+                    f"the upstream gradient times one number along axis {axis}: what the operation computes over that "
+                    "axis (a mean, a variance, a sum) is taken as a constant, its own derivative is missing"
+                )
+                break
+    absent = (e.wrong == 0) & (np.abs(e.right) > e.tolerance * e.scale)
+    if absent.any() and e.equals(np.where(absent, 0.0, e.right)):
+        first = _index(np.argwhere(absent)[0])
+        yield f"right where something arrives, but {absent.sum()} of {n} elements get nothing, the first at {first}"
+
+
+def _constant(values: np.ndarray, axis: int, tolerance: float) -> bool:
+    spread = np.ptp(values, axis=axis)
+    return bool((spread <= tolerance * np.abs(values).max()).all())
+
+
+def _overlap(e: Evidence) -> Iterator[str]:
+    """`=` in place of `+=`: an element that several windows read holds the share of one of them."""
+    shares = e.cotangent[:, None] * e.jacobian  # (m, n)
+    if len(e.output_shapes) == 1 and len(e.output_shapes[0]) > 2:  # a window sends all its channels at once
+        batch, channels, *size = e.output_shapes[0]
+        shares = shares.reshape(batch, channels, math.prod(size), -1).sum(1).reshape(batch * math.prod(size), -1)
+    wrong, right = e.wrong.reshape(-1), e.right.reshape(-1)
+    reads = shares != 0
+    near = np.abs(shares - wrong) <= e.tolerance * e.scale
+    if (reads.sum(0) > 1).any() and ((reads & near).any(0) | (np.abs(wrong - right) <= e.tolerance * e.scale)).all():
         yield (
             "right only where windows do not overlap: elements in several windows got the share of one; contributions "
             "must be added (+=), not assigned"
         )
+
+
+def _other_argument(e: Evidence) -> Iterator[str]:
+    """The right gradient at another value of one of the other inputs: a kernel that is not turned, a transpose."""
+    if e.right_with is None:
+        return
+    for position, value in e.arguments.items():
+        for axes in _axis_sets(value.ndim):
+            if value.size > 1 and e.equals(e.right_with(position, np.flip(value, axes).copy())):
+                yield (
+                    f"equals the gradient for input {position} {_reversal(axes, value.ndim)}: it is turned, or not "
+                    "turned, where it should be the other way"
+                )
+        square = value.ndim > 1 and value.shape[-1] == value.shape[-2]
+        if square and e.equals(e.right_with(position, np.swapaxes(value, -1, -2).copy())):
+            yield f"equals the gradient for input {position} transposed"
 
 
 def _where_wrong(e: Evidence) -> str:

@@ -147,6 +147,41 @@ PLANTED = {
         ((3, 4), (3, 4)),
         "equals the gradient of input .: the gradients of two",
     ),
+    "derivative forgotten": (
+        lambda x: _forgotten(x),
+        ((3, 4),),
+        "equals the upstream gradient: the derivative of the operation is missing",
+    ),
+    "input for output": (
+        lambda x: _of_input(x),
+        ((3, 4),),
+        r"the derivative is y\*\(1 - y\) with the output y, but was computed as x\*\(1 - x\) with the input x",
+    ),
+    "output for input": (
+        lambda x: _of_output(x),
+        ((3, 4),),
+        r"the derivative is cos\(x\) with the input x, but was computed as cos\(y\) with the output y",
+    ),
+    "diagonal": (
+        lambda x: _diagonal(x),
+        ((3, 4),),
+        "each output is taken to depend on its own element alone: only the diagonal of the Jacobian is there",
+    ),
+    "constant mean": (
+        lambda x: _centred(x),
+        ((3, 4),),
+        "the upstream gradient times one number along axis 1: what the operation computes over that axis",
+    ),
+    "part missing": (
+        spoiled(conv, gradient=lambda g: g * (np.arange(g.shape[3]) > 0)),
+        CONV,
+        r"right where something arrives, but \d+ of \d+ elements get nothing, the first at \[0, 0, 0, 0\]",
+    ),
+    "not transposed": (
+        lambda x, w: _untransposed(x, w),
+        ((3, 4), (4, 4)),
+        "equals the gradient for input 1 transposed",
+    ),
     "signs": (spoiled(scaled, gradient=np.abs), ((3, 4), (3, 4)), "right but for the sign of some elements"),
     "nothing known": (
         spoiled(scaled, gradient=lambda g: g + (np.arange(4) == 2) * 0.1),
@@ -161,6 +196,24 @@ _exchanged = Primitive(
     lambda a, b: a * b,
     vjp(lambda g, y, a, b: g * a, uses="a"),
     vjp(lambda g, y, a, b: g * b, uses="b"),
+)
+
+_forgotten = Primitive("forgotten_for_test", np.tanh, vjp(lambda g, y, x: g * 1))
+_of_input = Primitive(
+    "of_input_for_test", lambda x: 1 / (1 + np.exp(-x)), vjp(lambda g, y, x: g * x * (1 - x), uses="x")
+)
+_of_output = Primitive("of_output_for_test", np.sin, vjp(lambda g, y, x: g * y.cos(), uses="y"))
+_diagonal = Primitive(
+    "diagonal_for_test",
+    lambda x: np.exp(x) / np.exp(x).sum(1, keepdims=True),
+    vjp(lambda g, y, x: g * y * (1 - y), uses="y"),
+)
+_centred = Primitive("centred_for_test", lambda x: x * 3 - x.mean(1, keepdims=True), vjp(lambda g, y, x: g * 3))
+_untransposed = Primitive(
+    "untransposed_for_test",
+    lambda x, w: x @ w,
+    vjp(lambda g, y, x, w: g @ w, uses="w"),
+    vjp(lambda g, y, x, w: x.transpose(0, 1) @ g, uses="x"),
 )
 
 

@@ -31,6 +31,27 @@ def test_a_check_finds_it_and_it_is_gone_afterwards(name):
     assert report.story.split()[0] in str(report)
 
 
+DIAGNOSES = {
+    "no-flip": "equals the gradient for input 1 rotated by 180 degrees over the last two axes",
+    "assign": "right only where windows do not overlap",
+    "ones": "ignores its upstream gradient",
+    "mean-weights": "off by the factor 1/N = 1/3",
+    "avg-pool-sum": "off by the factor n = 4 (the elements of one window): summed or counted 4 times",
+    "relu-by-gradient": "masked by the sign of the gradient, not of the input",
+    "tanh-of-input": "1 - y*y with the output y, but was computed as 1 - x*x with the input x",
+    "softmax-diagonal": "right where something arrives, but 12 of 15 elements get nothing, the first at [0, 0]",
+    "frozen-statistics": "the upstream gradient times one number along axis 2",
+    "fan-out": "no known mistake",  # what a graph loses is not in the Jacobian of the function
+    "recursion": "no known mistake",
+}
+
+
+@pytest.mark.parametrize("name", DIAGNOSES)
+def test_the_gradient_check_names_the_bug(name):
+    assert DIAGNOSES[name] in see.break_it(name, steps=0).findings[0].detail
+    assert set(DIAGNOSES) == set(see.bugs()) - set(SEEN_BY_NO_GRADIENT_CHECK)
+
+
 def test_ones_do_not_see_that_they_are_used():
     report = see.break_it("ones", steps=0)
     findings = {f.check: f for f in report.findings}
