@@ -196,6 +196,7 @@ class Primitive:
         joint: Rule | None = None,
         view: bool = False,
     ) -> None:
+        self._keeping: dict[tuple[bool, ...], Keeping] = {}
         self.name = name
         self.forward = forward
         self.rules = rules
@@ -203,10 +204,14 @@ class Primitive:
         self.view = view
         self.__doc__ = forward.__doc__
         self.arguments = _argument_names(joint or next((r for r in rules if r is not None), None))
-        self._keeping: dict[tuple[bool, ...], Keeping] = {}
         if name in Primitive.registry:
             raise ValueError(f"two primitives are called {name!r}")
         Primitive.registry[name] = self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ("rules", "joint"):
+            self._keeping.clear()  # another rule may use other values
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -320,9 +325,7 @@ class Node:
                 edges.append(None)
                 stored.append(arg)
                 continue
-            edge = spec = None
-            if want or not keep:
-                spec = Spec(arg._array.shape, arg._array.dtype, lies_by_columns(arg._array))
+            spec, edge = Spec(arg._array.shape, arg._array.dtype, lies_by_columns(arg._array)), None
             if want:
                 edge = Edge(arg._node, arg._index, arg if arg._node is None else None, spec)
             edges.append(edge if leads else None)

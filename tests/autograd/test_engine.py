@@ -450,3 +450,12 @@ def test_a_tape_hears_its_own_thread_only():
         pool.submit(lambda: leaf(1.0).exp().backward()).result()
         leaf(1.0).sin()
     assert [c.primitive.name for c in tape.calls] == ["sin"] and tape.backward_calls == []
+
+
+def test_a_primitive_with_another_rule_keeps_what_that_rule_uses():
+    square = Primitive("reruled_for_test", lambda x: x * x, vjp(lambda g, y, x: g, uses=""))
+    x = tensor([3.0], requires_grad=True)
+    square(x).sum().backward()  # what a call keeps is worked out once
+    square.rules = (vjp(lambda g, y, x: g * 2 * x, uses="x"),)
+    (gradient,) = grad(square(x).sum(), [x])
+    assert gradient.item() == 6.0
