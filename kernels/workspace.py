@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,11 +18,20 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 LARGEST = 256 << 20  # bytes: a larger block is lent, but not kept
 
 
-class _Blocks(dict[str, np.ndarray]):
-    """The blocks of one thread, arrays of bytes by name; they go with the thread."""
+class Block(NamedTuple):
+    """Memory that is kept, and where it begins."""
+
+    memory: np.ndarray  # of bytes
+    address: int
+
+
+class _Blocks(dict[str, Block]):
+    """The blocks of one thread by name; they go with the thread."""
 
 
 class _Kept(threading.local):
+    lent: list[tuple[str, int, int]] | None = None
+
     def __init__(self) -> None:  # runs in each thread that borrows
         self.blocks = _Blocks()
         with _lock:
@@ -41,13 +52,32 @@ def borrow(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     (True, (3, 4))
     """
     size = prod(shape) * dtype.itemsize
+    found = block(name, size)
+    if _kept.lent is not None:
+        _kept.lent.append((name, found.address, size))
+    return np.ndarray(shape, dtype, found.memory)
+
+
+def block(name: str, size: int) -> Block:
+    """What `borrow` lends: at least ``size`` bytes, from the beginning of a cache line on."""
     blocks = _kept.blocks
-    block = blocks.get(name)
-    if block is None or block.size < size:
-        block = aligned(size)
+    found = blocks.get(name)
+    if found is None or found.memory.size < size:
+        memory = aligned(size)
+        found = Block(memory, memory.__array_interface__["data"][0])
         if size <= LARGEST:
-            blocks[name] = block
-    return block[:size].view(dtype).reshape(shape)
+            blocks[name] = found
+    return found
+
+
+@contextmanager
+def lending() -> Iterator[list[tuple[str, int, int]]]:
+    """Write down what this thread borrows inside: names, addresses, bytes."""
+    before, _kept.lent = _kept.lent, []
+    try:
+        yield _kept.lent
+    finally:
+        _kept.lent = before
 
 
 def aligned(size: int) -> np.ndarray:
@@ -64,7 +94,7 @@ def aligned(size: int) -> np.ndarray:
 def kept() -> int:
     """Bytes kept at the moment for all threads together."""
     with _lock:
-        return sum(block.size for blocks in _threads.values() for block in tuple(blocks.values()))
+        return sum(kept.memory.size for blocks in _threads.values() for kept in tuple(blocks.values()))
 
 
 def release() -> None:

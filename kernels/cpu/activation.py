@@ -11,7 +11,7 @@ import numpy as np
 
 from ..jit import njit
 from .elements import PIECE, address, elements, kind_of, like, matched, seconds
-from .pieces import read, run
+from .pieces import Address, read, run
 
 Array = np.ndarray
 
@@ -19,10 +19,10 @@ Array = np.ndarray
 class Pass(NamedTuple):
     """Addresses: y is computed from x and z, ``limits`` are two numbers."""
 
-    x: int
-    z: int
-    y: int
-    limits: int
+    x: Address
+    z: Address
+    y: Address
+    limits: Address
     count: int
 
 

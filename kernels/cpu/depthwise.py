@@ -19,9 +19,9 @@ import numpy as np
 
 from ..jit import njit
 from ..workspace import borrow
-from .pieces import read, run
+from .pieces import Address, read, run
 from .products import FLOPS, PIECES
-from .simd import address_of, keep
+from .simd import address_of, keep, load, store
 from .tiles import depthwise_columns, depthwise_rows, depthwise_run, depthwise_taps_tile, depthwise_tile
 from .windows import (
     Windows,
@@ -44,7 +44,7 @@ PART_PIXELS = 1024
 class _Job(NamedTuple):
     channels: int
     chunk: int  # pixels
-    weights: int  # address: (taps, members, C)
+    weights: Address  # (taps, members, C)
     # or of the weight gradient's sums: (parts, blocks of taps, rows, members, vectors * width)
     parts: int
     part_pixels: int
@@ -56,11 +56,39 @@ def filter_channels(windows: Windows, weights: np.ndarray) -> None:
     tile = depthwise_tile(weights.dtype.name, channels, members)
     taps = weights[0, 0].size
     rows = borrow("panels", (taps, members, channels), weights.dtype)
-    rows[...] = weights.reshape(channels, members, taps).T
+    order = _Order(address(weights), *weights.strides, *weights.shape[3:], members, channels, address(rows))
+    run(_order_piece, tile, order, taps, weights.size * 1e-9)
     pixels = w.batch * w.out0 * w.out1 * w.out2
     chunk = tile.rows * max(1, min(CHUNK_TILES, pixels // (tile.rows * PIECES)))
     job = _Job(channels, chunk, address(rows), 0, 0)
-    run(_filter_piece, tile, (*w, *job), -(-pixels // chunk), 4 * pixels * weights.size / FLOPS)
+    run(_filter_piece, tile, (w, job), -(-pixels // chunk), 4 * pixels * weights.size / FLOPS)
+
+
+class _Order(NamedTuple):
+    weights: Address  # (C, M, T0, T1, T2), steps in bytes
+    channel_step: int
+    member_step: int
+    step0: int
+    step1: int
+    step2: int
+    taps1: int
+    taps2: int
+    members: int
+    channels: int
+    rows: Address  # (taps, M, C)
+
+
+@njit
+def _order_piece(tile: Any, arguments: int, piece: int) -> None:
+    """One tap: its weights with the channels side by side."""
+    o = read(_Order, arguments)
+    source = o.weights + piece // (o.taps1 * o.taps2) * o.step0
+    source += piece // o.taps2 % o.taps1 * o.step1 + piece % o.taps2 * o.step2
+    target = o.rows + piece * o.members * o.channels * tile.itemsize
+    for d in range(o.members):
+        for c in range(o.channels):
+            store(target, load(tile.one, source + d * o.member_step + c * o.channel_step))
+            target += tile.itemsize
 
 
 @njit
@@ -103,13 +131,36 @@ def weight_sums(windows: Windows, dw: np.ndarray) -> None:
     sums = borrow("sums", (parts, blocks * tile.rows * members, vectors * tile.width), dw.dtype)
     chunk = min(part_pixels, CHUNK_PIXELS, max(16, TABLE_ENTRIES // (blocks * tile.rows)))
     job = _Job(channels, chunk, address(sums), parts, part_pixels)
-    run(_sum_piece, tile, (*w, *job), parts, 4 * pixels * dw.size / FLOPS)
-    total = sums.sum(0)[: taps * members]
-    last = (vectors - 1) * tile.width
-    rows = np.empty((taps * members, channels), dw.dtype)
-    rows[:, :last] = total[:, :last]
-    rows[:, channels - tile.width :] = total[:, last:]
-    dw[...] = rows.reshape(taps, members, channels).T.reshape(dw.shape)
+    run(_sum_piece, tile, (w, job), parts, 4 * pixels * dw.size / FLOPS)
+    result = _Result(address(sums), sums[0].nbytes, parts, vectors, channels, members, taps, address(dw))
+    run(_deliver_piece, tile, result, taps * members, sums.size * 1e-9)
+
+
+class _Result(NamedTuple):
+    sums: Address  # (parts, rows (t, d), vectors * width)
+    part_step: int  # bytes
+    parts: int
+    vectors: int
+    channels: int
+    members: int
+    taps: int
+    dw: Address  # (C, M, taps)
+
+
+@njit
+def _deliver_piece(tile: Any, arguments: int, piece: int) -> None:
+    """Add the parts' sums of one tap and member, and put each channel's where it belongs."""
+    r = read(_Result, arguments)
+    item, width = tile.itemsize, tile.width
+    row = r.sums + piece * r.vectors * width * item
+    for part in range(1, r.parts):
+        for j in range(0, r.vectors * width * item, tile.lanes * item):
+            store(row + j, load(tile, row + j) + load(tile, row + part * r.part_step + j))
+    last = (r.vectors - 1) * width  # channels that are no multiple of the width: the last vectors were moved back
+    place = r.dw + (piece % r.members * r.taps + piece // r.members) * item
+    for c in range(r.channels):
+        k = c if c < last else c - (r.channels - width) + last
+        store(place + c * r.members * r.taps * item, load(tile.one, row + k * item))
 
 
 @njit

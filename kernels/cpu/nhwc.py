@@ -25,6 +25,7 @@ from .depthwise import filter_channels, weight_sums
 from .direct_tiles import Axis3, Geometry, geometry, residues
 from .products import multiply_rows
 from .relayout import as_last, deliver, padded_rows, result
+from .replay import permanent, replayed
 from .sums import Target, multiply_columns
 from .tiles import groups_fit
 from .windows import Windows, address, windows
@@ -32,6 +33,7 @@ from .windows import Windows, address, windows
 Array = np.ndarray
 
 
+@replayed
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
     """y (N, K, *out), channels-last where no ``out`` is given."""
     y = result(conv.y_shape, x.dtype, out)
@@ -41,10 +43,11 @@ def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
         if by_channels(conv, x.dtype.name):
             filter_channels(view, weights.reshape(conv.out_channels, *weights.shape[2:]))
         else:
-            multiply_rows(view, _merge_taps(weights) if merged else weights, x.dtype.name)
+            multiply_rows(view, weights, x.dtype.name, merged=merged)
     return deliver(y, out)
 
 
+@replayed
 def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
     """dx (N, C, *size), channels-last where no ``out`` is given."""
     dx = result(conv.x_shape, g.dtype, out)
@@ -60,10 +63,11 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
             if by_channels(conv, g.dtype.name):
                 filter_channels(view, part.reshape(conv.in_channels, *part.shape[2:]))
             else:
-                multiply_rows(view, _merge_taps(part) if merged else part, g.dtype.name)
+                multiply_rows(view, part, g.dtype.name, merged=merged)
     return deliver(dx, out)
 
 
+@replayed
 def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
     """dw (K, C/G, *kernel)."""
     dw = out if out is not None and out.flags.c_contiguous else np.empty(conv.w_shape, x.dtype)
@@ -125,12 +129,6 @@ def _windows(
     return windows(x, y, (*axes[:2], row), zeros, first, step), merged
 
 
-def _merge_taps(weights: Array) -> Array:
-    """(1, K, C, T0, T1, T2) -> (1, K, T2*C, T0, T1, 1)"""
-    _, columns, _, rows0, rows1, _ = weights.shape
-    return weights.transpose(0, 1, 5, 2, 3, 4).reshape(1, columns, -1, rows0, rows1, 1)
-
-
 def by_channels(conv: Conv, dtype: str) -> bool:
     """Depthwise, or as many filters as channels in groups so small that they lie within a vector."""
     square = conv.in_channels == conv.out_channels > 1 < conv.groups
@@ -150,5 +148,5 @@ def _zeros(dtype: np.dtype, count: int) -> Array:
     """A row of padding: at least ``count`` zeros.  Never written to, so one serves all."""
     kept = _kept_zeros.get(dtype)
     if kept is None or len(kept) < count:
-        kept = _kept_zeros[dtype] = np.zeros(count, dtype)
+        kept = _kept_zeros[dtype] = permanent(np.zeros(2 * count, dtype))
     return kept

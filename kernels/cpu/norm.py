@@ -21,7 +21,7 @@ import numpy as np
 
 from ..jit import njit
 from .elements import Rows, address, as_rows, elements, is_last, kind_of, like, seconds
-from .pieces import read, run
+from .pieces import Address, read, run
 
 Array = np.ndarray
 
@@ -103,13 +103,13 @@ def blocks_of(x: Array) -> Blocks:
 class Pass(NamedTuple):
     """Addresses of arrays, and how they are cut.  ``a``, ``b``, ``c``, ``d`` have an element for each group."""
 
-    x: int
-    g: int
-    y: int
-    a: int
-    b: int
-    c: int
-    d: int
+    x: Address
+    g: Address
+    y: Address
+    a: Address
+    b: Address
+    c: Address
+    d: Address
     rows: int
     groups: int
     run: int

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..jit import njit
 from ..workspace import borrow
-from .pieces import read, run
+from .pieces import Address, read, run
 from .simd import address_of, clear_bytes, copy_bytes, keep, load, store, transpose
 from .tiles import Tile
 from .windows import address
@@ -34,7 +34,7 @@ def bands(columns: int, tile: Tile) -> list[tuple[Tile, int, int]]:
 
 
 class _Packing(NamedTuple):
-    b: int
+    b: Address
     group_step: int  # bytes
     column_step: int
     channel_step: int
@@ -44,26 +44,31 @@ class _Packing(NamedTuple):
     taps0: int
     taps1: int
     taps2: int
+    inner: int  # channel o * inner + i lies o * outer_step + i * channel_step from the first
+    outer_step: int
     depth: int
     first: int
     columns: int
     count: int  # panels
-    panels: int
+    panels: Address
     panel_bytes: int  # of one panel
 
 
-def pack(b: np.ndarray, tile: Tile, first: int, stop: int, name: str = "panels") -> np.ndarray:
+def pack(b: np.ndarray, tile: Tile, first: int, stop: int, name: str = "panels", merged: bool = False) -> np.ndarray:
     """Panels of the columns first, ..., stop - 1 of b (G, J, C, T0, T1, T2), any strides; borrowed memory.
 
-    (G, panels, taps, C, width)
+    (G, panels, taps, C, width); ``merged``: the T2 taps of a row count as channels, t2 * C + c of one tap.
     """
     groups, _, depth, *taps = b.shape
+    inner, outer_step = depth, 0
+    if merged:
+        depth, outer_step, taps[2] = depth * taps[2], b.strides[5], 1
     count = -(-(stop - first) // tile.width)
     panels = borrow(name, (groups, count, taps[0] * taps[1] * taps[2], depth, tile.width), b.dtype)
     if panels.size:
         size = panels[0, 0].nbytes
         numbers = _Packing(
-            address(b), *b.strides, *taps, depth, first, stop - first, count, address(panels), size
+            address(b), *b.strides, *taps, inner, outer_step, depth, first, stop - first, count, address(panels), size
         )  # fmt: skip
         run(_pack_piece, tile, numbers, groups * count, b.size * 1e-9)
     return panels
@@ -110,7 +115,8 @@ def _pack_piece(tile: Any, arguments: int, piece: int) -> None:
 def _offset(p: Any, c: int, t: int) -> int:
     """Bytes from a column's begin to its channel c at tap t."""
     return (
-        c * p.channel_step
+        c // p.inner * p.outer_step
+        + c % p.inner * p.channel_step
         + t // (p.taps1 * p.taps2) * p.tap0_step
         + t // p.taps2 % p.taps1 * p.tap1_step
         + t % p.taps2 * p.tap2_step
@@ -122,5 +128,5 @@ def _taps_are_neighbours(tile: Any, p: Any) -> bool:
     """Whether channel c at tap t is element c * taps + t of its column, as in contiguous weights."""
     size = tile.itemsize
     row, plane = p.taps2 * size, p.taps1 * p.taps2 * size
-    fits = (p.tap2_step == size or p.taps2 == 1) and (p.tap1_step == row or p.taps1 == 1)
+    fits = p.inner == p.depth and (p.tap2_step == size or p.taps2 == 1) and (p.tap1_step == row or p.taps1 == 1)
     return fits and (p.tap0_step == plane or p.taps0 == 1) and p.channel_step == p.taps0 * plane

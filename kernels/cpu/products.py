@@ -22,7 +22,7 @@ import numpy as np
 
 from ..jit import njit
 from .packing import bands, pack
-from .pieces import read, run
+from .pieces import Address, read, run
 from .simd import address_of, copy_bytes, keep
 from .tiles import Tile, rows_tile, rows_times_panel
 from .windows import Windows, address, fill_tables, finish_tile, pixel_count, tap_count
@@ -49,7 +49,7 @@ class Cut(NamedTuple):
     block_taps: int
     block_depth: int
     panel_bytes: int  # of one
-    panels: int = 0  # address
+    panels: Address = 0
     add: int = 0  # 1: to what y holds
 
 
@@ -84,16 +84,21 @@ def _even(size: int, most: int) -> int:
     return -(-size // pieces)
 
 
-def multiply_rows(windows: Windows, b: np.ndarray, dtype: str, accumulate: bool = False) -> None:
-    """y (windows.y), or y += with ``accumulate``, from the windows of x and b (G, K/G, C/G, T0, T1, T2)."""
+def multiply_rows(windows: Windows, b: np.ndarray, dtype: str, accumulate: bool = False, merged: bool = False) -> None:
+    """y (windows.y), or y += with ``accumulate``, from the windows of x and b (G, K/G, C/G, T0, T1, T2).
+
+    ``merged``: the T2 taps of a kernel row are the channels t2 * C/G + c of one tap of x.
+    """
     groups, columns, depth, *kernel = b.shape
+    if merged:
+        depth, kernel = depth * kernel[2], kernel[:2]
     taps, pixels = prod(kernel), windows.batch * windows.out0 * windows.out1 * windows.out2
     for tile, first, stop in bands(columns, rows_tile(dtype)):
         cut = cutting(tile, pixels, taps, depth, columns, groups, first, stop)
-        panels = pack(b, tile, first, stop)
+        panels = pack(b, tile, first, stop, merged=merged)
         pieces = groups * cut.chunks * cut.bands
         seconds = pixels * b.size / FLOPS
-        run(_rows_piece, tile, (*windows, *cut._replace(panels=address(panels), add=int(accumulate))), pieces, seconds)
+        run(_rows_piece, tile, (windows, cut._replace(panels=address(panels), add=int(accumulate))), pieces, seconds)
 
 
 @njit

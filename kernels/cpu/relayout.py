@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ..jit import njit
 from ..workspace import ALIGNMENT, borrow
-from .pieces import read, run
+from .pieces import Address, outside_of_loops, read, run
 from .simd import Lanes, clear_bytes, copy_bytes, load, machine, store, transpose
 from .windows import address
 
@@ -31,11 +32,24 @@ def empty_last(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
     NumPy's own begin 16 bytes into one, so that every second load of a whole register would touch two lines.
     """
-    last = len(shape) - 1
+    return empty_like_strides(shape, _last_strides(shape, dtype.itemsize), dtype)[0]
+
+
+@lru_cache(maxsize=1024)
+def _last_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    step, strides = itemsize * shape[1], []
+    for n in reversed(shape[2:]):
+        strides.append(step)
+        step *= n
+    return (step, itemsize, *reversed(strides))
+
+
+def empty_like_strides(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, int]:
+    """A dense array with these strides, from the beginning of a cache line on, and its address."""
     block = np.empty(prod(shape) * dtype.itemsize + ALIGNMENT, np.uint8)
-    skip = -address(block) % ALIGNMENT
-    rows = block[skip : skip + block.size - ALIGNMENT].view(dtype).reshape(shape[0], *shape[2:], shape[1])
-    return rows.transpose(0, last, *range(1, last))
+    start = address(block)
+    skip = -start % ALIGNMENT
+    return np.ndarray(shape, dtype, block, skip, strides), start + skip
 
 
 def as_last(a: np.ndarray, name: str) -> np.ndarray:
@@ -71,26 +85,27 @@ def padded_rows(a: np.ndarray, low: int, length: int, slack: int, name: str) -> 
     padded = block[: block.size - slack].reshape(n, *size[:-1], length, channels)
     source = a.reshape(n, channels, rows, size[-1])
     numbers = _Padding(
-        address(source), *source.strides, address(padded), rows, size[-1], channels, low, length,
+        address(source), *source.strides, address(padded), rows, size[-1], channels, low, length, n * rows, slack,
     )  # fmt: skip
-    block[block.size - slack :] = 0
     lanes = Lanes(a.dtype.name, machine().lanes(a.dtype))
     run(_pad_piece, lanes, numbers, n * rows, padded.size * ELEMENT_SECONDS)
     return np.moveaxis(padded, -1, 1)
 
 
 class _Padding(NamedTuple):
-    source: int
+    source: Address
     image_step: int  # bytes
     channel_step: int
     row_step: int
     column_step: int
-    target: int
+    target: Address
     rows: int  # of an image
     columns: int  # of a row of the source
     channels: int
     low: int
     length: int
+    all_rows: int
+    slack: int  # elements after the last row
 
 
 @njit
@@ -100,6 +115,8 @@ def _pad_piece(lanes: Any, arguments: int, piece: int) -> None:
     source = p.source + piece // p.rows * p.image_step + piece % p.rows * p.row_step
     target = p.target + piece * p.length * pixel
     stop = min(p.low + p.columns, p.length)
+    if piece == p.all_rows - 1:
+        clear_bytes(target + p.length * pixel, p.slack * lanes.itemsize)
     clear_bytes(target, p.low * pixel)
     clear_bytes(target + stop * pixel, (p.length - stop) * pixel)
     if p.channel_step == lanes.itemsize and p.column_step == pixel:
@@ -117,6 +134,7 @@ def assign(target: np.ndarray, source: np.ndarray) -> None:
     first, last = (source, target) if target.strides[1] == target.itemsize else (target, source)
     moved = np.moveaxis(last, 1, -1)
     if source.dtype != target.dtype or not (first.flags.c_contiguous and moved.flags.c_contiguous):
+        outside_of_loops()
         target[...] = source
         return
     channels, size = source.shape[1], source.itemsize
@@ -129,8 +147,8 @@ def assign(target: np.ndarray, source: np.ndarray) -> None:
 
 
 class _Transposition(NamedTuple):
-    source: int  # (N, rows, columns)
-    target: int  # (N, columns, rows)
+    source: Address  # (N, rows, columns)
+    target: Address  # (N, columns, rows)
     rows: int
     columns: int
     spans: int

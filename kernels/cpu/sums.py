@@ -23,7 +23,7 @@ import numpy as np
 from ..jit import njit
 from ..workspace import borrow
 from .packing import bands
-from .pieces import read, run
+from .pieces import Address, read, run
 from .products import FLOPS, PIECES
 from .simd import address_of, clear_bytes, copy_bytes, keep, load, store
 from .tiles import Tile, columns_tile, columns_times_panel
@@ -50,13 +50,13 @@ class Cut(NamedTuple):
     part_pixels: int
     piece_panels: int  # panels of a piece
     bands: int  # pieces that share the panels
-    sums: int  # address: (parts, groups, panels, taps, tiles, rows, width)
+    sums: Address  # (parts, groups, panels, taps, tiles, rows, width)
 
 
 class Target(NamedTuple):
     """Where d[t, c, k] goes: bytes from tap to tap, column to column; channel c = o * inner + i takes two steps."""
 
-    address: int
+    address: Address
     group_step: int
     tap_step: int
     column_step: int
@@ -101,8 +101,8 @@ def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, ta
         sums = borrow("sums", shape, np.dtype(dtype))
         cut = cut._replace(sums=address(sums))
         work = pixels * taps * depth * columns * groups / FLOPS
-        run(_sum_piece, tile, (*w, *cut), groups * cut.parts * cut.bands, work)
-        run(_deliver_piece, tile, (*cut, *target, taps), groups * panels, prod(shape) * 1e-9)
+        run(_sum_piece, tile, (w, cut), groups * cut.parts * cut.bands, work)
+        run(_deliver_piece, tile, (cut, target, Count(taps)), groups * panels, prod(shape) * 1e-9)
 
 
 @njit

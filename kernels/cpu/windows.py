@@ -15,6 +15,7 @@ import numpy as np
 
 from ..jit import njit
 from .direct_tiles import ABSENT, Axis3, Geometry
+from .pieces import Address
 
 U = np.uint64  # of indices: Numba would test a signed one for being negative and could not vectorise
 
@@ -25,17 +26,17 @@ class Windows(NamedTuple):
     x and y: the address of element (0, 0, 0, 0, 0), and steps in bytes from image to image and along the axes.
     """
 
-    x: int
+    x: Address
     x_image: int
     x_step0: int
     x_step1: int
     x_step2: int
-    y: int
+    y: Address
     y_image: int
     y_step0: int
     y_step1: int
     y_step2: int
-    zeros: int  # address of as many zeros as a row has channels
+    zeros: Address  # address of as many zeros as a row has channels
     batch: int
     size0: int
     taps0: int

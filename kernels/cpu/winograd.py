@@ -39,7 +39,7 @@ import numpy as np
 from ..geometry import Conv
 from ..jit import njit
 from ..threads import get_num_threads
-from .pieces import read, run
+from .pieces import Address, read, run
 from .products import FLOPS
 from .relayout import as_last, deliver, result
 from .simd import address_of, keep
@@ -82,7 +82,7 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
 class _Job(NamedTuple):
     """How a correlation is cut, and where U is."""
 
-    u: int
+    u: Address
     panel_step: int
     point_step: int
     depth: int
@@ -112,7 +112,7 @@ def _correlate(pass_: str, x: Array, w: Array, y: Array, low: list[int], conv: C
         )  # fmt: skip
         source, target = image(x_group, t, -low[0], -low[1]), image(y_group, t)
         seconds = t.points * t.tiles * t.depth * t.columns / FLOPS
-        run(_correlate_piece, scheme, (*source, *target, *block, *job), workers, seconds)
+        run(_correlate_piece, scheme, (source, target, block, job), workers, seconds)
 
 
 @njit

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..jit import njit
 from ..workspace import borrow
+from .pieces import Address
 from .simd import address_of, clear_bytes, copy_bytes, keep, load, store
 from .windows import address
 from .winograd_tiles import Tiling, row_bytes, scratch_bytes
@@ -17,7 +18,7 @@ from .winograd_transforms import Scheme, sandwich
 class Image(NamedTuple):
     """Where tiles lie in an array (N, C, H, W), channels-last."""
 
-    address: int
+    address: Address
     image_step: int  # bytes
     row_step: int
     column_step: int
@@ -38,7 +39,7 @@ def image(a: np.ndarray, t: Tiling, top: int = 0, left: int = 0) -> Image:
 class Block(NamedTuple):
     """V, and M or the transformed g, of a block: [point][tile, channel], in a thread's own memory."""
 
-    scratch: int  # address: (workers, V and M)
+    scratch: Address  # (workers, V and M)
     worker_bytes: int
     v_row: int  # bytes from tile to tile
     v_plane: int  # from point to point

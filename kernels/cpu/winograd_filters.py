@@ -10,7 +10,7 @@ import numpy as np
 
 from ..jit import njit
 from ..workspace import aligned, at_release, borrow
-from .pieces import read, run
+from .pieces import Address, read, run
 from .simd import address_of, clear_bytes, keep, load, store, transpose
 from .windows import address
 from .winograd_tiles import plane_bytes
@@ -139,13 +139,13 @@ def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 class _Filtering(NamedTuple):
-    w: int
+    w: Address
     column_step: int  # bytes
     depth_step: int
     columns: int
     depth: int
     flipped: int
-    u: int
+    u: Address
     panel_step: int
     point_step: int
 

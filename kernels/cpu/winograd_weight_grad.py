@@ -18,7 +18,7 @@ from ..geometry import Conv
 from ..jit import njit
 from ..threads import get_num_threads
 from ..workspace import borrow
-from .pieces import read, run
+from .pieces import Address, read, run
 from .products import FLOPS
 from .relayout import as_last
 from .simd import address_of, keep, load, store, transpose
@@ -34,7 +34,7 @@ Array = np.ndarray
 class _Job(NamedTuple):
     """How the sum is cut, and where it is: (parts, panels, points, depth, width)."""
 
-    sums: int
+    sums: Address
     part_step: int  # bytes
     panel_step: int
     point_step: int
@@ -53,7 +53,7 @@ class _Job(NamedTuple):
 class _Target(NamedTuple):
     """dw (K, C, 3, 3): each filter's elements side by side."""
 
-    address: int
+    address: Address
     filter_step: int  # bytes
 
 
@@ -89,10 +89,10 @@ def _sum_products(x: Array, g: Array, dw: Array, conv: Conv) -> None:
     for x_group, g_group, dw_group in zip(np.split(x, groups, 1), np.split(g, groups, 1), np.split(dw, groups)):
         source, cotangent = image(x_group, t, -low[0], -low[1]), image(g_group, t)
         seconds = t.points * t.tiles * t.depth * t.columns / FLOPS
-        run(_sum_piece, scheme, (*source, *cotangent, *block, *job), workers, seconds)
+        run(_sum_piece, scheme, (source, cotangent, block, job), workers, seconds)
         target = _Target(address(dw_group), dw_group.strides[0])
         chunks = panels * -(-t.depth // tile.lanes)
-        run(_deliver_piece, scheme, (*job, *target), chunks, dw_group.size * t.parts * 1e-9)
+        run(_deliver_piece, scheme, (job, target), chunks, dw_group.size * t.parts * 1e-9)
 
 
 @njit

@@ -46,10 +46,10 @@ def _passes() -> tuple[Mutant, ...]:
     return (
         _bug(
             "F_merged_taps_in_the_wrong_order",
-            nhwc + "_merge_taps",
+            "packing:_offset",
             "first layer: weights go by channel, then tap; the rows of pixels by tap, then channel",
-            "weights.transpose(0, 1, 5, 2, 3, 4)",
-            "weights.transpose(0, 1, 2, 5, 3, 4)",
+            "c // p.inner * p.outer_step\n        + c % p.inner * p.channel_step",
+            "c % (p.depth // p.inner) * p.outer_step\n        + c // (p.depth // p.inner) * p.channel_step",
         ),
         _bug(
             "B_gx_weight_not_flipped",
@@ -453,10 +453,10 @@ def _depthwise() -> tuple[Mutant, ...]:
         ),
         _bug(
             "F_depthwise_taps_and_channels_exchanged",
-            "depthwise:filter_channels",
+            "depthwise:_order_piece",
             "weights are read as (taps, C) without moving their axes",
-            "weights.reshape(channels, members, taps).T",
-            "weights.reshape(taps, members, channels)",
+            "source + d * o.member_step + c * o.channel_step",
+            "source + d * o.member_step + c * o.step2",
         ),
         _bug(
             "F_stride_ignored_in_a_run_of_pixels",
@@ -467,17 +467,17 @@ def _depthwise() -> tuple[Mutant, ...]:
         ),
         _bug(
             "B_gw_moved_back_vector_taken_for_one_that_follows",
-            "depthwise:weight_sums",
+            "depthwise:_deliver_piece",
             "the last vector's sums belong to the last channels, all of them",
-            "rows[:, channels - tile.width :] = total[:, last:]",
-            "rows[:, last:] = total[:, last:channels]",
+            "k = c if c < last else c - (r.channels - width) + last",
+            "k = c",
         ),
         _bug(
             "B_gw_first_part_of_the_pixels_only",
-            "depthwise:weight_sums",
+            "depthwise:_deliver_piece",
             "the sums of one thread are taken for the whole",
-            "sums.sum(0)[: taps * members]",
-            "sums[0][: taps * members]",
+            "for part in range(1, r.parts)",
+            "for part in range(0)",
         ),
         _bug(
             "B_gw_last_part_of_the_pixels_lost",

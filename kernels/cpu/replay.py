@@ -1,0 +1,128 @@
+"""A call that was made before: the loops of the first one, run again on other arrays.
+
+What a kernel does is decided by sizes: how the work is cut, in which order its loops run, what they are told.  It takes
+50 to 100 us of Python to work that out, as long as a small convolution takes.  So the first call with certain sizes and
+strides is watched, and its loops (`pieces.run`) are written down as a *program*, a row of integers.  Later calls put
+the addresses of their own arrays into the program and run it, all loops in one step.
+
+An address in a program is the number of a *place* (an operand, the result, a block of scratch memory) and the distance
+from where that begins.  Which integers are addresses is said by their annotation, `pieces.Address`.  A call is run
+again only if all it did is known: where an address leads to no known place (a temporary array), or the kernel says
+that it computes something in NumPy (`pieces.outside_of_loops`), calls of that kind go through Python every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..threads import get_num_threads
+from ..workspace import LARGEST, block, lending
+from .pieces import Loop, run_parallel_program, run_program, watching
+from .relayout import empty_like_strides
+from .simd import machine
+from .windows import address
+
+KEPT = 4096  # programs of one kernel
+
+Range = tuple[int, int]  # addresses: the first byte, and the one after the last
+Lent = tuple[str, int, int]  # a block of scratch memory: name, address, bytes
+
+
+class Program(NamedTuple):
+    """Loops with open addresses.  Places: two operands, the result, then the blocks of scratch memory."""
+
+    numbers: np.ndarray
+    parallel: bool
+    scratch: tuple[tuple[str, int], ...]  # names and bytes
+    shape: tuple[int, ...]  # of the result
+    strides: tuple[int, ...]
+
+    def run(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        result, place = empty_like_strides(self.shape, self.strides, a.dtype)
+        blocks = [block(name, size) for name, size in self.scratch]
+        places = np.array([address(a), address(b), place, *[lent.address for lent in blocks]], np.int64)
+        (run_parallel_program if self.parallel and get_num_threads() > 1 else run_program)(self.numbers, places)
+        return result
+
+
+def replayed(kernel: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """``kernel(a, b, problem, out=None)``, whose calls without ``out`` are run again where that can be done."""
+    known: dict[Any, Program | None] = {}
+
+    @wraps(kernel)
+    def call(a: np.ndarray, b: np.ndarray, problem: Any, out: np.ndarray | None = None) -> np.ndarray:
+        if out is not None or not (a.size and b.size):
+            return kernel(a, b, problem, out)
+        key = problem, a.strides, b.strides, a.dtype, get_num_threads(), machine()
+        program = known.get(key)
+        if program is not None:
+            return program.run(a, b)
+        if key in known:
+            return kernel(a, b, problem)
+        with lending() as lent, watching() as loops:
+            result = kernel(a, b, problem)
+        if _apart((a, b, result), lent):
+            if len(known) >= KEPT:
+                known.clear()
+            known[key] = _program(loops, lent, (a, b, result))
+        return result
+
+    call.cache_clear = known.clear  # type: ignore[attr-defined]
+    return call
+
+
+_permanent: list[np.ndarray] = []
+
+
+def permanent(a: np.ndarray) -> np.ndarray:
+    """``a``, which from now on lives as long as the process, so that a program may hold its address."""
+    _permanent.append(a)
+    return a
+
+
+def _extent(a: np.ndarray) -> Range:
+    return np.lib.array_utils.byte_bounds(a)
+
+
+def _program(loops: Sequence[Loop | None], lent: Sequence[Lent], arrays: tuple[np.ndarray, ...]) -> Program | None:
+    """What the loops did with the arrays, two operands and a result; None where that is not all known."""
+    result = arrays[-1]
+    scratch = {name: max(size for other, _, size in lent if other == name) for name, _, _ in lent}
+    places = [_extent(a) for a in arrays]
+    places += [next((start, start + scratch[name]) for other, start, _ in lent if other == name) for name in scratch]
+    numbers: list[int] = []
+    for loop in loops:
+        if loop is None or not loop.addresses:
+            return None
+        row, moves = loop.numbers.tolist(), []
+        for i in loop.addresses:
+            found = _place(row[i], places)
+            if found is not None:
+                moves += [i, found]
+                row[i] -= places[found][0]
+            elif row[i] and not any(_inside(row[i], _extent(a)) for a in _permanent):
+                return None
+        numbers += [loop.code, loop.pieces, int(loop.parallel), len(row), len(moves) // 2, *row, *moves]
+    parallel = any(loop.parallel for loop in loops if loop is not None)
+    return Program(np.array(numbers, np.int64), parallel, tuple(scratch.items()), result.shape, result.strides)
+
+
+def _place(where: int, places: Sequence[Range]) -> int | None:
+    return next((place for place, extent in enumerate(places) if _inside(where, extent)), None)
+
+
+def _inside(where: int, extent: Range) -> bool:
+    return extent[0] <= where < extent[1]
+
+
+def _apart(arrays: tuple[np.ndarray, ...], lent: Sequence[Lent]) -> bool:
+    """Whether an address leads to one array only, and a block of scratch memory stayed where it was."""
+    extents = sorted(_extent(a) for a in arrays)
+    moved = len({(name, start) for name, start, _ in lent}) > len({name for name, _, _ in lent})
+    kept = all(size <= LARGEST for _, _, size in lent)
+    return kept and not moved and all(high <= low for (_, high), (low, _) in pairwise(extents))
