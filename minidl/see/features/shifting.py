@@ -95,7 +95,8 @@ def shift(
     shifted by the nearest whole step.  Pooling makes maps change less than the image (invariance), the more the wider.
 
     The image is rolled around its border.  Compared are positions whose receptive field lies inside both images, so
-    that neither padding nor the seam counts; with ``wrap`` all positions, for networks with circular padding.
+    that neither padding nor the seam counts; with ``wrap`` all positions, for networks with circular padding (of layers
+    whose length divides that of the image).
     ``layers`` are, without a wish, all that compute something on maps, and the output.
 
     Source: Goodfellow, Bengio and Courville 2016, "Deep learning", section 9.3 (figure 9.8: of max-pooled values half
@@ -122,7 +123,7 @@ def shift(
         after = [_all_answers(model, names, batch.roll(s, 2 + axis)) for s in moves]
     found = []
     for name in names:
-        field = _field(model, name, batch.shape[1:], axis, before[name])
+        field = _ring(before[name], size, axis) if wrap else _field(model, name, batch.shape[1:], axis, before[name])
         rows = [_compare(before[name], a[name], s, field, size, axis, wrap) for s, a in zip(moves, after)]
         equivariance, change, changed = (np.array(column) for column in zip(*rows))
         found.append(LayerShift(name, 0 if field is None else field.jump, equivariance, change, changed))
@@ -162,6 +163,13 @@ def _all_answers(model: Module, names: Sequence[str], x: Any) -> dict[str, np.nd
         if not hasattr(y, "_array"):
             raise SeeError(f"{name} gives a {type(y).__name__}, and only a tensor can be compared: name a layer inside")
     return {name: y.cpu().numpy() for name, y in found.items()}
+
+
+def _ring(y: np.ndarray, size: int, axis: int) -> Field | None:
+    """The same on a ring, where only the step matters: the image's length in those of the layer."""
+    if y.ndim != 4 or size % y.shape[2 + axis]:
+        return None
+    return Field(jump=size // y.shape[2 + axis])
 
 
 def _field(model: Module, name: str, shape: Sequence[int], axis: int, y: np.ndarray) -> Field | None:

@@ -202,7 +202,7 @@ def sight(model: Module, layer: str, input_shape: Sequence[int]) -> Sight:
     if fields is None or not tracker.axes:
         raise SeeError(
             f"what a unit of {layer} sees is no window that slides over the input {tuple(input_shape)} (a resize, a "
-            "transposed convolution or a branch of another step lies before it)"
+            "transposed convolution, circular padding or branches of different steps lie before it)"
         )
     size = tuple(input_shape[1:])
     positions = tuple(y.shape[2:]) if y.ndim == len(size) + 2 else ()
