@@ -103,18 +103,19 @@ class Plan:
     def explain(self) -> str:
         """A table of the candidates in text, the chosen one marked, and why it was chosen."""
         k = self.kernel
+        width = max(10, *(len(kernel.algorithm) + 1 for kernel, _ in self.candidates))
         lines = [
             f"{k.problem} {k.pass_} on {k.device} in {self.dtype.name}: {self.problem}",
-            f"  {'algorithm':<10}{'flops':>10}{'workspace':>12}{'estimate':>12}",
+            f"  {'algorithm':<{width}}{'flops':>10}{'workspace':>12}{'estimate':>12}",
         ]
         for kernel, cost in self.candidates:
             mark = ">" if kernel is k else " "
             if isinstance(cost, str):
-                lines.append(f"{mark} {kernel.algorithm:<10}cannot: {cost}")
+                lines.append(f"{mark} {kernel.algorithm:<{width}}cannot: {cost}")
                 continue
             numbers = f"{quantity(cost.flops):>10}{quantity(cost.workspace, 'B'):>12}{duration(cost.seconds):>12}"
             note = "" if kernel.automatic else "  on request only"
-            lines.append(f"{mark} {kernel.algorithm:<10}{numbers}{note}")
+            lines.append(f"{mark} {kernel.algorithm:<{width}}{numbers}{note}")
         return "\n".join([*lines, f"chosen: {self.algorithm}, {self.reason}"])
 
 

@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from .arrays import array_module
 from .workspace import borrow
 
 
@@ -24,9 +25,10 @@ def empty(shape: tuple[int, ...], like: np.ndarray) -> np.ndarray:
     >>> channels_last(empty((2, 5, 4, 4), like=np.zeros((2, 8, 8, 3)).transpose(0, 3, 1, 2)))
     True
     """
+    xp = array_module(like)
     if not channels_last(like):
-        return np.empty(shape, like.dtype)
-    return np.moveaxis(np.empty((shape[0], *shape[2:], shape[1]), like.dtype), -1, 1)
+        return xp.empty(shape, like.dtype)
+    return xp.moveaxis(xp.empty((shape[0], *shape[2:], shape[1]), like.dtype), -1, 1)
 
 
 def memory(a: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]] | None:

@@ -96,14 +96,34 @@ def error_bound(
         return winograd_bound(pass_, a, b, conv, dtype, **options)
     if algorithm == "fft":
         return fft_bound(pass_, a, b, conv, dtype, **options)
-    if algorithm in ("spec", "direct", "im2col"):
+    if algorithm in ("spec", "direct", "im2col", "depthwise", "implicit_gemm"):
         return direct_bound(pass_, a, b, conv, dtype)
+    if algorithm in ("tf32", "tf32x3"):
+        return tf32_bound(pass_, a, b, conv, dtype, parts=2 if algorithm == "tf32x3" else 1)
     raise KeyError(f"no error bound is derived for the algorithm {algorithm!r}")
 
 
 def direct_bound(pass_: str, a: np.ndarray, b: np.ndarray, conv: Conv, dtype: Any) -> np.ndarray:
     """Elementwise bound for any order of summation: direct and im2col.  (a, b) is (x, w), (w, g) or (x, g)."""
     return gamma(terms(pass_, conv), dtype) * getattr(spec, pass_)(_size(a, dtype), _size(b, dtype), conv)
+
+
+def tf32_bound(pass_: str, a: np.ndarray, b: np.ndarray, conv: Conv, dtype: Any, parts: int) -> np.ndarray:
+    """Elementwise bound where tensor cores multiply operands cut into ``parts`` numbers of 11 bits each (TF32).
+
+    A part errs by at most v = 2^-11 of what it rounds.  One part: (1 + v)^2 - 1.  Two, a = h + l + e with |l| <= v |a|
+    (1 + v) and |e| <= v^2 |a|: the products h h', h l' and l h' leave out l l' + e b + a e' - e e', which is below
+    v^2 (3 + 4 v) |a| |b|.  Tensor cores cut sums off instead of rounding them: two units for each product of parts.
+
+    >>> one = np.ones((1, 1, 1))
+    >>> bound = tf32_bound("forward", one, one, Conv.from_shapes((1, 1, 1), (1, 1, 1)), "float32", 1)
+    >>> round(bound.item() / 2**-11, 3)
+    2.001
+    """
+    v = 2.0**-11
+    lost = v * (2 + v) if parts == 1 else v * v * (3 + 4 * v)
+    rounded = gamma(2 * (2 * parts - 1) * terms(pass_, conv), dtype)
+    return (lost + rounded) * getattr(spec, pass_)(_size(a, dtype), _size(b, dtype), conv)
 
 
 def winograd_bound(

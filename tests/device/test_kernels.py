@@ -23,13 +23,16 @@ def on(cupy: Any, *host: np.ndarray) -> list[Any]:
 
 def test_every_pass_has_a_kernel() -> None:
     for pass_ in PASSES:
-        assert [k.algorithm for k in catalogue.kernels("conv", pass_, "cuda")] == ["im2col"]
+        names = [k.algorithm for k in catalogue.kernels("conv", pass_, "cuda")]
+        assert names == ["im2col", "direct", "depthwise", "implicit_gemm", "tf32", "tf32x3"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("pass_", PASSES)
 @pytest.mark.parametrize("name", ALL)
 def test_convolution(name: str, pass_: str, dtype: str, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whole-array operations; the kernels written in CUDA have a file of their own."""
+    (kernel,) = (k for k in catalogue.kernels("conv", pass_, "cuda") if k.algorithm == "im2col")
     problem = ALL[name]
     x, w, g = arrays(problem, dtype)
     expected = by_definition(problem, x, w, g)[pass_]
@@ -39,13 +42,12 @@ def test_convolution(name: str, pass_: str, dtype: str, cupy: Any, monkeypatch: 
         monkeypatch.setattr(im2col, "CHUNK_BYTES", chunk)
         for stored in (host, tuple(np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1) for a in host)):
             device = on(cupy, *stored)
-            for kernel in catalogue.kernels("conv", pass_, "cuda"):
-                got = kernel.call(*device, problem)
-                assert type(got) is cupy.ndarray and got.dtype == dtype and got.shape == expected.shape
-                close(got, expected)
-                out = cupy.full(expected.shape, np.nan, dtype)
-                assert kernel.call(*device, problem, out=out) is out
-                close(out, expected)
+            got = kernel.call(*device, problem)
+            assert type(got) is cupy.ndarray and got.dtype == dtype and got.shape == expected.shape
+            close(got, expected)
+            out = cupy.full(expected.shape, np.nan, dtype)
+            assert kernel.call(*device, problem, out=out) is out
+            close(out, expected)
             for a, before in zip(device, host):
                 np.testing.assert_array_equal(a.get(), before)
 
@@ -60,7 +62,7 @@ def test_the_planner_chooses_by_where_the_array_lies(cupy: Any) -> None:
     x, w, _ = arrays(problem, "float32")
     close(conv.forward(*on(cupy, x, w), problem), conv.forward(x, w, problem, "spec"))
     text = catalogue.plan("conv", "forward", problem, device="cuda").explain()
-    assert "conv forward on cuda" in text and "chosen: im2col" in text
+    assert "conv forward on cuda" in text and "chosen: " in text
 
 
 WINDOWS = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import cuda, offered
+from . import cuda, emulated, offered
 from .array import _poison, _quiet, check_device, host_indices, ndarray, unwrap, unwrap_dict, wrap
 from .offered import words
 from .state import TRAFFIC
@@ -294,6 +294,8 @@ def modules() -> dict[str, ModuleType]:
         setattr(cupy, own.__name__, own)
     cupy.__dict__.update(
         ufunc=ufunc,
+        RawKernel=emulated.RawKernel,
+        RawModule=emulated.RawModule,
         __version__="14.2.0+standin",
         is_available=cuda.is_available,
         get_default_memory_pool=cuda.MemoryPool,

@@ -1,0 +1,145 @@
+"""Convolution as a product of matrices that are never written out, float32: fused multiply-adds, or tensor cores.
+
+``terms`` 0 multiplies with fused multiply-adds, 1 on tensor cores in TF32, 3 there too with operands in two parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from ..arrays import array_module
+from ..cpu.direct_tiles import Geometry, geometry
+from ..errors import UnsupportedError
+from ..geometry import Conv
+from ..layout import channels_last
+from . import windows
+from .source import function
+
+Array = Any
+
+BLOCKS = 264  # wanted: two for each multiprocessor of a large card, and the same on every card, for the same bits
+SHORTEST = 256  # pixels that are worth a block of the weight gradient
+OLD = ("70", "72", "75")  # compute capabilities of CUDA 12 and 13 without TF32
+MOST_GROUPS = 30000  # groups and slices share an axis of the grid, which ends at 65535
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What a block computes, in steps of ``depth``; on tensor cores each warp has ``warp_rows`` of its rows."""
+
+    rows: int
+    columns: int
+    depth: int
+    warp_rows: int
+
+    def threads(self, terms: int) -> int:
+        return self.rows * self.columns // (self.warp_rows if terms else 64)
+
+    def count(self, rows: int, columns: int) -> tuple[int, int]:
+        """Tiles that cover a matrix."""
+        return -(-rows // self.rows), -(-columns // self.columns)
+
+
+LARGE, SMALL = Tile(128, 128, 8, 64), Tile(64, 64, 8, 32)
+
+
+def tile(rows: int, columns: int, groups: int) -> Tile:
+    """Large tiles where they keep the card busy and have no empty half, otherwise small ones.
+
+    >>> tile(100000, 256, 1).rows, tile(100000, 64, 1).rows, tile(1000, 256, 1).rows
+    (128, 64, 64)
+    """
+    busy = prod(LARGE.count(rows, columns)) * groups >= BLOCKS
+    return LARGE if busy and min(rows, columns) > SMALL.columns else SMALL
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``count`` products of (rows, depth) and (depth, columns), the depth cut into ``slices``."""
+
+    rows: int
+    columns: int
+    depth: int
+    count: int
+    slices: int
+    tile: Tile
+
+
+def problems(pass_: str, conv: Conv) -> Iterator[Problem]:
+    """What a pass multiplies.  One problem, but for an input gradient with a stride.
+
+    >>> [p.depth for p in problems("input_grad", Conv.from_shapes((8, 16, 9, 9), (32, 16, 3, 3), stride=2))]
+    [128, 64, 64, 32]
+    """
+    groups, filters, channels = conv.groups, conv.out_channels // conv.groups, conv.w_shape[1]
+    if pass_ == "weight_grad":
+        rows, columns, pixels = filters, prod(conv.w_shape[1:]), conv.batch * prod(conv.out)
+        size = LARGE if min(rows, columns) > SMALL.columns else SMALL  # slices keep the card busy
+        blocks = prod(size.count(rows, columns)) * groups
+        yield Problem(rows, columns, pixels, groups, windows.slice_count(pixels, blocks, BLOCKS, SHORTEST), size)
+        return
+    columns, depth = (filters, channels) if pass_ == "forward" else (channels, filters)
+    for axes in windows.correlations(pass_, conv):
+        rows = conv.batch * prod(a.out for a in axes)
+        yield Problem(rows, columns, depth * prod(a.taps for a in axes), groups, 1, tile(rows, columns, groups))
+
+
+def supports(pass_: str, conv: Conv) -> str | None:
+    if conv.groups > MOST_GROUPS:
+        return f"has a grid for at most {MOST_GROUPS} groups, not {conv.groups}"
+    return windows.supports(pass_, conv)
+
+
+def forward(x: Array, w: Array, conv: Conv, out: Array | None = None, terms: int = 0) -> Array:
+    """y (N, K, *out); channels-last where x is and no ``out`` is given."""
+    return windows.forward(_correlate(terms), x, w, conv, out)
+
+
+def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None, terms: int = 0) -> Array:
+    """dx (N, C, *size); channels-last where g is and no ``out`` is given."""
+    return windows.input_grad(_correlate(terms), w, g, conv, out)
+
+
+def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None, terms: int = 0) -> Array:
+    """dw (K, C/G, *kernel): sums over slices of the pixels, then over the slices in their order."""
+    xp, axes = array_module(x), geometry(conv)
+    dw = xp.empty(conv.w_shape, x.dtype) if out is None else out
+    if not dw.size:
+        return dw
+    (problem,) = problems("weight_grad", conv)
+    size, grid = problem.tile, problem.tile.count(problem.rows, problem.columns)
+
+    def launch(target: Array, strides: windows.Ints, length: int) -> None:
+        window = windows.of_weights(x, g, strides, conv, axes, length, dw.size)
+        kernel = function(xp, "implicit_gemm.cu", "weight_grad", **_macros(x, size, terms))
+        kernel((*grid, conv.groups * problem.slices), (size.threads(terms),), (x, g, target, window))
+
+    return windows.in_slices(launch, dw, conv, problem.slices)
+
+
+def _correlate(terms: int) -> windows.Correlate:
+    def correlate(x: Array, w: Array, y: Array, axes: Geometry) -> None:
+        xp, (groups, columns, _) = array_module(x), w.shape[:3]
+        packed = xp.ascontiguousarray(xp.transpose(w, (0, 3, 4, 5, 2, 1)))  # (G, T0, T1, T2, depth, columns)
+        rows = y.size // (groups * columns)
+        size = tile(rows, columns, groups)
+        kernel = function(xp, "implicit_gemm.cu", "correlate", **_macros(x, size, terms))
+        window = windows.of_correlation(x, w, y, axes)
+        kernel((*size.count(rows, columns), groups), (size.threads(terms),), (x, packed, y, window))
+
+    return correlate
+
+
+def _macros(x: Array, size: Tile, terms: int) -> dict[str, Any]:
+    if terms and (has := array_module(x).cuda.Device().compute_capability) in OLD:
+        raise UnsupportedError(
+            f"tensor cores multiply TF32 from compute capability 8.0 on, and this card has {has[0]}.{has[1]}: "
+            'algorithm="implicit_gemm" computes in float32 there'
+        )
+    return {
+        "ROWS": size.rows, "COLUMNS": size.columns, "DEPTH": size.depth, "WARP_ROWS": size.warp_rows,
+        "TERMS": terms, "CHANNELS_LAST": channels_last(x),
+    }  # fmt: skip

@@ -1,0 +1,276 @@
+// CUDA C++ on a CPU, for tests: compiled in front of a kernel's own source, it runs blocks one after the other and the
+// threads of a block as fibers.  It is made to find mistakes, not to be fast:
+//
+//   - threads run in random order from barrier to barrier, blocks in random order: what depends on the order differs;
+//   - shared memory is full of NaN when a block begins;
+//   - a barrier that some thread of the block never reaches is an error, as is an index beyond a declared array, a
+//     misaligned vector, and a read or write far outside of the arguments (the caller puts NaN around them).
+
+#pragma once
+#define CUDA_EMULATED
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <utility>  // the rest of C++'s library would double the time of compiling
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __align__(n) __attribute__((aligned(n)))
+#define __shared__ static __attribute__((section("shared_memory")))
+
+extern "C" char __start_shared_memory[] __attribute__((weak, visibility("hidden")));
+extern "C" char __stop_shared_memory[] __attribute__((weak, visibility("hidden")));
+
+struct uint3 {
+    unsigned x, y, z;
+};
+struct __align__(16) float4 {
+    float x, y, z, w;
+};
+static uint3 threadIdx, blockIdx, blockDim, gridDim;
+
+static inline int min(int a, int b) {
+    return a < b ? a : b;
+}
+static inline int max(int a, int b) {
+    return a > b ? a : b;
+}
+
+namespace emulator {
+
+constexpr size_t STACK = 1 << 16;
+constexpr unsigned MOST_THREADS = 1024, WARP = 32;
+enum State { READY, AT_BARRIER, IN_WARP, DONE };
+
+struct Thread {  // a fiber, which runs the kernel for one block after the other
+    bool started;
+    jmp_buf place;  // where it waits, once it has started: a context would call the system at every switch
+    uint3 index;
+    State state;
+    float in[10], out[4];  // of a collective operation of the warp
+};
+
+static Thread threads[MOST_THREADS];
+static unsigned count, current;
+static char* stacks;
+static jmp_buf scheduler;
+static sigjmp_buf fault;
+static char message[200];
+static void (*run_kernel)();
+static uint64_t random_state;
+
+static unsigned random_below(unsigned n) {  // xorshift64
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (unsigned)(random_state >> 33) % n;
+}
+
+static void shuffle(unsigned* items, unsigned n) {
+    for (unsigned i = n; i > 1; --i) std::swap(items[i - 1], items[random_below(i)]);
+}
+
+static void wait(State state) {
+    Thread& me = threads[current];
+    me.state = state;
+    if (_setjmp(me.place) == 0) _longjmp(scheduler, 1);
+}
+
+static void live() {
+    for (;;) {
+        run_kernel();
+        wait(DONE);
+    }
+}
+
+static void resume(unsigned i) {
+    Thread& thread = threads[i];
+    current = i;
+    threadIdx = thread.index;
+    if (_setjmp(scheduler) != 0) return;
+    if (thread.started) _longjmp(thread.place, 1);
+    thread.started = true;
+    ucontext_t context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = stacks + i * STACK;
+    context.uc_stack.ss_size = STACK;
+    makecontext(&context, live, 0);
+    setcontext(&context);
+}
+
+// Every lane of the warp brings its numbers; the last one computes for all.
+template <class Compute> static void together(Compute compute) {
+    Thread* warp = threads + current / WARP * WARP;
+    unsigned here = 1;
+    for (unsigned lane = 0; lane < WARP; ++lane) here += warp[lane].state == IN_WARP;
+    if (here < WARP) return wait(IN_WARP);
+    compute(warp);
+    for (unsigned lane = 0; lane < WARP; ++lane)
+        if (warp + lane != threads + current) warp[lane].state = READY;
+}
+
+static bool run_block() {
+    memset(__start_shared_memory, 0xff, __stop_shared_memory - __start_shared_memory);  // NaN
+    for (unsigned i = 0; i < count; ++i) {
+        Thread& t = threads[i];
+        t.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
+        t.state = READY;
+    }
+    static unsigned ready[MOST_THREADS];
+    for (;;) {
+        unsigned done = 0, waiting = 0, n = 0;
+        for (unsigned i = 0; i < count; ++i) {
+            if (threads[i].state == READY) ready[n++] = i;
+            done += threads[i].state == DONE;
+            waiting += threads[i].state == AT_BARRIER;
+        }
+        if (done == count) return true;
+        if (n == 0 && waiting == count) {
+            for (unsigned i = 0; i < count; ++i) threads[i].state = READY;
+            continue;
+        }
+        if (n == 0) {
+            snprintf(message, sizeof message, "%u of %u threads wait for others that never come", count - done, count);
+            return false;
+        }
+        shuffle(ready, n);
+        for (unsigned i = 0; i < n; ++i) resume(ready[i]);
+    }
+}
+
+static void on_fault(int signal, siginfo_t* info, void*) {
+    const char* what = signal == SIGSEGV || signal == SIGBUS ? "touches memory outside of every argument"
+                       : signal == SIGFPE                    ? "divides by zero"
+                                          : "leaves a declared array, overflows, or reads a vector off its boundary";
+    snprintf(message, sizeof message, "thread (%u, %u, %u) of block (%u, %u, %u) %s", threadIdx.x, threadIdx.y,
+             threadIdx.z, blockIdx.x, blockIdx.y, blockIdx.z, what);
+    siglongjmp(fault, 1);
+}
+
+static bool run_grid() {
+    const unsigned n = gridDim.x * gridDim.y * gridDim.z;
+    unsigned* order = (unsigned*)malloc(n * sizeof(unsigned));
+    for (unsigned i = 0; i < n; ++i) order[i] = i;
+    shuffle(order, n);
+    bool good = true;
+    for (unsigned i = 0; i < n && good; ++i) {
+        const unsigned block = order[i];
+        blockIdx = {block % gridDim.x, block / gridDim.x % gridDim.y, block / gridDim.x / gridDim.y};
+        good = run_block();
+    }
+    free(order);
+    return good;
+}
+
+// Runs the grid with signals caught.  Returns null, or what went wrong.
+static const char* run(const unsigned* dimensions, unsigned seed) {
+    const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE};
+    struct sigaction before[5], ours = {};
+    stack_t stack_before, stack = {};
+    static char handler_stack[1 << 16];
+    gridDim = {dimensions[0], dimensions[1], dimensions[2]};
+    blockDim = {dimensions[3], dimensions[4], dimensions[5]};
+    count = blockDim.x * blockDim.y * blockDim.z;
+    random_state = 0x9e3779b97f4a7c15u ^ seed;
+    if (!stacks)
+        stacks = (char*)mmap(0, STACK * MOST_THREADS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack.ss_sp = handler_stack;
+    stack.ss_size = sizeof handler_stack;
+    sigaltstack(&stack, &stack_before);
+    ours.sa_sigaction = on_fault;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    for (int i = 0; i < 5; ++i) sigaction(signals[i], &ours, &before[i]);
+    const bool good = sigsetjmp(fault, 1) == 0 && run_grid();
+    if (!good)
+        for (Thread& thread : threads) thread.started = false;  // the fibers are somewhere in the kernel
+    for (int i = 0; i < 5; ++i) sigaction(signals[i], &before[i], 0);
+    sigaltstack(&stack_before, 0);
+    return good ? 0 : message;
+}
+
+template <class... P, size_t... I>
+static void call(void (*kernel)(P...), void** arguments, std::index_sequence<I...>) {
+    kernel(*static_cast<std::remove_cv_t<P>*>(arguments[I])...);
+}
+
+// dimensions: of the grid, of a block.  sizes: bytes of each argument as the caller has it.
+template <class... P>
+static const char* launch(void (*kernel)(P...), const unsigned* dimensions, void** arguments, const unsigned* sizes,
+                          unsigned given, unsigned seed) {
+    const size_t wanted[] = {sizeof(P)...};
+    if (given != sizeof...(P)) {
+        snprintf(message, sizeof message, "the kernel takes %zu arguments, %u were given", sizeof...(P), given);
+        return message;
+    }
+    for (unsigned i = 0; i < given; ++i)
+        if (sizes[i] != wanted[i]) {
+            snprintf(message, sizeof message, "argument %u has %u bytes, the kernel's has %zu", i, sizes[i], wanted[i]);
+            return message;
+        }
+    static void (*the_kernel)(P...);
+    static void** the_arguments;
+    the_kernel = kernel;
+    the_arguments = arguments;
+    run_kernel = [] { call(the_kernel, the_arguments, std::index_sequence_for<P...>()); };
+    return run(dimensions, seed);
+}
+
+}  // namespace emulator
+
+static inline void __syncthreads() {
+    emulator::wait(emulator::AT_BARRIER);
+}
+
+// To the nearest of 10 bits behind the point, halves away from zero.
+static inline float round_to_tf32(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    bits = (bits + 0x1000u) & 0xffffe000u;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+// What the tensor core does with operands that nobody has rounded: it ignores the bits it has no room for.
+static inline float as_tf32(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    bits &= 0xffffe000u;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+// mma.m16n8k8 of the PTX manual: which lane holds which element is written down here a second time, on purpose.
+static inline void multiply_add_16x8x8(float (&sum)[4], const float (&a)[4], const float (&b)[2]) {
+    using namespace emulator;
+    Thread& me = threads[current];
+    memcpy(me.in, a, sizeof a);
+    memcpy(me.in + 4, b, sizeof b);
+    memcpy(me.in + 6, sum, sizeof sum);
+    together([](Thread* warp) {
+        float A[16][8], B[8][8], C[16][8];
+        for (int lane = 0; lane < 32; ++lane) {
+            const float* in = warp[lane].in;
+            const int group = lane >> 2, in_group = lane & 3;
+            for (int i = 0; i < 4; ++i) A[group + (i & 1 ? 8 : 0)][in_group + (i & 2 ? 4 : 0)] = as_tf32(in[i]);
+            for (int i = 0; i < 2; ++i) B[in_group + (i ? 4 : 0)][group] = as_tf32(in[4 + i]);
+            for (int i = 0; i < 4; ++i) C[group + (i & 2 ? 8 : 0)][in_group * 2 + (i & 1)] = in[6 + i];
+        }
+        for (int lane = 0; lane < 32; ++lane)
+            for (int i = 0; i < 4; ++i) {
+                const int row = (lane >> 2) + (i & 2 ? 8 : 0), column = (lane & 3) * 2 + (i & 1);
+                float result = C[row][column];
+                for (int k = 0; k < 8; ++k) result += A[row][k] * B[k][column];
+                warp[lane].out[i] = result;
+            }
+    });
+    memcpy(sum, me.out, sizeof sum);
+}
