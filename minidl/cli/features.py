@@ -96,6 +96,7 @@ def neighbours(
     layer: str | None = None,
     k: int = 5,
     metric: Literal["l2", "cosine"] = "l2",
+    average: bool = True,
     limit: int = 2000,
     network: Net = None,
 ) -> None:
@@ -115,6 +116,8 @@ def neighbours(
         How many neighbours.
     metric
         Euclidean distance, or 1 - cosine.
+    average
+        Of a layer with maps, compare the mean of each map instead of every position.
     limit
         Look at so many images at most.
     """
@@ -135,6 +138,7 @@ def neighbours(
         layer,
         k=k,
         metric=metric,
+        average=average,
         labels=their_labels if known else None,
         query_labels=labels if known else None,  # type: ignore[arg-type]
         colours=seen.colours,

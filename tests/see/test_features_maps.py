@@ -133,25 +133,43 @@ def test_without_a_layer_it_is_what_enters_the_scores():
 def test_agreement_counts_labels():
     net, images = two_convolutions(), RNG(6).standard_normal((6, 2, 12, 10))
     labels = [0, 1, 0, 1, 0, 1]
-    found = features.neighbours(net, images[:2], images, "4", k=1, labels=labels, query_labels=[0, 0], names=["a", "b"])
-    assert found.agreement() == (0.5, 0.5) and found.pixels.distance.max() == 0
+    queries = images[:2] + 1e-9
+    found = features.neighbours(net, queries, images, "4", k=1, labels=labels, query_labels=[0, 0], names=["a", "b"])
+    assert found.agreement() == (0.5, 0.5) and found.pixels.distance.max() < 1e-6
     assert "of 2 neighbours 50.0% by pixels and 50.0% by 4 have the label of their query" in str(found)
-    assert "query 1 (a) by pixels: 1 (b) at 0" in str(found)
+    assert "query 1 (a) by pixels: 1 (b) at " in str(found)
     assert found.image().shape[2] == 3 and found.to_dict()["agreement"] == [0.5, 0.5]
     without = features.neighbours(net, images[:2], images, "4", k=1)
     assert without.agreement() is None and "label" not in str(without)
 
 
+def test_an_image_is_no_neighbour_of_itself():
+    net, images = two_convolutions(), RNG(6).standard_normal((4, 2, 12, 10))
+    found = features.neighbours(net, images, images, "conv1", k=3)
+    for near in (found.pixels, found.features):
+        assert [sorted(row) for row in near.index.tolist()] == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
+
+
+def test_maps_count_by_their_means_or_by_position():
+    net, images = two_convolutions(), RNG(16).standard_normal((5, 2, 12, 10))
+    with minidl.no_grad():
+        y = net[0](minidl.tensor(images)).numpy()
+    for average, rows in ((True, y.mean((2, 3))), (False, y.reshape(5, -1))):
+        found = features.neighbours(net, images[:1], images, "conv1", k=1, average=average).features
+        expected = np.linalg.norm(rows[1:] - rows[0], axis=1)
+        assert found.distance[0, 0] == pytest.approx(expected.min()) and found.index[0, 0] == 1 + expected.argmin()
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"k": 10}, "10 neighbours of 9 images: k is 1 to the number of images"),
+        ({"k": 10}, "10 neighbours of 9 other images: k is 1 to their number"),
         ({"metric": "l1"}, "distances are measured by 'l2' or 'cosine', not 'l1'"),
-        ({"queries": np.ones((1, 2, 12, 11))}, "queries of shape (2, 12, 11) cannot be compared with images of shape"),
+        ({"queries": np.zeros((1, 2, 12, 11))}, "queries of shape (2, 12, 11) cannot be compared with images of shape"),
     ],
 )
 def test_neighbours_that_cannot_be_found(options, message):
-    arguments = {"queries": np.ones((1, 2, 12, 10)), "images": np.ones((9, 2, 12, 10)), "layer": "4"} | options
+    arguments = {"queries": np.zeros((1, 2, 12, 10)), "images": np.ones((9, 2, 12, 10)), "layer": "4"} | options
     with pytest.raises(SeeError, match=re.escape(message)):
         features.neighbours(two_convolutions(), **arguments)
 

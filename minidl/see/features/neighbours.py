@@ -86,14 +86,15 @@ class Neighbours(Picture):
         side = 96
         panels = []
         for q in range(min(len(queries), 6)):
-            blank = np.full_like(picture.photo(queries[q], side), picture.PAPER)
+            own = picture.photo(queries[q], side, shrink=True)
+            blank = np.full_like(own, picture.PAPER)
             for space, near in (("pixels", self.pixels), ("features", self.features)):
                 name = "" if self.query_labels is None else self._name(self.query_labels[q])
                 first = space == "pixels"
-                panels.append((f"query {name}" if first else "", picture.photo(queries[q], side) if first else blank))
+                panels.append((f"query {name}" if first else "", own if first else blank))
                 for i, d in zip(near.index[q], near.distance[q]):
                     label = f"{space} {d:.3g}" if self.labels is None else f"{self._name(self.labels[i])}, {space}"
-                    panels.append((label, picture.photo(shown(images[i], self.colours), side)))
+                    panels.append((label, picture.photo(shown(images[i], self.colours), side, shrink=True)))
         return picture.captioned(panels, columns=self.pixels.index.shape[1] + 1)
 
 
@@ -114,8 +115,9 @@ def distances(a: np.ndarray, b: np.ndarray, metric: Metric = "l2") -> np.ndarray
     return np.stack([np.sqrt(((b - row) ** 2).sum(1)) for row in a])  # |a|² - 2ab + |b|² would lose small distances
 
 
-def _nearest(a: np.ndarray, b: np.ndarray, k: int, metric: Metric) -> Near:
+def _nearest(a: np.ndarray, b: np.ndarray, k: int, metric: Metric, same: np.ndarray) -> Near:
     all_ = distances(a.reshape(len(a), -1), b.reshape(len(b), -1), metric)  # (Q, N)
+    all_[same] = np.inf
     index = np.argsort(all_, axis=1, kind="stable")[:, :k]
     return Near(index, np.take_along_axis(all_, index, 1))
 
@@ -128,6 +130,7 @@ def neighbours(
     *,
     k: int = 5,
     metric: Metric = "l2",
+    average: bool = True,
     labels: Sequence[int] | None = None,
     query_labels: Sequence[int] | None = None,
     colours: Colours | None = None,
@@ -135,8 +138,9 @@ def neighbours(
 ) -> Neighbours:
     """The ``k`` of ``images`` (N, C, H, W) nearest to each of ``queries`` (Q, C, H, W): by pixels, and by a layer.
 
-    ``layer`` is, without a wish, what enters the layer of the scores.  With ``labels`` of images and queries the share
-    of neighbours with the right one is counted, ``names`` are those of the labels.
+    ``layer`` is, without a wish, what enters the layer of the scores; of maps (N, K, P, Q) the mean of each counts,
+    unless ``average`` is off.  Images that equal the query number for number are passed over.  With ``labels`` of
+    images and queries the share of neighbours with the right one is counted, ``names`` are those of the labels.
 
     Source: Krizhevsky, Sutskever and Hinton 2012, section 6.1 and figure 4 (right).  SeeError for more neighbours than
     there are images.
@@ -147,10 +151,10 @@ def neighbours(
     >>> found = see.features.neighbours(models.lenet5(), images[3:4] + 0.001, images, "fc2", k=2)
     >>> found.pixels.index[0, 0].item(), found.features.index[0, 0].item()
     (3, 3)
+    >>> 3 in see.features.neighbours(models.lenet5(), images[3:4], images, k=2).pixels.index
+    False
     """
     few, many = as_batch(model, queries), as_batch(model, images)
-    if not 1 <= k <= len(many):
-        raise SeeError(f"{k} neighbours of {len(many)} images: k is 1 to the number of images")
     if few.shape[1:] != many.shape[1:]:
         raise SeeError(f"queries of shape {few.shape[1:]} cannot be compared with images of shape {many.shape[1:]}")
     if layer is None:
@@ -159,11 +163,17 @@ def neighbours(
     else:
         name = find_path(model, layer)
         a, b = answers(model, name, few), answers(model, name, many)
+    if average:
+        a, b = (v.mean(tuple(range(2, v.ndim))) if v.ndim > 2 else v for v in (a, b))
     x, y = few.cpu().numpy(), many.cpu().numpy()
+    same = np.array([(y == one).reshape(len(y), -1).all(1) for one in x])  # (Q, N)
+    others = int((~same).sum(1).min())
+    if not 1 <= k <= others:
+        raise SeeError(f"{k} neighbours of {others} other images: k is 1 to their number")
     return Neighbours(
         name,
-        _nearest(x, y, k, metric),
-        _nearest(a, b, k, metric),
+        _nearest(x, y, k, metric, same),
+        _nearest(a, b, k, metric, same),
         None if labels is None else [int(v) for v in labels],
         None if query_labels is None else [int(v) for v in query_labels],
         x,

@@ -160,8 +160,14 @@ def zoom_to(side: int, height: int, width: int) -> int:
     return max(1, round(side / max(height, width)))
 
 
-def photo(pixels: np.ndarray, side: int = 200) -> np.ndarray:
-    """Pixels (1, H, W) or (3, H, W) in 0..1 as a picture of about ``side`` pixels or its own size."""
+def photo(pixels: np.ndarray, side: int = 200, shrink: bool = False) -> np.ndarray:
+    """Pixels (1, H, W) or (3, H, W) in 0..1 as a picture of about ``side`` pixels; large ones keep their size unless
+    ``shrink``."""
+    from ...data.sampling import resize
+
+    h, w = pixels.shape[-2:]
+    if shrink and max(h, w) > 1.5 * side:
+        pixels = resize(pixels, (max(1, h * side // max(h, w)), max(1, w * side // max(h, w))))
     return grid(pixels[None], scale="none", zoom=zoom_to(side, *pixels.shape[-2:]))
 
 
