@@ -29,7 +29,7 @@ extern "C" __global__ void correlate(const REAL* __restrict__ x, const REAL* __r
             if (!p.inside(i0, 0)) continue;
             const REAL* plane = x + (n * p.x_image + (group * p.depth + c) * p.x_channel + i0 * p.x_step[0]);
             const REAL* filter = w + (group * p.w_group + column * p.w_column + c * p.w_depth + t0 * p.w_tap[0]);
-#pragma unroll
+#pragma unroll 1  // a row of taps has loads enough to wait for; those of all rows would need all registers
             for (int t1 = 0; t1 < taps1; ++t1)
 #pragma unroll
                 for (int t2 = 0; t2 < taps2; ++t2) {

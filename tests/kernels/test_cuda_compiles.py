@@ -1,0 +1,103 @@
+"""NVRTC, which CuPy compiles with, takes every kernel for the cards from 2018 to 2025 and keeps its sums in registers.
+
+It needs no GPU: the library alone, from the package nvidia-cuda-nvrtc.  Every source is compiled for every architecture,
+its variants in turn; all of all would take minutes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minidl.kernels.cuda import depthwise, direct, implicit_gemm, source, windows
+
+ARCHITECTURES = (75, 80, 86, 90, 100, 120)
+
+
+@functools.cache
+def nvrtc() -> ctypes.CDLL | None:
+    """The library of an installed package of NVIDIA, with the part that it loads itself by its bare name."""
+    found = importlib.util.find_spec("nvidia")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        for library in sorted(Path(folder).glob("*/lib/libnvrtc.so.*"), reverse=True):
+            if ".alt." not in library.name:
+                for builtins in library.parent.glob("libnvrtc-builtins.so.*"):
+                    ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
+                return ctypes.CDLL(str(library))
+    return None
+
+
+def compiled(name: str, architecture: int, macros: dict[str, Any]) -> tuple[int, str]:
+    """NVRTC's status, 0 for success, and what it says."""
+    library, program, size = nvrtc(), ctypes.c_void_p(), ctypes.c_size_t()
+    assert library is not None
+    # as CuPy calls it, and for the numbers of registers
+    options = [*source.options(**macros), f"-arch=sm_{architecture}", "-ftz=true", "--ptxas-options=-v"]
+    text = source.text(name).encode()
+    assert library.nvrtcCreateProgram(ctypes.byref(program), text, name.encode(), 0, None, None) == 0
+    status = library.nvrtcCompileProgram(
+        program, len(options), (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
+    )
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    library.nvrtcDestroyProgram(ctypes.byref(program))
+    return status, log.value.decode()
+
+
+def _direct(real: str) -> dict[str, Any]:
+    return {"REAL": real, "THREADS": direct.THREADS}
+
+
+def _depthwise(real: str, taps: tuple[int, int], channels_last: bool) -> dict[str, Any]:
+    return {
+        "REAL": real, "TAPS1": taps[0], "TAPS2": taps[1], "CHANNELS_LAST": channels_last,
+        "RUN": windows.RUN, "THREADS": depthwise.THREADS,
+    }  # fmt: skip
+
+
+def _tiled(tile: implicit_gemm.Tile, terms: int, channels_last: bool) -> dict[str, Any]:
+    return {
+        "ROWS": tile.rows, "COLUMNS": tile.columns, "DEPTH": tile.depth, "WARP_ROWS": tile.warp_rows,
+        "TERMS": terms, "CHANNELS_LAST": channels_last,
+    }  # fmt: skip
+
+
+def variants() -> list[tuple[str, int, dict[str, Any]]]:
+    """(file, architecture, macros)"""
+    chosen: list[tuple[str, int, dict[str, Any]]] = []
+    chosen += [("direct.cu", a, _direct(("float", "double")[i % 2])) for i, a in enumerate(ARCHITECTURES)]
+    known = [
+        (real, taps, last)
+        for real in ("float", "double")
+        for taps in ((0, 0), *depthwise.KNOWN_TAPS)
+        for last in (False, True)
+    ]
+    chosen += [("depthwise.cu", ARCHITECTURES[i % 6], _depthwise(*v)) for i, v in enumerate(known)]
+    large, small = implicit_gemm.LARGE, implicit_gemm.SMALL
+    for i, (tile, terms, last) in enumerate(
+        [(large, 0, False), (large, 3, True), (large, 3, False), (small, 1, True), (small, 3, False), (large, 0, True)]
+    ):
+        chosen.append(("implicit_gemm.cu", ARCHITECTURES[i], _tiled(tile, terms, last)))
+    return chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "macros"),
+    [pytest.param(*v, id="-".join([v[0], f"sm_{v[1]}", *map(str, v[2].values())])) for v in variants()],
+)
+def test_it_compiles_and_spills_nothing(name: str, architecture: int, macros: dict[str, Any]) -> None:
+    if nvrtc() is None:
+        pytest.skip("NVRTC is not installed: python -m pip install nvidia-cuda-nvrtc")
+    status, log = compiled(name, architecture, macros)
+    assert status == 0, log
+    kernels = re.findall(r"Compiling entry function '(\w+)'", log)
+    assert sorted(kernels) == ["correlate", "weight_grad"]
+    memory = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
+    assert memory == [("0", "0", "0")] * len(kernels), f"values are kept in memory: {log}"
