@@ -1,7 +1,7 @@
 """NVRTC, which CuPy compiles with, takes every kernel for the cards from 2018 to 2025 and keeps its sums in registers.
 
-It needs no GPU: the library alone, from the package nvidia-cuda-nvrtc.  Every source is compiled for every architecture,
-its variants in turn; all of all would take minutes.
+It needs no GPU: the library alone, from the package nvidia-cuda-nvrtc.  Every source is compiled for every
+architecture, its variants in turn; all of all would take minutes.
 """
 
 from __future__ import annotations

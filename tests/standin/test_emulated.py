@@ -1,0 +1,155 @@
+"""The emulator runs CUDA's rules, and notices who breaks them."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.standin import emulated, modules
+
+SOURCE = """
+extern "C" __global__ void scale(const float* x, float* y, float by, int n) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) y[i] = by * x[i];
+}
+extern "C" __global__ void reverse(const float* x, float* y) {
+    __shared__ float kept[64];
+    kept[threadIdx.x] = x[blockIdx.x * 64 + threadIdx.x];
+    __syncthreads();
+    y[blockIdx.x * 64 + threadIdx.x] = kept[63 - threadIdx.x];
+}
+extern "C" __global__ void reverse_without_barrier(const float* x, float* y) {
+    __shared__ float kept[64];
+    kept[threadIdx.x] = x[blockIdx.x * 64 + threadIdx.x];
+    y[blockIdx.x * 64 + threadIdx.x] = kept[63 - threadIdx.x];
+}
+extern "C" __global__ void barrier_for_some(float* y) {
+    if (threadIdx.x < 40) __syncthreads();
+    y[threadIdx.x] = 0;
+}
+extern "C" __global__ void warp_of_some(float* y) {
+    float sum[4] = {}, a[4] = {}, b[2] = {};
+    if (threadIdx.x != 5) multiply_add_16x8x8(sum, a, b);
+    y[threadIdx.x] = sum[0];
+}
+extern "C" __global__ void beyond_shared(float* y, int i) {
+    __shared__ float kept[64];
+    kept[threadIdx.x + i] = 1;
+    y[threadIdx.x] = kept[threadIdx.x + i];
+}
+extern "C" __global__ void off_boundary(float* y, int i) {
+    __shared__ __align__(16) float kept[64];
+    *(float4*)&kept[i] = float4{1, 2, 3, 4};
+    y[threadIdx.x] = kept[i];
+}
+extern "C" __global__ void overflow(float* y, int i) { y[threadIdx.x] = i + 1; }
+extern "C" __global__ void write_at(float* y, int i) { y[i] = 1; }
+extern "C" __global__ void read_at(const float* x, float* y, long long i) { y[threadIdx.x] = x[i]; }
+"""
+
+
+@pytest.fixture
+def cp(monkeypatch: pytest.MonkeyPatch) -> Any:
+    if why := emulated.missing():
+        pytest.skip(why)
+    for name, module in modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    return sys.modules["cupy"]
+
+
+@functools.cache
+def kernel(name: str) -> emulated.RawKernel:
+    return emulated.RawModule(code=SOURCE).get_function(name)
+
+
+def test_it_computes(cp: Any) -> None:
+    x = np.arange(300, dtype="float32")
+    y = cp.empty(300, "float32")
+    kernel("scale")((3,), (128,), (cp.asarray(x), y, np.float32(3), np.int32(300)))
+    np.testing.assert_array_equal(y.get(), 3 * x)
+    kernel("scale")((0,), (128,), (cp.asarray(-x), y, np.float32(1), np.int32(300)))  # CuPy runs one block
+    np.testing.assert_array_equal(y.get(), np.concatenate([-x[:128], 3 * x[128:]]))
+
+
+def test_threads_meet_at_barriers(cp: Any) -> None:
+    x = np.arange(192, dtype="float32")
+    y = cp.empty(192, "float32")
+    kernel("reverse")((3,), (64,), (cp.asarray(x), y))
+    expected = x.reshape(3, 64)[:, ::-1].reshape(-1)
+    np.testing.assert_array_equal(y.get(), expected)
+    kernel("reverse_without_barrier")((3,), (64,), (cp.asarray(x), y))
+    got = y.get()
+    assert np.isnan(got).any() and (got[~np.isnan(got)] == expected[~np.isnan(got)]).all()
+
+
+INT = np.int32
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("barrier_for_some", (), "40 of 64 threads wait for others that never come"),
+        ("warp_of_some", (), "31 of 64 threads wait for others that never come"),
+        ("beyond_shared", (INT(1),), r"thread \(63, 0, 0\) of block \(0, 0, 0\) leaves a declared array"),
+        ("off_boundary", (INT(2),), "reads a vector off its boundary"),
+        ("overflow", (INT(2**31 - 1),), "overflows"),
+        ("write_at", (INT(64),), r"writes outside of an array of shape \(64,\)"),
+        ("write_at", (INT(-1),), r"writes outside of an array of shape \(64,\)"),
+        ("write_at", (INT(2**30),), "touches memory outside of every argument"),
+        ("write_at", (), "the kernel takes 2 arguments, 1 were given"),
+        ("write_at", (np.int64(1),), "argument 1 has 8 bytes, the kernel's has 4"),
+        ("write_at", (1,), "an argument of type int: CuPy makes 64 bits of Python's numbers"),
+        ("write_at", (np.zeros(3),), "no pointer of a NumPy array"),
+    ],
+)
+def test_mistakes_are_noticed(name: str, arguments: tuple[Any, ...], message: str, cp: Any) -> None:
+    with pytest.raises(AssertionError, match=message):
+        kernel(name)((1,), (64,), (cp.zeros(64, "float32"), *arguments))
+    y = cp.empty(64, "float32")  # and the next kernel runs as if nothing had been
+    kernel("reverse")((1,), (64,), (cp.ones(64, "float32"), y))
+    assert (y.get() == 1).all()
+
+
+def test_what_lies_around_an_array_is_no_number(cp: Any) -> None:
+    x, y = cp.ones((4, 8), "float32"), cp.empty(64, "float32")
+    for inside, view in ((0, x[1]), (-1, x), (32, x)):
+        kernel("read_at")((1,), (64,), (view, y, np.int64(inside)))
+        assert np.isnan(y.get()).all() == (inside != 0)
+
+
+def test_a_launch_that_cuda_would_refuse(cp: Any) -> None:
+    y = cp.empty(64, "float32")
+    with pytest.raises(AssertionError, match="CUDA has no grid of"):
+        kernel("write_at")((1, 1 << 16), (1,), (y, INT(0)))
+    with pytest.raises(AssertionError, match="CUDA has no blocks of"):
+        kernel("write_at")((1,), (1025,), (y, INT(0)))
+    with pytest.raises(AttributeError, match="named symbol not found: absent"):
+        kernel("absent")
+    with cp.cuda.Device(1), pytest.raises(ValueError, match="different from the current device"):
+        kernel("write_at")((1,), (1,), (y, INT(0)))
+
+
+def test_tensor_cores_multiply(cp: Any) -> None:
+    """m16n8k8 as the PTX manual draws it, element by element; operands keep 11 bits."""
+    source = """
+    extern "C" __global__ void product(const float* a, const float* b, float* c) {
+        const int lane = threadIdx.x, row = lane >> 2, column = lane & 3;
+        float u[4] = {a[row * 8 + column], a[(row + 8) * 8 + column], a[row * 8 + column + 4],
+                      a[(row + 8) * 8 + column + 4]};
+        float v[2] = {b[column * 8 + row], b[(column + 4) * 8 + row]}, sum[4] = {1, 1, 1, 1};
+        multiply_add_16x8x8(sum, u, v);
+        for (int i = 0; i < 4; ++i) c[(row + i / 2 * 8) * 8 + column * 2 + i % 2] = sum[i];
+    }
+    """
+    rng = np.random.default_rng(4)
+    a, b = (rng.integers(1, 1025, s).astype("float32") for s in ((16, 8), (8, 8)))
+    c = cp.empty((16, 8), "float32")
+    product = emulated.RawModule(code=source).get_function("product")
+    product((1,), (32,), (cp.asarray(a), cp.asarray(b), c))
+    np.testing.assert_array_equal(c.get(), a @ b + 1)
+    product((1,), (32,), (cp.asarray(a + np.float32(2**-12)), cp.asarray(b), c))  # what does not fit is cut off
+    np.testing.assert_array_equal(c.get(), a @ b + 1)
