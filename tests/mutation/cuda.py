@@ -1,0 +1,122 @@
+"""Bugs of the kernels written in CUDA: in their sources, which the emulator of the tests compiles anew, and in Python.
+
+Without an emulator (a C++ compiler on Linux) there are none, because nothing could notice them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tests.checks.cuda import emulated_agreement
+from tests.standin import emulated
+
+from .framework import Mutant, StaleMutant
+
+FIRST = "strides, pads and dilations differ"
+GROUPED = "two channels to a group, strided"
+ROWS = "runs of rows that are left over"
+TILED = "several tiles each way"
+
+
+def _in_source(file: str, old: str, new: str) -> Callable[[Callable[[str], str]], Callable[[str], str]]:
+    """Replaces ``source.text``, which gives sources with what they include: the kernels' own text is edited."""
+
+    def replace(true: Callable[[str], str]) -> Callable[[str], str]:
+        if (count := true(file).count(old)) != 1:
+            raise StaleMutant(f"{old!r} occurs {count} times in {file} with what it includes, not once")
+        return lambda name: true(name).replace(old, new)
+
+    return replace
+
+
+def _bug(name: str, file: str, faces: tuple[Any, ...], story: str, old: str, new: str) -> Mutant:
+    checks = (partial(emulated_agreement, *faces),)
+    return Mutant(f"cuda_{name}", "minidl.kernels.cuda.source:text", checks, story, replace=_in_source(file, old, new))
+
+
+def _in_python(name: str, target: str, faces: tuple[Any, ...], story: str, old: str, new: str) -> Mutant:
+    checks = (partial(emulated_agreement, *faces),)
+    return Mutant(f"cuda_{name}", f"minidl.kernels.cuda.{target}", checks, story, old, new)
+
+
+WINDOWS = (
+    _bug("edge_read_as_image", "direct.cu", ("direct", "forward", FIRST),
+         "the position just behind the image counts as part of it",
+         "(unsigned)position < (unsigned)axis[a].size", "(unsigned)position <= (unsigned)axis[a].size"),
+    _bug("strides_swapped", "direct.cu", ("direct", "forward", FIRST),
+         "rows move by the stride of columns", "axis[1].stride - axis[1].low", "axis[2].stride - axis[1].low"),
+    _bug("dilation_forgotten", "implicit_gemm.cu", ("implicit_gemm", "forward", FIRST),
+         "taps lie side by side", "split(k, by_taps[2]) * axis[2].dilation", "split(k, by_taps[2])"),
+    _bug("signed_bounds", "implicit_gemm.cu", ("implicit_gemm", "forward", FIRST),
+         "a negative position is below the size, and so inside",
+         "(unsigned)position < (unsigned)axis[a].size", "position < axis[a].size"),
+)  # fmt: skip
+
+DIRECT = (
+    _bug("sums_without_barrier", "direct.cu", ("direct", "weight_grad", FIRST),
+         "halves are added before the others have been",
+         "sums[threadIdx.x + half];\n        __syncthreads();", "sums[threadIdx.x + half];"),
+    _bug("pixels_of_one_group", "direct.cu", ("direct", "weight_grad", FIRST),
+         "every group reads the channels of the first", "corner.at + group * p.depth * p.x_channel", "corner.at"),
+)  # fmt: skip
+
+DEPTHWISE = (
+    _bug("run_beyond_the_last_row", "depthwise.cu", ("depthwise", "forward", ROWS),
+         "a run that is cut off writes all its rows", "if (first + r < rows.out) y[at", "y[at"),
+    _bug("unsigned_offset", "depthwise.cu", ("depthwise", "weight_grad", GROUPED, 2),
+         "blockIdx is unsigned, and with it the whole of an offset that can be negative",
+         "dw[slice * p.w_slice", "dw[blockIdx.y * p.w_slice"),
+    _bug("channel_of_the_group", "depthwise.cu", ("depthwise", "forward", GROUPED),
+         "takes a group's number for its first channel",
+         "p.x_image + (group * p.depth + c)", "p.x_image + (group + c)"),
+    _bug("slices_overlap", "depthwise.cu", ("depthwise", "weight_grad", GROUPED, 0, 5),
+         "a slice ends where the pixels do", "min(p.pixels(), (slice + 1) * p.slice)", "p.pixels()"),
+)  # fmt: skip
+
+TILES = (
+    _bug("tile_overwritten", "implicit_gemm.cu", ("implicit_gemm", "forward", TILED),
+         "the next tiles go into the half that others still multiply", "put(half ^ 1)", "put(half)"),
+    _bug("no_barrier_between_steps", "implicit_gemm.cu", ("implicit_gemm", "forward", TILED),
+         "a step begins before its tiles are complete",
+         "before the barrier of the step before\n        __syncthreads();", "\n"),
+    _bug("the_same_tile_again", "implicit_gemm.cu", ("implicit_gemm", "forward", TILED),
+         "prefetches the tiles that it has", "if (more) fetch(first + DEPTH)", "if (more) fetch(first)"),
+    _bug("rest_of_the_sum", "implicit_gemm.cu", ("implicit_gemm", "forward", TILED),
+         "weights beyond the last term are read, and zero times NaN is NaN",
+         "k < total && column < p.columns", "column < p.columns"),
+    _bug("slice_runs_on", "implicit_gemm.cu", ("implicit_gemm", "weight_grad", GROUPED, 0, 5),
+         "the last slice goes beyond the last pixel", "min(p.pixels(), start + p.slice)", "start + p.slice"),
+    _bug("results_side_by_side", "implicit_gemm.cu", ("implicit_gemm", "forward", TILED),
+         "a thread's two runs of rows are written as one of eight", "f(i / 4 * (ROWS / 2)", "f(i / 4 * 4"),
+)  # fmt: skip
+
+FRAGMENTS = (
+    _bug("fragment_rows_and_columns", "implicit_gemm.cu", ("tf32", "forward", TILED),
+         "the second element of a lane lies four columns on, not eight rows down",
+         "a[k + c + e / 2 * 4][row + i * 16 + r + e % 2 * 8]", "a[k + c + e % 2 * 4][row + i * 16 + r + e / 2 * 8]"),
+    _bug("fragment_b_in_pairs", "implicit_gemm.cu", ("tf32", "forward", TILED),
+         "a lane's two elements of b taken for neighbours", "b[k + c + e * 4]", "b[k + c * 2 + e]"),
+    _bug("low_times_low", "implicit_gemm.cu", ("tf32x3", "forward", TILED),
+         "adds the product that may be left out, and leaves out one that may not",
+         "u[i].low, v[j].high", "u[i].low, v[j].low"),
+    _bug("high_part_not_rounded", "implicit_gemm.cu", ("tf32x3", "forward", TILED),
+         "nothing is left for the low part, and the tensor core cuts off the rest",
+         "high[i] = round_to_tf32(x);", "high[i] = x;"),
+)  # fmt: skip
+
+HOST = (
+    _in_python("weights_not_flipped", "windows:input_grad", ("direct", "input_grad", FIRST),
+               "correlates the cotangent with the weights as they are", "[:, :, :, ::-1, ::-1, ::-1]", ""),
+    _in_python("one_slice", "windows:in_slices", ("implicit_gemm", "weight_grad", GROUPED, 0, 5),
+               "takes the first slice for the sum", "sums.sum(axis=0)", "sums[0]"),
+    _in_python("groups_overlap", "windows:weight_strides", ("direct", "weight_grad", FIRST),
+               "a group's weights begin one filter after those of the group before",
+               "return (k * (conv.out_channels // conv.groups), k, *rest)", "return (k, k, *rest)"),
+    _in_python("filters_left_over", "implicit_gemm:Tile.count", ("implicit_gemm", "forward", TILED),
+               "rounds the number of tiles down",
+               "-(-columns // self.columns)", "max(1, columns // self.columns)"),
+)  # fmt: skip
+
+MUTANTS = () if emulated.missing() else (*WINDOWS, *DIRECT, *DEPTHWISE, *TILES, *FRAGMENTS, *HOST)
