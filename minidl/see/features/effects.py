@@ -60,12 +60,14 @@ class Effects(Picture):
         ]
         return "\n".join(lines)
 
-    def image(self, columns: int = 3) -> np.ndarray:
-        """All results; of kernels with the sum 0 the size of the values."""
+    def image(self, columns: int = 3, side: int = 320) -> np.ndarray:
+        """All results, about ``side`` pixels each; of kernels with the sum 0 the size of the values."""
         panels = []
         for name, y in self.results.items():
             flat = abs(self.kernels[name].sum()) < 1e-9
-            panels.append((name.replace("_", " "), picture.photo(np.clip(np.abs(y) if flat else y, 0, 1))))
+            panels.append(
+                (name.replace("_", " "), picture.photo(np.clip(np.abs(y) if flat else y, 0, 1), side, shrink=True))
+            )
         return picture.captioned(panels, columns=columns)
 
 

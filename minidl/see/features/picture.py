@@ -83,9 +83,10 @@ def levels(tiles: np.ndarray, scale: Scale = "tile", centred: bool = False) -> n
     """
     if scale not in ("tile", "whole", "none"):
         raise SeeError(f"tiles are scaled by 'tile', 'whole' or 'none', not {scale!r}")
-    values = np.asarray(tiles, dtype=np.float64)
+    values = np.array(tiles, dtype=np.float64)
+    none = ~np.isfinite(values)
     if scale != "none" and values.size:
-        known = np.where(np.isfinite(values), values, np.nan)
+        known = np.where(none, np.nan, values)
         axes = tuple(range(values.ndim)) if scale == "whole" else tuple(range(1, values.ndim))
         empty = np.isnan(known).all(axes, keepdims=True)
         known = np.where(empty, 0.0, known)
@@ -95,7 +96,8 @@ def levels(tiles: np.ndarray, scale: Scale = "tile", centred: bool = False) -> n
             low = -high
         flat = high <= low  # nothing to stretch
         values = np.where(flat, 0.5 if centred else 0.0, (values - low) / np.where(flat, 1.0, high - low))
-    return np.clip(np.nan_to_num(values, nan=MISSING), 0, 1)
+    values[none] = MISSING
+    return np.clip(values, 0, 1)
 
 
 def grid(
