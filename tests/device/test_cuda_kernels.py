@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import minidl
+import minidl.nn.functional as F
+from minidl import nn, optim
 from minidl.kernels import catalogue, conv
 from minidl.kernels.errors import UnsupportedError
 from minidl.kernels.geometry import Conv
@@ -26,6 +29,8 @@ from tests.checks.cuda import (
 )
 from tests.kernels.convolution_cases import CASES, EMPTY, arrays, operands
 from tests.standin import emulated
+
+EMULATED = True  # the stand-in's planner chooses from these kernels too
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +98,29 @@ def test_the_planner_chooses_them(cupy: Any) -> None:
     y = conv.forward(channels_last(cupy, x), cupy.asarray(w), problem)
     np.testing.assert_allclose(y.get(), spec.forward(x, w, problem), 1e-5, 1e-5)
     assert y.strides[1] == y.itemsize, "channels-last in, channels-last out"
+
+
+def test_a_step_of_training_runs_on_them(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planner, the tape and the optimiser around them: the gradients are those of the CPU."""
+    used = []
+    for pass_ in PASSES:
+        for k in catalogue.kernels("conv", pass_, "cuda"):
+            call = k.call
+            monkeypatch.setitem(k.__dict__, "call", lambda *a, k=k, call=call, **o: used.append(k) or call(*a, **o))
+    results = []
+    for device in ("cpu", "cuda"):
+        minidl.manual_seed(2)
+        model = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, groups=8),
+            nn.Conv2d(8, 6, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3),
+        ).to(device)  # fmt: skip
+        x = minidl.from_numpy(np.random.default_rng(3).standard_normal((4, 3, 9, 8)).astype("float32")).to(device)
+        F.cross_entropy(model(x), minidl.tensor([0, 2, 1, 1], device=device)).backward()
+        optim.SGD(model.parameters(), lr=0.5).step()
+        results.append([p.detach().cpu().numpy() for p in model.parameters()])
+    for host, device in zip(*results):
+        np.testing.assert_allclose(device, host, 1e-4, 1e-6)
+    assert len(used) == 8 and all(k.module.startswith(".cuda.") for k in used), "x itself needs no gradient"
 
 
 def test_tf32_needs_a_card_that_has_it(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
