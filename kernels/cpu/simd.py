@@ -195,7 +195,7 @@ def _constant_attribute(context: Any, _builder: Any, kind: ConstantType, _value:
 
 @dataclass(frozen=True)
 class Lanes(Constant):
-    """A vector's element type, "float32" or "float64", and its number of elements, a power of two.
+    """A vector's element type, "float32", "float64" or "int32", and its number of elements, a power of two.
 
     >>> Lanes("float32", 8)
     Lanes(dtype='float32', lanes=8)
@@ -210,13 +210,18 @@ class Lanes(Constant):
         return Lanes(self.dtype, 1)
 
     @property
+    def places(self) -> Lanes:
+        """As many integers: where each element comes from."""
+        return Lanes("int32", self.lanes)
+
+    @property
     def itemsize(self) -> int:
         return np.dtype(self.dtype).itemsize
 
     @property
     def element(self) -> ir.Type:
         """LLVM's name of the element type."""
-        return ir.FloatType() if self.dtype == "float32" else ir.DoubleType()
+        return {"float32": ir.FloatType(), "float64": ir.DoubleType(), "int32": I32}[self.dtype]
 
     @property
     def vector(self) -> ir.VectorType:
@@ -260,7 +265,7 @@ def emit_fma(b: ir.IRBuilder, lanes: Lanes, x: ir.Value, y: ir.Value, z: ir.Valu
 
 
 def emit_zero(lanes: Lanes) -> ir.Value:
-    return ir.Constant(lanes.vector, [0.0] * lanes.lanes)
+    return ir.Constant(lanes.vector, [0 if lanes.dtype == "int32" else 0.0] * lanes.lanes)
 
 
 def emit_loop(
@@ -388,6 +393,35 @@ def maximum(_context, x, y):
 
 
 @intrinsic
+def keep_larger(_context, x, best, place, winner):
+    """(best, winner), where x is larger or NaN replaced by (x, place): the first of equals stays, the last NaN."""
+    if not _is(VectorType, x, best, place, winner) or x != best or place != winner:
+        return None
+    result = types.Tuple([best, winner])
+
+    def emit(ctx, b, _sig, args):
+        x, best, place, winner = args
+        wins = b.or_(b.fcmp_ordered(">", x, best), b.fcmp_unordered("uno", x, x))
+        return ctx.make_tuple(b, result, (b.select(wins, x, best), b.select(wins, place, winner)))
+
+    return result(x, best, place, winner), emit
+
+
+@intrinsic
+def where_equal(_context, a, b, x):
+    """x where the integers a and b are equal, 0 elsewhere."""
+    if not _is(VectorType, a, b, x) or a != b:
+        return None
+
+    def emit(_ctx, builder, _sig, args):
+        a, b, x = args
+        return builder.select(builder.icmp_signed("==", a, b), x, emit_zero(sig_lanes))
+
+    sig_lanes = x.lanes
+    return x(a, b, x), emit
+
+
+@intrinsic
 def address_of(_context, array):
     """The address of an array's first element: signed, since ``a.ctypes.data`` plus an int64 is a float64.
 
@@ -497,3 +531,4 @@ def _arithmetic(operation: Any, emit: Callable[[ir.IRBuilder, ir.Value, ir.Value
 _arithmetic(operator.add, lambda b, x, y: b.fadd(x, y, flags=FUSE))
 _arithmetic(operator.sub, lambda b, x, y: b.fsub(x, y, flags=FUSE))
 _arithmetic(operator.mul, lambda b, x, y: b.fmul(x, y, flags=FUSE))
+_arithmetic(operator.truediv, lambda b, x, y: b.fdiv(x, y))

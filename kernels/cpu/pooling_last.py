@@ -1,0 +1,304 @@
+"""Pooling on channels-last storage: the channels of a position lie side by side, so they are the vector.
+
+A window's result is kept in registers while its taps pass.  The gradients are computed the other way round than one
+would expect, not window by window but position by position: all windows that hold a position are added up in a
+register, in their order, and each position is written once.
+
+Channels that fill no vector are computed with the last whole vector, moved back: some twice, none by themselves.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..geometry import Axis
+from ..jit import njit
+from ..pooling import Pool
+from .elements import elements
+from .pieces import Address, read, run
+from .pooling_tables import begin, divisors, table, three
+from .simd import Lanes, Machine, broadcast, keep, keep_larger, load, machine, store, where_equal, zero
+from .windows import address
+
+SECONDS = 1e-10  # for an element of a tap
+
+
+class _Tables(NamedTuple):
+    """Addresses of (count, 2) integers for each axis, and what else follows from the windows alone."""
+
+    table0: Address
+    table1: Address
+    table2: Address
+    begin0: Address
+    begin1: Address
+    begin2: Address
+    step0: int  # from tap to tap
+    step1: int
+    step2: int
+    size0: int
+    size1: int
+    size2: int
+    out0: int
+    out1: int
+    out2: int
+    images: int
+    channels: int
+    most_taps: int  # of a window
+    most_windows: int  # that hold one position
+
+
+class _Arrays(NamedTuple):
+    """(N, D, H, W, C) in memory: what is pooled, or its gradient; the results; where winners stood; divisors."""
+
+    x: Address
+    y: Address
+    places: Address
+    divisors: Address  # of the windows; for the gradient one divided by them
+
+
+class _Cut(NamedTuple):
+    tables: _Tables
+    tile: Lanes
+    work: float  # seconds
+    kept: tuple[np.ndarray, ...]  # what the addresses lead to
+
+
+def fits(dtype: np.dtype, pool: Pool) -> bool:
+    """Whether the functions here compute in ``dtype``: others, and planes beyond 32 bits, go channels first."""
+    return dtype.char in "fd" and prod(pool.size) < 2**31
+
+
+@lru_cache(maxsize=512)
+def _cut(pool: Pool, dtype: np.dtype, gradient: bool, host: Machine) -> _Cut:
+    axes = three(pool)
+    lanes = host.lanes(dtype)
+    while lanes > max(1, pool.channels):
+        lanes //= 2
+    tables = [np.ascontiguousarray((_holding if gradient else _reach)(a), np.int64) for a in axes]
+    begins = [np.ascontiguousarray(begin(a), np.int64) for a in axes]
+    steps = [table(a)[2] for a in axes]
+    numbers = _Tables(
+        *map(address, tables), *map(address, begins), *steps, *(a.size for a in axes), *(a.out for a in axes),
+        pool.batch, pool.channels, *(int(np.prod([_longest(of(a)) for a in axes])) for of in (_reach, _holding)),
+    )  # fmt: skip
+    taps = np.prod([(table(a)[1] - table(a)[0]).sum() for a in axes])
+    return _Cut(numbers, Lanes(dtype.name, lanes), SECONDS * taps * pool.batch * pool.channels, (*tables, *begins))
+
+
+def _longest(table: np.ndarray) -> int:
+    return int((table[:, 1] - table[:, 0]).max(initial=1))
+
+
+def _reach(axis: Any) -> np.ndarray:
+    """For each window the positions first, ..., stop - 1 between which its taps lie: (out, 2)."""
+    return np.stack(table(axis)[:2], 1)
+
+
+def _holding(axis: Any) -> np.ndarray:
+    """For each position the windows first, ..., stop - 1 that reach over it: (size, 2)."""
+    positions = np.arange(axis.size)
+    reach = begin(axis) + axis.extent if isinstance(axis, Axis) else table(axis)[1]
+    return np.stack([np.searchsorted(reach, positions, "right"), np.searchsorted(begin(axis), positions, "right")], 1)
+
+
+@lru_cache(maxsize=512)
+def _divisors(pool: Pool, count_include_pad: bool, divisor_override: int | None, dtype: np.dtype) -> np.ndarray:
+    return divisors(pool, count_include_pad, divisor_override, dtype)
+
+
+@lru_cache(maxsize=512)
+def _parts(pool: Pool, count_include_pad: bool, divisor_override: int | None, dtype: np.dtype) -> np.ndarray:
+    return 1 / _divisors(pool, count_include_pad, divisor_override, dtype)
+
+
+def max_pool(x: np.ndarray, pool: Pool, values: np.ndarray, indices: np.ndarray) -> None:
+    cut = _cut(pool, x.dtype, False, machine())
+    arrays = _Arrays(address(x), address(values), address(indices), 0)
+    run(_max_piece, cut.tile, (cut.tables, arrays), _rows(pool.batch, cut.tables, False), cut.work)
+
+
+def max_pool_grad(g: np.ndarray, indices: np.ndarray, pool: Pool, dx: np.ndarray) -> None:
+    cut = _cut(pool, g.dtype, True, machine())
+    arrays = _Arrays(address(dx), address(g), address(indices), 0)
+    run(_max_grad_piece, cut.tile, (cut.tables, arrays), _rows(pool.batch, cut.tables, True), cut.work)
+
+
+def avg_pool(x: np.ndarray, pool: Pool, include_pad: bool, override: int | None, y: np.ndarray) -> None:
+    cut = _cut(pool, x.dtype, False, machine())
+    shares = _divisors(pool, include_pad, override, x.dtype)
+    arrays = _Arrays(address(x), address(y), 0, address(shares))
+    run(_mean_piece, cut.tile, (cut.tables, arrays), _rows(pool.batch, cut.tables, False), cut.work)
+
+
+def avg_pool_grad(g: np.ndarray, pool: Pool, include_pad: bool, override: int | None, dx: np.ndarray) -> None:
+    cut = _cut(pool, g.dtype, True, machine())
+    shares = _parts(pool, include_pad, override, g.dtype)
+    arrays = _Arrays(address(dx), address(g), 0, address(shares))
+    run(_mean_grad_piece, cut.tile, (cut.tables, arrays), _rows(pool.batch, cut.tables, True), cut.work)
+
+
+def _rows(batch: int, t: _Tables, gradient: bool) -> int:
+    """Pieces of work: rows of results."""
+    return batch * (t.size0 * t.size1 if gradient else t.out0 * t.out1)
+
+
+# ---- the loops: a piece is a row of windows, or of positions ----
+
+
+class _Pair(NamedTuple):
+    first: int
+    stop: int
+
+
+class _Begin(NamedTuple):
+    position: int
+
+
+@njit
+def _pair(where: int, i: int) -> tuple[int, int]:
+    """Entry i of a table."""
+    entry = read(_Pair, where + 16 * i)
+    return entry.first, entry.stop
+
+
+@njit
+def _split(piece: int, rows0: int, rows1: int) -> tuple[int, int, int]:
+    """A piece's image and position along the first two axes."""
+    return piece // (rows0 * rows1), piece // rows1 % rows0, piece % rows1
+
+
+@njit
+def _list_taps(t: Any, p: int, q: int, r: int, taps: Any) -> int:
+    """The positions in the plane of what window (p, q, r) reads; how many."""
+    i0, i1 = _pair(t.table0, p)
+    j0, j1 = _pair(t.table1, q)
+    k0, k1 = _pair(t.table2, r)
+    count, i = 0, i0
+    while i < i1:
+        j = j0
+        while j < j1:
+            k, row = k0, (i * t.size1 + j) * t.size2
+            while k < k1:
+                taps[count] = row + k
+                count, k = count + 1, k + t.step2
+            j += t.step1
+        i += t.step0
+    return count
+
+
+@njit
+def _list_windows(t: Any, i: int, j: int, k: int, windows: Any) -> int:
+    """The numbers of the windows that read position (i, j, k) of the plane, in their order; how many."""
+    p0, p1 = _pair(t.table0, i)
+    q0, q1 = _pair(t.table1, j)
+    r0, r1 = _pair(t.table2, k)
+    count = 0
+    for p in range(p0, p1):
+        for q in range(q0, q1):
+            for r in range(r0, r1):
+                if (
+                    _reads(t.begin0, t.step0, p, i)
+                    and _reads(t.begin1, t.step1, q, j)
+                    and _reads(t.begin2, t.step2, r, k)
+                ):
+                    windows[count] = (p * t.out1 + q) * t.out2 + r
+                    count += 1
+    return count
+
+
+@njit
+def _reads(begins: int, step: int, window: int, position: int) -> bool:
+    """Whether a window that reaches over a position has a tap there."""
+    return step == 1 or (position - read(_Begin, begins + 8 * window).position) % step == 0
+
+
+@njit
+def _max_piece(tile: Any, arguments: int, piece: int) -> None:
+    t = read(_Tables, arguments)
+    m = read(_Arrays, arguments + 8 * len(t))
+    n, p, q = _split(piece, t.out0, t.out1)
+    pixel, taps = t.channels * tile.itemsize, np.empty(t.most_taps, np.int64)
+    image = m.x + n * t.size0 * t.size1 * t.size2 * pixel
+    for r in range(t.out2):
+        count = _list_taps(t, p, q, r, taps)
+        at = (piece * t.out2 + r) * t.channels
+        for c in range(0, t.channels, tile.lanes):
+            first = min(c, t.channels - tile.lanes)
+            source = image + first * tile.itemsize
+            best, winner = load(tile, source + taps[0] * pixel), broadcast(tile.places, taps[0])
+            for i in range(count):  # the first tap again: if it is NaN it wins
+                tap, place = load(tile, source + taps[i] * pixel), broadcast(tile.places, taps[i])
+                best, winner = keep_larger(tap, best, place, winner)
+            store(m.y + (at + first) * tile.itemsize, best)
+            store(m.places + (at + first) * 4, winner)
+    keep((taps,))
+
+
+@njit
+def _max_grad_piece(tile: Any, arguments: int, piece: int) -> None:
+    t = read(_Tables, arguments)
+    m = read(_Arrays, arguments + 8 * len(t))
+    n, i, j = _split(piece, t.size0, t.size1)
+    windows = np.empty(t.most_windows, np.int64)
+    image = n * t.out0 * t.out1 * t.out2 * t.channels
+    for k in range(t.size2):
+        count = _list_windows(t, i, j, k, windows)
+        own = broadcast(tile.places, (i * t.size1 + j) * t.size2 + k)
+        for c in range(0, t.channels, tile.lanes):
+            first = min(c, t.channels - tile.lanes)
+            total = zero(tile)
+            for w in range(count):
+                at = image + windows[w] * t.channels + first
+                winner, share = load(tile.places, m.places + at * 4), load(tile, m.y + at * tile.itemsize)
+                total = total + where_equal(winner, own, share)
+            store(m.x + ((piece * t.size2 + k) * t.channels + first) * tile.itemsize, total)
+    keep((windows,))
+
+
+@njit
+def _divisor(tile: Any, divisors: int, window: int) -> Any:
+    return elements(tile, divisors + window * tile.itemsize, 1)[0]
+
+
+@njit
+def _mean_piece(tile: Any, arguments: int, piece: int) -> None:
+    t = read(_Tables, arguments)
+    m = read(_Arrays, arguments + 8 * len(t))
+    n, p, q = _split(piece, t.out0, t.out1)
+    pixel, taps = t.channels * tile.itemsize, np.empty(t.most_taps, np.int64)
+    image = m.x + n * t.size0 * t.size1 * t.size2 * pixel
+    for r in range(t.out2):
+        count = _list_taps(t, p, q, r, taps)
+        divisor = broadcast(tile, _divisor(tile, m.divisors, (p * t.out1 + q) * t.out2 + r))
+        at = (piece * t.out2 + r) * t.channels
+        for c in range(0, t.channels, tile.lanes):
+            first = min(c, t.channels - tile.lanes)
+            total = zero(tile)
+            for i in range(count):
+                total = total + load(tile, image + taps[i] * pixel + first * tile.itemsize)
+            store(m.y + (at + first) * tile.itemsize, total / divisor)
+    keep((taps,))
+
+
+@njit
+def _mean_grad_piece(tile: Any, arguments: int, piece: int) -> None:
+    t = read(_Tables, arguments)
+    m = read(_Arrays, arguments + 8 * len(t))
+    n, i, j = _split(piece, t.size0, t.size1)
+    windows = np.empty(t.most_windows, np.int64)
+    image = n * t.out0 * t.out1 * t.out2 * t.channels
+    for k in range(t.size2):
+        count = _list_windows(t, i, j, k, windows)
+        for c in range(0, t.channels, tile.lanes):
+            first = min(c, t.channels - tile.lanes)
+            total = zero(tile)
+            for w in range(count):
+                part = broadcast(tile, _divisor(tile, m.divisors, windows[w]))
+                share = load(tile, m.y + (image + windows[w] * t.channels + first) * tile.itemsize)
+                total = total + share * part
+            store(m.x + ((piece * t.size2 + k) * t.channels + first) * tile.itemsize, total)
+    keep((windows,))
