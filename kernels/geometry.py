@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from operator import index
 
@@ -306,7 +307,7 @@ class Conv:
     @property
     def out(self) -> tuple[int, ...]:
         """Spatial output size (P, Q, ...)."""
-        return tuple(a.out for a in self.axes)
+        return _out(self)
 
     @property
     def x_shape(self) -> tuple[int, ...]:
@@ -334,6 +335,11 @@ class Conv:
     def macs(self) -> int:
         """Multiply-adds of each of the three passes, padding taps counted."""
         return prod(self.y_shape) * prod(self.w_shape[1:])
+
+
+@lru_cache(maxsize=4096)
+def _out(conv: Conv) -> tuple[int, ...]:
+    return tuple(a.out for a in conv.axes)
 
 
 def _positive(op: str, name: str, values: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib import import_module
 from math import prod
 from types import ModuleType
@@ -70,7 +71,7 @@ class Pool:
     @property
     def out(self) -> tuple[int, ...]:
         """Spatial output size (P, Q)."""
-        return tuple(a.out for a in self.axes)
+        return _out(self.axes)
 
     @property
     def x_shape(self) -> tuple[int, ...]:
@@ -340,7 +341,17 @@ def _module(algorithm: str | None, array: np.ndarray) -> ModuleType:
         raise UnsupportedError(f"pooling: algorithm 'numba' {reason}; 'spec' can")
     if algorithm not in modules:
         raise UnsupportedError(f"pooling has no algorithm {algorithm!r} on {device}; it has {', '.join(modules)}")
-    return import_module(modules[algorithm], __package__)
+    return _imported(modules[algorithm])
+
+
+@cache
+def _imported(name: str) -> ModuleType:
+    return import_module(name, __package__)
+
+
+@lru_cache(maxsize=4096)
+def _out(axes: tuple[Axis | AdaptiveAxis, ...]) -> tuple[int, ...]:
+    return tuple(a.out for a in axes)
 
 
 def _channels_as_plane(x: np.ndarray) -> np.ndarray:

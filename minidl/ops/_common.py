@@ -146,7 +146,7 @@ def normalise_dim(dim: int, ndim: int) -> int:
 def same_dtype(name: str, *tensors: Any) -> None:
     """Layers and products do not promote: a float64 input to float32 weights is a mistake, not a wish."""
     dtypes = [t.dtype for t in tensors if t is not None]
-    if len(set(dtypes)) > 1:
+    if dtypes.count(dtypes[0]) < len(dtypes):
         listed = ", ".join(str(d) for d in dtypes)
         advice = f"bring the input to the parameters' dtype with .to({str(dtypes[1])!r})"
         if len(set(dtypes[1:])) > 1:

@@ -17,10 +17,13 @@ from ..autograd.tape import Primitive, vjp
 from ..kernels import conv as kernel
 from ..kernels.errors import ShapeError
 from ..kernels.geometry import Conv
+from ..kernels.remembered import remembered
 from ..kernels.spec import im2col
 from ._common import as_operand, batched, same_dtype
 
 Size = int | Sequence[int]
+
+_geometry = remembered(Conv.from_shapes)
 
 
 def _bias_shape(conv: Conv) -> tuple[int, ...]:
@@ -111,7 +114,7 @@ def _conv_nd(
     same_dtype(op, x, w, bias)
     if single:
         _check_image(op, x.shape[1:], w.shape[1] * groups)
-    conv = Conv.from_shapes(x.shape, w.shape, stride, padding, dilation, groups)
+    conv = _geometry(x.shape, w.shape, stride, padding, dilation, groups)
     _check_bias(op, bias, conv.out_channels)
     y = _conv(x, w, bias, conv=conv, algorithm=algorithm)
     return y.squeeze(0) if single else y

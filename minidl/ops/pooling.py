@@ -15,8 +15,11 @@ from ..kernels import pooling as kernel
 from ..kernels.errors import ShapeError
 from ..kernels.geometry import per_axis
 from ..kernels.pooling import Pool
+from ..kernels.remembered import remembered
 from ._common import as_operand, batched, floating
 from .reduction import _root
+
+_windows = remembered(Pool.from_shape)
 
 Size = int | Sequence[int]
 OptionalSize = int | Sequence[int | None] | None
@@ -79,7 +82,7 @@ def _max_pool_nd(
 ) -> Any:
     op = f"max_pool{ndim}d"
     x, single = batched(input, ndim)
-    pool = Pool.from_shape(x.shape, kernel_size, stride, padding, dilation, ceil_mode, op=op, ndim=ndim)
+    pool = _windows(x.shape, kernel_size, stride, padding, dilation, ceil_mode, op=op, ndim=ndim)
     y, where = _max_pool(x, pool=pool)
     if single:
         y, where = y.squeeze(0), where.squeeze(0)
@@ -161,7 +164,7 @@ def _avg_pool_nd(
 ) -> Any:
     op = f"avg_pool{ndim}d"
     x, single = batched(input, ndim)
-    pool = Pool.from_shape(x.shape, kernel_size, stride, padding, 1, ceil_mode, op=op, ndim=ndim)
+    pool = _windows(x.shape, kernel_size, stride, padding, 1, ceil_mode, op=op, ndim=ndim)
     y = _avg_pool(x, pool=pool, include_pad=count_include_pad, divisor=divisor_override)
     return y.squeeze(0) if single else y
 
