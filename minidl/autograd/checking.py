@@ -230,6 +230,9 @@ def _check(
             results = run([v.copy() for v in values])[1]
         return np.concatenate([results[k].detach().numpy().reshape(-1) for k in used])
 
+    spread = np.abs(flat(arrays) - flat(arrays))
+    if (spread > nondet_tol).any():
+        return Report(False, "", 0, np.inf, diagnosis=_not_a_function(float(spread.max())))
     jacobians = [jacobian_of(flat, arrays, i, eps) for i in range(len(arrays))]
     notes = []
     if any(not np.array_equal(a, b) for a, b in zip(arrays, before)):
@@ -251,6 +254,11 @@ def _check(
         report.ok = False
         report.diagnosis = "not deterministic: two backward passes over one graph differ; " + report.diagnosis
     kinks = sum(len(j.kinks) for j in jacobians)
+    if report.ok and 2 * kinks > report.elements:
+        report.ok = False
+        report.diagnosis = (
+            f"{kinks} of {report.elements} elements could not be compared: check at other inputs, away from the kinks"
+        )
     if kinks:
         notes.append(f"{kinks} elements lie on a kink, where there is no derivative, and were not compared")
     report.notes = tuple(notes)
@@ -263,6 +271,13 @@ def _gradients(outputs: list[Tensor], leaves: list[Tensor], cotangents: list[np.
     seeds = [Tensor._wrap(to_device(c, y.device)) for c, y in zip(cotangents, outputs)]
     found = grad(outputs, leaves, seeds, retain_graph=True, allow_unused=True)
     return [np.zeros(x.shape) if g is None else g.detach().numpy().copy() for x, g in zip(leaves, found)]
+
+
+def _not_a_function(spread: float) -> str:
+    return (
+        f"not deterministic: two calls of func with the same inputs differ by {spread:.3g}; seed its random numbers "
+        "inside func, or leave dropout out with eval()"
+    )
 
 
 def _shape_diagnosis(error: RuleShapeError) -> str:

@@ -92,7 +92,10 @@ def _by_differences(function: Function, arrays: Sequence[np.ndarray], which: int
     x = arrays[which]
     precision = "float64" if x.dtype == np.float64 else "float32"
     h = STEP[precision] if eps is None else eps
-    here = function(arrays).astype(np.float64)
+    result = function(arrays)
+    here = result.astype(np.float64)
+    # what the last bit of the results makes of a difference of slopes, times the step
+    rounding = 8 * float(np.finfo(result.dtype).eps) * float(np.abs(here).max(initial=0.0))
     columns, suspicion = [], []
     for i in range(x.size):
         unit = _unit(x, i)
@@ -106,13 +109,14 @@ def _by_differences(function: Function, arrays: Sequence[np.ndarray], which: int
     matrix = np.stack(columns, axis=1)
     kinks = []
     threshold = 1e-2 * max(1.0, float(np.abs(matrix).max(initial=0.0)))
-    for i in (i for i, s in enumerate(suspicion) if s > threshold):
+    for i in (i for i, s in enumerate(suspicion) if s > threshold + rounding / h):
         small = STEP_AT_KINK[precision] if eps is None else eps / 100
         unit = _unit(x, i)
         right = (_moved(function, arrays, which, unit, small) - here) / small
         left = (here - _moved(function, arrays, which, unit, -small)) / small
         matrix[:, i] = (left + right) / 2
-        if np.abs(left - right).max(initial=0.0) > 1e-2 * max(1.0, float(np.abs(matrix[:, i]).max())):
+        bend = float(np.abs(left - right).max(initial=0.0))
+        if bend > 1e-2 * max(1.0, float(np.abs(matrix[:, i]).max())) + rounding / small:
             kinks.append(i)
     return Jacobian(matrix, "central differences", kinks)
 

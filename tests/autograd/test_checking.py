@@ -282,6 +282,30 @@ def test_not_deterministic():
     assert minidl.gradcheck(op, normal(3), nondet_tol=1e-9)
 
 
+def test_a_function_that_draws_is_never_right():
+    noisy = Primitive("noisy_for_test", lambda x: x * RNG.random(), vjp(lambda g, y, x: g * 777.0))
+    report = minidl.gradcheck(noisy, normal(5), raise_exception=False)
+    assert not report.ok and "two calls of func with the same inputs differ by" in report.diagnosis
+    with pytest.raises(
+        GradcheckError, match=r"seed its random numbers inside func, or leave dropout out with eval\(\)"
+    ):
+        minidl.gradcheck(lambda x: minidl.nn.functional.dropout(x * x, 0.5), normal(6))
+
+
+def test_a_check_of_kinks_alone_is_not_right():
+    x = tensor([0.0, 0.0, 2.0], dtype="float64", requires_grad=True)
+    report = minidl.gradcheck(minidl.abs, x, raise_exception=False)
+    assert not report.ok and report.diagnosis.startswith("2 of 3 elements could not be compared: check at other inputs")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rounding_of_large_results_is_no_kink(seed):
+    """Differences of float32 numbers near 20,000 jump by more than a kink of height one."""
+    x = normal(6).detach().float().requires_grad_()
+    with pytest.warns(UserWarning), pytest.raises(GradcheckError, match="off by the factor 777"):
+        minidl.gradcheck(spoiled(lambda x: x * 20000 + 20000, gradient=lambda g: g * 777), x, seed=seed)
+
+
 # ---- the report -----------------------------------------------------------------------------------------------
 
 
