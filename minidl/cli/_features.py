@@ -30,7 +30,7 @@ class Network:
         How images become inputs of a network of the zoo: imagenet, caffe, ... with fields behind the name, as for
         minidl predict. Known for public weights; without --weights images are only scaled to 0..1.
     out
-        The PNG file to write; by default the name of the command.
+        The picture to write, .png, .jpg or .webp; by default the name of the command.
     json
         Print all numbers for programs.
     """
@@ -47,8 +47,11 @@ class Network:
         from minidl.predict import load_classifier
         from minidl.see import SeeError
         from minidl.see.features import Colours
+        from minidl.see.features.picture import file_format
         from minidl.see.inputs import Subject, open_model
 
+        if self.out is not None:
+            file_format(self.out)  # before anything is computed
         run = name.partition(".")[0] not in models.list() or is_a_run(name)
         wants_public = "." in name or self.weights is not None or self.preprocess is not None
         if run or self.options or not wants_public:

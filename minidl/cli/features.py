@@ -191,7 +191,7 @@ def _attribute(kind: str, model: str, input: str, unit: str | None, net: Network
         "saliency": features.saliency, "deconv": features.deconvnet, "guided": features.guided_backprop,
         "gradcam": features.grad_cam,
     }[kind]  # fmt: skip
-    answer = function(seen.model, seen.input(input)[0], unit, colours=seen.colours, **more)  # type: ignore[operator]
+    answer = function(seen.model, seen.input(input)[0], unit, colours=seen.colours, names=seen.classes, **more)  # type: ignore[operator]
     net.show(answer, kind)
 
 
@@ -265,7 +265,7 @@ def maximize(
     unit: Annotated[list[str], Parameter(consume_multiple=True)],
     input: str | None = None,
     steps: int = 200,
-    lr: float = 0.1,
+    lr: float = 0.05,
     decay: float = 0.01,
     blur: float = 0.5,
     blur_every: int = 4,
@@ -286,7 +286,7 @@ def maximize(
     steps
         How many steps.
     lr
-        Length of a step: so many units of the input, on the mean of its pixels' squares.
+        Length of a step, as a share of the range from black to white.
     decay
         Share that each number loses in a step.
     blur
@@ -306,7 +306,7 @@ def maximize(
     found = [
         features.maximize(
             seen.model, one, shape=seen.input_shape, start=start, steps=steps, lr=lr, decay=decay, blur=blur,
-            blur_every=blur_every, jitter=jitter, seed=seed, colours=seen.colours,
+            blur_every=blur_every, jitter=jitter, seed=seed, colours=seen.colours, names=seen.classes,
         )
         for one in unit
     ]  # fmt: skip
@@ -321,7 +321,7 @@ def dream(
     octaves: int = 4,
     ratio: float = 1.4,
     steps: int = 10,
-    lr: float = 0.01,
+    lr: float = 0.006,
     jitter: int = 16,
     seed: int = 0,
     network: Net = None,
@@ -396,7 +396,7 @@ def occlusion(
     seen = net.open(model)
     answer = features.occlusion(
         seen.model, seen.input(input)[0], unit, size=size, stride=stride, value=value, probability=probability,
-        colours=seen.colours,
+        colours=seen.colours, names=seen.classes,
     )  # fmt: skip
     net.show(answer, "occlusion")
 
@@ -486,6 +486,8 @@ def effects(
     image: str = "sample:china",
     *,
     kernel: Annotated[list[str] | None, Parameter(consume_multiple=True, negative_iterable=())] = None,
+    columns: int = 3,
+    side: int = 320,
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("effects.png"),
     json: bool = False,
 ) -> None:
@@ -498,8 +500,12 @@ def effects(
     kernel
         Some kernels; by default all: identity, edges, edges4, sharpen, box_blur, gaussian_blur, sobel_x, sobel_y,
         emboss.
+    columns
+        How many pictures stand side by side.
+    side
+        About how many pixels each is wide or high.
     out
-        The PNG file to write.
+        The picture to write, .png, .jpg or .webp.
     json
         Print all numbers for programs.
     """
@@ -510,7 +516,7 @@ def effects(
 
     kind, _, name = image.partition(":")
     photo = sample_photo(name) if kind == "sample" else read_image(image)
-    Network(out=out, json=json).show(features.effects(photo, kernel), "effects")
+    Network(out=out, json=json).show(features.effects(photo, kernel, columns=columns, side=side), "effects")
 
 
 def shift(

@@ -79,6 +79,7 @@ def test_numbers_for_programs_and_the_name_of_the_file(capsys, tmp_path):
         (["surface", "lenet5", "--among", "x.npy"], "--among x.npy: a loss needs labels: digits, or test and train of"),
         (["shift", "lenet5", "--shifts", "a"], "--shifts a: whole numbers with commas, as 1,2,5, or from-to, as 1-8"),
         (["saliency", "lenet5", "--options.pool", "max", "--preprocess", "caffe"], "with --options give an .npy file"),
+        (["filters", "lenet5", "-o", "a.gif"], "a picture is written as .png, .jpg or .webp, and a.gif ends in none"),
         (["effects", "--kernel", "typo"], "there is no kernel 'typo'"),
     ],
 )

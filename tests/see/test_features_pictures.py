@@ -6,10 +6,11 @@ import re
 import numpy as np
 import pytest
 
+import minidl
 from minidl.models import lenet5
 from minidl.see import SeeError, features
 from minidl.see.features import picture
-from minidl.see.features.picture import captioned, enlarge, grid, heat, levels, mosaic, png, signed
+from minidl.see.features.picture import captioned, encoded, enlarge, grid, heat, levels, mosaic, signed
 
 
 def test_every_tile_of_a_grid_lies_where_it_should():
@@ -108,12 +109,39 @@ def test_a_result_is_saved_as_it_is_shown(tmp_path):
     found.save(path)
     np.testing.assert_array_equal(np.asarray(Image.open(path)), found.image())
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(found._repr_png_()))), found.image())
-    assert path.read_bytes() == png(found.image()) and [p.name for p in tmp_path.iterdir()] == ["filters.png"]
+    assert path.read_bytes() == encoded(found.image()) and [p.name for p in tmp_path.iterdir()] == ["filters.png"]
     several = features.Several([found, found])
     assert several.image().shape[1] == 2 * found.image().shape[1] + 2 and len(several.to_dict()["results"]) == 2
     assert str(several).count("features.0: 6 filters") == 2
     with pytest.raises(NotImplementedError):
         features.Picture().image()
+
+
+@pytest.mark.parametrize("name, kind", [("a.JPG", "JPEG"), ("a.webp", "WEBP")])
+def test_other_formats_look_nearly_the_same(name, kind, tmp_path):
+    from PIL import Image
+
+    found = features.effects(np.linspace(0, 1, 3 * 60 * 80).reshape(3, 60, 80), ["identity"])
+    found.save(tmp_path / name)
+    with Image.open(tmp_path / name) as file:
+        assert file.format == kind
+        assert np.abs(np.asarray(file.convert("RGB")).astype(int) - found.image()).mean() < 6
+    with pytest.raises(
+        SeeError, match=r"a picture is written as .png, .jpg or .webp, and \S*a.gif ends in none of them"
+    ):
+        found.save(tmp_path / "a.gif")
+
+
+def test_only_what_a_unit_sees_is_shown():
+    net, x = lenet5(activation="relu"), np.random.default_rng(0).random((1, 1, 32, 32)).astype("f")
+    whole, part = features.saliency(net, x, 3), features.saliency(net, x, "conv1[2,3,4]")
+    assert whole.seen is None and part.seen is not None
+    assert part.seen.inside(part.places[0]) == (slice(3, 8), slice(4, 9))
+    assert whole.image().shape[1] == 3 * 224 + 2 * 8 + 16 and part.image().shape[1] == 3 * 225 + 2 * 8 + 16
+    zoomed = part.image()[-8 - 225 : -8 : 45, 8 : 8 + 225 : 45, 0]
+    np.testing.assert_array_equal(zoomed, np.round(x[0, 0, 3:8, 4:9].astype(np.float64) * 255))
+    behind = features.saliency(minidl.nn.Sequential(minidl.nn.Upsample(scale_factor=2)), x, "0[0]")
+    assert behind.seen is None and behind.image().dtype == np.uint8, "no window: all of the image"
 
 
 def test_an_older_picture_survives_a_failure(tmp_path, monkeypatch):

@@ -56,6 +56,7 @@ class Maximised(Picture):
     scores: list[float]
     settings: dict[str, Any] = field(default_factory=dict)
     colours: Colours | None = None
+    names: Sequence[str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -66,10 +67,11 @@ class Maximised(Picture):
     def __str__(self) -> str:
         values = ", ".join(f"{name} {value:g}" for name, value in self.settings.items())
         ends = f"from {number(self.before).strip()} to {number(self.after).strip()}"
-        return f"{self.unit} {ends} in {len(self.scores)} steps ({values})"
+        return f"{self.unit.called(self.names)} {ends} in {len(self.scores)} steps ({values})"
 
     def image(self) -> np.ndarray:
-        return picture.captioned([(f"{self.unit} = {self.after:.4g}", picture.photo(shown(self.x, self.colours), 224))])
+        words = f"{self.unit.called(self.names)} = {self.after:.4g}"
+        return picture.captioned([(words, picture.photo(shown(self.x, self.colours), 160))])
 
 
 def maximize(
@@ -79,19 +81,20 @@ def maximize(
     shape: Sequence[int] | None = None,
     start: Any = None,
     steps: int = 200,
-    lr: float = 0.1,
+    lr: float = 0.05,
     decay: float = 0.01,
     blur: float = 0.5,
     blur_every: int = 4,
     jitter: int = 2,
     seed: int = 0,
     colours: Colours | None = None,
+    names: Sequence[str] | None = None,
 ) -> Maximised:
     """An input that makes the score of a unit large, by gradient ascent from noise or from ``start`` (C, H, W).
 
     ``unit`` is a class number, a channel (the mean of its map is raised) or one position; ``shape`` (C, H, W) is that
-    of the input.  A step adds ``lr`` times the gradient, divided by its root mean square.  What keeps the image from
-    becoming noise that only this network likes:
+    of the input.  A step adds ``lr`` times the gradient, divided by its root mean square; with ``colours`` ``lr`` is a
+    share of the range from black to white.  What keeps the image from becoming noise that only this network likes:
 
     - ``decay``: the share that each number loses in a step, which is the penalty of Simonyan et al. on its square;
     - ``blur``: the deviation of a Gaussian over which the image is averaged every ``blur_every`` steps (0: never);
@@ -114,6 +117,7 @@ def maximize(
     rng = np.random.default_rng(seed)
     x = _start(model, shape, start, colours, rng)
     low, high = (-np.inf, np.inf) if colours is None else colours.limits(x.shape[1])
+    reach = 1.0 if colours is None else high - low
 
     def goal(y: Tensor) -> Tensor:
         return score(y, asked, "mean")[0].sum()
@@ -125,14 +129,14 @@ def maximize(
         value, g = _uphill(model, np.roll(x, shift, (2, 3)), goal, asked.layer)
         scores.append(value)
         size = float(np.sqrt(np.mean(g.astype(np.float64) ** 2)))
-        x = x + np.roll(g, (-shift[0], -shift[1]), (2, 3)) * x.dtype.type(lr / (size or 1.0))
+        x = x + np.roll(g, (-shift[0], -shift[1]), (2, 3)) * (lr * reach / (size or 1.0))
         x = x * x.dtype.type(1 - decay)
         if blur and (step + 1) % blur_every == 0:
             x = blurred(x, blur)
         x = np.clip(x, low, high).astype(g.dtype)
     after = _uphill(model, x, goal, asked.layer)[0]
     settings = {"lr": lr, "decay": decay, "blur": blur, "blur_every": blur_every, "jitter": jitter, "seed": seed}
-    return Maximised(asked, x[0], before, after, scores, settings, colours)
+    return Maximised(asked, x[0], before, after, scores, settings, colours, names)
 
 
 def _start(
@@ -144,8 +148,9 @@ def _start(
         return as_batch(model, given[None] if given.ndim == 3 else given[:1]).cpu().numpy().copy()
     if shape is None or len(shape) != 3:
         raise SeeError(f"what shape has the input? shape=(C, H, W), or an image as start; got shape={shape}")
-    grey = 0.0 if colours is None else np.mean(colours.limits(shape[0]), axis=0)
-    noise = rng.standard_normal((1, *shape)) * 0.1 + grey
+    noise = rng.standard_normal((1, *shape)) * 0.1
+    if colours is not None:
+        noise = colours.values(0.5 + 0.2 * noise)
     return as_batch(model, noise).cpu().numpy().copy()
 
 
@@ -187,7 +192,7 @@ def dream(
     octaves: int = 4,
     ratio: float = 1.4,
     steps: int = 10,
-    lr: float = 0.01,
+    lr: float = 0.006,
     jitter: int = 16,
     seed: int = 0,
     colours: Colours | None = None,

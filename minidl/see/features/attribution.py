@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from . import picture
 from .colours import Colours, shown
 from .picture import Picture
 from .relu_rules import Rule, relu_backward
-from .units import OUTPUT, Unit, answer, as_batch, evaluating, find_path, find_unit, score, top_classes
+from .units import OUTPUT, Sight, Unit, answer, as_batch, evaluating, find_path, find_unit, score, sight, top_classes
 
 if TYPE_CHECKING:
     from ...nn import Module
@@ -32,7 +33,7 @@ class Attribution(Picture):
 
     ``units`` and their ``scores`` for each image, ``places`` the position in the layer whose answer that was (()
     where the unit has none); ``gradient`` (N, C, H, W) as it came back at the input (of Grad-CAM None); ``map``
-    (N, H, W), what each pixel counts; ``x`` the images.
+    (N, H, W), what each pixel counts; ``x`` the images; ``seen`` says which part of them each position sees.
     """
 
     kind: str
@@ -42,7 +43,9 @@ class Attribution(Picture):
     gradient: np.ndarray | None
     map: np.ndarray
     x: np.ndarray
+    seen: Sight | None = None
     colours: Colours | None = None
+    names: Sequence[str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         peaks = [np.unravel_index(int(m.argmax()), m.shape) for m in self.map]
@@ -65,7 +68,7 @@ class Attribution(Picture):
 
     def __str__(self) -> str:
         lines = []
-        for i, found in enumerate(self.to_dict()["images"]):
+        for i, (unit, found) in enumerate(zip(self.units, self.to_dict()["images"])):
             at = f" at {tuple(found['place'])}" if found["place"] else ""
             share = "the map is 0 everywhere"
             if self.map[i].any():
@@ -73,35 +76,48 @@ class Attribution(Picture):
                 share = (
                     f"strongest pixel {tuple(found['strongest_pixel'])}, half of the sum in {half} of {pixels} pixels"
                 )
-            lines.append(f"{self.kind} of {found['unit']}{at} = {number(found['score']).strip()}: {share}")
+            lines.append(f"{self.kind} of {unit.called(self.names)}{at} = {number(found['score']).strip()}: {share}")
         return "\n".join(lines)
 
     def image(self) -> np.ndarray:
-        """For each image a row: the image, what came back with its sign, how much each pixel counts."""
-        panels = []
+        """For each image a row: the image, what came back with its sign, how much each pixel counts.
+
+        Of a unit with a position only the part that it sees is shown.
+        """
+        panels: list[tuple[str, np.ndarray]] = []
         pixels = shown(self.x, self.colours)
         for i, unit in enumerate(self.units):
-            side = 224
-            panels.append((f"image {i}" if len(self.units) > 1 else "image", picture.photo(pixels[i], side)))
-            title = f"{self.kind} of {unit}"
+            part: tuple[Any, ...] = (slice(None), slice(None))
+            words = f"image {i}" if len(self.units) > 1 else "image"
+            if self.seen is not None and self.places[i]:
+                part = self.seen.inside(self.places[i])
+                words += f", rows {part[0].start}-{part[0].stop - 1}, columns {part[1].start}-{part[1].stop - 1}"
+            cut = (slice(None), *part)
+            panels.append((words, picture.photo(pixels[i][cut], _SIDE)))
+            title = f"{self.kind} of {unit.called(self.names)}"
             if self.gradient is None:
-                small = (self.map[i] - self.map[i].min()) / (np.ptp(self.map[i]) or 1.0)
-                panels.append((title, picture.heat_map(small, side)))
-                panels.append(("over the image", picture.heat_map(small, side, pixels[i])))
-                continue
-            g = self.gradient[i]
-            g = g if self.colours is None else self.colours.rgb(g)
-            most = np.quantile(np.abs(g), 0.999) or 1.0  # a few strong pixels would leave the rest grey
-            factor = picture.zoom_to(side, *g.shape[-2:])
-            signs = (
-                np.clip(g / most, -1, 1) * 0.5 + 0.5
-                if len(g) == 3
-                else picture.signed(g.mean(0) / most).transpose(2, 0, 1)
-            )
-            panels.append((title, picture.grid(signs[None], scale="none", zoom=factor)))
-            small = np.clip(self.map[i] / (np.quantile(self.map[i], 0.999) or 1.0), 0, 1)
-            panels.append(("largest of the channels", picture.heat_map(small, side)))
+                panels.append((title, picture.heat_map(self.map[i], _SIDE)))
+                panels.append(("over the image", picture.heat_map(self.map[i], _SIDE, pixels[i])))
+            else:
+                panels.append((title, self._signs(self.gradient[i][cut])))
+                counts = self.map[i][part]
+                panels.append(("largest of the channels", picture.heat_map(np.minimum(counts, _most(counts)), _SIDE)))
         return picture.captioned(panels, columns=3)
+
+    def _signs(self, g: np.ndarray) -> np.ndarray:
+        """A gradient (C, H, W): as colours around grey if it has three channels, else blue, white and red."""
+        g = g if self.colours is None else self.colours.rgb(g)
+        unit = np.clip(g / (_most(np.abs(g)) or 1.0), -1, 1)
+        colours = unit * 0.5 + 0.5 if len(g) == 3 else picture.signed(unit.mean(0)).transpose(2, 0, 1)
+        return picture.photo(colours, _SIDE)
+
+
+_SIDE = 224  # pixels of a panel, about
+
+
+def _most(values: np.ndarray) -> float:
+    """What counts as the largest value, so that a few strong pixels do not leave the rest dark."""
+    return float(np.quantile(values, 0.999))
 
 
 def _half(values: np.ndarray) -> int:
@@ -111,9 +127,7 @@ def _half(values: np.ndarray) -> int:
     return int(np.searchsorted(ordered.cumsum(), total / 2) + 1) if total else 0
 
 
-def _back(
-    kind: str, model: Module, x: Any, unit: str | int | Unit | None, rule: Rule, colours: Colours | None
-) -> Attribution:
+def _back(kind: str, model: Module, x: Any, unit: str | int | Unit | None, rule: Rule, *how: Any) -> Attribution:
     """The signal that ``rule`` brings back to the input from the answer of a unit."""
     from ...autograd import enable_grad, grad
 
@@ -130,9 +144,16 @@ def _back(
         (gradient,) = grad(total.sum(), leaf)
     assert gradient is not None
     g = gradient.cpu().numpy()
-    return Attribution(
-        kind, units, places, total.detach().cpu().numpy(), g, np.abs(g).max(1), batch.cpu().numpy(), colours
-    )
+    scores, seen = total.detach().cpu().numpy(), _sight_of(model, asked, batch) if places[0] else None
+    return Attribution(kind, units, places, scores, g, np.abs(g).max(1), batch.cpu().numpy(), seen, *how)
+
+
+def _sight_of(model: Module, unit: Unit, batch: Any) -> Sight | None:
+    """What the layer of a unit sees; None where that is no window."""
+    try:
+        return sight(model, unit.layer, batch.shape[1:])
+    except SeeError:
+        return None
 
 
 def _unit(model: Module, unit: str | int | Unit | None, batch: Any) -> Unit:
@@ -151,13 +172,19 @@ def _asked(y: Any, unit: Unit) -> tuple[Any, list[Unit], list[tuple[int, ...]]]:
 
 
 def saliency(
-    model: Module, x: Any, unit: str | int | Unit | None = None, *, colours: Colours | None = None
+    model: Module,
+    x: Any,
+    unit: str | int | Unit | None = None,
+    *,
+    colours: Colours | None = None,
+    names: Sequence[str] | None = None,
 ) -> Attribution:
     """How fast the answer of a unit changes with each pixel: its gradient, and the largest size over the channels.
 
     ``x`` (N, C, H, W); ``unit`` a class number, ``"conv2[3]"`` (the strongest position of a channel) or
     ``"conv2[3,5,5]"``; None is the class with the largest score of each image.  Scores, not probabilities: the
-    gradient of a softmax is also that of making the other classes worse.  ``colours`` are for the picture.
+    gradient of a softmax is also that of making the other classes worse.  ``colours`` and
+    ``names`` of the classes are for the picture.
 
     Source: Simonyan, Vedaldi and Zisserman 2014, "Deep inside convolutional networks", arXiv:1312.6034, section 3.
     SeeError for units that there are not.
@@ -170,11 +197,16 @@ def saliency(
     >>> found.map.shape, [str(unit) for unit in found.units]
     ((2, 32, 32), ['output[3]', 'output[3]'])
     """
-    return _back("saliency", model, x, unit, "gradient", colours)
+    return _back("saliency", model, x, unit, "gradient", colours, names)
 
 
 def deconvnet(
-    model: Module, x: Any, unit: str | int | Unit | None = None, *, colours: Colours | None = None
+    model: Module,
+    x: Any,
+    unit: str | int | Unit | None = None,
+    *,
+    colours: Colours | None = None,
+    names: Sequence[str] | None = None,
 ) -> Attribution:
     """What of the image a unit answers to, by Zeiler and Fergus: back through the layers, ReLU applied to the signal.
 
@@ -184,18 +216,23 @@ def deconvnet(
     Source: Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", arXiv:1311.2901, section
     2.1.  SeeError where no ReLU runs.
     """
-    return _back("deconvnet", model, x, unit, "deconvnet", colours)
+    return _back("deconvnet", model, x, unit, "deconvnet", colours, names)
 
 
 def guided_backprop(
-    model: Module, x: Any, unit: str | int | Unit | None = None, *, colours: Colours | None = None
+    model: Module,
+    x: Any,
+    unit: str | int | Unit | None = None,
+    *,
+    colours: Colours | None = None,
+    names: Sequence[str] | None = None,
 ) -> Attribution:
     """As :func:`deconvnet`, but ReLU lets a signal pass only where it was itself above 0 on the way up.
 
     Source: Springenberg et al. 2015, "Striving for simplicity: the all convolutional net", arXiv:1412.6806, section
     3.4.
     """
-    return _back("guided", model, x, unit, "guided", colours)
+    return _back("guided", model, x, unit, "guided", colours, names)
 
 
 def grad_cam(
@@ -205,6 +242,7 @@ def grad_cam(
     *,
     layer: str | None = None,
     colours: Colours | None = None,
+    names: Sequence[str] | None = None,
 ) -> Attribution:
     """Where in the image the maps of a layer speak for a class: the maps weighed by their mean gradients.
 
@@ -238,7 +276,7 @@ def grad_cam(
     small = np.maximum((weights * a).sum(1), 0)  # (N, P, Q)
     full = resize(small, (batch.shape[2], batch.shape[3]))
     return Attribution(
-        "grad_cam", units, places, total.detach().cpu().numpy(), None, full, batch.cpu().numpy(), colours
+        "grad_cam", units, places, total.detach().cpu().numpy(), None, full, batch.cpu().numpy(), None, colours, names
     )
 
 

@@ -42,6 +42,8 @@ class Effects(Picture):
     x: np.ndarray
     kernels: dict[str, np.ndarray]
     results: dict[str, np.ndarray]
+    columns: int = 3
+    side: int = 320
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -60,22 +62,25 @@ class Effects(Picture):
         ]
         return "\n".join(lines)
 
-    def image(self, columns: int = 3, side: int = 320) -> np.ndarray:
-        """All results, about ``side`` pixels each; of kernels with the sum 0 the size of the values."""
+    def image(self) -> np.ndarray:
+        """All results; of kernels with the sum 0 the size of the values."""
         panels = []
         for name, y in self.results.items():
             flat = abs(self.kernels[name].sum()) < 1e-9
             panels.append(
-                (name.replace("_", " "), picture.photo(np.clip(np.abs(y) if flat else y, 0, 1), side, shrink=True))
+                (name.replace("_", " "), picture.photo(np.clip(np.abs(y) if flat else y, 0, 1), self.side, shrink=True))
             )
-        return picture.captioned(panels, columns=columns)
+        return picture.captioned(panels, columns=self.columns)
 
 
-def effects(image: Any, kernels: Sequence[str] | Mapping[str, Any] | None = None) -> Effects:
+def effects(
+    image: Any, kernels: Sequence[str] | Mapping[str, Any] | None = None, *, columns: int = 3, side: int = 320
+) -> Effects:
     """Filter a photograph (C, H, W), uint8 or in 0..1, with small kernels, each channel for itself.
 
     ``kernels`` are names of :data:`KERNELS` (all without a wish), or a mapping of names to arrays (R, S) of odd sides.
-    Computed by ``conv2d`` with as many groups as channels, the border repeated outward.
+    The picture has ``columns``, each result in it about ``side`` pixels.  Computed by ``conv2d`` with as many groups as
+    channels, the border repeated outward.
 
     Source: Gonzalez and Woods, "Digital image processing", chapter 3; the Sobel pair: Sobel and Feldman 1968.
 
@@ -92,7 +97,7 @@ def effects(image: Any, kernels: Sequence[str] | Mapping[str, Any] | None = None
     named = _named(kernels)
     with no_grad():
         results = {name: _filtered(x, kernel) for name, kernel in named.items()}
-    return Effects(x, named, results)
+    return Effects(x, named, results, columns, side)
 
 
 def _named(kernels: Sequence[str] | Mapping[str, Any] | None) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class Occlusion(Picture):
     x: np.ndarray
     probability: bool
     colours: Colours | None = None
+    names: Sequence[str] | None = None
 
     @property
     def drops(self) -> np.ndarray:
@@ -56,7 +58,7 @@ class Occlusion(Picture):
         what = "probability" if self.probability else "score"
         squares = f"{self.scores.size} squares of {self.size}x{self.size}"
         return (
-            f"{self.unit}: {what} {number(self.whole).strip()}; of {squares} "
+            f"{self.unit.called(self.names)}: {what} {number(self.whole).strip()}; of {squares} "
             f"the one at ({most['row']}, {most['column']}) hurts most: {number(most['score']).strip()}"
         )
 
@@ -67,7 +69,7 @@ class Occlusion(Picture):
         return picture.captioned(
             [
                 ("image", picture.photo(pixels, 224)),
-                (f"{what} of {self.unit} lost", picture.heat_map(cover, 224)),
+                (f"{what} of {self.unit.called(self.names)} lost", picture.heat_map(cover, 224)),
                 ("over the image", picture.heat_map(cover, 224, pixels)),
             ]
         )
@@ -84,6 +86,7 @@ def occlusion(
     probability: bool = False,
     batch: int = 64,
     colours: Colours | None = None,
+    names: Sequence[str] | None = None,
 ) -> Occlusion:
     """The score of a unit with a square of the first image of ``x`` covered, one place after the other.
 
@@ -138,7 +141,7 @@ def occlusion(
         total[top : top + size, left : left + size] += drop
         count[top : top + size, left : left + size] += 1
     map_ = total / np.maximum(count, 1)
-    return Occlusion(asked, whole, grid, rows, columns, size, map_, pixels[0], probability, colours)
+    return Occlusion(asked, whole, grid, rows, columns, size, map_, pixels[0], probability, colours, names)
 
 
 def _begins(n: int, size: int, stride: int) -> list[int]:

@@ -23,7 +23,7 @@ MISSING = 0.5  # grey for NaN: outside of an image
 
 
 class Picture:
-    """A result that can be looked at: ``image()`` is uint8 (H, W, 3), ``save(path)`` writes it as PNG.
+    """A result that can be looked at: ``image()`` is uint8 (H, W, 3), ``save(path)`` writes it to a file.
 
     A notebook shows it by itself.
     """
@@ -33,15 +33,16 @@ class Picture:
         raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture as a PNG file; an older file stays whole if that fails."""
+        """Write the picture as .png, .jpg or .webp; an older file stays whole if that fails."""
         from ...io import atomic_write
 
-        data = png(self.image())
+        kind = file_format(path)
+        data = encoded(self.image(), kind)
         with atomic_write(path) as file:
             file.write(data)
 
     def _repr_png_(self) -> bytes:
-        return png(self.image())
+        return encoded(self.image())
 
 
 @dataclass
@@ -57,15 +58,27 @@ class Several(Picture):
         return "\n".join(map(str, self.results))
 
     def image(self) -> np.ndarray:
-        return mosaic([one.image() for one in self.results])
+        images = [one.image() for one in self.results]
+        return mosaic(images, columns=min(len(images), 5))
 
 
-def png(image: np.ndarray) -> bytes:
-    """A uint8 picture (H, W, 3) as the bytes of a PNG file."""
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def file_format(path: str | os.PathLike[str]) -> str:
+    """Pillow's name for the format of a file; SeeError for those that pictures are not written in."""
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in _FORMATS:
+        raise SeeError(f"a picture is written as .png, .jpg or .webp, and {os.fspath(path)} ends in none of them")
+    return _FORMATS[suffix]
+
+
+def encoded(image: np.ndarray, kind: str = "PNG") -> bytes:
+    """A uint8 picture (H, W, 3) as the bytes of a file."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(buffer, "PNG", optimize=True)
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, kind, optimize=True, quality=90)
     return buffer.getvalue()
 
 

@@ -38,7 +38,7 @@ def curve(surface: Surface) -> np.ndarray:
 
 def landscape(surface: Surface) -> np.ndarray:
     """The loss over two directions: contours, and seen from the side."""
-    drawn = blank_figure(9.4, 4.2)
+    drawn = blank_figure(8.2, 3.8)
     flat = drawn.add_subplot(1, 2, 1)
     finite = np.where(np.isfinite(surface.losses), surface.losses, np.nan)
     low, high = np.nanmin(finite), np.nanmax(finite)
@@ -47,11 +47,12 @@ def landscape(surface: Surface) -> np.ndarray:
     lines = flat.contour(surface.steps, surface.steps, finite.T, levels=edges, cmap="viridis", linewidths=1.1)
     flat.clabel(lines, lines.levels[::3], fontsize=7, fmt="%.2g")
     flat.plot([0], [0], "o", color="black", markersize=4)
+    flat.locator_params(nbins=5)
     flat.set(xlabel="first direction", ylabel="second direction", title=surface.title, aspect="equal")
     side = drawn.add_subplot(1, 2, 2, projection="3d")
     a, b = np.meshgrid(surface.steps, surface.steps, indexing="ij")
     height = np.log10(finite) if positive else finite
-    side.plot_surface(a, b, height, cmap="viridis", linewidth=0.2, edgecolor="black", rstride=1, cstride=1, alpha=0.95)
+    side.plot_surface(a, b, height, cmap="viridis", linewidth=0.2, edgecolor="black", rstride=1, cstride=1)
     side.set(zlabel="log10 of the loss" if positive else "loss", xlabel="first", ylabel="second")
     return _pixels(drawn)
 
@@ -65,7 +66,13 @@ def receptive_field(found: ReceptiveField) -> np.ndarray:
     corner = (columns.start - 0.5, rows.start - 0.5)
     left.add_patch(_rectangle(corner, len(columns), len(rows)))
     h, w = found.effect.shape
-    left.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5), title=f"{found.sight.layer} at {found.position}")
+    left.set(
+        xlabel="column",
+        ylabel="row",
+        xlim=(-0.5, w - 0.5),
+        ylim=(h - 0.5, -0.5),
+        title=f"{found.sight.layer} at {found.position}",
+    )
     profile = found.effect.sum(0)
     right.plot(range(w), profile / (profile.max() or 1.0), drawstyle="steps-mid", label="effect, summed over rows")
     right.axvspan(columns.start - 0.5, columns.stop - 0.5, color="tab:green", alpha=0.15, label="theoretical field")

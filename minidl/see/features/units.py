@@ -37,6 +37,16 @@ class Unit:
     def __str__(self) -> str:
         return element(self.layer, self.index)
 
+    def called(self, names: Sequence[str] | None) -> str:
+        """The unit, and of a class its name.
+
+        >>> Unit("output", (1,)).called(["cat", "dog"]), Unit("conv", (1,)).called(["cat", "dog"])
+        ('output[1] (dog)', 'conv[1]')
+        """
+        is_class = self.layer == OUTPUT and len(self.index) == 1
+        known = is_class and names is not None and self.index[0] < len(names)
+        return f"{self} ({names[self.index[0]]})" if known and names is not None else str(self)
+
 
 def find_unit(model: Module, unit: str | int | Unit) -> Unit:
     """The unit that is meant, with the full path of its layer; whether its numbers fit shows when it answers."""
