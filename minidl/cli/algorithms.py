@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from ._checks import at_least
+
 if TYPE_CHECKING:
     import cyclopts
 
@@ -42,6 +44,7 @@ def algorithms(
     json
         Print for programs.
     """
+    at_least(1, repeats=repeats)
     import numpy as np
 
     from minidl import see

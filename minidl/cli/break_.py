@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from ._checks import at_least
+
 if TYPE_CHECKING:
     import cyclopts
 
@@ -32,6 +34,7 @@ def break_(
     json
         Print for programs.
     """
+    at_least(0, steps=steps, seed=seed)
     from minidl.see import break_it, bugs
 
     known = bugs()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ._checks import at_least
 from ._looking import Looking, is_a_run
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def evaluate_command(
     """
     from minidl.train import TrainingError
 
+    at_least(0, workers=workers)
     looking = looking or Looking()
     if is_a_run(model):
         if looking.given():

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from ._checks import at_least
+
 if TYPE_CHECKING:
     import cyclopts
 
@@ -29,6 +31,7 @@ def gradcheck(*names: str, all: bool = False, list: bool = False, seed: int = 0,
     device
         Where the operations compute: cpu, cuda or cuda:1.
     """
+    at_least(0, seed=seed)
     from minidl.autograd import examples
 
     if list:

@@ -8,6 +8,8 @@ from cyclopts import Parameter
 from minidl.train.config import TrainConfig
 from minidl.train.errors import TrainingError
 
+from ._checks import at_least
+
 if TYPE_CHECKING:
     import cyclopts
 
@@ -111,6 +113,7 @@ def run_training(
     save_every: float,
 ) -> None:
     """What ``minidl train`` and ``minidl finetune`` do: start a run or go on with one, show it, report its result."""
+    at_least(0, workers=workers, save_every=save_every)
     from rich.console import Console
 
     import minidl.models  # noqa: F401  it puts the networks on the list that names are looked up in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -162,9 +163,24 @@ def complete(model: str, config: TrainConfig) -> TrainConfig:
     full = _BASE
     for layer in (_RECIPES.get(("*", data)), _RECIPES.get((model, data)), config):
         full = full if layer is None else layer.over(full)
+    full.optimizer_options = {name: _number(value) for name, value in full.optimizer_options.items()}
     full.schedule_epochs = full.epochs if full.schedule_epochs is None else full.schedule_epochs
     _check(full)
     return full
+
+
+def _number(value: Any) -> Any:
+    """A text of the command line as the number, the pair or the truth that it spells.
+
+    >>> _number("1e-3"), _number("0.9,0.99"), _number("true"), _number("much")
+    (0.001, (0.9, 0.99), True, 'much')
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return ast.literal_eval(value.capitalize() if value in ("true", "false") else value)
+    except (ValueError, SyntaxError):
+        return value
 
 
 _LEAST = {
@@ -213,6 +229,8 @@ def make_optimizer(config: TrainConfig, parameters: Any) -> Any:
         raise TrainingError(
             f"--optimizer {config.optimizer} does not take all of the options {given}: {error}"
         ) from error
+    except ValueError as error:  # a number out of its range, as --head-lr -1
+        raise TrainingError(f"--optimizer {config.optimizer}: {error}") from error
 
 
 def _optimizer(config: TrainConfig, parameters: Any, momentum: float, common: dict[str, Any]) -> Any:

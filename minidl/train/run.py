@@ -56,10 +56,12 @@ class Run:
 def new_run_folder(out: str | Path | None, model: str, data: str, root: str | Path = "runs") -> Path:
     """``out``, which must not hold a run yet; or runs/MODEL-DATA, with a number behind it if that is taken."""
     if out is not None:
-        if (Path(out) / CONFIG).exists() or (Path(out) / CHECKPOINT).exists():
+        if (Path(out) / CHECKPOINT).exists():
             raise TrainingError(
                 f"{out} holds a run already. Go on with it: minidl train --resume {out}; or choose another --out"
             )
+        if (Path(out) / CONFIG).exists() and not _describes_a_run(Path(out) / CONFIG):
+            raise TrainingError(f"{out} holds a {CONFIG} that minidl train did not write: choose another --out")
         return Path(out)
     name = f"{model}-{Path(data).name}"
     taken = {path.name for path in Path(root).iterdir()} if Path(root).is_dir() else set()
@@ -67,6 +69,15 @@ def new_run_folder(out: str | Path | None, model: str, data: str, root: str | Pa
     while (name if number == 1 else f"{name}-{number}") in taken:
         number += 1
     return Path(root) / (name if number == 1 else f"{name}-{number}")
+
+
+def _describes_a_run(path: Path) -> bool:
+    """Whether a run that stopped before its first checkpoint left ``path`` behind; it may begin again."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and set(_DESCRIPTION) <= set(content)
 
 
 def start_run(
@@ -200,11 +211,8 @@ def _trainer(
     model = _tried(description, start).to(device)
     optimizer = make_optimizer(config, what_learns(model, config, description["input_shape"]))
     batch_size, seed = config.batch_size or 1, config.seed or 0
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder / CONFIG, "w", encoding="utf-8") as file:
-        file.write(json.dumps(description, indent=2) + "\n")
     train_loader = DataLoader(task.train, batch_size, shuffle=True, seed=seed, num_workers=workers, device=device)
-    return Trainer(
+    trainer = Trainer(
         model,
         optimizer,
         train_loader,
@@ -217,6 +225,10 @@ def _trainer(
         config=description,
         **options,
     )
+    folder.mkdir(parents=True, exist_ok=True)  # after all that can be wrong with the settings
+    with atomic_write(folder / CONFIG, "w", encoding="utf-8") as file:
+        file.write(json.dumps(description, indent=2) + "\n")
+    return trainer
 
 
 def _tried(description: dict[str, Any], start: Start | None) -> Any:

@@ -37,6 +37,11 @@ def test_a_wrong_gradient_is_shown_and_fails(capsys, monkeypatch):
     assert out.splitlines()[-1] == "0 of 1 right; wrong: conv2d"
 
 
+def test_a_seed_below_zero(capsys):
+    assert run(["gradcheck", "conv2d", "--seed", "-1"]) == 2
+    assert capsys.readouterr().err == "minidl: --seed must be at least 0, not -1\n"
+
+
 def test_unknown_name_and_no_name(capsys):
     assert run(["gradcheck", "conv2"]) == 2
     assert "no operation called 'conv2' to check; did you mean conv2d" in capsys.readouterr().err

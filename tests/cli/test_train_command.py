@@ -101,6 +101,42 @@ def test_a_run_is_never_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("own/checkpoint.safetensors").read_bytes() == before
 
 
+def test_options_of_the_optimizer_are_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--optimizer-options.eps", "1e-3", "--optimizer-options.amsgrad", "true")
+    assert call(capsys, "train", "mlp", "--out", "own", *options, *QUICK)[0] == 0
+    settings = json.loads(Path("own/config.json").read_text())["settings"]
+    assert settings["optimizer_options"] == {"eps": 1e-3, "amsgrad": True}
+
+
+def test_a_folder_without_a_checkpoint_does_not_stand_in_the_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("minidl.train.trainer.Trainer.save", lambda self: (_ for _ in ()).throw(OSError(28, "", "f")))
+        assert call(capsys, "train", "mlp", "--out", "own", *QUICK)[0] == 2
+    assert os.listdir("own") == ["config.json"]
+    assert call(capsys, "train", "mlp", "--out", "own", *QUICK)[0] == 0
+    for text in ('{"hidden_size": 768}', "[]", "no JSON"):
+        Path("other").mkdir(exist_ok=True)
+        Path("other/config.json").write_text(text)
+        code, _, err = call(capsys, "train", "mlp", "--out", "other", *QUICK)
+        assert (code, err) == (
+            2,
+            "minidl: other holds a config.json that minidl train did not write: choose another --out\n",
+        )
+        assert Path("other/config.json").read_text() == text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX modes")
+def test_all_files_of_a_run_have_the_mode_of_new_files(capsys: pytest.CaptureFixture[str]) -> None:
+    before = os.umask(0o027)
+    try:
+        assert call(capsys, "train", "mlp", "--out", "own", *QUICK)[0] == 0
+    finally:
+        os.umask(before)
+    assert {oct(path.stat().st_mode & 0o777) for path in Path("own").iterdir()} == {"0o640"}
+
+
 def test_settings_from_a_file_and_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     Path("run.toml").write_text(
         'model = "mlp"\nepochs = 1\nlr = 0.02\naugment = "none"\nout = "own"\n[options]\nhidden = "tanh"\n'
@@ -127,6 +163,13 @@ def test_settings_from_a_file_and_from_the_command_line(capsys: pytest.CaptureFi
         (("train", "lenet5", "--data", "digit"), "minidl: there is no data set 'digit'; did you mean digits?"),
         (("train",), "minidl: which model? For example: minidl train lenet5. minidl models lists them"),
         (("train", "lenet5", "--epochs", "0"), "minidl: --epochs must be at least 1, not 0"),
+        (("train", "mlp", "--workers", "-1", "--out", "r"), "minidl: --workers must be at least 0, not -1"),
+        (("train", "mlp", "--save-every", "nan", "--out", "r"), "minidl: --save-every must be at least 0, not nan"),
+        (("train", "mlp", "--save-every", "-1", "--out", "r"), "minidl: --save-every must be at least 0, not -1"),
+        (("train", "mlp", "--head-lr", "-1", "--out", "r"), "minidl: --optimizer adam: Adam: lr must not be negative"),
+        (("eval", "r", "--workers", "-1"), "minidl: --workers must be at least 0, not -1"),
+        (("break", "no-flip", "--seed", "-1"), "minidl: --seed must be at least 0, not -1"),
+        (("algorithms", "1,3,8,8", "4,3,3,3", "--repeats", "0"), "minidl: --repeats must be at least 1, not 0"),
         (("train", "lenet5", "--data", "mnist", "--data-dir", "x"), "MNIST needs these files in x:"),
         (("train", "lenet5", "--options.pool", "min"), "minidl: lenet5: pool is one of avg, max, not 'min'"),
         (("train", "lenet5", "--threads", "0"), "minidl: --threads 0: set_num_threads(0): this process can use 1 to"),
