@@ -66,10 +66,23 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb", **options: Any)
 def put_in_place(temporary: Path, target: Path) -> None:
     """Give a finished file its name, in the place of an older one, once its data are on the disk."""
     _sync(temporary)
-    with contextlib.suppress(FileNotFoundError):  # a first file gets the mode of any new file
+    try:
         shutil.copymode(target, temporary)
+    except FileNotFoundError:  # a first file gets the mode of any new file, whatever its writer asked for
+        _new_file_mode(temporary)
     os.replace(temporary, target)
     _sync(target.parent)
+
+
+def _new_file_mode(path: Path) -> None:
+    """Give ``path`` the mode of a file that was opened for writing here, without a look at the process's umask."""
+    probe = path.with_name(f"{path.name}.mode.tmp")  # os.umask would change it for all threads
+    try:
+        probe.touch()
+        shutil.copymode(probe, path)
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
 def _sync(path: Path) -> None:

@@ -124,6 +124,21 @@ def test_the_mode_of_the_old_file_or_the_umask_holds(tmp_path: Path) -> None:
 
 
 @posix
+def test_a_writer_that_makes_private_files_does_not_decide_the_mode(tmp_path: Path) -> None:
+    """safetensors makes its files 0600."""
+    path = tmp_path / "file"
+    for mask, mode in ((0o022, 0o644), (0o007, 0o660)):
+        before = os.umask(mask)
+        try:
+            with atomic_path(path) as temporary:
+                os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
+        finally:
+            os.umask(before)
+        assert path.stat().st_mode & 0o777 == mode and names(tmp_path) == ["file"]
+        path.unlink()
+
+
+@posix
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")
