@@ -132,6 +132,11 @@ class Tensor(TensorMethods):
     def is_floating_point(self) -> bool:
         return self._array.dtype.kind == "f"
 
+    def stride(self, dim: int | None = None) -> Any:
+        """How many elements apart neighbours along each axis (or along ``dim``) lie in memory."""
+        strides = tuple(s // self._array.itemsize for s in self._array.strides)
+        return strides if dim is None else strides[dim]
+
     def is_contiguous(self) -> bool:
         """Whether the elements lie in C order without gaps."""
         return bool(self._array.flags.c_contiguous)
@@ -297,6 +302,16 @@ class Tensor(TensorMethods):
                 raise ValueError(f"a copy is needed to change {array.dtype} to {np.dtype(dtype)}")
             return array.astype(dtype)
         return array.copy() if copy else array
+
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
+        """NumPy asks this for the result of its functions: an array, unless that would lose a gradient."""
+        if any(isinstance(v, Tensor) and v.requires_grad for v in (self, *(context[1] if context else ()))):
+            name = f"np.{context[0].__name__}" if context else "this function of NumPy"
+            raise GraphError(
+                f"{name} of a tensor that requires a gradient would drop the gradient: use the function of minidl, or "
+                "give it t.detach()"
+            )
+        return array[()] if return_scalar else array
 
     def __dlpack__(self, **options: Any) -> Any:
         if self.requires_grad:

@@ -103,7 +103,7 @@ class TensorMethods:
     any, all, cumsum, logsumexp = r.any, r.all, r.cumsum, r.logsumexp
 
     # shape
-    reshape, view, permute, transpose, t, movedim = s.reshape, s.reshape, s.permute, s.transpose, s.t, s.movedim
+    reshape, view, permute, transpose, t, movedim = s.reshape, s.view, s.permute, s.transpose, s.t, s.movedim
     flatten, unflatten, squeeze, unsqueeze = s.flatten, s.unflatten, s.squeeze, s.unsqueeze
     expand, expand_as, repeat, tile, flip, roll = s.expand, s.expand_as, s.repeat, s.tile, s.flip, s.roll
     narrow, select, split, chunk, unbind, tril, triu = (

@@ -1,9 +1,9 @@
-"""Reductions over axes, and cumulative sums.  ``dim`` is None (all axes), an integer or several."""
+"""Reductions over axes, and cumulative sums.  ``dim`` is None or () (all axes), an integer or several."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,11 @@ def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
+def reduced_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
+    """As :func:`normalise_dims`; to reduce over no axis in particular, ``()``, is to reduce over all, as in PyTorch."""
+    return normalise_dims(None if isinstance(dim, Sequence) and not dim else dim, ndim)
+
+
 def _spread(g: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
     """A reduced cotangent, stretched back over the reduced axes."""
     return broadcast_to(g.reshape(kept_shape(shape, axes)), shape)
@@ -46,7 +51,7 @@ def sum(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = Non
         x = x.to(as_dtype(dtype))
     elif x.dtype.kind in "bui":
         x = x.to(int64)
-    return _sum(x, axes=normalise_dims(dim, x.ndim), keepdim=keepdim)
+    return _sum(x, axes=reduced_dims(dim, x.ndim), keepdim=keepdim)
 
 
 def _count(x: Any, axes: tuple[int, ...]) -> int:
@@ -79,7 +84,7 @@ def mean(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = No
         x = x.to(as_dtype(dtype))
     if x.dtype.kind not in "fc":
         raise TypeError(f"mean() needs floating point, got {x.dtype}: use x.to('float32').mean()")
-    return _mean(x, axes=normalise_dims(dim, x.ndim), keepdim=keepdim)
+    return _mean(x, axes=reduced_dims(dim, x.ndim), keepdim=keepdim)
 
 
 def var(
@@ -94,7 +99,7 @@ def var(
         dim, unbiased = None, dim
     if unbiased is not None:
         correction = 1 if unbiased else 0
-    axes = normalise_dims(dim, x.ndim)
+    axes = reduced_dims(dim, x.ndim)
     distance = x - mean(x, axes, True)
     n = _count(x, axes) - correction
     # of one value (or none) it is NaN; PyTorch's word for a correction beyond that is infinity
@@ -138,7 +143,7 @@ def _not_empty(name: str, x: Any, axes: tuple[int, ...]) -> None:
 def amax(input: Any, dim: Dims = None, keepdim: bool = False) -> Any:
     """Maximum over ``dim``; equal maxima share the gradient equally."""
     x = as_operand(input)
-    axes = normalise_dims(dim, x.ndim)
+    axes = reduced_dims(dim, x.ndim)
     _not_empty("amax", x, axes)
     return _amax(x, axes=axes, keepdim=keepdim)
 
@@ -146,7 +151,7 @@ def amax(input: Any, dim: Dims = None, keepdim: bool = False) -> Any:
 def amin(input: Any, dim: Dims = None, keepdim: bool = False) -> Any:
     """Minimum over ``dim``; equal minima share the gradient equally."""
     x = as_operand(input)
-    axes = normalise_dims(dim, x.ndim)
+    axes = reduced_dims(dim, x.ndim)
     _not_empty("amin", x, axes)
     return _amin(x, axes=axes, keepdim=keepdim)
 
@@ -308,7 +313,7 @@ def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: An
 def logsumexp(input: Any, dim: Dims, keepdim: bool = False) -> Any:
     """log(sum(exp(x))) over ``dim`` without overflow."""
     x = floating(input)
-    axes = normalise_dims(dim, x.ndim)
+    axes = reduced_dims(dim, x.ndim)
     if not x.numel():
         return log(sum(exp(x), axes, keepdim))  # of nothing: -inf
     top = amax(x, axes, True).detach()
@@ -323,7 +328,7 @@ def norm(input: Any, p: float | str = 2, dim: Dims = None, keepdim: bool = False
     The gradient at a zero vector is zero.
     """
     x = floating(input)
-    axes = normalise_dims(dim, x.ndim)
+    axes = reduced_dims(dim, x.ndim)
     if p == "fro":
         p = 2
     p = float(p)

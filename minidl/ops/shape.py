@@ -71,6 +71,31 @@ def reshape(input: Any, *shape: Any) -> Any:
     return x if sizes == x.shape else _reshape(x, shape=sizes)
 
 
+def view(input: Any, *size: Any) -> Any:
+    """As :func:`reshape`, and always of the same memory: what is written to either tensor appears in both.
+
+    A tensor that lies in another order, such as the channels-last result of a convolution, is first brought into C
+    order itself; where others see its memory too (after ``t()``, a slice, ``numpy()``) that cannot be: an error.
+    """
+    x = as_operand(input)
+    if len(size) == 1 and isinstance(size[0], (str, type, np.dtype)):
+        raise TypeError(
+            f"view reads the same elements under another shape, not as another dtype ({size[0]!r}): use "
+            "minidl.from_numpy(x.detach().numpy().view(dtype)) to reinterpret bits, x.to(dtype) to convert values"
+        )
+    y = reshape(x, *size)
+    if x.is_contiguous() or y is x or array_module(x._array).may_share_memory(y._array, x._array):
+        return y
+    others = [t for t in x._storage.views() if t is not x and t is not y]
+    if others or x._storage.escaped or (x.is_leaf and x.requires_grad):
+        raise ValueError(
+            f"view: {x.shape} with strides {x.stride()} cannot be seen as {y.shape} without moving elements, and other "
+            "tensors or arrays see the same memory: use reshape(), which copies here"
+        )
+    x._array = y._array.reshape(x.shape)
+    return reshape(x, *size)
+
+
 def permute(input: Any, *dims: Any) -> Any:
     """Axes in another order, a view: ``x.permute(0, 2, 3, 1)`` reads NCHW as NHWC."""
     x = as_operand(input)
