@@ -96,7 +96,7 @@ add("im2col", ".cpu.im2col", anything, im2col_cost)
 DIRECT_FLOPS = {"forward": 1.7e11, "input_grad": 1.7e11, "weight_grad": 5e10}  # float32
 DIRECT_READ = 3e-10  # seconds per element copied into a tile's buffer
 DIRECT_WRITE = 1.5e-10  # seconds per output element
-PARALLEL_SECONDS = 2.5e-5  # start and end of a parallel loop, and the call around it
+PARALLEL_SECONDS = 3e-5  # start and end of a parallel loop, and the call around it
 
 
 def direct_supports(pass_: str, conv: Conv) -> str | None:
@@ -132,7 +132,7 @@ NHWC_TAP = 3  # channels that fit into the time in which a tap finds its rows
 NHWC_BYTES = 2e10  # operands read and results written, fresh memory
 NHWC_PACK = 3e-10  # seconds per weight rearranged
 NHWC_DEPTHWISE = 7e10, 2.5e10  # float32 operations and bytes per second
-NHWC_CALL = 2e-5  # the call, and one parallel loop
+NHWC_CALL = 8e-6  # one loop of a call that was made before, and its part of the call
 
 
 def nhwc_supports(pass_: str, conv: Conv) -> str | None:
@@ -174,7 +174,7 @@ add("fft", ".cpu.fft", fft.supports, fft.cost, exact=False, dtypes=("float32", "
 WINOGRAD_FLOPS = 1.65e11  # float32, of the products
 WINOGRAD_TRANSFORM = 2e-10  # seconds per element of V, M, and the weight gradient's U
 WINOGRAD_FILTER = 4e-10  # seconds per element of U, or of the weight gradient's sums
-WINOGRAD_CALL = 4e-5
+WINOGRAD_CALL = 6e-5
 
 
 def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
