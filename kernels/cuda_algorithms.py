@@ -75,7 +75,7 @@ add("depthwise", ".cuda.depthwise", depthwise.supports, depthwise_cost, device="
 # implicit_gemm and its relatives on tensor cores: tiles of a product ------------------------------------------
 
 TILE_FLOPS = {0: 2.5e13, 1: 1e14, 3: 4e13}  # whole tiles that fill the card, by ``terms``
-SMALL_TILE = 0.6  # share of it that small tiles reach
+TILE_SHARE = {implicit_gemm.LARGE: 1.0, implicit_gemm.NARROW: 0.85, implicit_gemm.SMALL: 0.6}  # of it that they reach
 
 
 def implicit_gemm_cost(terms: int, pass_: str, conv: Conv, itemsize: int) -> Cost:
@@ -84,7 +84,7 @@ def implicit_gemm_cost(terms: int, pass_: str, conv: Conv, itemsize: int) -> Cos
         tiles = prod(problem.tile.count(problem.rows, problem.columns)) * problem.count
         flops = 2.0 * tiles * problem.tile.rows * problem.tile.columns * problem.depth
         busy = min(1.0, tiles * problem.slices / implicit_gemm.BLOCKS)
-        share = busy * (1 if problem.tile is implicit_gemm.LARGE else SMALL_TILE)
+        share = busy * TILE_SHARE[problem.tile]
         work += flops
         seconds += flops / (TILE_FLOPS[terms] * share or 1) + 2 * LAUNCH  # one packs weights or adds up slices
         workspace += itemsize * prod(conv.w_shape) * (problem.slices if pass_ == "weight_grad" else 1)

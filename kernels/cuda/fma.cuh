@@ -7,7 +7,9 @@
 
 constexpr int GAP = 4;  // between the rows of a tile in shared memory: 16-byte vectors, and eight rows in eight banks
 constexpr int THREADS = ROWS / 8 * (COLUMNS / 8);
-constexpr int BLOCKS = 2;  // at least, at a time on a multiprocessor: one multiplies while the other waits
+// Blocks at a time on a multiprocessor: this leaves a thread 128 registers in large tiles, and 168 in the others, where
+// there are fewer threads to fetch the same.
+constexpr int BLOCKS = THREADS == 256 ? 2 : 384 / THREADS;
 
 struct Product {
     float sum[8][8];
@@ -21,7 +23,7 @@ struct Product {
     }
 
     __device__ void add(const float (&a)[DEPTH][ROWS + GAP], const float (&b)[DEPTH][COLUMNS + GAP]) {
-#pragma unroll 1  // unrolled, it takes more registers than two blocks at a time leave
+#pragma unroll 1  // unrolled, it takes more registers than that
         for (int k = 0; k < DEPTH; ++k) {
             __align__(16) float u[8], v[8];
             *(float4*)&u[0] = *(const float4*)&a[k][row];

@@ -43,17 +43,19 @@ class Tile:
         return -(-rows // self.rows), -(-columns // self.columns)
 
 
-LARGE, SMALL = Tile(128, 128, 8, 64), Tile(64, 64, 8, 32)
+LARGE, NARROW, SMALL = Tile(128, 128, 8, 64), Tile(128, 64, 8, 64), Tile(64, 64, 8, 32)
 
 
-def tile(rows: int, columns: int, groups: int) -> Tile:
-    """Large tiles where they keep the card busy and have no empty half, otherwise small ones.
+def tile(rows: int, columns: int, blocks: int) -> Tile:
+    """The largest tile that has no empty half and leaves ``blocks`` of them, to keep the card busy; else the smallest.
 
-    >>> tile(100000, 256, 1).rows, tile(100000, 64, 1).rows, tile(1000, 256, 1).rows
-    (128, 64, 64)
+    >>> [tile(*sizes, blocks=264) for sizes in ((99999, 256), (99999, 64), (999, 256))] == [LARGE, NARROW, SMALL]
+    True
     """
-    busy = prod(LARGE.count(rows, columns)) * groups >= BLOCKS
-    return LARGE if busy and min(rows, columns) > SMALL.columns else SMALL
+    for size in (LARGE, NARROW):
+        if rows > size.rows // 2 and columns > size.columns // 2 and prod(size.count(rows, columns)) >= blocks:
+            return size
+    return SMALL
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,16 @@ def problems(pass_: str, conv: Conv) -> Iterator[Problem]:
     groups, filters, channels = conv.groups, conv.out_channels // conv.groups, conv.w_shape[1]
     if pass_ == "weight_grad":
         rows, columns, pixels = filters, prod(conv.w_shape[1:]), conv.batch * prod(conv.out)
-        size = LARGE if min(rows, columns) > SMALL.columns else SMALL  # slices keep the card busy
+        size = tile(rows, columns, 1)  # slices keep the card busy
         blocks = prod(size.count(rows, columns)) * groups
         yield Problem(rows, columns, pixels, groups, windows.slice_count(pixels, blocks, BLOCKS, SHORTEST), size)
         return
     columns, depth = (filters, channels) if pass_ == "forward" else (channels, filters)
     for axes in windows.correlations(pass_, conv):
         rows = conv.batch * prod(a.out for a in axes)
-        yield Problem(rows, columns, depth * prod(a.taps for a in axes), groups, 1, tile(rows, columns, groups))
+        yield Problem(
+            rows, columns, depth * prod(a.taps for a in axes), groups, 1, tile(rows, columns, BLOCKS // groups)
+        )
 
 
 def supports(pass_: str, conv: Conv) -> str | None:
@@ -125,7 +129,7 @@ def _correlate(terms: int) -> windows.Correlate:
         xp, (groups, columns, _) = array_module(x), w.shape[:3]
         packed = xp.ascontiguousarray(xp.transpose(w, (0, 3, 4, 5, 2, 1)))  # (G, T0, T1, T2, depth, columns)
         rows = y.size // (groups * columns)
-        size = tile(rows, columns, groups)
+        size = tile(rows, columns, BLOCKS // groups)
         kernel = function(xp, "implicit_gemm.cu", "correlate", **_macros(x, size, terms))
         window = windows.of_correlation(x, w, y, axes)
         kernel((*size.count(rows, columns), groups), (size.threads(terms),), (x, packed, y, window))

@@ -76,12 +76,9 @@ def agrees(cupy: Any, k: catalogue.Kernel, problem: Conv, dtype: str, lay: Layou
 
 
 @contextmanager
-def large_tiles() -> Iterator[None]:
-    """As for the layers of a large network, which are too large to be emulated."""
-    with (
-        mock.patch.object(implicit_gemm, "tile", lambda *sizes: implicit_gemm.LARGE),
-        mock.patch.object(implicit_gemm, "SMALL", implicit_gemm.LARGE),
-    ):
+def tiled(name: str) -> Iterator[None]:
+    """LARGE or NARROW tiles, as for the layers of a large network, which are too large to be emulated."""
+    with mock.patch.object(implicit_gemm, "tile", lambda *sizes: getattr(implicit_gemm, name)):
         yield
 
 

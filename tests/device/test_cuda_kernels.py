@@ -23,9 +23,9 @@ from tests.checks.cuda import (
     channels_last,
     gappy,
     kernel,
-    large_tiles,
     plain,
     slices,
+    tiled,
 )
 from tests.kernels.convolution_cases import CASES, EMPTY, arrays, operands
 from tests.standin import emulated
@@ -66,9 +66,11 @@ def test_arrays_with_gaps(algorithm: str, cupy: Any) -> None:
         agrees(cupy, kernel(pass_, algorithm), GROUPED["two channels to a group, strided"], "float32", gappy)
 
 
-@pytest.mark.parametrize("algorithm", ["implicit_gemm", "tf32x3"])
-def test_large_tiles(algorithm: str, cupy: Any) -> None:
-    with large_tiles():
+@pytest.mark.parametrize(
+    ("algorithm", "tile"), [("implicit_gemm", t) for t in ("LARGE", "NARROW")] + [("tf32x3", "LARGE")]
+)
+def test_tiles_of_large_layers(algorithm: str, tile: str, cupy: Any) -> None:
+    with tiled(tile):
         for pass_, lay in zip(PASSES, (plain, channels_last, plain)):
             agrees(cupy, kernel(pass_, algorithm), TILED["several tiles each way"], "float32", lay)
 

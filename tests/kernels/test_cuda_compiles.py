@@ -80,9 +80,16 @@ def variants() -> list[tuple[str, int, dict[str, Any]]]:
         for last in (False, True)
     ]
     chosen += [("depthwise.cu", ARCHITECTURES[i % 6], _depthwise(*v)) for i, v in enumerate(known)]
-    large, small = implicit_gemm.LARGE, implicit_gemm.SMALL
+    large, narrow, small = implicit_gemm.LARGE, implicit_gemm.NARROW, implicit_gemm.SMALL
     for i, (tile, terms, last) in enumerate(
-        [(large, 0, False), (large, 3, True), (large, 3, False), (small, 1, True), (small, 3, False), (large, 0, True)]
+        [
+            (large, 0, False),
+            (large, 3, True),
+            (narrow, 0, True),
+            (small, 0, False),
+            (narrow, 1, False),
+            (large, 0, True),
+        ]
     ):
         chosen.append(("implicit_gemm.cu", ARCHITECTURES[i], _tiled(tile, terms, last)))
     return chosen
