@@ -309,7 +309,7 @@ def _compare(
         error.reshape(-1)[j.kinks] = 0.0
         error = np.where(np.isnan(error), np.inf, error)
         # an exact zero beside a gradient of rounding errors is no mistake
-        allowed = rtol * np.abs(right) + atol * max(scale, 1e-3)
+        allowed = rtol * np.abs(right) + atol * max(scale, 1e-3) + j.rounding * float(np.linalg.norm(cotangent))
         report.error = max(report.error, float(error.max(initial=0.0)) / max(scale, 1e-3))
         ratio = error / allowed
         if ratio.max(initial=0.0) <= worst_ratio:

@@ -27,12 +27,14 @@ class NotAnalytic(Exception):
 class Jacobian:
     """The derivative of all outputs (flat, m) by one input (flat, n): ``matrix`` (m, n).
 
-    ``kinks`` are the flat positions in the input at which the two one-sided derivatives differ.
+    ``kinks`` are the flat positions in the input at which the two one-sided derivatives differ.  ``rounding`` is what
+    the last bits of the results add to an element of the matrix.
     """
 
     matrix: np.ndarray
     method: str
     kinks: list[int] = field(default_factory=list)
+    rounding: float = 0.0
 
 
 def jacobian_of(function: Function, arrays: Sequence[np.ndarray], which: int, eps: float | None = None) -> Jacobian:
@@ -94,8 +96,7 @@ def _by_differences(function: Function, arrays: Sequence[np.ndarray], which: int
     h = STEP[precision] if eps is None else eps
     result = function(arrays)
     here = result.astype(np.float64)
-    # what the last bit of the results makes of a difference of slopes, times the step
-    rounding = 8 * float(np.finfo(result.dtype).eps) * float(np.abs(here).max(initial=0.0))
+    rounding = 2 * float(np.finfo(result.dtype).eps) * float(np.abs(here).max(initial=0.0))
     columns, suspicion = [], []
     for i in range(x.size):
         unit = _unit(x, i)
@@ -109,16 +110,16 @@ def _by_differences(function: Function, arrays: Sequence[np.ndarray], which: int
     matrix = np.stack(columns, axis=1)
     kinks = []
     threshold = 1e-2 * max(1.0, float(np.abs(matrix).max(initial=0.0)))
-    for i in (i for i, s in enumerate(suspicion) if s > threshold + rounding / h):
+    for i in (i for i, s in enumerate(suspicion) if s > threshold + 4 * rounding / h):
         small = STEP_AT_KINK[precision] if eps is None else eps / 100
         unit = _unit(x, i)
         right = (_moved(function, arrays, which, unit, small) - here) / small
         left = (here - _moved(function, arrays, which, unit, -small)) / small
         matrix[:, i] = (left + right) / 2
         bend = float(np.abs(left - right).max(initial=0.0))
-        if bend > 1e-2 * max(1.0, float(np.abs(matrix[:, i]).max())) + rounding / small:
+        if bend > 1e-2 * max(1.0, float(np.abs(matrix[:, i]).max())) + 4 * rounding / small:
             kinks.append(i)
-    return Jacobian(matrix, "central differences", kinks)
+    return Jacobian(matrix, "central differences", kinks, rounding / h)
 
 
 def _unit(x: np.ndarray, i: int) -> np.ndarray:
