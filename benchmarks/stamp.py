@@ -9,7 +9,7 @@ import platform
 import subprocess
 from typing import Any
 
-from minidl import doctor, get_num_threads
+from minidl import doctor, get_num_threads, packages
 from minidl.kernels.threads import available_cpus, threading_layer
 
 from .sides import ROOT, settings
@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
         "threads": get_num_threads(),
         "threading_layer": threading_layer(),
         "python": platform.python_version(),
-        **{name: doctor._version(name) for name in ("numpy", "numba", "llvmlite", "torch")},
+        **{name: packages.version(name) for name in ("numpy", "numba", "llvmlite", "torch")},
         "blas": [
             {name: info.get(name) for name in ("internal_api", "version", "architecture", "num_threads")}
             for info in doctor._blas_libraries()

@@ -21,10 +21,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from . import packages
+from .packages import PIP
+
 Status = Literal["ok", "note", "problem"]
 
 _COLOURS: dict[Status, str] = {"ok": "green", "note": "yellow", "problem": "bold red"}
-_PIP = "python -m pip install"
 _AVX512_CORES = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's kernels with 512-bit vectors
 
 
@@ -78,9 +80,24 @@ class Report:
                 parts += ["", Text(f"{finding.name}: {finding.why}", style=_COLOURS[finding.status])]
                 if finding.remedy:
                     parts.append(Text(f"    {finding.remedy}"))
+        return Group(*parts, "", Text(self._verdict(), style=_COLOURS["problem" if self.problems else "ok"]))
+
+    def __str__(self) -> str:
+        """The same as plain text, for where rich does not load."""
+        rows = [
+            (f.topic if i == 0 or f.topic != self.findings[i - 1].topic else "", f.status, f.name, f.value)
+            for i, f in enumerate(self.findings)
+        ]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+        lines = ["  ".join([*(cell.ljust(n) for cell, n in zip(row, widths)), row[3]]) for row in rows]
+        for finding in self.findings:
+            if finding.why:
+                lines += ["", f"{finding.name}: {finding.why}"] + [f"    {finding.remedy}"] * bool(finding.remedy)
+        return "\n".join([*lines, "", self._verdict()])
+
+    def _verdict(self) -> str:
         count = len(self.problems)
-        verdict = f"{count} problem{'s' * (count != 1)}" if count else "No problems."
-        return Group(*parts, "", Text(verdict, style=_COLOURS["problem" if count else "ok"]))
+        return f"{count} problem{'s' * (count != 1)}" if count else "No problems."
 
 
 def collect() -> Report:
@@ -96,24 +113,23 @@ def collect() -> Report:
 # Python and packages -----------------------------------------------------------------------------------
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _python() -> Iterator[Finding]:
     version = platform.python_version()
     yield Finding("Python", "Python", f"{version} ({platform.system()} {platform.machine()})")
 
 
+# by the names under which they are imported; what follows where one is missing
 _REQUIRED = {
     "threadpoolctl": "BLAS and Numba cannot be given their threads together",
     "safetensors": "weights cannot be saved",
-    "pillow": "images cannot be read",
+    "PIL": "images cannot be read",
     "cyclopts": "the command line does not start",
     "rich": "progress and tables cannot be shown",
+}
+_OPTIONAL = {
+    "sklearn": "the bundled digits (--data digits)",
+    "matplotlib": "plots",
+    "ml_dtypes": "bfloat16 weights",
 }
 
 
@@ -121,29 +137,35 @@ def _packages() -> Iterator[Finding]:
     import numpy
 
     yield Finding("Packages", "NumPy", numpy.__version__)
-    for name, consequence in _REQUIRED.items():
-        if version := _version(name):
-            yield Finding("Packages", name, version)
-        else:
-            why = f"it is not installed, so {consequence}."
-            yield Finding("Packages", name, "missing", "problem", why, f"{_PIP} {name}")
-
-
-_OPTIONAL = {
-    "scikit-learn": "the bundled digits (--data digits)",
-    "matplotlib": "plots",
-    "ml-dtypes": "bfloat16 weights",
-    "torch": "an oracle for the tests, not used otherwise",
-}
+    for module, consequence in _REQUIRED.items():
+        name = packages.DISTRIBUTIONS[module]
+        why = f"it is not installed, so {consequence}."
+        yield _package("Packages", name, module, why, "problem")
 
 
 def _optional() -> Iterator[Finding]:
-    for name, purpose in _OPTIONAL.items():
-        if version := _version(name):
-            yield Finding("Optional", name, version)
-        else:
-            why = f"not installed; it gives {purpose}."
-            yield Finding("Optional", name, "missing", "note", why, f"{_PIP} {name}")
+    for module, purpose in _OPTIONAL.items():
+        name = packages.DISTRIBUTIONS[module]
+        yield _package("Optional", name, module, f"not installed; it gives {purpose}.", "note")
+    # only the tests import it, and it takes long: what its record says is enough
+    if version := packages.version("torch"):
+        yield Finding("Optional", "torch", version)
+    else:
+        why = "not installed; it gives an oracle for the tests, not used otherwise."
+        yield Finding("Optional", "torch", "missing", "note", why, packages.repair("torch"))
+
+
+def _package(topic: str, name: str, module: str, missing: str, status: Status) -> Finding:
+    """The version of a package that loads; otherwise whether it is missing or broken."""
+    version = packages.version(name)
+    if version is None:
+        return Finding(topic, name, "missing", status, missing, packages.repair(name))
+    if error := packages.trouble(module):
+        why = f"installed but fails to import: {type(error).__name__}: {error}."
+        return Finding(
+            topic, name, f"{version}, broken", "problem", why, packages.repair(packages.culprit(error) or name)
+        )
+    return Finding(topic, name, version)
 
 
 # CPU, BLAS, threads ------------------------------------------------------------------------------------
@@ -248,13 +270,13 @@ def _numba() -> Iterator[Finding]:
 
     if not jit.HAVE_NUMBA:
         why = "it is not installed; everything computes through the slower NumPy kernels."
-        yield Finding("Numba", "Numba", "missing", "problem", why, f"{_PIP} numba")
+        yield Finding("Numba", "Numba", "missing", "problem", why, f"{PIP} numba")
         return
     try:
         numba = jit.require_numba()
     except Exception as error:  # whatever a broken or mismatched install raises
         why = f"it is installed but does not load: {error}"
-        yield Finding("Numba", "Numba", "broken", "problem", why, f"{_PIP} --upgrade numba numpy")
+        yield Finding("Numba", "Numba", "broken", "problem", why, f"{PIP} --upgrade numba numpy")
         return
     yield Finding("Numba", "Numba", numba.__version__)
     yield from _threading_layer(numba)
@@ -307,37 +329,37 @@ def _memory() -> Iterator[Finding]:
 
 def _gpu() -> Iterator[Finding]:
     driver = _cuda_driver()
-    packages = sorted(set(importlib.metadata.packages_distributions().get("cupy", ())))
+    installed = sorted(set(importlib.metadata.packages_distributions().get("cupy", ())))
     wanted = f'"cupy-cuda{13 if (driver or 13000) >= 13000 else 12}x[ctk]" ml-dtypes'
     yield _driver_finding(driver)
-    if not packages:
+    if not installed:
         why = "" if driver is None else "this machine has an NVIDIA driver, but CuPy, which computes on it, is missing."
-        remedy = f"{_PIP} {wanted}" if why and (driver or 0) >= _OLDEST_DRIVER else ""
+        remedy = f"{PIP} {wanted}" if why and (driver or 0) >= _OLDEST_DRIVER else ""
         yield Finding("GPU", "CuPy", "missing", "note" if why else "ok", why, remedy)
         return
-    names = " and ".join(packages)
-    if len(packages) > 1:
+    names = " and ".join(installed)
+    if len(installed) > 1:
         why = f"{names} are installed and overwrite each other's files."
-        remedy = f"python -m pip uninstall -y {' '.join(packages)} && {_PIP} {wanted}"
+        remedy = f"python -m pip uninstall -y {' '.join(installed)} && {PIP} {wanted}"
         yield Finding("GPU", "CuPy", names, "problem", why, remedy)
         return
     try:
         cupy = importlib.import_module("cupy")
     except Exception as error:  # whatever a broken install raises
         why = f"it is installed but does not load: {error}"
-        yield Finding("GPU", "CuPy", names, "problem", why, f"{_PIP} --force-reinstall {wanted}")
+        yield Finding("GPU", "CuPy", names, "problem", why, f"{PIP} --force-reinstall {wanted}")
         return
     value = f"{names} {cupy.__version__}"
     if int(cupy.__version__.split(".")[0]) < _OLDEST_CUPY:
         why = f"minidl needs CuPy {_OLDEST_CUPY} or newer."
-        yield Finding("GPU", "CuPy", value, "problem", why, f"{_PIP} --upgrade {wanted}")
+        yield Finding("GPU", "CuPy", value, "problem", why, f"{PIP} --upgrade {wanted}")
         return
     if driver is None:
         why = "it is installed, but there is no NVIDIA driver; computing on the CPU works."
         yield Finding("GPU", "CuPy", value, "note", why, "nvidia-smi    (comes with the driver and shows its state)")
-    elif packages[0] == "cupy-cuda13x" and driver < 13000:
+    elif installed[0] == "cupy-cuda13x" and driver < 13000:
         why = f"it needs a driver for CUDA 13, this one is for {_dotted(driver)}."
-        remedy = f"python -m pip uninstall -y cupy-cuda13x && {_PIP} {wanted}"
+        remedy = f"python -m pip uninstall -y cupy-cuda13x && {PIP} {wanted}"
         yield Finding("GPU", "CuPy", value, "problem", why, remedy)
     else:
         yield Finding("GPU", "CuPy", value)
@@ -397,7 +419,7 @@ def _devices(cupy: Any, wanted: str) -> Iterator[Finding]:
         total = int((cupy.arange(4) ** 2).sum())  # needs the compiler and the headers of the toolkit
     except Exception as error:
         why = f"a first computation failed: {error}"
-        yield Finding("GPU", "computing", "fails", "problem", why, f"{_PIP} --upgrade {wanted}")
+        yield Finding("GPU", "computing", "fails", "problem", why, f"{PIP} --upgrade {wanted}")
     else:
         right = total == 14
         why = "" if right else f"0 + 1 + 4 + 9 gave {total} on the GPU."

@@ -1,8 +1,10 @@
 """The doctor: what it reports here, and on machines put together from pieces that are missing or wrong."""
 
+import importlib
 import io
 import json
 import os
+import pathlib
 import sys
 import types
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from minidl import doctor
+from minidl import doctor, packages
 from minidl.doctor import Finding, Report
 from minidl.kernels import jit, memory, threads
 
@@ -56,6 +58,7 @@ def test_the_table_shows_each_finding_its_reason_and_its_remedy() -> None:
     console = pytest.importorskip("rich.console").Console(width=100, record=True, file=io.StringIO())
     console.print(REPORT)
     lines = [line.rstrip() for line in console.export_text().splitlines()]
+    assert [line.split() for line in str(REPORT).splitlines()] == [line.split() for line in lines]
     assert lines[0].split() == ["CPU", "ok", "model", "a", "CPU"]
     assert lines[1].split() == ["problem", "BLAS", "slow", "[x]"]  # the topic once; brackets are no markup
     text = "\n".join(lines)
@@ -83,7 +86,7 @@ def test_dictionary_and_problems() -> None:
 
 
 def test_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    monkeypatch.setattr(packages, "version", lambda name: None)
     for finding in list(doctor._packages())[1:]:
         assert finding.status == "problem" and finding.remedy == f"python -m pip install {finding.name}"
         assert finding.why.startswith("it is not installed, so ")
@@ -93,8 +96,35 @@ def test_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_versions_of_packages() -> None:
-    assert doctor._version("numpy") == sys.modules["numpy"].__version__
-    assert doctor._version("no-such-package-here") is None
+    assert packages.version("numpy") == sys.modules["numpy"].__version__
+    assert packages.version("no-such-package-here") is None
+
+
+@pytest.mark.parametrize("module, name", [("PIL", "pillow"), ("safetensors", "safetensors"), ("rich", "rich")])
+def test_a_package_that_is_installed_and_does_not_load(monkeypatch: pytest.MonkeyPatch, module: str, name: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(packages, "version", lambda name: "1.2")
+    found = only(doctor._packages, name)
+    assert (found.value, found.status) == ("1.2, broken", "problem")
+    assert found.why.startswith("installed but fails to import: ModuleNotFoundError: import of")
+    assert found.remedy == f"python -m pip install --force-reinstall {name}"
+
+
+def test_the_remedy_is_for_the_package_below_that_is_broken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "ml_dtypes.py").write_text("from PIL import Image\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "ml_dtypes", raising=False)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setattr(packages, "version", lambda name: "1.2")
+    found = only(doctor._optional, "ml-dtypes")
+    assert found.status == "problem" and found.remedy == "python -m pip install --force-reinstall pillow"
+    (tmp_path / "ml_dtypes.py").write_text("raise AttributeError('built for another NumPy')\n")
+    importlib.invalidate_caches()
+    found = only(doctor._optional, "ml-dtypes")
+    assert found.why == "installed but fails to import: AttributeError: built for another NumPy."
+    assert found.remedy == "python -m pip install --force-reinstall ml-dtypes"
 
 
 # BLAS and threads ----------------------------------------------------------------------------------------

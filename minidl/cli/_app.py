@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from minidl import packages
+
 if TYPE_CHECKING:
     import cyclopts
 
@@ -67,9 +69,10 @@ def run(arguments: Sequence[str]) -> int:
         _discard_output()
         return 0
     except Exception as error:
-        if debug or not is_user_error(error):
+        missing = packages.explain(error) if isinstance(error, ImportError) else None
+        if debug or not (missing or is_user_error(error)):
             raise
-        print(f"minidl: {_text(error)}", file=sys.stderr)
+        print(f"minidl: {missing or _text(error)}", file=sys.stderr)
         return USER_ERROR
     return result if isinstance(result, int) else 0
 

@@ -28,7 +28,10 @@ def doctor(*, json: bool = False) -> int:
 
         print(encoder.dumps(report.as_dict(), indent=2))
     else:
-        import rich
-
-        rich.print(report)
+        try:
+            import rich
+        except Exception:  # the report says what is wrong with it
+            print(report)
+        else:
+            rich.print(report)
     return 1 if report.problems else 0

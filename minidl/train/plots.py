@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from .. import packages
 from ..io import atomic_path
 
 
@@ -13,7 +14,9 @@ def blank_figure(width: float, height: float) -> Any:
     """A figure of so many inches."""
     try:
         from matplotlib.figure import Figure
-    except ImportError:
+    except ImportError as error:
+        if packages.version("matplotlib"):  # it or something that it needs is broken
+            raise ImportError(packages.explain(error) or str(error)) from error
         raise ImportError("plots need matplotlib: python -m pip install matplotlib") from None
     return Figure(figsize=(width, height), layout="constrained")  # no pyplot: no window system, no global state
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from minidl import doctor
+from minidl import doctor, packages
 from minidl.__main__ import main
 from minidl.cli import _app
 from minidl.doctor import Finding, Report
@@ -109,6 +109,52 @@ def test_without_cyclopts_the_message_names_the_remedy(
     monkeypatch.setitem(sys.modules, "cyclopts", None)
     assert main(["doctor"]) == 2
     assert "python -m pip install cyclopts" in capsys.readouterr().err
+
+
+WITHOUT = """import sys
+sys.modules[sys.argv[1]] = None
+sys.argv[:2] = ["minidl"]
+from minidl.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_the_doctor_runs_without_rich_and_says_so() -> None:
+    done = minidl("-c", WITHOUT, "rich", "doctor", capture_output=True)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "\nrich: installed but fails to import: ModuleNotFoundError: import of rich halted" in done.stdout
+    assert "\n    python -m pip install --force-reinstall rich\n" in done.stdout and done.stdout.startswith("Python ")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "arguments"),
+    [
+        ("rich", "rich", ("summary", "mlp")),
+        ("rich", "rich", ("train", "mlp", "--no-such-option")),
+        ("PIL", "pillow", ("predict", "lenet5", "--weights", "{folder}/w.npz", "{folder}/image.png")),
+    ],
+)
+def test_a_package_that_does_not_load_is_one_line(
+    tmp_path: Path, module: str, name: str, arguments: tuple[str, ...]
+) -> None:
+    from minidl import models
+    from minidl.io import save_weights
+
+    (tmp_path / "image.png").write_bytes(b"")
+    save_weights(tmp_path / "w.npz", models.create("lenet5"))
+    words = [word.format(folder=tmp_path) for word in arguments]
+    done = minidl("-c", WITHOUT, module, *words, capture_output=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"minidl: this needs the package {name}, which is installed but fails to import (")
+    assert done.stderr.endswith(f"): python -m pip install --force-reinstall {name}\n")
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "version", lambda name: None)
+    error = ModuleNotFoundError("No module named 'PIL.Image'", name="PIL.Image")
+    assert packages.explain(error) == (
+        "this needs the package pillow, which is not installed: python -m pip install pillow"
+    )
 
 
 def minidl(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -243,6 +243,7 @@ def test_without_matplotlib_everything_else_happens(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr("minidl.packages.version", lambda name: None)
     code, out, _ = call(capsys, "train", "mlp", "--out", "own", *QUICK)
     assert code == 0 and "no plots were drawn: plots need matplotlib: python -m pip install matplotlib\n" in out
     assert "test accuracy" in out
