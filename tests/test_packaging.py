@@ -147,6 +147,8 @@ def test_wheel(tree: Path, tmp_path: Path, links: bool) -> None:
     assert {name.split("/")[0] for name in names} == {"minidl", f"minidl-{minidl.__version__}.dist-info"}
     assert {name for name in names if name.endswith(".py")} == expected_modules()
     assert {"minidl/models/weights.toml", "minidl/models/imagenet_classes.txt"} <= set(names)
+    kernels = {f"minidl/kernels/cuda/{path.name}" for path in (ROOT / "kernels/cuda").glob("*.cu*")}
+    assert kernels and kernels <= set(names)
     assert "minidl/py.typed" in names and len(names) == len(set(names))
     site = check(install(wheel, tmp_path / "env"), tmp_path)
     assert tmp_path / "env" in site.parents
