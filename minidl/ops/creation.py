@@ -39,7 +39,13 @@ empty = _filled("empty", "A tensor whose values are whatever the memory held.")
 
 
 def full(size: Any, fill_value: float, *, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Any:
-    """A tensor of one value; its dtype follows the value unless given (float32, int64 or bool)."""
+    """A tensor of one value; its dtype follows the value unless given (float32, int64 or bool).
+
+    >>> import minidl
+    >>> minidl.full((2, 2), 7), minidl.full((2,), 0.5).dtype
+    (tensor([[7, 7],
+            [7, 7]]), dtype('float32'))
+    """
     if dtype is None:
         dtype = (
             bool if isinstance(fill_value, bool) else "int64" if isinstance(fill_value, int) else get_default_dtype()
@@ -65,7 +71,14 @@ full_like = _like(full, "``fill_value`` in the shape, dtype and device of ``inpu
 
 
 def arange(start: float, end: float | None = None, step: float = 1, *, dtype: Any = None, device: Any = "cpu") -> Any:
-    """Numbers from ``start`` (default 0) up to but not including ``end``."""
+    """Numbers from ``start`` (default 0) up to but not including ``end``.
+
+    int64 where all three are integers, otherwise the default floating dtype; ValueError where the steps lead away.
+
+    >>> import minidl
+    >>> minidl.arange(4), minidl.arange(1, 2, 0.5)
+    (tensor([0, 1, 2, 3]), tensor([1. , 1.5]))
+    """
     if end is None:
         start, end = 0, start
     if dtype is None:
@@ -74,10 +87,21 @@ def arange(start: float, end: float | None = None, step: float = 1, *, dtype: An
 
 
 def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device: Any = "cpu") -> Any:
-    """``steps`` numbers at equal distances, both ends included."""
+    """``steps`` numbers at equal distances, both ends included.
+
+    >>> import minidl
+    >>> minidl.linspace(0, 1, 5)
+    tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    """
     return _made(_on(device, "linspace", start, end, steps, dtype=as_dtype(dtype or get_default_dtype())), False)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = "cpu") -> Any:
-    """Identity matrix (n, m)."""
+    """Identity matrix (n, m).
+
+    >>> import minidl
+    >>> minidl.eye(2, 3)
+    tensor([[1., 0., 0.],
+            [0., 1., 0.]])
+    """
     return _made(_on(device, "eye", n, m, dtype=as_dtype(dtype or get_default_dtype())), False)

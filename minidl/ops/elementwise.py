@@ -100,22 +100,44 @@ _atan2: Primitive = Primitive(
 
 
 def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    """``input + alpha * other``, broadcast."""
+    """``input + alpha * other``, broadcast.
+
+    >>> import minidl
+    >>> minidl.add(minidl.tensor([1, 2]), minidl.tensor([10, 20]), alpha=2)
+    tensor([21, 42])
+    """
     return _add(*promote(input, other if alpha == 1 else mul(other, alpha)))
 
 
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    """``input - alpha * other``, broadcast."""
+    """``input - alpha * other``, broadcast.
+
+    >>> import minidl
+    >>> minidl.sub(minidl.tensor([1, 2]), 1)
+    tensor([0, 1])
+    """
     return _sub(*promote(input, other if alpha == 1 else mul(other, alpha)))
 
 
 def mul(input: Any, other: Any) -> Any:
-    """Element-wise product, broadcast."""
+    """Element-wise product, broadcast.
+
+    >>> import minidl
+    >>> minidl.mul(minidl.tensor([[1], [2]]), minidl.tensor([3, 4]))
+    tensor([[3, 4],
+            [6, 8]])
+    """
     return _mul(*promote(input, other))
 
 
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
-    """Element-wise quotient; integers give the default floating dtype.  ``rounding_mode``: None, "floor", "trunc"."""
+    """Element-wise quotient; integers give the default floating dtype.  ``rounding_mode``: None, "floor", "trunc".
+
+    >>> import minidl
+    >>> x = minidl.tensor([-3, 3])
+    >>> minidl.div(x, 2), minidl.div(x, 2, rounding_mode="floor"), minidl.div(x, 2, rounding_mode="trunc")
+    (tensor([-1.5,  1.5]), tensor([-2,  1]), tensor([-1,  1]))
+    """
     a, b = promote(input, other)
     if rounding_mode is None:
         a, b = (floating(a) if is_tensor(a) else a), (floating(b) if is_tensor(b) else b)
@@ -130,13 +152,23 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
 
 
 def floor_divide(input: Any, other: Any) -> Any:
-    """Quotient rounded down; no gradient (it is flat wherever it has one)."""
+    """Quotient rounded down; no gradient (it is flat wherever it has one).
+
+    >>> import minidl
+    >>> minidl.floor_divide(minidl.tensor([-3, 3]), 2)
+    tensor([-2,  1])
+    """
     a, b = promote(input, other)
     return _floor_divide(a, b)
 
 
 def pow(input: Any, exponent: Any) -> Any:
-    """``input ** exponent``, broadcast."""
+    """``input ** exponent``, broadcast.
+
+    >>> import minidl
+    >>> minidl.pow(minidl.tensor([2.0, 3.0]), 2), minidl.pow(2, minidl.tensor([0.0, 3.0]))
+    (tensor([4., 9.]), tensor([1., 8.]))
+    """
     a, b = promote(input, exponent)
     if not is_tensor(a) and not isinstance(a, float):
         a = float(a) if b.dtype.kind == "f" else a
@@ -144,24 +176,44 @@ def pow(input: Any, exponent: Any) -> Any:
 
 
 def maximum(input: Any, other: Any) -> Any:
-    """The larger of two, broadcast; NaN where either is.  At a tie each gets half of the gradient."""
+    """The larger of two, broadcast; NaN where either is.  At a tie each gets half of the gradient.
+
+    >>> import minidl
+    >>> minidl.maximum(minidl.tensor([1, 4]), minidl.tensor([2, 3]))
+    tensor([2, 4])
+    """
     a, b = promote(input, other)
     return _maximum(_full(a, b), _full(b, a))
 
 
 def minimum(input: Any, other: Any) -> Any:
-    """The smaller of two, broadcast; NaN where either is.  At a tie each gets half of the gradient."""
+    """The smaller of two, broadcast; NaN where either is.  At a tie each gets half of the gradient.
+
+    >>> import minidl
+    >>> minidl.minimum(minidl.tensor([1, 4]), minidl.tensor([2, 3]))
+    tensor([1, 3])
+    """
     a, b = promote(input, other)
     return _minimum(_full(a, b), _full(b, a))
 
 
 def remainder(input: Any, other: Any) -> Any:
-    """Remainder with the sign of the divisor, as Python's ``%``."""
+    """Remainder with the sign of the divisor, as Python's ``%``.
+
+    >>> import minidl
+    >>> minidl.remainder(minidl.tensor([-3, 3]), 2)
+    tensor([1, 1])
+    """
     return _remainder(*promote(input, other))
 
 
 def atan2(input: Any, other: Any) -> Any:
-    """Angle of the point (other, input), in (-pi, pi]."""
+    """Angle of the point (other, input), in (-pi, pi].
+
+    >>> import minidl
+    >>> minidl.atan2(minidl.tensor([1.0, -1.0]), minidl.tensor([0.0, 0.0]))
+    tensor([ 1.5708, -1.5708])
+    """
     a, b = promote(input, other)
     return _atan2(_full(floating(a), b), _full(floating(b), a))
 
@@ -261,17 +313,32 @@ _abs: Primitive = Primitive("abs", lambda x: abs(x), vjp(lambda g, y, x: g * sig
 
 
 def neg(input: Any) -> Any:
-    """``-input``."""
+    """``-input``.
+
+    >>> import minidl
+    >>> minidl.neg(minidl.tensor([1, -2]))
+    tensor([-1,  2])
+    """
     return _neg(as_operand(input))
 
 
 def abs_(input: Any) -> Any:
-    """Absolute value; the gradient at 0 is 0."""
+    """Absolute value; the gradient at 0 is 0.
+
+    >>> import minidl
+    >>> minidl.abs(minidl.tensor([1, -2]))
+    tensor([1, 2])
+    """
     return _abs(as_operand(input))
 
 
 def square(input: Any) -> Any:
-    """``input * input``."""
+    """``input * input``.
+
+    >>> import minidl
+    >>> minidl.square(minidl.tensor([1, -2]))
+    tensor([1, 4])
+    """
     return mul(input, input)
 
 
@@ -336,27 +403,52 @@ _bitwise_not: Primitive = Primitive("bitwise_not", lambda a: ~a)
 
 
 def bitwise_and(input: Any, other: Any) -> Any:
-    """``input & other`` on integers and booleans."""
+    """``input & other`` on integers and booleans.
+
+    >>> import minidl
+    >>> minidl.bitwise_and(minidl.tensor([6, 3]), 5)
+    tensor([4, 1])
+    """
     return _bitwise_and(*promote(input, other))
 
 
 def bitwise_or(input: Any, other: Any) -> Any:
-    """``input | other`` on integers and booleans."""
+    """``input | other`` on integers and booleans.
+
+    >>> import minidl
+    >>> minidl.bitwise_or(minidl.tensor([6, 3]), 5)
+    tensor([7, 7])
+    """
     return _bitwise_or(*promote(input, other))
 
 
 def bitwise_xor(input: Any, other: Any) -> Any:
-    """``input ^ other`` on integers and booleans."""
+    """``input ^ other`` on integers and booleans.
+
+    >>> import minidl
+    >>> minidl.bitwise_xor(minidl.tensor([6, 3]), 5)
+    tensor([3, 6])
+    """
     return _bitwise_xor(*promote(input, other))
 
 
 def bitwise_not(input: Any) -> Any:
-    """``~input`` on integers and booleans."""
+    """``~input`` on integers and booleans.
+
+    >>> import minidl
+    >>> minidl.bitwise_not(minidl.tensor([0, 5]))
+    tensor([-1, -6])
+    """
     return _bitwise_not(as_operand(input))
 
 
 def logical_not(input: Any) -> Any:
-    """True where ``input`` is zero."""
+    """True where ``input`` is zero.
+
+    >>> import minidl
+    >>> minidl.logical_not(minidl.tensor([0, 2]))
+    tensor([ True, False])
+    """
     return _logical_not(as_operand(input))
 
 
@@ -364,17 +456,32 @@ _isnan, _isinf, _isfinite = (Primitive(n, _np(n)) for n in ("isnan", "isinf", "i
 
 
 def isnan(input: Any) -> Any:
-    """True where ``input`` is not a number."""
+    """True where ``input`` is not a number.
+
+    >>> import minidl
+    >>> minidl.isnan(minidl.tensor([1.0, float("nan")]))
+    tensor([False,  True])
+    """
     return _isnan(as_operand(input))
 
 
 def isinf(input: Any) -> Any:
-    """True where ``input`` is plus or minus infinity."""
+    """True where ``input`` is plus or minus infinity.
+
+    >>> import minidl
+    >>> minidl.isinf(minidl.tensor([1.0, float("-inf")]))
+    tensor([False,  True])
+    """
     return _isinf(as_operand(input))
 
 
 def isfinite(input: Any) -> Any:
-    """True where ``input`` is neither infinite nor NaN."""
+    """True where ``input`` is neither infinite nor NaN.
+
+    >>> import minidl
+    >>> minidl.isfinite(minidl.tensor([1.0, float("nan"), float("inf")]))
+    tensor([ True, False, False])
+    """
     return _isfinite(as_operand(input))
 
 
@@ -393,6 +500,11 @@ def where(condition: Any, input: Any, other: Any) -> Any:
     """``input`` where ``condition`` is true, else ``other``; all three broadcast.
 
     The branch that is not taken gets gradient 0 whatever its value, NaN included.
+
+    >>> import minidl
+    >>> x = minidl.tensor([-1.0, 2.0])
+    >>> minidl.where(x > 0, x, 0.0)
+    tensor([0., 2.])
     """
     condition = as_operand(condition)
     a, b = promote(input, other)
@@ -415,7 +527,14 @@ def _inside(x: Any, low: float | None, high: float | None) -> Any:
 
 
 def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
-    """Limit to [min, max] (numbers or tensors).  The gradient passes inside and at the limits, as in PyTorch."""
+    """Limit to [min, max] (numbers or tensors).  The gradient passes inside and at the limits, as in PyTorch.
+
+    ValueError without a limit.
+
+    >>> import minidl
+    >>> minidl.clamp(minidl.tensor([-1.0, 0.5, 2.0]), 0, 1)
+    tensor([0. , 0.5, 1. ])
+    """
     if min is None and max is None:
         raise ValueError("clamp needs min or max, or both")
     x = as_operand(input)
@@ -448,6 +567,10 @@ def to(input: Any, *targets: Any, dtype: Any = None, device: Any = None, copy: b
     """Another dtype, device or both: ``x.to("float64")``, ``x.to("cuda")``, ``x.to(other)``.
 
     Returns ``input`` itself where nothing has to change (unless ``copy``).
+
+    >>> import minidl
+    >>> minidl.tensor([1, 2]).to("float64")
+    tensor([1., 2.], dtype=float64)
     """
     for target in targets:
         if is_tensor(target):
@@ -470,10 +593,24 @@ def to(input: Any, *targets: Any, dtype: Any = None, device: Any = None, copy: b
 
 
 def clone(input: Any) -> Any:
-    """A copy with its own memory in the same layout (channels-last stays so); the gradient passes through."""
+    """A copy with its own memory in the same layout (channels-last stays so); the gradient passes through.
+
+    >>> import minidl
+    >>> x = minidl.tensor([1, 2])
+    >>> y = x.clone()
+    >>> y[0] = 5
+    >>> x, y
+    (tensor([1, 2]), tensor([5, 2]))
+    """
     return _clone(input, order="K")
 
 
 def contiguous(input: Any) -> Any:
-    """``input`` itself, or a copy of it in C order when it is not."""
+    """``input`` itself, or a copy of it in C order when it is not.
+
+    >>> import minidl
+    >>> x = minidl.zeros(2, 3).t()
+    >>> x.is_contiguous(), x.contiguous().is_contiguous()
+    (False, True)
+    """
     return input if input.is_contiguous() else _clone(input, order="C")

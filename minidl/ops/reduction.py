@@ -45,7 +45,13 @@ _sum: Primitive = Primitive(
 
 
 def sum(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    """Sum over ``dim``; integers and booleans add up in int64."""
+    """Sum over ``dim``; integers and booleans add up in int64.
+
+    >>> import minidl
+    >>> x = minidl.tensor([[1, 2], [3, 4]])
+    >>> x.sum(), x.sum(0), x.sum(1, keepdim=True).shape
+    (tensor(10), tensor([4, 6]), (2, 1))
+    """
     x = as_operand(input)
     if dtype is not None:
         x = x.to(as_dtype(dtype))
@@ -78,7 +84,15 @@ def _sum_over_none(x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
 
 
 def mean(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    """Arithmetic mean over ``dim`` of a floating-point tensor."""
+    """Arithmetic mean over ``dim`` of a floating-point tensor.
+
+    Other dtypes are a TypeError; the mean of nothing is NaN.
+
+    >>> import minidl
+    >>> x = minidl.tensor([[1.0, 2.0], [3.0, 6.0]])
+    >>> x.mean(), x.mean(0)
+    (tensor(3.), tensor([2., 4.]))
+    """
     x = as_operand(input)
     if dtype is not None:
         x = x.to(as_dtype(dtype))
@@ -93,6 +107,11 @@ def var(
     """Variance over ``dim``: squared distances from the mean, divided by ``n - correction``.
 
     ``unbiased`` is PyTorch's older word for ``correction=1`` (True) or ``0`` (False).
+
+    >>> import minidl
+    >>> x = minidl.tensor([0.0, 3.0, 6.0])
+    >>> x.var().item(), x.var(correction=0).item()
+    (9.0, 6.0)
     """
     x = floating(input)
     if isinstance(dim, bool):
@@ -109,7 +128,12 @@ def var(
 def std(
     input: Any, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float = 1
 ) -> Any:
-    """Standard deviation, the root of :func:`var`; its gradient where all values are equal is 0."""
+    """Standard deviation, the root of :func:`var`; its gradient where all values are equal is 0.
+
+    >>> import minidl
+    >>> minidl.tensor([1.0, 1.0, 4.0, 4.0]).std(correction=0)
+    tensor(1.5)
+    """
     return _root(var(input, dim, unbiased, keepdim, correction=correction))
 
 
@@ -141,7 +165,14 @@ def _not_empty(name: str, x: Any, axes: tuple[int, ...]) -> None:
 
 
 def amax(input: Any, dim: Dims = None, keepdim: bool = False) -> Any:
-    """Maximum over ``dim``; equal maxima share the gradient equally."""
+    """Maximum over ``dim``; equal maxima share the gradient equally.
+
+    ValueError where there is no element.
+
+    >>> import minidl
+    >>> minidl.tensor([[1, 5], [7, 3]]).amax(1)
+    tensor([5, 7])
+    """
     x = as_operand(input)
     axes = reduced_dims(dim, x.ndim)
     _not_empty("amax", x, axes)
@@ -149,7 +180,14 @@ def amax(input: Any, dim: Dims = None, keepdim: bool = False) -> Any:
 
 
 def amin(input: Any, dim: Dims = None, keepdim: bool = False) -> Any:
-    """Minimum over ``dim``; equal minima share the gradient equally."""
+    """Minimum over ``dim``; equal minima share the gradient equally.
+
+    ValueError where there is no element.
+
+    >>> import minidl
+    >>> minidl.tensor([[1, 5], [7, 3]]).amin(1)
+    tensor([1, 3])
+    """
     x = as_operand(input)
     axes = reduced_dims(dim, x.ndim)
     _not_empty("amin", x, axes)
@@ -194,6 +232,13 @@ def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The maximum; along ``dim`` a pair (values, indices); of two tensors the larger of each pair.
 
     Along ``dim`` the gradient goes to the first maximum alone; over everything, to all of them equally.
+
+    >>> import minidl
+    >>> values, indices = minidl.tensor([[1, 5], [7, 3]]).max(1)
+    >>> values, indices
+    (tensor([5, 7]), tensor([1, 0]))
+    >>> minidl.max(minidl.tensor([1, 4]), minidl.tensor([2, 3]))
+    tensor([2, 4])
     """
     if dim is None:
         return amax(input)
@@ -205,7 +250,13 @@ def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 
 def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    """The minimum; along ``dim`` a pair (values, indices); of two tensors the smaller of each pair."""
+    """The minimum; along ``dim`` a pair (values, indices); of two tensors the smaller of each pair.
+
+    >>> import minidl
+    >>> values, indices = minidl.tensor([[1, 5], [7, 3]]).min(1)
+    >>> values, indices
+    (tensor([1, 3]), tensor([0, 1]))
+    """
     if dim is None:
         return amin(input)
     if not isinstance(dim, (int, np.integer)):
@@ -220,13 +271,23 @@ _all: Primitive = Primitive("all", lambda x, *, axes, keepdim: array_module(x).a
 
 
 def any(input: Any, dim: Dims = None, keepdim: bool = False) -> Any:
-    """Whether some element is true (not zero)."""
+    """Whether some element is true (not zero).
+
+    >>> import minidl
+    >>> minidl.tensor([[0, 0], [0, 3]]).any(1)
+    tensor([False,  True])
+    """
     x = as_operand(input)
     return _any(x, axes=normalise_dims(dim, x.ndim), keepdim=keepdim)
 
 
 def all(input: Any, dim: Dims = None, keepdim: bool = False) -> Any:
-    """Whether every element is true (not zero)."""
+    """Whether every element is true (not zero).
+
+    >>> import minidl
+    >>> minidl.tensor([[1, 2], [0, 3]]).all(1)
+    tensor([ True, False])
+    """
     x = as_operand(input)
     return _all(x, axes=normalise_dims(dim, x.ndim), keepdim=keepdim)
 
@@ -241,7 +302,14 @@ _cumsum: Primitive = Primitive(
 
 
 def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Any:
-    """Running sum along ``dim``."""
+    """Running sum along ``dim``.
+
+    Integers and booleans add up in int64.
+
+    >>> import minidl
+    >>> minidl.tensor([1, 2, 3]).cumsum(0)
+    tensor([1, 3, 6])
+    """
     x = as_operand(input)
     if dtype is not None:
         x = x.to(as_dtype(dtype))
@@ -297,7 +365,12 @@ _prod: Primitive = Primitive(
 
 
 def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    """Product along ``dim`` (of everything when None); the gradient is right where there are zeros."""
+    """Product along ``dim`` (of everything when None); the gradient is right where there are zeros.
+
+    >>> import minidl
+    >>> minidl.tensor([[1, 2], [3, 4]]).prod(1)
+    tensor([ 2, 12])
+    """
     x = as_operand(input)
     if dtype is not None:
         x = x.to(as_dtype(dtype))
@@ -311,7 +384,13 @@ def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: An
 
 
 def logsumexp(input: Any, dim: Dims, keepdim: bool = False) -> Any:
-    """log(sum(exp(x))) over ``dim`` without overflow."""
+    """log(sum(exp(x))) over ``dim`` without overflow.
+
+    >>> import minidl
+    >>> x = minidl.tensor([1000.0, 1000.0])
+    >>> print(f"{x.logsumexp(0).item():.4f}")  # 1000 + log 2
+    1000.6932
+    """
     x = floating(input)
     axes = reduced_dims(dim, x.ndim)
     if not x.numel():
@@ -326,6 +405,11 @@ def norm(input: Any, p: float | str = 2, dim: Dims = None, keepdim: bool = False
     """Vector p-norm over ``dim``: (sum |x|^p)^(1/p); ``p`` may be inf, -inf, 0, 1, 2 or "fro".
 
     The gradient at a zero vector is zero.
+
+    >>> import minidl
+    >>> x = minidl.tensor([3.0, -4.0])
+    >>> x.norm().item(), x.norm(1).item(), x.norm(float("inf")).item()
+    (5.0, 7.0, 4.0)
     """
     x = floating(input)
     axes = reduced_dims(dim, x.ndim)

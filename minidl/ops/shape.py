@@ -97,7 +97,12 @@ def view(input: Any, *size: Any) -> Any:
 
 
 def permute(input: Any, *dims: Any) -> Any:
-    """Axes in another order, a view: ``x.permute(0, 2, 3, 1)`` reads NCHW as NHWC."""
+    """Axes in another order, a view: ``x.permute(0, 2, 3, 1)`` reads NCHW as NHWC.
+
+    >>> import minidl
+    >>> minidl.zeros(2, 3, 4, 5).permute(0, 2, 3, 1).shape
+    (2, 4, 5, 3)
+    """
     x = as_operand(input)
     order = tuple(normalise_dim(d, x.ndim) for d in _sizes(dims))
     if sorted(order) != list(range(x.ndim)):
@@ -106,7 +111,12 @@ def permute(input: Any, *dims: Any) -> Any:
 
 
 def transpose(input: Any, dim0: int, dim1: int) -> Any:
-    """Two axes exchanged, a view."""
+    """Two axes exchanged, a view.
+
+    >>> import minidl
+    >>> minidl.zeros(2, 3, 4).transpose(1, 2).shape
+    (2, 4, 3)
+    """
     x = as_operand(input)
     order = list(range(x.ndim))
     a, b = normalise_dim(dim0, x.ndim), normalise_dim(dim1, x.ndim)
@@ -116,14 +126,24 @@ def transpose(input: Any, dim0: int, dim1: int) -> Any:
 
 
 def t(input: Any) -> Any:
-    """Transpose of a matrix (a vector stays)."""
+    """Transpose of a matrix (a vector stays).
+
+    >>> import minidl
+    >>> minidl.tensor([[1, 2, 3]]).t().shape
+    (3, 1)
+    """
     if input.ndim > 2:
         raise ValueError(f"t() is for matrices, this tensor has {input.ndim} dimensions: use transpose or permute")
     return transpose(input, 0, -1) if input.ndim == 2 else input
 
 
 def movedim(input: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
-    """One axis or several moved to other places, the others keep their order."""
+    """One axis or several moved to other places, the others keep their order.
+
+    >>> import minidl
+    >>> minidl.zeros(2, 3, 4).movedim(0, -1).shape
+    (3, 4, 2)
+    """
     sources, destinations = normalise_dims(source, input.ndim), normalise_dims(destination, input.ndim)
     if len(sources) != len(destinations):
         raise ValueError(f"movedim: {len(sources)} axes for {len(destinations)} places")
@@ -134,7 +154,14 @@ def movedim(input: Any, source: int | Sequence[int], destination: int | Sequence
 
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
-    """Axes ``start_dim`` to ``end_dim`` made one."""
+    """Axes ``start_dim`` to ``end_dim`` made one.
+
+    A 0-d tensor becomes (1,).
+
+    >>> import minidl
+    >>> minidl.zeros(2, 3, 4).flatten(1).shape
+    (2, 12)
+    """
     if input.ndim == 0:
         return reshape(input, 1)
     a, b = normalise_dim(start_dim, input.ndim), normalise_dim(end_dim, input.ndim)
@@ -145,7 +172,14 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 
 def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
-    """One axis split into several: the inverse of :func:`flatten`."""
+    """One axis split into several: the inverse of :func:`flatten`.
+
+    One of ``sizes`` may be -1.
+
+    >>> import minidl
+    >>> minidl.zeros(2, 12).unflatten(1, (3, -1)).shape
+    (2, 3, 4)
+    """
     dim = normalise_dim(dim, input.ndim)
     n = input.shape[dim]
     known = math.prod(s for s in sizes if s != -1)
@@ -156,19 +190,37 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
 
 
 def squeeze(input: Any, dim: Any = None) -> Any:
-    """Axes of length 1 removed: all of them, or those in ``dim`` that have length 1."""
+    """Axes of length 1 removed: all of them, or those in ``dim`` that have length 1.
+
+    >>> import minidl
+    >>> x = minidl.zeros(1, 2, 1)
+    >>> x.squeeze().shape, x.squeeze(0).shape
+    ((2,), (2, 1))
+    """
     axes = normalise_dims(dim, input.ndim)
     return reshape(input, [n for i, n in enumerate(input.shape) if not (i in axes and n == 1)])
 
 
 def unsqueeze(input: Any, dim: int) -> Any:
-    """A new axis of length 1 at ``dim``."""
+    """A new axis of length 1 at ``dim``.
+
+    >>> import minidl
+    >>> x = minidl.zeros(2, 3)
+    >>> x.unsqueeze(0).shape, x.unsqueeze(-1).shape
+    ((1, 2, 3), (2, 3, 1))
+    """
     dim = normalise_dim(dim, input.ndim + 1)
     return reshape(input, *input.shape[:dim], 1, *input.shape[dim:])
 
 
 def expand(input: Any, *sizes: Any) -> Any:
-    """Axes of length 1 stretched without a copy; -1 keeps a length; new axes may come in front."""
+    """Axes of length 1 stretched without a copy; -1 keeps a length; new axes may come in front.
+
+    >>> import minidl
+    >>> minidl.tensor([[1], [2]]).expand(-1, 3)
+    tensor([[1, 1, 1],
+            [2, 2, 2]])
+    """
     x = as_operand(input)
     target = _sizes(sizes)
     lead = len(target) - x.ndim
@@ -184,18 +236,35 @@ def expand(input: Any, *sizes: Any) -> Any:
 
 
 def expand_as(input: Any, other: Any) -> Any:
-    """``input`` stretched to the shape of ``other``."""
+    """``input`` stretched to the shape of ``other``.
+
+    >>> import minidl
+    >>> minidl.tensor([1, 2]).expand_as(minidl.zeros(3, 2)).shape
+    (3, 2)
+    """
     return expand(input, other.shape)
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
-    """All tensors stretched to their common shape."""
+    """All tensors stretched to their common shape.
+
+    >>> import minidl
+    >>> a, b = minidl.broadcast_tensors(minidl.zeros(2, 1), minidl.zeros(3))
+    >>> a.shape, b.shape
+    ((2, 3), (2, 3))
+    """
     shape = np.broadcast_shapes(*(t.shape for t in tensors))
     return tuple(broadcast_to(t, shape) for t in tensors)
 
 
 def repeat(input: Any, *sizes: Any) -> Any:
-    """The tensor laid side by side ``sizes`` times along each axis (NumPy's ``tile``)."""
+    """The tensor laid side by side ``sizes`` times along each axis (NumPy's ``tile``).
+
+    >>> import minidl
+    >>> minidl.tensor([1, 2]).repeat(2, 2)
+    tensor([[1, 2, 1, 2],
+            [1, 2, 1, 2]])
+    """
     times = _sizes(sizes)
     if len(times) < input.ndim:
         raise ValueError(f"repeat: {times} has fewer entries than the tensor has axes ({input.ndim})")
@@ -207,18 +276,36 @@ def repeat(input: Any, *sizes: Any) -> Any:
 
 
 def tile(input: Any, *sizes: Any) -> Any:
-    """As :func:`repeat`, missing leading entries counting as 1."""
+    """As :func:`repeat`, missing leading entries counting as 1.
+
+    >>> import minidl
+    >>> minidl.tensor([[1, 2]]).tile(2)
+    tensor([[1, 2, 1, 2]])
+    """
     times = _sizes(sizes)
     return repeat(input, (1,) * (input.ndim - len(times)) + times)
 
 
 def flip(input: Any, *dims: Any) -> Any:
-    """Order reversed along ``dims``."""
+    """Order reversed along ``dims``.
+
+    >>> import minidl
+    >>> minidl.tensor([[1, 2], [3, 4]]).flip(1)
+    tensor([[2, 1],
+            [4, 3]])
+    """
     return _flip(as_operand(input), dims=normalise_dims(_sizes(dims), input.ndim))
 
 
 def roll(input: Any, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Any:
-    """Elements moved by ``shifts`` along ``dims``, those that fall off come in at the other end."""
+    """Elements moved by ``shifts`` along ``dims``, those that fall off come in at the other end.
+
+    Without ``dims`` the tensor is rolled as a vector.
+
+    >>> import minidl
+    >>> minidl.tensor([1, 2, 3, 4]).roll(1)
+    tensor([4, 1, 2, 3])
+    """
     if dims is None:
         return reshape(roll(reshape(input, -1), shifts, 0), input.shape)
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
@@ -250,7 +337,12 @@ _split: Primitive = Primitive(
 
 
 def narrow(input: Any, dim: int, start: int, length: int) -> Any:
-    """``length`` entries from ``start`` along ``dim``, a view."""
+    """``length`` entries from ``start`` along ``dim``, a view.
+
+    >>> import minidl
+    >>> minidl.arange(6).narrow(0, 2, 3)
+    tensor([2, 3, 4])
+    """
     dim = normalise_dim(dim, input.ndim)
     if not 0 <= start <= input.shape[dim] or length < 0 or start + length > input.shape[dim]:
         raise IndexError(f"narrow: entries {start} to {start + length} of an axis of length {input.shape[dim]}")
@@ -258,7 +350,12 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Any:
 
 
 def select(input: Any, dim: int, index: int) -> Any:
-    """Entry ``index`` along ``dim``, which disappears; a view."""
+    """Entry ``index`` along ``dim``, which disappears; a view.
+
+    >>> import minidl
+    >>> minidl.tensor([[1, 2], [3, 4]]).select(1, 0)
+    tensor([1, 3])
+    """
     return input[(slice(None),) * normalise_dim(dim, input.ndim) + (index,)]
 
 
@@ -297,7 +394,13 @@ concat = concatenate = cat
 
 
 def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Tensors of one shape joined along a new axis."""
+    """Tensors of one shape joined along a new axis.
+
+    >>> import minidl
+    >>> minidl.stack([minidl.tensor([1, 2]), minidl.tensor([3, 4])])
+    tensor([[1, 2],
+            [3, 4]])
+    """
     parts = [as_operand(x) for x in tensors]
     shapes = {p.shape for p in parts}
     if len(shapes) != 1:
@@ -306,7 +409,14 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
 
 
 def split(input: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
-    """Pieces along ``dim``: of one size (the last may be smaller) or of the sizes given; views."""
+    """Pieces along ``dim``: of one size (the last may be smaller) or of the sizes given; views.
+
+    >>> import minidl
+    >>> minidl.arange(5).split(2)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    >>> [part.shape for part in minidl.zeros(5, 2).split([1, 4])]
+    [(1, 2), (4, 2)]
+    """
     dim = normalise_dim(dim, input.ndim)
     n = input.shape[dim]
     if isinstance(split_size_or_sections, int):
@@ -322,19 +432,35 @@ def split(input: Any, split_size_or_sections: int | Sequence[int], dim: int = 0)
 
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
-    """At most ``chunks`` pieces of equal size (the last may be smaller)."""
+    """At most ``chunks`` pieces of equal size (the last may be smaller).
+
+    >>> import minidl
+    >>> minidl.arange(5).chunk(2)
+    (tensor([0, 1, 2]), tensor([3, 4]))
+    """
     n = input.shape[normalise_dim(dim, input.ndim)]
     return split(input, max(1, -(-n // chunks)), dim)
 
 
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
-    """All entries along ``dim`` as separate tensors."""
+    """All entries along ``dim`` as separate tensors.
+
+    >>> import minidl
+    >>> minidl.tensor([[1, 2], [3, 4]]).unbind()
+    (tensor([1, 2]), tensor([3, 4]))
+    """
     dim = normalise_dim(dim, input.ndim)
     return tuple(squeeze(piece, dim) for piece in split(input, 1, dim)) if input.shape[dim] else ()
 
 
 def tril(input: Any, diagonal: int = 0) -> Any:
-    """Lower triangle of (batches of) matrices, zero above ``diagonal``."""
+    """Lower triangle of (batches of) matrices, zero above ``diagonal``.
+
+    >>> import minidl
+    >>> minidl.ones(2, 3).tril()
+    tensor([[1., 0., 0.],
+            [1., 1., 0.]])
+    """
     from .elementwise import where
 
     xp = input._xp
@@ -343,7 +469,13 @@ def tril(input: Any, diagonal: int = 0) -> Any:
 
 
 def triu(input: Any, diagonal: int = 0) -> Any:
-    """Upper triangle of (batches of) matrices, zero below ``diagonal``."""
+    """Upper triangle of (batches of) matrices, zero below ``diagonal``.
+
+    >>> import minidl
+    >>> minidl.ones(2, 3).triu(1)
+    tensor([[0., 1., 1.],
+            [0., 0., 1.]])
+    """
     from .elementwise import where
 
     xp = input._xp
