@@ -67,8 +67,9 @@ def set_num_threads(n: int) -> None:
     most = _most_threads()
     if not 1 <= n <= most:
         raise ValueError(
-            f"set_num_threads({n}): this process can use 1 to {most} threads. More threads than CPUs only "
-            f"wait for one another; to have them anyway, start Python with NUMBA_NUM_THREADS={max(n, 1)}"
+            f"set_num_threads({n}): this process can use 1 to {most} threads"
+            + f". More threads than CPUs only wait for one another; to have them anyway, start Python with "
+            f"NUMBA_NUM_THREADS={n}" * (n > most)
         )
     _wanted = n
     _blas.reload()  # libraries loaded since the last call count as well

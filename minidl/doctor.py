@@ -103,7 +103,7 @@ class Report:
 def collect() -> Report:
     """Look at Python, NumPy and its BLAS, the CPU, Numba, memory, the GPU and the optional packages.
 
-    Takes about a second: Numba and CuPy are imported where they are installed.  Never raises for what is
+    Takes a few seconds: the packages are imported where they are installed (not torch).  Never raises for what is
     missing or broken; that is what the findings are for.
     """
     probes = (_python, _packages, _cpu, _blas, _threads, _numba, _memory, _gpu, _optional)

@@ -171,6 +171,25 @@ def checked_key(key: Any) -> Any:
     return key
 
 
+class _Whole:
+    """Reads what is asked for or nothing: half a number or half a name must not be taken for a whole one."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        self.stream = stream
+
+    def read(self, count: int) -> bytes:
+        data = self.stream.read(count)
+        if len(data) < count:
+            raise EOFError
+        return data
+
+    def readline(self) -> bytes:
+        line = self.stream.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError
+        return line
+
+
 class PlainUnpickler(_Base):
     """The machine. Texts of Python 2 come as ``bytes``. ``room`` is what may be copied on the way."""
 
@@ -184,7 +203,7 @@ class PlainUnpickler(_Base):
         here = stream.tell()
         self.room = stream.seek(0, io.SEEK_END) - here
         stream.seek(here)
-        super().__init__(stream, encoding="bytes")
+        super().__init__(_Whole(stream), encoding="bytes")
 
     def find_class(self, module: str, name: str) -> Name:
         try:
@@ -270,7 +289,7 @@ def trouble(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], int):
         return f"opcode 0x{error.args[0]:02x}, which plain data does not need"
     if isinstance(error, EOFError):
-        return "it ends too early"
+        return "it is truncated, it ends too early"
     text = str(error)[: 5 * _SHOWN] or type(error).__name__
     # what the machine stumbles over where nothing checks it
     stumbled = isinstance(error, (LookupError, TypeError, AttributeError, UnicodeError, struct.error))

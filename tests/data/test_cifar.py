@@ -152,9 +152,12 @@ def test_pickles_that_are_no_batches(tmp_path, batch, message):
 
 def test_truncated_pickle(tmp_path):
     data = python2_batch(IMAGES[:2], {"labels": [1, 2]})
-    (tmp_path / "test_batch").write_bytes(data[:-30])
-    with pytest.raises(DataError, match=r"test_batch, byte \d+: not a pickle of plain data \(it ends too early\)"):
-        CIFAR10(tmp_path, train=False)
+    names = (data.index(b"cnumpy.core") + 3, data.index(b"cnumpy\n") + 4, data.index(b"_reconstruct") + 5)
+    for length in (len(data) - 1, len(data) - 30, 4000, *names, data.index(b"\x86cnumpy") - 1):
+        (tmp_path / "test_batch").write_bytes(data[:length])
+        message = rf"test_batch, byte {length}: not a pickle of plain data \(it is truncated, it ends too early\)"
+        with pytest.raises(DataError, match=message):
+            CIFAR10(tmp_path, train=False)
 
 
 def test_damaged_archives(tmp_path):

@@ -101,6 +101,9 @@ def test_plots_are_pngs_of_a_sensible_size(tmp_path: Path, epochs: int) -> None:
 
 def test_without_matplotlib_the_message_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match="this needs the package matplotlib, which is installed but fails to import"):
+        plot_history(HISTORY, tmp_path / "curves.png")
+    monkeypatch.setattr("minidl.packages.version", lambda name: None)
     with pytest.raises(ImportError, match=r"plots need matplotlib: python -m pip install matplotlib"):
         plot_history(HISTORY, tmp_path / "curves.png")
     assert not list(tmp_path.iterdir())
