@@ -15,6 +15,7 @@ import numpy as np
 from .backend import device as parse_device
 from .backend import to_device
 from .dtypes import as_dtype, get_default_dtype
+from .ops.keywords import with_torch_names
 
 
 class Generator:
@@ -124,6 +125,7 @@ def _finish(array: Any, dtype: Any, device: Any, requires_grad: bool) -> Any:
     return _made(to_device(array.astype(as_dtype(dtype), copy=False), parse_device(device)), requires_grad)
 
 
+@with_torch_names
 def rand(
     *size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False, generator: Generator | None = None
 ) -> Any:
@@ -135,6 +137,7 @@ def rand(
     return _finish(numpy_generator(generator).random(_sizes(size), drawn), dtype, device, requires_grad)
 
 
+@with_torch_names
 def randn(
     *size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False, generator: Generator | None = None
 ) -> Any:

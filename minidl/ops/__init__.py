@@ -1,5 +1,7 @@
 """Differentiable operations on tensors, one family a file; all of them are also names of ``minidl`` itself."""
 
+from types import FunctionType as _FunctionType
+
 from .activation import log_softmax, relu, softmax
 from .creation import (
     arange,
@@ -92,6 +94,7 @@ from .indexing import (
     take_along_dim,
     topk,
 )  # fmt: skip
+from .keywords import with_torch_names as _with_torch_names
 from .linalg import (
     addmm,
     bmm,
@@ -160,3 +163,7 @@ from .shape import (
 )  # fmt: skip
 
 __all__ = [name for name in dir() if not name.startswith("_")]
+
+for _name in __all__:
+    if isinstance(globals()[_name], _FunctionType):
+        globals()[_name] = _with_torch_names(globals()[_name])

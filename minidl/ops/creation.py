@@ -70,7 +70,15 @@ empty_like = _like(empty, "Uninitialised memory of the shape, dtype and device o
 full_like = _like(full, "``fill_value`` in the shape, dtype and device of ``input``.")
 
 
-def arange(start: float, end: float | None = None, step: float = 1, *, dtype: Any = None, device: Any = "cpu") -> Any:
+def arange(
+    start: float = 0,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    device: Any = "cpu",
+    requires_grad: bool = False,
+) -> Any:
     """Numbers from ``start`` (default 0) up to but not including ``end``.
 
     int64 where all three are integers, otherwise the default floating dtype; ValueError where the steps lead away.
@@ -81,22 +89,27 @@ def arange(start: float, end: float | None = None, step: float = 1, *, dtype: An
     """
     if end is None:
         start, end = 0, start
+    if step == 0 or (end - start) * step < 0:
+        raise ValueError(f"arange: steps of {step} do not lead from {start} to {end}")
     if dtype is None:
         dtype = "int64" if all(isinstance(v, int) for v in (start, end, step)) else get_default_dtype()
-    return _made(_on(device, "arange", start, end, step, dtype=as_dtype(dtype)), False)
+    return _made(_on(device, "arange", start, end, step, dtype=as_dtype(dtype)), requires_grad)
 
 
-def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device: Any = "cpu") -> Any:
+def linspace(
+    start: float, end: float, steps: int, *, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False
+) -> Any:
     """``steps`` numbers at equal distances, both ends included.
 
     >>> import minidl
     >>> minidl.linspace(0, 1, 5)
     tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
     """
-    return _made(_on(device, "linspace", start, end, steps, dtype=as_dtype(dtype or get_default_dtype())), False)
+    values = _on(device, "linspace", start, end, steps, dtype=as_dtype(dtype or get_default_dtype()))
+    return _made(values, requires_grad)
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = "cpu") -> Any:
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Any:
     """Identity matrix (n, m).
 
     >>> import minidl
@@ -104,4 +117,4 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = "cpu")
     tensor([[1., 0., 0.],
             [0., 1., 0.]])
     """
-    return _made(_on(device, "eye", n, m, dtype=as_dtype(dtype or get_default_dtype())), False)
+    return _made(_on(device, "eye", n, m, dtype=as_dtype(dtype or get_default_dtype())), requires_grad)

@@ -151,6 +151,16 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     return quotient.to((a if is_tensor(a) else b).dtype) if integers else quotient
 
 
+def round(input: Any, *, decimals: int = 0) -> Any:
+    """The nearest integer, or multiple of ``10**-decimals``; halves to even.
+
+    >>> import minidl
+    >>> minidl.round(minidl.tensor([0.5, 1.5, 2.75])), minidl.tensor([1.75]).round(decimals=1)
+    (tensor([0., 2., 3.]), tensor([1.8]))
+    """
+    return _round(as_operand(input), decimals=decimals)
+
+
 def floor_divide(input: Any, other: Any) -> Any:
     """Quotient rounded down; no gradient (it is flat wherever it has one).
 
@@ -360,8 +370,10 @@ def _flat(name: str, forward: Callable[..., Any], doc: str) -> Callable[..., Any
 sign: Callable[..., Any] = _flat("sign", _np("sign"), "-1, 0 or 1.")
 floor: Callable[..., Any] = _flat("floor", _rounded("floor"), "The largest integer not above x.")
 ceil: Callable[..., Any] = _flat("ceil", _rounded("ceil"), "The smallest integer not below x.")
-round: Callable[..., Any] = _flat("round", _np("round"), "The nearest integer, halves to even.")
 trunc: Callable[..., Any] = _flat("trunc", _rounded("trunc"), "x without its fraction.")
+_round: Primitive = Primitive(
+    "round", lambda x, *, decimals: array_module(x).round(x, decimals), vjp(lambda g, y, x, *, decimals: g * 0)
+)
 _floor_divide: Primitive = Primitive(
     "floor_divide",
     lambda a, b: array_module(a).floor_divide(a, b),
@@ -496,10 +508,11 @@ _where: Primitive = Primitive(
 )
 
 
-def where(condition: Any, input: Any, other: Any) -> Any:
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """``input`` where ``condition`` is true, else ``other``; all three broadcast.
 
-    The branch that is not taken gets gradient 0 whatever its value, NaN included.
+    The branch that is not taken gets gradient 0 whatever its value, NaN included.  ``where(condition)`` alone gives
+    the indices of its true elements, one tensor for each axis.
 
     >>> import minidl
     >>> x = minidl.tensor([-1.0, 2.0])
@@ -507,6 +520,12 @@ def where(condition: Any, input: Any, other: Any) -> Any:
     tensor([0., 2.])
     """
     condition = as_operand(condition)
+    if input is None or other is None:
+        if input is not other:
+            raise TypeError("where takes the condition alone, or both what stands where it is true and where it is not")
+        from .indexing import nonzero
+
+        return nonzero(condition, as_tuple=True)
     a, b = promote(input, other)
     if not (is_tensor(input) or is_tensor(other)):
         a = a.to(condition.device)  # of two numbers

@@ -241,8 +241,10 @@ def take_along(input: Any, dim: int, index: Any) -> Any:
     return getitem(input, _axis_index(index._array, dim))
 
 
-def take_along_dim(input: Any, indices: Any, dim: int) -> Any:
-    """As :func:`gather`, with the other axes of ``indices`` broadcast."""
+def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
+    """As :func:`gather`, with the other axes of ``indices`` broadcast; without ``dim`` both are taken as vectors."""
+    if dim is None:
+        return take_along_dim(input.reshape(-1), as_operand(indices).reshape(-1), 0)
     dim = normalise_dim(dim, input.ndim)
     array = _plain(indices)
     shape = list(np.broadcast_shapes(
@@ -278,9 +280,20 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
     return _scatter_add_primitive(input, _source(src, array), index=_axis_index(array, dim))
 
 
-def scatter(input: Any, dim: int, index: Any, src: Any) -> Any:
-    """``out[index[i][j]][j] = src[i][j]`` for ``dim=0``; ``src`` may be a number.  Index values should be distinct."""
+def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Any:
+    """``out[index[i][j]][j] = src[i][j]`` for ``dim=0``; a number may come as ``src`` or ``value``.
+
+    Index values should be distinct, unless ``reduce="add"`` adds to what is there.
+    """
+    if (src is None) == (value is None):
+        raise TypeError("scatter needs either src or value")
+    if reduce not in (None, "add"):
+        raise ValueError(f"scatter: reduce is None or 'add', not {reduce!r}")
+    src = value if src is None else src
     dim, array = _checked_index("scatter", input, dim, index)
+    if reduce == "add":
+        src = src if is_tensor(src) else as_operand(input._xp.full(array.shape, src, input.dtype))
+        return scatter_add(input, dim, index, src)
     return _index_put(input, _source(src, array), index=_axis_index(array, dim))
 
 

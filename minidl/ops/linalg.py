@@ -298,9 +298,11 @@ def inv(input: Any) -> Any:
 inverse = inv
 
 
-def solve(a: Any, b: Any) -> Any:
-    """X of ``a @ X = b`` for matrices b (..., n, k), or a vector b (n,)."""
+def solve(a: Any, b: Any, *, left: bool = True) -> Any:
+    """X of ``a @ X = b`` for matrices b (..., n, k), or a vector b (n,); of ``X @ a = b`` if not ``left``."""
     a, b = _square("solve", a), as_operand(b)
+    if not left:
+        return _transposed(_solve(_transposed(a), _transposed(b)))
     return _solve(a, b.unsqueeze(-1)).squeeze(-1) if b.ndim == 1 else _solve(a, b)
 
 

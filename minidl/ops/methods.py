@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 from . import activation as a
@@ -10,6 +11,7 @@ from . import indexing as i
 from . import linalg as la
 from . import reduction as r
 from . import shape as s
+from .keywords import with_torch_names
 
 
 class TensorMethods:
@@ -137,3 +139,8 @@ class TensorMethods:
 
     def __rmatmul__(self, other: Any) -> Any:
         return la.matmul(other, self)
+
+
+for _name, _method in list(vars(TensorMethods).items()):
+    if isinstance(_method, FunctionType) and not _name.startswith("_"):
+        setattr(TensorMethods, _name, with_torch_names(_method))

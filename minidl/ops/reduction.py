@@ -228,7 +228,7 @@ def _along(input: Any, dim: Any, keepdim: bool, arg: Callable[..., Any]) -> Valu
     )
 
 
-def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The maximum; along ``dim`` a pair (values, indices); of two tensors the larger of each pair.
 
     Along ``dim`` the gradient goes to the first maximum alone; over everything, to all of them equally.
@@ -240,6 +240,7 @@ def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     >>> minidl.max(minidl.tensor([1, 4]), minidl.tensor([2, 3]))
     tensor([2, 4])
     """
+    dim = other if dim is None else dim
     if dim is None:
         return amax(input)
     if not isinstance(dim, (int, np.integer)):
@@ -249,7 +250,7 @@ def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _along(as_operand(input), dim, keepdim, argmax)
 
 
-def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The minimum; along ``dim`` a pair (values, indices); of two tensors the smaller of each pair.
 
     >>> import minidl
@@ -257,6 +258,7 @@ def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     >>> values, indices
     (tensor([1, 3]), tensor([0, 1]))
     """
+    dim = other if dim is None else dim
     if dim is None:
         return amin(input)
     if not isinstance(dim, (int, np.integer)):

@@ -213,7 +213,7 @@ def unsqueeze(input: Any, dim: int) -> Any:
     return reshape(input, *input.shape[:dim], 1, *input.shape[dim:])
 
 
-def expand(input: Any, *sizes: Any) -> Any:
+def expand(input: Any, *size: Any) -> Any:
     """Axes of length 1 stretched without a copy; -1 keeps a length; new axes may come in front.
 
     >>> import minidl
@@ -222,7 +222,7 @@ def expand(input: Any, *sizes: Any) -> Any:
             [2, 2, 2]])
     """
     x = as_operand(input)
-    target = _sizes(sizes)
+    target = _sizes(size)
     lead = len(target) - x.ndim
     if lead < 0:
         raise ValueError(f"expand: {target} has fewer axes than the tensor's shape {x.shape}")
@@ -257,15 +257,15 @@ def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
     return tuple(broadcast_to(t, shape) for t in tensors)
 
 
-def repeat(input: Any, *sizes: Any) -> Any:
-    """The tensor laid side by side ``sizes`` times along each axis (NumPy's ``tile``).
+def repeat(input: Any, *repeats: Any) -> Any:
+    """The tensor laid side by side ``repeats`` times along each axis (NumPy's ``tile``).
 
     >>> import minidl
     >>> minidl.tensor([1, 2]).repeat(2, 2)
     tensor([[1, 2, 1, 2],
             [1, 2, 1, 2]])
     """
-    times = _sizes(sizes)
+    times = _sizes(repeats)
     if len(times) < input.ndim:
         raise ValueError(f"repeat: {times} has fewer entries than the tensor has axes ({input.ndim})")
     shape = (1,) * (len(times) - input.ndim) + tuple(input.shape)
@@ -275,14 +275,14 @@ def repeat(input: Any, *sizes: Any) -> Any:
     return reshape(x, [t_ * n for t_, n in zip(times, shape)])
 
 
-def tile(input: Any, *sizes: Any) -> Any:
+def tile(input: Any, *dims: Any) -> Any:
     """As :func:`repeat`, missing leading entries counting as 1.
 
     >>> import minidl
     >>> minidl.tensor([[1, 2]]).tile(2)
     tensor([[1, 2, 1, 2]])
     """
-    times = _sizes(sizes)
+    times = _sizes(dims)
     return repeat(input, (1,) * (input.ndim - len(times)) + times)
 
 
