@@ -8,6 +8,7 @@ from typing import Any
 from ..backend import device as parse_device
 from ..backend import module_for, on
 from ..dtypes import as_dtype, get_default_dtype
+from ._examples import named
 from .shape import _sizes
 
 
@@ -28,9 +29,7 @@ def _filled(name: str, doc: str) -> Callable[..., Any]:
     def function(*size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Any:
         return _made(_on(device, name, _sizes(size), as_dtype(dtype or get_default_dtype())), requires_grad)
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc
-    return function
+    return named(function, name, doc)
 
 
 zeros = _filled("zeros", "A tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``.")
@@ -59,9 +58,7 @@ def _like(make: Callable[..., Any], doc: str) -> Callable[..., Any]:
             input.shape, *args, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad
         )
 
-    function.__name__ = function.__qualname__ = make.__name__ + "_like"
-    function.__doc__ = doc
-    return function
+    return named(function, f"{make.__name__}_like", doc)
 
 
 zeros_like = _like(zeros, "Zeros of the shape, dtype and device of ``input``.")

@@ -14,6 +14,7 @@ from ..dtypes import as_dtype
 from ..kernels import activation as kernel
 from . import _erf
 from ._common import as_operand, floating, is_tensor, promote, sum_to
+from ._examples import named
 
 # ---- arithmetic of two operands: both gradients undo the broadcast -----------------------------------------
 
@@ -247,9 +248,7 @@ def _unary(
     def function(input: Any) -> Any:
         return primitive(floating(input))
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc
-    return function
+    return named(function, name, doc)
 
 
 def _np(name: str) -> Callable[..., Any]:
@@ -362,9 +361,7 @@ def _flat(name: str, forward: Callable[..., Any], doc: str) -> Callable[..., Any
     def function(input: Any) -> Any:
         return primitive(as_operand(input))
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc
-    return function
+    return named(function, name, doc)
 
 
 sign: Callable[..., Any] = _flat("sign", _np("sign"), "-1, 0 or 1.")
@@ -388,9 +385,7 @@ def _compare(name: str, forward: Callable[..., Any], doc: str) -> Callable[..., 
     def function(input: Any, other: Any) -> Any:
         return primitive(*promote(input, other))
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc + " Boolean, broadcast, no gradient."
-    return function
+    return named(function, name, doc + " Boolean, broadcast, no gradient.")
 
 
 def comparable(value: Any) -> bool:

@@ -12,6 +12,7 @@ from ..autograd.tape import Primitive, vjp
 from ..backend import array_module
 from ..dtypes import as_dtype, int64
 from ._common import Dims, as_operand, broadcast_to, floating, normalise_dim, normalise_dims
+from ._examples import named
 from .elementwise import exp, log, sqrt, where
 
 
@@ -203,9 +204,8 @@ def _arg(name: str) -> Callable[..., Any]:
         _not_empty(name, x, normalise_dims(axis, x.ndim))
         return primitive(x, axis=axis, keepdim=keepdim)
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Index of the first {name[3:]}imum along ``dim``, of the flattened tensor when None (int64)."
-    return function
+    doc = f"Index of the first {name[3:]}imum along ``dim``, of the flattened tensor when None (int64)."
+    return named(function, name, doc)
 
 
 def _arg_forward(name: str, x: Any, axis: int | None, keepdim: bool) -> Any:
