@@ -58,12 +58,22 @@ _leaky_relu_grad: Primitive = Primitive(
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
-    """x above 0, ``negative_slope * x`` below; ``negative_slope`` is also the slope at 0.  Maas et al. 2013."""
+    """x above 0, ``negative_slope * x`` below; ``negative_slope`` is also the slope at 0.  Maas et al. 2013.
+
+    >>> import minidl
+    >>> minidl.nn.functional.leaky_relu(minidl.tensor([-1.0, 2.0]), 0.1)
+    tensor([-0.1,  2. ])
+    """
     return _into(input, _leaky_relu(floating(input), slope=float(negative_slope)), inplace)
 
 
 def prelu(input: Any, weight: Any) -> Any:
-    """Leaky ReLU with learned slopes: one, or one for each channel (axis 1).  He et al. 2015."""
+    """Leaky ReLU with learned slopes: one, or one for each channel (axis 1).  He et al. 2015.
+
+    >>> import minidl
+    >>> minidl.nn.functional.prelu(minidl.tensor([[-1.0, 2.0]]), minidl.tensor([0.25, 0.5]))
+    tensor([[-0.25,  2.  ]])
+    """
     x = floating(input)
     slope = as_operand(weight)
     if slope.numel() != 1:
@@ -93,19 +103,34 @@ _elu: Primitive = Primitive("elu", _elu_forward, vjp(_elu_rule, uses="x y"))
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
-    """x above 0, ``alpha * (exp(x) - 1)`` below; slope ``alpha`` at 0.  Clevert et al. 2016."""
+    """x above 0, ``alpha * (exp(x) - 1)`` below; slope ``alpha`` at 0.  Clevert et al. 2016.
+
+    >>> import minidl
+    >>> minidl.nn.functional.elu(minidl.tensor([-1.0, 2.0]))
+    tensor([-0.6321,  2.    ])
+    """
     return _into(input, _elu(floating(input), alpha=float(alpha), scale=1.0, rate=1.0), inplace)
 
 
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
-    """x above 0, ``alpha * (exp(x / alpha) - 1)`` below; slope 1 at 0.  Barron 2017."""
+    """x above 0, ``alpha * (exp(x / alpha) - 1)`` below; slope 1 at 0.  Barron 2017.
+
+    >>> import minidl
+    >>> minidl.nn.functional.celu(minidl.tensor([-1.0, 2.0]), alpha=2.0)
+    tensor([-0.7869,  2.    ])
+    """
     if alpha == 0:
         raise ValueError("celu divides by alpha, which must not be 0")
     return _into(input, _elu(floating(input), alpha=float(alpha), scale=1.0, rate=1 / alpha), inplace)
 
 
 def selu(input: Any, inplace: bool = False) -> Any:
-    """ELU with the scale and alpha that keep mean 0 and variance 1.  Klambauer et al. 2017."""
+    """ELU with the scale and alpha that keep mean 0 and variance 1.  Klambauer et al. 2017.
+
+    >>> import minidl
+    >>> minidl.nn.functional.selu(minidl.tensor([-1.0, 1.0]))
+    tensor([-1.1113,  1.0507])
+    """
     return _into(input, _elu(floating(input), alpha=SELU_ALPHA, scale=SELU_SCALE, rate=1.0), inplace)
 
 
@@ -116,6 +141,10 @@ def gelu(input: Any, approximate: str = "none") -> Any:
     """x times the normal distribution function of x; ``approximate="tanh"`` for the cheaper form.
 
     Hendrycks and Gimpel 2016.
+
+    >>> import minidl
+    >>> minidl.nn.functional.gelu(minidl.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1587,  0.    ,  0.8413])
     """
     x = floating(input)
     if approximate == "tanh":
@@ -127,7 +156,12 @@ def gelu(input: Any, approximate: str = "none") -> Any:
 
 
 def silu(input: Any, inplace: bool = False) -> Any:
-    """``x * sigmoid(x)``, also called swish.  Elfwing et al. 2018."""
+    """``x * sigmoid(x)``, also called swish.  Elfwing et al. 2018.
+
+    >>> import minidl
+    >>> minidl.nn.functional.silu(minidl.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.2689,  0.    ,  0.7311])
+    """
     x = floating(input)
     return _into(input, x * sigmoid(x), inplace)
 
@@ -149,23 +183,43 @@ _softplus: Primitive = Primitive("softplus", _softplus_forward, vjp(_softplus_ru
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
-    """``log(1 + exp(beta x)) / beta``, and x itself where ``beta x`` exceeds ``threshold``."""
+    """``log(1 + exp(beta x)) / beta``, and x itself where ``beta x`` exceeds ``threshold``.
+
+    >>> import minidl
+    >>> minidl.nn.functional.softplus(minidl.tensor([0.0, 1.0, 100.0]))
+    tensor([  0.6931,   1.3133, 100.    ])
+    """
     return _softplus(floating(input), beta=float(beta), threshold=float(threshold))
 
 
 def mish(input: Any, inplace: bool = False) -> Any:
-    """``x * tanh(softplus(x))``.  Misra 2019."""
+    """``x * tanh(softplus(x))``.  Misra 2019.
+
+    >>> import minidl
+    >>> minidl.nn.functional.mish(minidl.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.3034,  0.    ,  0.8651])
+    """
     x = floating(input)
     return _into(input, x * tanh(softplus(x)), inplace)
 
 
 def logsigmoid(input: Any) -> Any:
-    """``log(sigmoid(x))`` without overflow."""
+    """``log(sigmoid(x))`` without overflow.
+
+    >>> import minidl
+    >>> minidl.nn.functional.logsigmoid(minidl.tensor([-100.0, 0.0]))
+    tensor([-100.    ,   -0.6931])
+    """
     return -softplus(-floating(input), threshold=math.inf)
 
 
 def softsign(input: Any) -> Any:
-    """``x / (1 + |x|)``."""
+    """``x / (1 + |x|)``.
+
+    >>> import minidl
+    >>> minidl.nn.functional.softsign(minidl.tensor([-1.0, 0.0, 3.0]))
+    tensor([-0.5 ,  0.  ,  0.75])
+    """
     x = floating(input)
     return x / (x.abs() + 1)
 
@@ -186,42 +240,77 @@ _hardtanh_grad: Primitive = Primitive(
 
 
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
-    """x limited to [min_val, max_val]; slope 0 at the limits (unlike :func:`minidl.clamp`, which has 1 there)."""
+    """x limited to [min_val, max_val]; slope 0 at the limits (unlike :func:`minidl.clamp`, which has 1 there).
+
+    >>> import minidl
+    >>> minidl.nn.functional.hardtanh(minidl.tensor([-2.0, 0.5, 2.0]))
+    tensor([-1. ,  0.5,  1. ])
+    """
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val = {min_val} must not exceed max_val = {max_val}")
     return _into(input, _hardtanh(floating(input), low=float(min_val), high=float(max_val)), inplace)
 
 
 def relu6(input: Any, inplace: bool = False) -> Any:
-    """min(max(x, 0), 6); slope 0 at 0 and 6.  Howard et al. 2017."""
+    """min(max(x, 0), 6); slope 0 at 0 and 6.  Howard et al. 2017.
+
+    >>> import minidl
+    >>> minidl.nn.functional.relu6(minidl.tensor([-1.0, 3.0, 8.0]))
+    tensor([0., 3., 6.])
+    """
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:
-    """min(max(x + 3, 0), 6) / 6; slope 0 at -3 and 3."""
+    """min(max(x + 3, 0), 6) / 6; slope 0 at -3 and 3.
+
+    >>> import minidl
+    >>> minidl.nn.functional.hardsigmoid(minidl.tensor([-4.0, 0.0, 1.5, 4.0]))
+    tensor([0.  , 0.5 , 0.75, 1.  ])
+    """
     return _into(input, relu6(floating(input) + 3) / 6, inplace)
 
 
 def hardswish(input: Any, inplace: bool = False) -> Any:
-    """``x * hardsigmoid(x)``; slope 0 at -3 and 1 at 3.  Howard et al. 2019."""
+    """``x * hardsigmoid(x)``; slope 0 at -3 and 1 at 3.  Howard et al. 2019.
+
+    >>> import minidl
+    >>> minidl.nn.functional.hardswish(minidl.tensor([-1.5, 0.0, 4.0]))
+    tensor([-0.375,  0.   ,  4.   ])
+    """
     x = floating(input)
     return _into(input, x * hardsigmoid(x), inplace)
 
 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
-    """x above ``threshold``, ``value`` elsewhere; slope 0 at the threshold."""
+    """x above ``threshold``, ``value`` elsewhere; slope 0 at the threshold.
+
+    >>> import minidl
+    >>> minidl.nn.functional.threshold(minidl.tensor([0.5, 2.0]), 1.0, -7.0)
+    tensor([-7.,  2.])
+    """
     x = as_operand(input)
     return _into(input, where(x <= threshold, value, x), inplace)  # so that NaN stays NaN
 
 
 def hardshrink(input: Any, lambd: float = 0.5) -> Any:
-    """x outside [-lambd, lambd], 0 inside; slope 0 at the limits."""
+    """x outside [-lambd, lambd], 0 inside; slope 0 at the limits.
+
+    >>> import minidl
+    >>> minidl.nn.functional.hardshrink(minidl.tensor([-2.0, 0.25, 2.0]))
+    tensor([-2.,  0.,  2.])
+    """
     x = floating(input)
     return where((x >= -lambd) & (x <= lambd), 0.0, x)
 
 
 def softshrink(input: Any, lambd: float = 0.5) -> Any:
-    """x brought nearer to 0 by ``lambd``, 0 inside [-lambd, lambd]; slope 0 at the limits."""
+    """x brought nearer to 0 by ``lambd``, 0 inside [-lambd, lambd]; slope 0 at the limits.
+
+    >>> import minidl
+    >>> minidl.nn.functional.softshrink(minidl.tensor([-2.0, 0.25, 2.0]))
+    tensor([-1.5,  0. ,  1.5])
+    """
     if not lambd >= 0:
         raise ValueError(f"softshrink: lambd must not be negative, got {lambd}")
     x = floating(input)
@@ -229,13 +318,25 @@ def softshrink(input: Any, lambd: float = 0.5) -> Any:
 
 
 def tanhshrink(input: Any) -> Any:
-    """``x - tanh(x)``."""
+    """``x - tanh(x)``.
+
+    >>> import minidl
+    >>> minidl.nn.functional.tanhshrink(minidl.tensor([0.0, 1.0]))
+    tensor([0.    , 0.2384])
+    """
     x = floating(input)
     return x - tanh(x)
 
 
 def glu(input: Any, dim: int = -1) -> Any:
-    """First half along ``dim`` times the sigmoid of the second.  Dauphin et al. 2017."""
+    """First half along ``dim`` times the sigmoid of the second.  Dauphin et al. 2017.
+
+    The length of ``dim`` must be even: half of it comes out.
+
+    >>> import minidl
+    >>> minidl.nn.functional.glu(minidl.tensor([[1.0, 2.0, 0.0, 0.0]]))
+    tensor([[0.5, 1. ]])
+    """
     x = floating(input)
     if x.ndim == 0:
         raise ShapeError("glu halves an axis, and a single number has none")
@@ -296,7 +397,12 @@ def softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Any:
 
 
 def log_softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Any:
-    """Logarithm of :func:`softmax`, computed without leaving the logarithms."""
+    """Logarithm of :func:`softmax`, computed without leaving the logarithms.
+
+    >>> import minidl
+    >>> minidl.log_softmax(minidl.tensor([[0.0, 0.0]]))
+    tensor([[-0.6931, -0.6931]])
+    """
     return _over_axis(_log_softmax, input, dim, dtype)
 
 
@@ -309,11 +415,22 @@ def _over_axis(primitive: Primitive, input: Any, dim: int, dtype: Any) -> Any:
 
 
 def softmin(input: Any, dim: int = -1, *, dtype: Any = None) -> Any:
-    """Softmax of ``-x``."""
+    """Softmax of ``-x``.
+
+    >>> import minidl
+    >>> minidl.nn.functional.softmin(minidl.tensor([[0.0, 0.0, 1000.0]]))
+    tensor([[0.5, 0.5, 0. ]])
+    """
     return softmax(-floating(input), dim, dtype=dtype)
 
 
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Any:
-    """``x`` divided by its p-norm along ``dim`` (by ``eps`` where the norm is smaller)."""
+    """``x`` divided by its p-norm along ``dim`` (by ``eps`` where the norm is smaller).
+
+    >>> import minidl
+    >>> minidl.nn.functional.normalize(minidl.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[0.6, 0.8],
+            [0. , 0. ]])
+    """
     x = floating(input)
     return x / norm(x, p, dim, True).clamp(min=eps)

@@ -131,7 +131,15 @@ def conv1d(
     *,
     algorithm: str | None = None,
 ) -> Any:
-    """Convolution of (N, C, L) or (C, L) with (K, C/groups, kernel), as :func:`conv2d`."""
+    """Convolution of (N, C, L) or (C, L) with (K, C/groups, kernel), as :func:`conv2d`.
+
+    >>> import minidl
+    >>> x, w = minidl.tensor([[[1.0, 2.0, 4.0, 8.0]]]), minidl.tensor([[[1.0, 1.0]]])
+    >>> minidl.nn.functional.conv1d(x, w)
+    tensor([[[ 3.,  6., 12.]]])
+    >>> minidl.nn.functional.conv1d(x, w, stride=2, padding=1).shape
+    (1, 1, 3)
+    """
     return _conv_nd(1, input, weight, bias, stride, padding, dilation, groups, algorithm)
 
 
@@ -174,7 +182,14 @@ def conv3d(
     *,
     algorithm: str | None = None,
 ) -> Any:
-    """Convolution of (N, C, D, H, W) or (C, D, H, W), as :func:`conv2d`."""
+    """Convolution of (N, C, D, H, W) or (C, D, H, W), as :func:`conv2d`.
+
+    The weight is (K, C/groups, *kernel).
+
+    >>> import minidl
+    >>> minidl.nn.functional.conv3d(minidl.ones(1, 2, 4, 5, 6), minidl.ones(3, 2, 2, 2, 2)).shape
+    (1, 3, 3, 4, 5)
+    """
     return _conv_nd(3, input, weight, bias, stride, padding, dilation, groups, algorithm)
 
 
@@ -225,7 +240,13 @@ def conv_transpose1d(
     output_size: Sequence[int] | None = None,
     algorithm: str | None = None,
 ) -> Any:
-    """Transposed convolution of (N, C, L) with (C, K/groups, kernel), as :func:`conv_transpose2d`."""
+    """Transposed convolution of (N, C, L) with (C, K/groups, kernel), as :func:`conv_transpose2d`.
+
+    >>> import minidl
+    >>> x, w = minidl.tensor([[[1.0, 2.0]]]), minidl.tensor([[[1.0, 10.0]]])
+    >>> minidl.nn.functional.conv_transpose1d(x, w, stride=2)
+    tensor([[[ 1., 10.,  2., 20.]]])
+    """
     return _conv_transpose_nd(
         1, input, weight, bias, stride, padding, output_padding, groups, dilation, output_size, algorithm
     )
@@ -272,7 +293,12 @@ def conv_transpose3d(
     output_size: Sequence[int] | None = None,
     algorithm: str | None = None,
 ) -> Any:
-    """Transposed convolution of (N, C, D, H, W) with (C, K/groups, *kernel), as :func:`conv_transpose2d`."""
+    """Transposed convolution of (N, C, D, H, W) with (C, K/groups, *kernel), as :func:`conv_transpose2d`.
+
+    >>> import minidl
+    >>> minidl.nn.functional.conv_transpose3d(minidl.ones(1, 3, 2, 2, 2), minidl.ones(3, 2, 2, 2, 2), stride=2).shape
+    (1, 2, 4, 4, 4)
+    """
     return _conv_transpose_nd(
         3, input, weight, bias, stride, padding, output_padding, groups, dilation, output_size, algorithm
     )
@@ -318,6 +344,15 @@ def fold(
     """Columns added back to where :func:`unfold` would have read them: its transpose.  Also called col2im.
 
     (N, C * R * S, number of windows) -> (N, C, *output_size); without N too.
+
+    >>> import minidl
+    >>> columns = minidl.nn.functional.unfold(minidl.ones(1, 1, 3, 3), 2)
+    >>> columns.shape
+    (1, 4, 4)
+    >>> minidl.nn.functional.fold(columns, 3, 2)  # how many windows read each place
+    tensor([[[[1., 2., 1.],
+              [2., 4., 2.],
+              [1., 2., 1.]]]])
     """
     x = as_operand(input)
     single = x.ndim == 2

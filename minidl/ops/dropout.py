@@ -68,28 +68,53 @@ def _channel_dropout(
 def dropout1d(
     input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
 ) -> Any:
-    """Whole channels of (N, C, L) or (C, L) zero with probability ``p``: Tompson et al. 2015."""
+    """Whole channels of (N, C, L) or (C, L) zero with probability ``p``: Tompson et al. 2015.
+
+    >>> import minidl
+    >>> y = minidl.nn.functional.dropout1d(minidl.ones(2, 3, 4))
+    >>> y.shape, bool((y.amin(-1) == y.amax(-1)).all())  # a channel lives or dies as a whole
+    ((2, 3, 4), True)
+    """
     return _channel_dropout(1, input, p, training, inplace, generator)
 
 
 def dropout2d(
     input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
 ) -> Any:
-    """Whole channels of (N, C, H, W) zero with probability ``p``: Tompson et al. 2015."""
+    """Whole channels of (N, C, H, W) zero with probability ``p``: Tompson et al. 2015.
+
+    >>> import minidl
+    >>> y = minidl.nn.functional.dropout2d(minidl.ones(2, 3, 4, 4))
+    >>> y.shape, bool((y.amin((2, 3)) == y.amax((2, 3))).all())
+    ((2, 3, 4, 4), True)
+    """
     return _channel_dropout(2, input, p, training, inplace, generator)
 
 
 def dropout3d(
     input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Generator | None = None
 ) -> Any:
-    """Whole channels of (N, C, D, H, W) or (C, D, H, W) zero with probability ``p``."""
+    """Whole channels of (N, C, D, H, W) or (C, D, H, W) zero with probability ``p``.
+
+    >>> import minidl
+    >>> minidl.nn.functional.dropout3d(minidl.ones(2, 3, 4, 4, 4), training=False).sum().item()
+    384.0
+    """
     return _channel_dropout(3, input, p, training, inplace, generator)
 
 
 def alpha_dropout(
     input: Any, p: float = 0.5, training: bool = False, inplace: bool = False, *, generator: Generator | None = None
 ) -> Any:
-    """Dropout to SELU's negative limit, rescaled so that mean 0 and variance 1 stay: Klambauer et al. 2017."""
+    """Dropout to SELU's negative limit, rescaled so that mean 0 and variance 1 stay: Klambauer et al. 2017.
+
+    The same shape; outside of training it is the identity.
+
+    >>> import minidl
+    >>> x = minidl.tensor([1.0, 2.0])
+    >>> minidl.nn.functional.alpha_dropout(x), minidl.nn.functional.alpha_dropout(x, training=True).shape
+    (tensor([1., 2.]), (2,))
+    """
     _check("alpha_dropout", p)
     x = floating(input)
     if not training or p == 0:

@@ -51,7 +51,12 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
-    """``y_k = x1^T W_k x2 + b_k``: (..., A), (..., B), (K, A, B) -> (..., K)."""
+    """``y_k = x1^T W_k x2 + b_k``: (..., A), (..., B), (K, A, B) -> (..., K).
+
+    >>> import minidl
+    >>> minidl.nn.functional.bilinear(minidl.ones(4, 2), minidl.ones(4, 3), minidl.ones(5, 2, 3)).shape
+    (4, 5)
+    """
     x1, x2, w = tensor_operand(input1), tensor_operand(input2), as_operand(weight)
     same_dtype("bilinear", x1, x2, w, bias)
     if w.ndim != 3 or not x1.ndim or not x2.ndim or (x1.shape[-1], x2.shape[-1]) != w.shape[1:]:

@@ -121,6 +121,11 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     The mean divides by the sum of the targets' ``weight`` (C,) (by their count without weights); entries equal to
     ``ignore_index`` do not count at all, and if nothing counts the mean is NaN.  A class number that there is not
     raises ValueError; on a CUDA device, where the host would have to wait for the answer, it makes the loss NaN.
+
+    >>> import minidl
+    >>> x = minidl.log_softmax(minidl.tensor([[2.0, 0.0], [0.0, 0.0]]))
+    >>> print(f"{minidl.nn.functional.nll_loss(x, minidl.tensor([0, 1])).item():.4f}")
+    0.4100
     """
     return _class_loss("nll_loss", floating(input), target, weight, ignore_index, reduction, 0.0)
 
@@ -205,6 +210,11 @@ def multi_margin_loss(
     """Multiclass hinge loss: mean over classes of ``max(0, margin - x[right] + x[other]) ** p`` (N, C), (N,).
 
     The sum over classes, as in most lectures, is C times this.  Weston and Watkins 1999.
+
+    >>> import minidl
+    >>> scores = minidl.tensor([[2.0, 1.5]])
+    >>> minidl.nn.functional.multi_margin_loss(scores, minidl.tensor([0])).item()  # (1 - 2 + 1.5) / 2
+    0.25
     """
     op = "multi_margin_loss"
     if p not in (1, 2):
@@ -252,7 +262,15 @@ _bce: Primitive = Primitive(
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
-    """``-(t log p + (1 - t) log(1 - p))`` of probabilities p; logarithms are held at or above -100, as in PyTorch."""
+    """``-(t log p + (1 - t) log(1 - p))`` of probabilities p; logarithms are held at or above -100, as in PyTorch.
+
+    Shapes of both are the same; the mean is over all elements.
+
+    >>> import minidl
+    >>> loss = minidl.nn.functional.binary_cross_entropy(minidl.tensor([0.5, 0.5]), minidl.tensor([1.0, 0.0]))
+    >>> print(f"{loss.item():.4f}")
+    0.6931
+    """
     p, t = _same_shape("binary_cross_entropy", input, target)
     # on a device the logarithm's NaN must do: looking would make the host wait
     if p.numel() and not p.is_cuda and (float(p._array.min()) < 0 or float(p._array.max()) > 1):
@@ -267,7 +285,13 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
 def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
-    """Binary cross-entropy of the sigmoid of scores, without overflow; ``pos_weight`` scales the positive part."""
+    """Binary cross-entropy of the sigmoid of scores, without overflow; ``pos_weight`` scales the positive part.
+
+    >>> import minidl
+    >>> x, t = minidl.tensor([0.0, 1000.0]), minidl.tensor([1.0, 1.0])
+    >>> minidl.nn.functional.binary_cross_entropy_with_logits(x, t, reduction="none")
+    tensor([0.6931, 0.    ])
+    """
     x, t = _same_shape("binary_cross_entropy_with_logits", input, target)
     negative = softplus(x, threshold=INF)  # -log(1 - sigmoid(x))
     if pos_weight is None:
@@ -278,7 +302,13 @@ def binary_cross_entropy_with_logits(
 
 
 def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
-    """Binary cross-entropy of scores (N, C), several of which may be right, as a mean over the classes."""
+    """Binary cross-entropy of scores (N, C), several of which may be right, as a mean over the classes.
+
+    >>> import minidl
+    >>> x, t = minidl.zeros(1, 3), minidl.tensor([[1.0, 0.0, 1.0]])
+    >>> minidl.nn.functional.multilabel_soft_margin_loss(x, t, reduction="none")
+    tensor([0.6931])
+    """
     x, t = _same_shape("multilabel_soft_margin_loss", input, target)
     loss = -(t * logsigmoid(x) + (1 - t) * logsigmoid(-x))
     return _reduce((loss if weight is None else loss * as_operand(weight)).mean(-1), reduction)
@@ -288,6 +318,11 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     """Kullback-Leibler divergence of ``target`` from the log-probabilities ``input``: ``t (log t - x)``.
 
     ``reduction="batchmean"`` (sum over everything divided by the batch) is the mathematical one.
+
+    >>> import minidl
+    >>> x, t = minidl.tensor([[0.25, 0.75]]).log(), minidl.tensor([[0.5, 0.5]])
+    >>> print(f"{minidl.nn.functional.kl_div(x, t, reduction='batchmean').item():.4f}")
+    0.1438
     """
     x, t = _same_shape("kl_div", input, target)
     if log_target:
@@ -307,6 +342,10 @@ def poisson_nll_loss(
 
     ``input`` is the logarithm of the rate, or with ``log_input=False`` the rate.  ``full`` adds Stirling's
     approximation of ``log(t!)`` where t > 1.
+
+    >>> import minidl
+    >>> minidl.nn.functional.poisson_nll_loss(minidl.tensor([0.0, 0.0]), minidl.tensor([1.0, 3.0])).item()
+    1.0
     """
     x, t = _same_shape("poisson_nll_loss", input, target)
     loss = x.exp() - t * x if log_input else x - t * log(x + eps)
@@ -323,6 +362,11 @@ def gaussian_nll_loss(
 
     ``var``: a number, the shape of ``input``, or that shape without (or with length 1 on) its last axis.  ``full``
     adds the constant ``log(2 pi) / 2``.
+
+    >>> import minidl
+    >>> x, t = minidl.tensor([[1.0, 3.0]]), minidl.tensor([[1.0, 1.0]])
+    >>> minidl.nn.functional.gaussian_nll_loss(x, t, minidl.ones(1, 2)).item()
+    1.0
     """
     x, t = _same_shape("gaussian_nll_loss", input, target)
     v = as_operand(var)
@@ -342,20 +386,38 @@ def gaussian_nll_loss(
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """Squared difference."""
+    """Squared difference.
+
+    The mean is over all elements; "sum" and "none" are the other reductions.
+
+    >>> import minidl
+    >>> x, t = minidl.tensor([1.0, 2.0]), minidl.tensor([1.0, 4.0])
+    >>> minidl.nn.functional.mse_loss(x, t).item(), minidl.nn.functional.mse_loss(x, t, reduction="none")
+    (2.0, tensor([0., 4.]))
+    """
     x, t = _same_shape("mse_loss", input, target)
     d = x - t
     return _reduce(d * d, reduction)
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """Absolute difference; slope 0 where there is none."""
+    """Absolute difference; slope 0 where there is none.
+
+    >>> import minidl
+    >>> minidl.nn.functional.l1_loss(minidl.tensor([1.0, 2.0]), minidl.tensor([1.0, 4.0])).item()
+    1.0
+    """
     x, t = _same_shape("l1_loss", input, target)
     return _reduce((x - t).abs(), reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
-    """``d^2 / (2 beta)`` where |d| < beta, ``|d| - beta / 2`` beyond: Girshick 2015, section 3.2."""
+    """``d^2 / (2 beta)`` where |d| < beta, ``|d| - beta / 2`` beyond: Girshick 2015, section 3.2.
+
+    >>> import minidl
+    >>> minidl.nn.functional.smooth_l1_loss(minidl.tensor([0.5, 3.0]), minidl.zeros(2), reduction="none")
+    tensor([0.125, 2.5  ])
+    """
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
     if beta == 0:
@@ -364,7 +426,12 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
 
 
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
-    """``d^2 / 2`` where |d| < delta, ``delta (|d| - delta / 2)`` beyond: Huber 1964."""
+    """``d^2 / 2`` where |d| < delta, ``delta (|d| - delta / 2)`` beyond: Huber 1964.
+
+    >>> import minidl
+    >>> minidl.nn.functional.huber_loss(minidl.tensor([0.5, 3.0]), minidl.zeros(2), reduction="none", delta=2.0)
+    tensor([0.125, 4.   ])
+    """
     if delta <= 0:
         raise ValueError(f"huber_loss: delta must be positive, got {delta}")
     x, t = _same_shape("huber_loss", input, target)
@@ -374,20 +441,38 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 
 
 def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
-    """x where the target is 1, ``max(0, margin - x)`` where it is -1."""
+    """x where the target is 1, ``max(0, margin - x)`` where it is -1.
+
+    >>> import minidl
+    >>> x, t = minidl.tensor([0.25, 0.25]), minidl.tensor([1, -1])
+    >>> minidl.nn.functional.hinge_embedding_loss(x, t, reduction="none")
+    tensor([0.25, 0.75])
+    """
     x, t = _same_shape("hinge_embedding_loss", input, target)
     loss = where(t != 1, (margin - x).clamp(min=0), 0.0) + where(t != -1, x, 0.0)
     return _reduce(loss, reduction)
 
 
 def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """``log(1 + exp(-t x))`` for targets 1 and -1."""
+    """``log(1 + exp(-t x))`` for targets 1 and -1.
+
+    >>> import minidl
+    >>> x, t = minidl.tensor([0.0, 2.0]), minidl.tensor([1.0, -1.0])
+    >>> minidl.nn.functional.soft_margin_loss(x, t, reduction="none")
+    tensor([0.6931, 2.1269])
+    """
     x, t = _same_shape("soft_margin_loss", input, target)
     return _reduce(softplus(-t * x, threshold=INF), reduction)
 
 
 def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
-    """``max(0, -t (x1 - x2) + margin)``: t = 1 says that x1 should be the larger."""
+    """``max(0, -t (x1 - x2) + margin)``: t = 1 says that x1 should be the larger.
+
+    >>> import minidl
+    >>> a, b = minidl.tensor([3.0, 1.0]), minidl.tensor([1.0, 3.0])
+    >>> minidl.nn.functional.margin_ranking_loss(a, b, minidl.ones(2), reduction="none")
+    tensor([0., 2.])
+    """
     x1, x2 = floating(input1), floating(input2)
     return _reduce((-as_operand(target).to(x1.dtype) * (x1 - x2) + margin).clamp(min=0), reduction)
 
@@ -405,6 +490,13 @@ def triplet_margin_loss(
     """``max(0, |a - p| - |a - n| + margin)``, distances over the last axis: Schroff et al. 2015.
 
     ``swap`` measures the negative from the anchor or the positive, whichever is nearer (Balntas et al. 2016).
+
+    (N, D) three times, or (D,); the mean is over N.
+
+    >>> import minidl
+    >>> a, p, n = minidl.tensor([[0.0, 0.0]]), minidl.tensor([[3.0, 4.0]]), minidl.tensor([[0.0, 2.0]])
+    >>> print(f"{minidl.nn.functional.triplet_margin_loss(a, p, n).item():.4f}")  # 5 - 2 + 1
+    4.0000
     """
     if margin <= 0:
         raise ValueError(f"triplet_margin_loss: margin must be positive, got {margin}")
@@ -416,12 +508,24 @@ def triplet_margin_loss(
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
-    """p-norm of ``x1 - x2 + eps`` over the last axis, broadcast."""
+    """p-norm of ``x1 - x2 + eps`` over the last axis, broadcast.
+
+    >>> import minidl
+    >>> a, b = minidl.tensor([[0.0, 0.0]]), minidl.tensor([[3.0, 4.0]])
+    >>> print(f"{minidl.nn.functional.pairwise_distance(a, b).item():.4f}")
+    5.0000
+    """
     return norm(floating(x1) - floating(x2) + eps, p, -1, keepdim)
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    """Cosine of the angle between vectors along ``dim``, broadcast; each norm is held at or above ``eps``."""
+    """Cosine of the angle between vectors along ``dim``, broadcast; each norm is held at or above ``eps``.
+
+    >>> import minidl
+    >>> a, b = minidl.tensor([[1.0, 0.0], [1.0, 0.0]]), minidl.tensor([[2.0, 0.0], [0.0, 3.0]])
+    >>> minidl.nn.functional.cosine_similarity(a, b)
+    tensor([1., 0.])
+    """
     a, b = floating(x1), floating(x2)
     ndim = max(a.ndim, b.ndim)
     axis = normalise_dim(dim, ndim) - ndim
@@ -429,7 +533,13 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
 
 
 def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
-    """``1 - cos`` where the target is 1, ``max(0, cos - margin)`` where it is -1; vectors on the last axis."""
+    """``1 - cos`` where the target is 1, ``max(0, cos - margin)`` where it is -1; vectors on the last axis.
+
+    >>> import minidl
+    >>> a, b = minidl.tensor([[1.0, 0.0], [1.0, 0.0]]), minidl.tensor([[0.0, 2.0], [3.0, 0.0]])
+    >>> minidl.nn.functional.cosine_embedding_loss(a, b, minidl.tensor([1, -1]), reduction="none")
+    tensor([1., 1.])
+    """
     a, b, t = floating(input1), floating(input2), as_operand(target)
     tiny = 1e-12  # PyTorch's constant, inside the root
     cos = (a * b).sum(-1) / (((a * a).sum(-1) + tiny) * ((b * b).sum(-1) + tiny)).sqrt()

@@ -224,6 +224,11 @@ def instance_norm(
     """Each channel of each sample (N, C, *) normalised over its positions: Ulyanov et al. 2016.
 
     ``use_input_stats=False`` normalises by the running statistics, as :func:`batch_norm` does in evaluation.
+
+    >>> import minidl
+    >>> minidl.nn.functional.instance_norm(minidl.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    tensor([[[-1.,  1.],
+             [-1.,  1.]]])
     """
     x = _input(input, weight, bias)
     if x.ndim < 3:
@@ -245,7 +250,14 @@ def instance_norm(
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """Each sample normalised over ``num_groups`` groups of neighbouring channels: Wu and He 2018."""
+    """Each sample normalised over ``num_groups`` groups of neighbouring channels: Wu and He 2018.
+
+    (N, C, *), of which ``num_groups`` must divide C; ``weight`` and ``bias`` are (C,).
+
+    >>> import minidl
+    >>> minidl.nn.functional.group_norm(minidl.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
+    tensor([[-1.,  1., -1.,  1.]])
+    """
     x = _input(input, weight, bias)
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
         raise ShapeError(
@@ -271,7 +283,15 @@ def _trailing(op: str, x: Any, normalized_shape: int | Sequence[int]) -> tuple[t
 def layer_norm(
     input: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
-    """Each sample normalised over its last axes, which have ``normalized_shape``: Ba, Kiros and Hinton 2016."""
+    """Each sample normalised over its last axes, which have ``normalized_shape``: Ba, Kiros and Hinton 2016.
+
+    ``weight`` and ``bias`` have ``normalized_shape`` too.
+
+    >>> import minidl
+    >>> minidl.nn.functional.layer_norm(minidl.tensor([[1.0, 3.0], [10.0, 30.0]]), 2)
+    tensor([[-1.,  1.],
+            [-1.,  1.]])
+    """
     x = _input(input, weight, bias)
     shape, axes = _trailing("layer_norm", x, normalized_shape)
     _check_parameters("layer_norm", x, shape, weight=weight, bias=bias)
@@ -280,7 +300,12 @@ def layer_norm(
 
 
 def rms_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
-    """``x / sqrt(mean(x^2) + eps)`` over the last axes: Zhang and Sennrich 2019.  ``eps`` defaults to the dtype's."""
+    """``x / sqrt(mean(x^2) + eps)`` over the last axes: Zhang and Sennrich 2019.  ``eps`` defaults to the dtype's.
+
+    >>> import minidl
+    >>> minidl.nn.functional.rms_norm(minidl.tensor([[3.0, -3.0]]), 2)
+    tensor([[ 1., -1.]])
+    """
     x = _input(input, weight)
     shape, axes = _trailing("rms_norm", x, normalized_shape)
     _check_parameters("rms_norm", x, shape, weight=weight)

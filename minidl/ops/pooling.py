@@ -98,7 +98,12 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """Maximum over windows of (N, C, L), as :func:`max_pool2d`."""
+    """Maximum over windows of (N, C, L), as :func:`max_pool2d`.
+
+    >>> import minidl
+    >>> minidl.nn.functional.max_pool1d(minidl.tensor([[[1.0, 4.0, 3.0, 2.0]]]), 2)
+    tensor([[[4., 3.]]])
+    """
     return _max_pool_nd(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -133,22 +138,45 @@ def max_pool3d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """Maximum over windows of (N, C, D, H, W), as :func:`max_pool2d`."""
+    """Maximum over windows of (N, C, D, H, W), as :func:`max_pool2d`.
+
+    >>> import minidl
+    >>> minidl.nn.functional.max_pool3d(minidl.ones(1, 2, 4, 4, 6), 2).shape
+    (1, 2, 2, 2, 3)
+    """
     return _max_pool_nd(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool1d_with_indices(*args: Any, **options: Any) -> Any:
-    """:func:`max_pool1d` with ``return_indices=True``."""
+    """:func:`max_pool1d` with ``return_indices=True``.
+
+    >>> import minidl
+    >>> values, indices = minidl.nn.functional.max_pool1d_with_indices(minidl.tensor([[[1.0, 4.0, 3.0, 2.0]]]), 2)
+    >>> values, indices
+    (tensor([[[4., 3.]]]), tensor([[[1, 2]]]))
+    """
     return max_pool1d(*args, **{**options, "return_indices": True})
 
 
 def max_pool2d_with_indices(*args: Any, **options: Any) -> Any:
-    """:func:`max_pool2d` with ``return_indices=True``."""
+    """:func:`max_pool2d` with ``return_indices=True``.
+
+    >>> import minidl
+    >>> values, indices = minidl.nn.functional.max_pool2d_with_indices(minidl.arange(4.0).reshape(1, 1, 2, 2), 2)
+    >>> values.item(), indices.item()
+    (3.0, 3)
+    """
     return max_pool2d(*args, **{**options, "return_indices": True})
 
 
 def max_pool3d_with_indices(*args: Any, **options: Any) -> Any:
-    """:func:`max_pool3d` with ``return_indices=True``."""
+    """:func:`max_pool3d` with ``return_indices=True``.
+
+    >>> import minidl
+    >>> values, indices = minidl.nn.functional.max_pool3d_with_indices(minidl.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
+    >>> values.item(), indices.item()
+    (7.0, 7)
+    """
     return max_pool3d(*args, **{**options, "return_indices": True})
 
 
@@ -177,7 +205,12 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Any:
-    """Mean over windows of (N, C, L), as :func:`avg_pool2d`."""
+    """Mean over windows of (N, C, L), as :func:`avg_pool2d`.
+
+    >>> import minidl
+    >>> minidl.nn.functional.avg_pool1d(minidl.tensor([[[1.0, 3.0, 5.0, 7.0]]]), 2)
+    tensor([[[2., 6.]]])
+    """
     return _avg_pool_nd(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
@@ -194,6 +227,14 @@ def avg_pool2d(
 
     ``count_include_pad`` (PyTorch's default) counts padding as zeros that share in the mean; False divides by the
     inputs alone.
+
+    >>> import minidl
+    >>> x = minidl.ones(1, 1, 2, 2)
+    >>> minidl.nn.functional.avg_pool2d(x, 2, padding=1)
+    tensor([[[[0.25, 0.25],
+              [0.25, 0.25]]]])
+    >>> minidl.nn.functional.avg_pool2d(x, 2, padding=1, count_include_pad=False).sum().item()
+    4.0
     """
     return _avg_pool_nd(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
@@ -207,7 +248,12 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Any:
-    """Mean over windows of (N, C, D, H, W), as :func:`avg_pool2d`."""
+    """Mean over windows of (N, C, D, H, W), as :func:`avg_pool2d`.
+
+    >>> import minidl
+    >>> minidl.nn.functional.avg_pool3d(minidl.ones(1, 2, 4, 4, 6), 2).shape
+    (1, 2, 2, 2, 3)
+    """
     return _avg_pool_nd(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
@@ -238,12 +284,22 @@ def lp_pool1d(input: Any, norm_type: float, kernel_size: Size, stride: Any = Non
 
 
 def lp_pool2d(input: Any, norm_type: float, kernel_size: Size, stride: Any = None, ceil_mode: bool = False) -> Any:
-    """Lp norm over windows of (N, C, H, W), as :func:`lp_pool1d`."""
+    """Lp norm over windows of (N, C, H, W), as :func:`lp_pool1d`.
+
+    >>> import minidl
+    >>> minidl.nn.functional.lp_pool2d(minidl.ones(1, 1, 2, 4), 2, 2)
+    tensor([[[[2., 2.]]]])
+    """
     return _lp_pool_nd(2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
 def lp_pool3d(input: Any, norm_type: float, kernel_size: Size, stride: Any = None, ceil_mode: bool = False) -> Any:
-    """Lp norm over windows of (N, C, D, H, W), as :func:`lp_pool1d`."""
+    """Lp norm over windows of (N, C, D, H, W), as :func:`lp_pool1d`.
+
+    >>> import minidl
+    >>> minidl.nn.functional.lp_pool3d(minidl.ones(1, 2, 4, 4, 6), 2, 2).shape
+    (1, 2, 2, 2, 3)
+    """
     return _lp_pool_nd(3, input, norm_type, kernel_size, stride, ceil_mode)
 
 
@@ -261,32 +317,63 @@ def _adaptive(ndim: int, input: Any, output_size: OptionalSize, maximum: bool, i
 
 
 def adaptive_avg_pool1d(input: Any, output_size: OptionalSize) -> Any:
-    """Mean over ``output_size`` windows that share (N, C, L) evenly; 1 is global average pooling."""
+    """Mean over ``output_size`` windows that share (N, C, L) evenly; 1 is global average pooling.
+
+    >>> import minidl
+    >>> minidl.nn.functional.adaptive_avg_pool1d(minidl.tensor([[[1.0, 3.0, 5.0, 7.0]]]), 2)
+    tensor([[[2., 6.]]])
+    """
     return _adaptive(1, input, output_size, False)
 
 
 def adaptive_avg_pool2d(input: Any, output_size: OptionalSize) -> Any:
-    """Mean over ``output_size`` windows that share (N, C, H, W) evenly; 1 is global average pooling."""
+    """Mean over ``output_size`` windows that share (N, C, H, W) evenly; 1 is global average pooling.
+
+    >>> import minidl
+    >>> x = minidl.arange(6.0).reshape(1, 1, 2, 3)
+    >>> minidl.nn.functional.adaptive_avg_pool2d(x, 1).item(), minidl.nn.functional.adaptive_avg_pool2d(x, (2, 1)).shape
+    (2.5, (1, 1, 2, 1))
+    """
     return _adaptive(2, input, output_size, False)
 
 
 def adaptive_avg_pool3d(input: Any, output_size: OptionalSize) -> Any:
-    """Mean over ``output_size`` windows that share (N, C, D, H, W) evenly."""
+    """Mean over ``output_size`` windows that share (N, C, D, H, W) evenly.
+
+    >>> import minidl
+    >>> minidl.nn.functional.adaptive_avg_pool3d(minidl.ones(1, 2, 5, 6, 7), (1, 2, 3)).shape
+    (1, 2, 1, 2, 3)
+    """
     return _adaptive(3, input, output_size, False)
 
 
 def adaptive_max_pool1d(input: Any, output_size: OptionalSize, return_indices: bool = False) -> Any:
-    """Maximum over ``output_size`` windows that share (N, C, L) evenly."""
+    """Maximum over ``output_size`` windows that share (N, C, L) evenly.
+
+    >>> import minidl
+    >>> minidl.nn.functional.adaptive_max_pool1d(minidl.tensor([[[1.0, 3.0, 7.0, 5.0]]]), 2)
+    tensor([[[3., 7.]]])
+    """
     return _adaptive(1, input, output_size, True, return_indices)
 
 
 def adaptive_max_pool2d(input: Any, output_size: OptionalSize, return_indices: bool = False) -> Any:
-    """Maximum over ``output_size`` windows that share (N, C, H, W) evenly; 1 is global max pooling."""
+    """Maximum over ``output_size`` windows that share (N, C, H, W) evenly; 1 is global max pooling.
+
+    >>> import minidl
+    >>> minidl.nn.functional.adaptive_max_pool2d(minidl.arange(6.0).reshape(1, 1, 2, 3), 1).item()
+    5.0
+    """
     return _adaptive(2, input, output_size, True, return_indices)
 
 
 def adaptive_max_pool3d(input: Any, output_size: OptionalSize, return_indices: bool = False) -> Any:
-    """Maximum over ``output_size`` windows that share (N, C, D, H, W) evenly."""
+    """Maximum over ``output_size`` windows that share (N, C, D, H, W) evenly.
+
+    >>> import minidl
+    >>> minidl.nn.functional.adaptive_max_pool3d(minidl.ones(1, 2, 5, 6, 7), (1, 2, 3)).shape
+    (1, 2, 1, 2, 3)
+    """
     return _adaptive(3, input, output_size, True, return_indices)
 
 
@@ -323,7 +410,13 @@ def _max_unpool_nd(
 def max_unpool1d(
     input: Any, indices: Any, kernel_size: Size, stride: Any = None, padding: Size = 0, output_size: Any = None
 ) -> Any:
-    """Values put back at the indices of :func:`max_pool1d`, zeros elsewhere, as :func:`max_unpool2d`."""
+    """Values put back at the indices of :func:`max_pool1d`, zeros elsewhere, as :func:`max_unpool2d`.
+
+    >>> import minidl
+    >>> y, at = minidl.nn.functional.max_pool1d(minidl.tensor([[[1.0, 4.0, 3.0, 2.0]]]), 2, return_indices=True)
+    >>> minidl.nn.functional.max_unpool1d(y, at, 2)
+    tensor([[[0., 4., 3., 0.]]])
+    """
     return _max_unpool_nd(1, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -333,6 +426,12 @@ def max_unpool2d(
     """Values put back at the indices of :func:`max_pool2d`, zeros elsewhere (N, C, P, Q) -> (N, C, H, W).
 
     ``output_size`` resolves which of the sizes that pool to (P, Q) is meant.  Where indices repeat, one value stays.
+
+    >>> import minidl
+    >>> y, at = minidl.nn.functional.max_pool2d(minidl.arange(4.0).reshape(1, 1, 2, 2), 2, return_indices=True)
+    >>> minidl.nn.functional.max_unpool2d(y, at, 2)
+    tensor([[[[0., 0.],
+              [0., 3.]]]])
     """
     return _max_unpool_nd(2, input, indices, kernel_size, stride, padding, output_size)
 
@@ -340,10 +439,21 @@ def max_unpool2d(
 def max_unpool3d(
     input: Any, indices: Any, kernel_size: Size, stride: Any = None, padding: Size = 0, output_size: Any = None
 ) -> Any:
-    """Values put back at the indices of :func:`max_pool3d`, zeros elsewhere, as :func:`max_unpool2d`."""
+    """Values put back at the indices of :func:`max_pool3d`, zeros elsewhere, as :func:`max_unpool2d`.
+
+    >>> import minidl
+    >>> y, at = minidl.nn.functional.max_pool3d(minidl.ones(1, 2, 4, 4, 6), 2, return_indices=True)
+    >>> minidl.nn.functional.max_unpool3d(y, at, 2).shape
+    (1, 2, 4, 4, 6)
+    """
     return _max_unpool_nd(3, input, indices, kernel_size, stride, padding, output_size)
 
 
 def maxout(input: Any, pool: int) -> Any:
-    """Maximum over groups of ``pool`` consecutive channels, (N, C, *) -> (N, C/pool, *): Goodfellow et al. 2013."""
+    """Maximum over groups of ``pool`` consecutive channels, (N, C, *) -> (N, C/pool, *): Goodfellow et al. 2013.
+
+    >>> import minidl
+    >>> minidl.nn.functional.maxout(minidl.tensor([[1.0, 4.0, 3.0, 2.0]]), 2)
+    tensor([[4., 3.]])
+    """
     return _maxout(as_operand(input), pool=pool)[0]

@@ -50,7 +50,12 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
 
 
 def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
-    """(N, C, H r, W r) -> (N, C r^2, H, W): the inverse of :func:`pixel_shuffle`."""
+    """(N, C, H r, W r) -> (N, C r^2, H, W): the inverse of :func:`pixel_shuffle`.
+
+    >>> import minidl
+    >>> minidl.nn.functional.pixel_unshuffle(minidl.ones(1, 1, 4, 6), 2).shape
+    (1, 4, 2, 3)
+    """
     r = downscale_factor
     x, lead = _images("pixel_unshuffle", input, r)
     c, h, w = x.shape[-3:]
