@@ -5,22 +5,42 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..autograd.tape import LISTENERS, Primitive, vjp
 from ..kernels.errors import ShapeError
-from ._common import as_operand, same_device, same_dtype, tensor_operand
+from ._common import as_operand, same_device, same_dtype, sum_to, tensor_operand
 from .elementwise import where
 from .indexing import extremes
-from .linalg import einsum
+from .linalg import _matmul, _product, einsum
+from .shape import transpose
+
+
+def _checked_bias(op: str, bias: Any, outputs: int) -> Any:
+    bias = None if bias is None else as_operand(bias)
+    if bias is not None and bias.shape != (outputs,):
+        raise ShapeError(f"{op}: the bias must have one value for each of {outputs} outputs, not shape {bias.shape}")
+    return bias
 
 
 def _plus_bias(op: str, y: Any, bias: Any) -> Any:
-    if bias is None:
-        return y
-    bias = as_operand(bias)
-    if bias.shape != y.shape[-1:]:
-        raise ShapeError(
-            f"{op}: the bias must have one value for each of {y.shape[-1]} outputs, not shape {bias.shape}"
-        )
-    return y + bias
+    bias = _checked_bias(op, bias, y.shape[-1])
+    return y if bias is None else y + bias
+
+
+def _linear_forward(x: Any, w: Any, b: Any) -> Any:
+    y = _product(x, w.T)
+    if b is not None:
+        y += b
+    return y
+
+
+# the product and the sum in one; whoever listens sees the two, and the same bits
+_linear: Primitive = Primitive(
+    "linear",
+    _linear_forward,
+    vjp(lambda g, y, x, w, b: _matmul(g, w), uses="w"),
+    vjp(lambda g, y, x, w, b: _matmul(transpose(g, 0, 1), x), uses="x"),
+    vjp(lambda g, y, x, w, b: sum_to(g, b)),
+)
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
@@ -47,7 +67,9 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
             f"linear: the weight {w.shape} (out_features, in_features) takes inputs whose last axis has "
             f"{w.shape[1]} features, but x is {x.shape} and has {features}{hint}"
         )
-    return _plus_bias("linear", x @ w.mT, bias)
+    if x.ndim != 2 or LISTENERS:
+        return _plus_bias("linear", x @ w.mT, bias)
+    return _linear(x, w, _checked_bias("linear", bias, w.shape[0]))
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
