@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.mode import MODE
-from ..autograd.tape import Primitive, vjp
+from ..autograd.tape import LISTENERS, Primitive, vjp
 from ..backend import array_module, on
 from ..kernels import norm as kernel
 from ..kernels.errors import ShapeError
@@ -194,11 +194,7 @@ def batch_norm(
     _check_parameters("batch_norm", x, (x.shape[1],), weight=weight, bias=bias)
     _check_running("batch_norm", x, running_mean, running_var, needed=False)
     if not training and running_mean is not None:
-        scale = rsqrt(running_var.detach() + eps).to(x.dtype)
-        shift = -running_mean.detach().to(x.dtype) * scale
-        if weight is not None:
-            scale, shift = scale * weight, shift * weight
-        return _scale_shift(x, scale, shift if bias is None else shift + bias)
+        return _scale_shift(x, *_running_scale(x.dtype, running_mean, running_var, weight, bias, eps))
     count = math.prod((x.shape[0], *x.shape[2:]))
     if training and count <= 1:
         raise ShapeError(
@@ -209,6 +205,20 @@ def batch_norm(
     if training and running_mean is not None:
         _track(running_mean, running_var, mean.detach().unsqueeze(0), variance.detach().unsqueeze(0), count, momentum)
     return y
+
+
+def _running_scale(dtype: Any, mean: Any, variance: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any]:
+    """Scale and shift of each channel in evaluation; arrays do where nobody records or listens to the steps."""
+    if MODE.recording or LISTENERS:
+        mean, scale = mean.detach().to(dtype), rsqrt(variance.detach() + eps).to(dtype)
+    else:
+        mean, variance, weight, bias = (None if v is None else v._array for v in (mean, variance, weight, bias))
+        scale = (1 / array_module(mean).sqrt(variance + eps)).astype(dtype, copy=False)
+        mean = mean.astype(dtype, copy=False)
+    shift = -mean * scale
+    if weight is not None:
+        scale, shift = scale * weight, shift * weight
+    return scale, shift if bias is None else shift + bias
 
 
 def instance_norm(

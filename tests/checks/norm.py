@@ -170,6 +170,9 @@ def evaluation() -> None:
             leaves = [leaf(a) for a in (x, w, b)]
             y = getattr(F, name)(leaves[0], *stats, leaves[1], leaves[2], False, 0.1, EPS)
             close(y, formula(x, w, b), f"{name} in evaluation")
+            with minidl.no_grad():
+                unrecorded = getattr(F, name)(leaves[0], *stats, leaves[1], leaves[2], False, 0.1, EPS)
+            close(unrecorded, formula(x, w, b), f"{name} in evaluation, not recorded")
             y.backward(minidl.tensor(g))
             for which, t, slope in zip(("input", "weight", "bias"), leaves, slopes(formula, [x, w, b], g)):
                 close(t.grad, slope, f"{name} in evaluation: gradient of the {which}")
