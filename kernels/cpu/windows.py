@@ -85,7 +85,7 @@ def matrix(a: np.ndarray, c: np.ndarray) -> Windows:
 
 
 def address(a: np.ndarray) -> int:
-    return a.__array_interface__["data"][0]
+    return a.ctypes.data
 
 
 def _steps(a: np.ndarray) -> tuple[int, ...]:
