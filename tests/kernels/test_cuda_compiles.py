@@ -33,8 +33,8 @@ def nvrtc() -> ctypes.CDLL | None:
     return None
 
 
-def compiled(name: str, architecture: int, macros: dict[str, Any]) -> tuple[int, str]:
-    """NVRTC's status, 0 for success, and what it says."""
+def compiled(name: str, architecture: int, macros: dict[str, Any]) -> tuple[int, str, str]:
+    """NVRTC's status, 0 for success, what it says, and the kernel in PTX, the assembly of all cards."""
     library, program, size = nvrtc(), ctypes.c_void_p(), ctypes.c_size_t()
     assert library is not None
     # as CuPy calls it, and for the numbers of registers
@@ -47,8 +47,11 @@ def compiled(name: str, architecture: int, macros: dict[str, Any]) -> tuple[int,
     library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
     log = ctypes.create_string_buffer(size.value)
     library.nvrtcGetProgramLog(program, log)
+    library.nvrtcGetPTXSize(program, ctypes.byref(size))
+    ptx = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetPTX(program, ptx)
     library.nvrtcDestroyProgram(ctypes.byref(program))
-    return status, log.value.decode()
+    return status, log.value.decode(), ptx.value.decode()
 
 
 def _direct(real: str) -> dict[str, Any]:
@@ -102,9 +105,21 @@ def variants() -> list[tuple[str, int, dict[str, Any]]]:
 def test_it_compiles_and_spills_nothing(name: str, architecture: int, macros: dict[str, Any]) -> None:
     if nvrtc() is None:
         pytest.skip("NVRTC is not installed: python -m pip install nvidia-cuda-nvrtc")
-    status, log = compiled(name, architecture, macros)
+    status, log, ptx = compiled(name, architecture, macros)
     assert status == 0, log
     kernels = re.findall(r"Compiling entry function '(\w+)'", log)
     assert sorted(kernels) == ["correlate", "weight_grad"]
     memory = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
     assert memory == [("0", "0", "0")] * len(kernels), f"values are kept in memory: {log}"
+    if name == "implicit_gemm.cu":
+        for instruction, count in expected_instructions(macros).items():
+            assert len(re.findall(instruction, ptx)) == count * len(kernels), instruction
+
+
+def expected_instructions(macros: dict[str, Any]) -> dict[str, int]:
+    """What multiplies two tiles: vectors of four from shared memory and 8 x 8 sums, or tensor cores only."""
+    if not macros["TERMS"]:
+        return {r"ld\.shared\.v4\.[fb]32": 4, r"fma\.rn\.ftz\.f32": 64, r"ld\.shared\.[fb]32": 0, r"mma\.sync": 0}
+    pieces = macros["WARP_ROWS"] // 16 * 4 * macros["DEPTH"] // 8  # of 16 x 8 x 8
+    products = r"mma\.sync\.aligned\.m16n8k8\.row\.col\.f32\.tf32\.tf32\.f32"
+    return {products: pieces * macros["TERMS"], r"fma\.rn\.ftz\.f32": 0}
