@@ -18,7 +18,15 @@ from .kernels.arrays import array_module
 
 
 class DeviceError(RuntimeError):
-    """A device that does not exist here, or tensors on different devices in one operation."""
+    """A device that does not exist here, or tensors on different devices in one operation.
+
+    >>> import minidl
+    >>> try:
+    ...     minidl.zeros(2, device="cuda:99")
+    ... except minidl.DeviceError:
+    ...     print("no such card")
+    no such card
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,24 @@ _default = float32
 
 
 def get_default_dtype() -> np.dtype:
-    """The dtype of Python floats and of new parameters."""
+    """The dtype of Python floats and of new parameters.
+
+    >>> import minidl
+    >>> minidl.get_default_dtype()
+    dtype('float32')
+    """
     return _default
 
 
 def set_default_dtype(dtype: Any) -> None:
-    """Change it (float32 or float64): ``minidl.set_default_dtype("float64")`` for checking gradients."""
+    """Change it (float32 or float64): ``minidl.set_default_dtype("float64")`` for checking gradients.
+
+    >>> import minidl
+    >>> minidl.set_default_dtype("float64")
+    >>> minidl.tensor([0.5]).dtype
+    dtype('float64')
+    >>> minidl.set_default_dtype("float32")
+    """
     global _default
     dtype = as_dtype(dtype)
     if dtype.kind != "f":

@@ -62,17 +62,41 @@ default_generator = Generator()
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed the default generator: same seed, same numbers, on every machine."""
+    """Seed the default generator: same seed, same numbers, on every machine.
+
+    >>> import minidl
+    >>> generator = minidl.manual_seed(0)
+    >>> first = minidl.rand(2)
+    >>> _ = minidl.manual_seed(0)
+    >>> bool((minidl.rand(2) == first).all())
+    True
+    """
     return default_generator.manual_seed(seed)
 
 
 def get_rng_state() -> dict[str, Any]:
-    """State of the default generator."""
+    """State of the default generator.
+
+    >>> import minidl
+    >>> state = minidl.get_rng_state()
+    >>> first = minidl.rand(2)
+    >>> minidl.set_rng_state(state)
+    >>> bool((minidl.rand(2) == first).all())
+    True
+    """
     return default_generator.get_state()
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Put the default generator back to a saved state."""
+    """Put the default generator back to a saved state.
+
+    >>> import minidl
+    >>> state = minidl.get_rng_state()
+    >>> x = minidl.rand(2)
+    >>> minidl.set_rng_state(state)
+    >>> bool((minidl.rand(2) == x).all())
+    True
+    """
     default_generator.set_state(state)
 
 
@@ -129,7 +153,13 @@ def _finish(array: Any, dtype: Any, device: Any, requires_grad: bool) -> Any:
 def rand(
     *size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False, generator: Generator | None = None
 ) -> Any:
-    """Uniform numbers in [0, 1)."""
+    """Uniform numbers in [0, 1).
+
+    >>> import minidl
+    >>> x = minidl.rand(2, 3)
+    >>> x.shape, bool(((x >= 0) & (x < 1)).all())
+    ((2, 3), True)
+    """
     from .ops.shape import _sizes
 
     dtype = as_dtype(dtype or get_default_dtype())
@@ -141,7 +171,12 @@ def rand(
 def randn(
     *size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False, generator: Generator | None = None
 ) -> Any:
-    """Numbers of the standard normal distribution."""
+    """Numbers of the standard normal distribution.
+
+    >>> import minidl
+    >>> minidl.randn(2, 3).shape, minidl.randn(4, dtype="float64").dtype
+    ((2, 3), dtype('float64'))
+    """
     from .ops.shape import _sizes
 
     dtype = as_dtype(dtype or get_default_dtype())
@@ -158,7 +193,13 @@ def randint(
     device: Any = "cpu",
     generator: Generator | None = None,
 ) -> Any:
-    """Integers from ``low`` (default 0) up to, not including, ``high``: ``randint(10, (2, 3))``."""
+    """Integers from ``low`` (default 0) up to, not including, ``high``: ``randint(10, (2, 3))``.
+
+    >>> import minidl
+    >>> x = minidl.randint(10, (2, 3))
+    >>> x.shape, x.dtype, bool((x < 10).all())
+    ((2, 3), dtype('int64'), True)
+    """
     if size is None:
         low, high, size = 0, low, high
     if not isinstance(size, Iterable):
@@ -167,20 +208,40 @@ def randint(
 
 
 def randperm(n: int, *, device: Any = "cpu", generator: Generator | None = None) -> Any:
-    """The integers 0 to n-1 in random order."""
+    """The integers 0 to n-1 in random order.
+
+    >>> import minidl
+    >>> minidl.randperm(4).sort().values
+    tensor([0, 1, 2, 3])
+    """
     return _finish(numpy_generator(generator).permutation(n), "int64", device, False)
 
 
 def bernoulli(p: Any, *, generator: Generator | None = None) -> Any:
-    """1 with probability ``p`` (a tensor of probabilities), else 0; of the shape and dtype of ``p``."""
+    """1 with probability ``p`` (a tensor of probabilities), else 0; of the shape and dtype of ``p``.
+
+    >>> import minidl
+    >>> minidl.bernoulli(minidl.tensor([0.0, 1.0]))
+    tensor([0., 1.])
+    """
     return (rand(p.shape, dtype=p.dtype, generator=generator) < p.detach().cpu()).to(p.dtype).to(p.device)
 
 
 def rand_like(input: Any, *, generator: Generator | None = None) -> Any:
-    """Uniform numbers of the shape, dtype and device of ``input``."""
+    """Uniform numbers of the shape, dtype and device of ``input``.
+
+    >>> import minidl
+    >>> minidl.rand_like(minidl.zeros(2, 3)).shape
+    (2, 3)
+    """
     return rand(input.shape, dtype=input.dtype, device=input.device, generator=generator)
 
 
 def randn_like(input: Any, *, generator: Generator | None = None) -> Any:
-    """Normal numbers of the shape, dtype and device of ``input``."""
+    """Normal numbers of the shape, dtype and device of ``input``.
+
+    >>> import minidl
+    >>> minidl.randn_like(minidl.zeros(2, 3)).shape
+    (2, 3)
+    """
     return randn(input.shape, dtype=input.dtype, device=input.device, generator=generator)

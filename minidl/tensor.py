@@ -475,7 +475,16 @@ def tensor(data: Any, dtype: Any = None, device: str | Device | None = None, req
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
-    """A tensor that shares memory with ``array`` (NumPy or CuPy), writes through either are seen by both."""
+    """A tensor that shares memory with ``array`` (NumPy or CuPy), writes through either are seen by both.
+
+    >>> import minidl
+    >>> import numpy as np
+    >>> array = np.zeros(2)
+    >>> x = minidl.from_numpy(array)
+    >>> x[0] = 3
+    >>> array
+    array([3., 0.])
+    """
     if isinstance(array, Tensor):
         raise TypeError("from_numpy takes an array; this is a tensor already")
     _check_dtype(array.dtype, "")
@@ -507,7 +516,13 @@ def from_dlpack(source: Any) -> Tensor:
 
 
 def as_tensor(data: Any, dtype: Any = None, device: str | Device | None = None) -> Tensor:
-    """``data`` as a tensor, without a copy where that is possible."""
+    """``data`` as a tensor, without a copy where that is possible.
+
+    >>> import minidl
+    >>> x = minidl.as_tensor([[1, 2], [3, 4]], dtype="float32")
+    >>> minidl.as_tensor(x) is x, x.dtype
+    (True, dtype('float32'))
+    """
     if isinstance(data, Tensor):
         result = data
     elif isinstance(data, np.ndarray) or array_module(data) is not np:

@@ -20,7 +20,17 @@ _PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 class AnomalyError(ArithmeticError):
-    """A NaN or infinity appeared; ``op`` is the operation, ``index`` the first place in its result."""
+    """A NaN or infinity appeared; ``op`` is the operation, ``index`` the first place in its result.
+
+    >>> import minidl
+    >>> x = minidl.tensor([1.0, float("inf")])
+    >>> try:
+    ...     with minidl.autograd.detect_anomaly():
+    ...         y = x * 2
+    ... except minidl.autograd.AnomalyError as error:
+    ...     print(error.op, error.index)
+    mul (1,)
+    """
 
     def __init__(self, message: str, op: str, index: tuple[int, ...]) -> None:
         super().__init__(message)

@@ -72,7 +72,17 @@ class Report:
 
 
 class GradcheckError(RuntimeError):
-    """A wrong gradient; ``report`` holds the findings."""
+    """A wrong gradient; ``report`` holds the findings.
+
+    >>> import minidl
+    >>> from minidl.autograd import GradcheckError, gradcheck
+    >>> x = minidl.tensor([1.0, 2.0], dtype="float64", requires_grad=True)
+    >>> try:
+    ...     gradcheck(lambda x: x * x.detach(), (x,))  # half of the gradient is cut off
+    ... except GradcheckError as error:
+    ...     print("wrong:", not error.report)
+    wrong: True
+    """
 
     def __init__(self, report: Report) -> None:
         super().__init__(str(report))

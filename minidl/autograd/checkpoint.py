@@ -57,6 +57,13 @@ def checkpoint_sequential(
     """``functions`` one after another, in ``segments`` checkpointed runs; the last is not checkpointed.
 
     Memory is least for about as many segments as the square root of the number of functions.
+
+    >>> import minidl
+    >>> layers = [minidl.nn.Linear(3, 3) for _ in range(4)]
+    >>> x = minidl.ones(2, 3, requires_grad=True)
+    >>> minidl.autograd.checkpoint_sequential(layers, 2, x).sum().backward()
+    >>> x.grad.shape
+    (2, 3)
     """
     chain = list(functions)
     size = max(1, len(chain) // segments)

@@ -119,7 +119,14 @@ def hessian(func: Callable[..., Any], inputs: Tensors, create_graph: bool = Fals
 def vhp(
     func: Callable[..., Any], inputs: Tensors, v: Tensors = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Tensors, Tensors]:
-    """``func(*inputs)``, a single number, and ``v`` times its Hessian: the gradient of ``<gradient, v>``."""
+    """``func(*inputs)``, a single number, and ``v`` times its Hessian: the gradient of ``<gradient, v>``.
+
+    >>> import minidl
+    >>> x = minidl.tensor([1.0, 2.0])
+    >>> value, product = minidl.autograd.functional.vhp(lambda x: (x**3).sum(), x, minidl.tensor([1.0, 1.0]))
+    >>> value, product
+    (tensor(9.), tensor([ 6., 12.]))
+    """
     run = _Run("vhp", func, inputs, True, strict)
     _single_number("vhp", run.outputs[0])
     tangents = run.like_inputs(v)
@@ -138,7 +145,13 @@ def vhp(
 def hvp(
     func: Callable[..., Any], inputs: Tensors, v: Tensors = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Tensors, Tensors]:
-    """``func(*inputs)`` and its Hessian times ``v``; the Hessian is symmetric, so this is :func:`vhp`."""
+    """``func(*inputs)`` and its Hessian times ``v``; the Hessian is symmetric, so this is :func:`vhp`.
+
+    >>> import minidl
+    >>> x = minidl.tensor([1.0, 2.0])
+    >>> minidl.autograd.functional.hvp(lambda x: (x**3).sum(), x, minidl.tensor([1.0, 1.0]))[1]
+    tensor([ 6., 12.])
+    """
     return vhp(func, inputs, v, create_graph, strict)
 
 

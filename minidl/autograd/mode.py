@@ -19,7 +19,13 @@ MODE = _Mode()
 
 
 def is_grad_enabled() -> bool:
-    """Whether an operation on tensors that require a gradient is recorded at present, in this thread."""
+    """Whether an operation on tensors that require a gradient is recorded at present, in this thread.
+
+    >>> import minidl
+    >>> with minidl.no_grad():
+    ...     minidl.is_grad_enabled()
+    False
+    """
     return MODE.recording
 
 
@@ -68,7 +74,16 @@ class no_grad(set_grad_enabled):
 
 
 class enable_grad(set_grad_enabled):
-    """Record again inside a ``no_grad`` block."""
+    """Record again inside a ``no_grad`` block.
+
+    >>> import minidl
+    >>> x = minidl.tensor(3.0, requires_grad=True)
+    >>> with minidl.no_grad():
+    ...     with minidl.enable_grad():
+    ...         y = x * x
+    >>> y.requires_grad
+    True
+    """
 
     def __init__(self) -> None:
         super().__init__(True)

@@ -29,7 +29,18 @@ else:
 
 
 class GraphError(RuntimeError):
-    """The graph cannot be differentiated as asked: freed, changed in place, or never recorded."""
+    """The graph cannot be differentiated as asked: freed, changed in place, or never recorded.
+
+    >>> import minidl
+    >>> x = minidl.tensor(3.0, requires_grad=True)
+    >>> y = x * x
+    >>> y.backward()
+    >>> try:
+    ...     y.backward()
+    ... except minidl.GraphError:
+    ...     print("retain_graph=True keeps the graph for a second time")
+    retain_graph=True keeps the graph for a second time
+    """
 
 
 class RuleShapeError(GraphError):
@@ -164,6 +175,11 @@ def vjp(function: Callable[..., Any], uses: str = "") -> Rule:
     of its argument, all as tensors and by differentiable operations.  ``uses`` names the arguments (and ``y``)
     whose *values* it reads; the others arrive as a :class:`Spec` with ``shape``, ``ndim`` and ``dtype`` only.
     Of several results ``y0``, ``y1``, ... name one each, ``y`` all.
+
+    >>> import minidl
+    >>> rule = minidl.autograd.vjp(lambda g, y, x: g * 3 * x * x, uses="x")  # of x ** 3
+    >>> rule.function(minidl.tensor(1.0), None, minidl.tensor(2.0)), rule.uses
+    (tensor(12.), frozenset({'x'}))
     """
     return Rule(function, frozenset(uses.split()))
 
@@ -184,6 +200,11 @@ class Primitive:
     without a gradient.  ``joint`` replaces them where one function computes all gradients together:
     ``joint(g, y, *args, needs, **attrs)`` returns one gradient (or None) for each argument.
     ``view`` says that the result may share memory with the first argument.
+
+    >>> import minidl
+    >>> mul = minidl.autograd.Primitive.registry["mul"]
+    >>> mul(minidl.tensor([1.0, 2.0]), minidl.tensor([3.0, 4.0]))
+    tensor([3., 8.])
     """
 
     registry: ClassVar[dict[str, Primitive]] = {}
@@ -297,7 +318,14 @@ def _argument_names(rule: Rule | None) -> tuple[str, ...]:
 
 
 class Node:
-    """One recorded call of a primitive: its edges to the arguments, and the values its rules will read."""
+    """One recorded call of a primitive: its edges to the arguments, and the values its rules will read.
+
+    >>> import minidl
+    >>> x = minidl.tensor(2.0, requires_grad=True)
+    >>> node = (x * x).grad_fn
+    >>> node.name, len(node.edges)
+    ('mul', 2)
+    """
 
     __slots__ = (
         "__weakref__", "args", "attrs", "edges", "freed", "hooks", "id", "many", "outputs", "primitive", "retained",
@@ -402,7 +430,17 @@ class Node:
 
 
 class Listener:
-    """Receives every primitive as it runs; the base of tapes, watchers and the inspector."""
+    """Receives every primitive as it runs; the base of tapes, watchers and the inspector.
+
+    >>> import minidl
+    >>> class Names(minidl.autograd.Listener):
+    ...     def on_forward(self, primitive, args, attrs, outputs, node):
+    ...         print(primitive.name)
+    >>> with Names():
+    ...     y = minidl.tensor([1.0, 2.0]).exp().sum()
+    exp
+    sum
+    """
 
     def on_forward(
         self,
@@ -434,7 +472,15 @@ LISTENERS: list[Listener] = []
 
 
 class Call(NamedTuple):
-    """One entry of a :class:`Tape`."""
+    """One entry of a :class:`Tape`.
+
+    >>> import minidl
+    >>> with minidl.autograd.Tape() as tape:
+    ...     y = minidl.tensor([1.0, 2.0]).sum()
+    >>> call = tape.calls[0]
+    >>> call.primitive.name, call.args, call.outputs
+    ('sum', (tensor([1., 2.]),), (tensor(3.),))
+    """
 
     primitive: Primitive
     args: tuple[Any, ...]

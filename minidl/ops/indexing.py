@@ -229,7 +229,14 @@ def _checked_index(name: str, input: Any, dim: int, index: Any) -> tuple[int, An
 
 
 def gather(input: Any, dim: int, index: Any) -> Any:
-    """``out[i][j][k] = input[index[i][j][k]][j][k]`` for ``dim=0``, and so on for the other axes."""
+    """``out[i][j][k] = input[index[i][j][k]][j][k]`` for ``dim=0``, and so on for the other axes.
+
+    >>> import minidl
+    >>> x = minidl.tensor([[1, 2], [3, 4]])
+    >>> x.gather(1, minidl.tensor([[0, 0], [1, 0]]))
+    tensor([[1, 1],
+            [4, 3]])
+    """
     if not input.ndim:
         return gather(input.reshape(1), dim, as_operand(index).reshape(1)).reshape(())
     dim, array = _checked_index("gather", input, dim, index)
@@ -242,7 +249,14 @@ def take_along(input: Any, dim: int, index: Any) -> Any:
 
 
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
-    """As :func:`gather`, with the other axes of ``indices`` broadcast; without ``dim`` both are taken as vectors."""
+    """As :func:`gather`, with the other axes of ``indices`` broadcast; without ``dim`` both are taken as vectors.
+
+    >>> import minidl
+    >>> x = minidl.tensor([[3, 1], [2, 4]])
+    >>> x.take_along_dim(x.argsort(1), 1)
+    tensor([[1, 3],
+            [2, 4]])
+    """
     if dim is None:
         return take_along_dim(input.reshape(-1), as_operand(indices).reshape(-1), 0)
     dim = normalise_dim(dim, input.ndim)
@@ -275,7 +289,12 @@ def _source(src: Any, index: Any) -> Any:
 
 
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
-    """``out[index[i][j]][j] += src[i][j]`` for ``dim=0``: the transpose of :func:`gather`."""
+    """``out[index[i][j]][j] += src[i][j]`` for ``dim=0``: the transpose of :func:`gather`.
+
+    >>> import minidl
+    >>> minidl.zeros(3).scatter_add(0, minidl.tensor([0, 2, 0]), minidl.tensor([1.0, 2.0, 3.0]))
+    tensor([4., 0., 2.])
+    """
     dim, array = _checked_index("scatter_add", input, dim, index)
     return _scatter_add_primitive(input, _source(src, array), index=_axis_index(array, dim))
 
@@ -284,6 +303,11 @@ def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = N
     """``out[index[i][j]][j] = src[i][j]`` for ``dim=0``; a number may come as ``src`` or ``value``.
 
     Index values should be distinct, unless ``reduce="add"`` adds to what is there.
+
+    >>> import minidl
+    >>> minidl.zeros(2, 3).scatter(1, minidl.tensor([[2], [0]]), 1.0)
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
     """
     if (src is None) == (value is None):
         raise TypeError("scatter needs either src or value")
@@ -313,7 +337,13 @@ def _one_axis(index: Any) -> Any:
 
 
 def index_select(input: Any, dim: int, index: Any) -> Any:
-    """The entries ``index`` (1-d) along ``dim``; entries may repeat."""
+    """The entries ``index`` (1-d) along ``dim``; entries may repeat.
+
+    >>> import minidl
+    >>> minidl.tensor([[1, 2], [3, 4]]).index_select(1, minidl.tensor([1, 1, 0]))
+    tensor([[2, 2, 1],
+            [4, 4, 3]])
+    """
     dim = normalise_dim(dim, input.ndim)
     array = _one_axis(index)
     if array.ndim > 1:
@@ -326,7 +356,12 @@ def index_select(input: Any, dim: int, index: Any) -> Any:
 
 
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
-    """``input`` with the entries of ``source`` added at ``index`` along ``dim``; repeated entries add up."""
+    """``input`` with the entries of ``source`` added at ``index`` along ``dim``; repeated entries add up.
+
+    >>> import minidl
+    >>> minidl.zeros(3).index_add(0, minidl.tensor([0, 0, 2]), minidl.tensor([1.0, 2.0, 3.0]))
+    tensor([3., 0., 3.])
+    """
     dim = normalise_dim(dim, input.ndim)
     array = _one_axis(index)
     needed = (*input.shape[:dim], array.size, *input.shape[dim + 1 :])
@@ -340,19 +375,37 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
 
 
 def index_put(input: Any, indices: tuple[Any, ...], values: Any, accumulate: bool = False) -> Any:
-    """A copy of ``input`` with ``values`` at ``indices`` (added there if ``accumulate``)."""
+    """A copy of ``input`` with ``values`` at ``indices`` (added there if ``accumulate``).
+
+    >>> import minidl
+    >>> minidl.zeros(2, 2).index_put((minidl.tensor([0, 1]), minidl.tensor([1, 0])), minidl.tensor([5.0, 6.0]))
+    tensor([[0., 5.],
+            [6., 0.]])
+    """
     primitive = _scatter_add_primitive if accumulate else _index_put
     return primitive(input, as_operand(values), index=_beside(_plain(tuple(indices)), input))
 
 
 def masked_fill(input: Any, mask: Any, value: Any) -> Any:
-    """``value`` where ``mask`` is true, ``input`` elsewhere."""
+    """``value`` where ``mask`` is true, ``input`` elsewhere.
+
+    >>> import minidl
+    >>> x = minidl.tensor([1, -2, 3])
+    >>> x.masked_fill(x < 0, 0)
+    tensor([1, 0, 3])
+    """
     x = as_operand(input)
     return where(mask, as_operand(value).to(x.dtype) if is_tensor(value) else value, x).to(x.dtype)
 
 
 def masked_select(input: Any, mask: Any) -> Any:
-    """The elements of ``input`` where ``mask`` (broadcast) is true, as a vector in row-major order."""
+    """The elements of ``input`` where ``mask`` (broadcast) is true, as a vector in row-major order.
+
+    >>> import minidl
+    >>> x = minidl.tensor([[1, -2], [3, -4]])
+    >>> x.masked_select(x > 0)
+    tensor([1, 3])
+    """
     shape = np.broadcast_shapes(input.shape, mask.shape)
     return getitem(broadcast_to(input, shape), broadcast_to(as_operand(mask), shape))
 
@@ -374,14 +427,25 @@ _argsort: Primitive = Primitive("argsort", lambda x, *, axis, descending: _order
 
 
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
-    """Indices that sort along ``dim``; always stable, whatever ``stable`` says."""
+    """Indices that sort along ``dim``; always stable, whatever ``stable`` says.
+
+    >>> import minidl
+    >>> minidl.tensor([3, 1, 2]).argsort(), minidl.tensor([3, 1, 2]).argsort(descending=True)
+    (tensor([1, 2, 0]), tensor([0, 2, 1]))
+    """
     if not input.ndim:
         return as_operand(input._xp.zeros((), int64))
     return _argsort(input, axis=normalise_dim(dim, input.ndim), descending=descending)
 
 
 def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
-    """Values in order along ``dim``, and the indices they had."""
+    """Values in order along ``dim``, and the indices they had.
+
+    >>> import minidl
+    >>> values, indices = minidl.tensor([3, 1, 2]).sort()
+    >>> values, indices
+    (tensor([1, 2, 3]), tensor([1, 2, 0]))
+    """
     from .reduction import ValuesIndices
 
     if not input.ndim:
@@ -391,7 +455,13 @@ def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = Tru
 
 
 def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
-    """The ``k`` largest (or smallest) along ``dim`` in order, and their indices; of equals the first come first."""
+    """The ``k`` largest (or smallest) along ``dim`` in order, and their indices; of equals the first come first.
+
+    >>> import minidl
+    >>> values, indices = minidl.tensor([3, 1, 2]).topk(2)
+    >>> values, indices
+    (tensor([3, 2]), tensor([0, 2]))
+    """
     from .reduction import ValuesIndices
 
     n = input.shape[normalise_dim(dim, input.ndim)]
@@ -402,7 +472,13 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
 
 
 def nonzero(input: Any, as_tuple: bool = False) -> Any:
-    """Indices of the elements that are not zero: (count, ndim), or one tensor for each axis."""
+    """Indices of the elements that are not zero: (count, ndim), or one tensor for each axis.
+
+    >>> import minidl
+    >>> minidl.tensor([[0, 5], [7, 0]]).nonzero()
+    tensor([[0, 1],
+            [1, 0]])
+    """
     found = [as_operand(i) for i in input._xp.nonzero(input._array)]
     if as_tuple:
         return tuple(found)
@@ -412,7 +488,13 @@ def nonzero(input: Any, as_tuple: bool = False) -> Any:
 
 
 def one_hot(input: Any, num_classes: int = -1) -> Any:
-    """Class numbers (any shape) to rows of 0 and 1 of length ``num_classes`` (default: the largest plus one), int64."""
+    """Class numbers (any shape) to rows of 0 and 1 of length ``num_classes`` (default: the largest plus one), int64.
+
+    >>> import minidl
+    >>> minidl.nn.functional.one_hot(minidl.tensor([0, 2]), 3)
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
     x = as_operand(input)
     if x.dtype.kind not in "iu":
         raise TypeError(f"one_hot needs integer class numbers, got {x.dtype}")

@@ -67,49 +67,96 @@ def matmul(input: Any, other: Any) -> Any:
 
 
 def mm(input: Any, mat2: Any) -> Any:
-    """Product of two matrices."""
+    """Product of two matrices.
+
+    (n, m) and (m, p) -> (n, p); ShapeError where the inner lengths differ.
+
+    >>> import minidl
+    >>> minidl.mm(minidl.tensor([[1.0, 2.0]]), minidl.tensor([[3.0], [4.0]]))
+    tensor([[11.]])
+    """
     if input.ndim != 2 or mat2.ndim != 2:
         raise ValueError(f"mm needs two matrices, got shapes {input.shape} and {mat2.shape}: use matmul")
     return matmul(input, mat2)
 
 
 def bmm(input: Any, mat2: Any) -> Any:
-    """Products of two batches (B, n, m) and (B, m, p)."""
+    """Products of two batches (B, n, m) and (B, m, p).
+
+    >>> import minidl
+    >>> minidl.bmm(minidl.ones(2, 3, 4), minidl.ones(2, 4, 5)).shape
+    (2, 3, 5)
+    """
     if input.ndim != 3 or mat2.ndim != 3 or input.shape[0] != mat2.shape[0]:
         raise ValueError(f"bmm needs (B, n, m) and (B, m, p), got {input.shape} and {mat2.shape}")
     return matmul(input, mat2)
 
 
 def dot(input: Any, other: Any) -> Any:
-    """Inner product of two vectors."""
+    """Inner product of two vectors.
+
+    (n,) and (n,) -> ().
+
+    >>> import minidl
+    >>> minidl.dot(minidl.tensor([1.0, 2.0]), minidl.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
     if input.ndim != 1 or other.ndim != 1:
         raise ValueError(f"dot needs two vectors, got shapes {input.shape} and {other.shape}")
     return matmul(input, other)
 
 
 def mv(input: Any, vec: Any) -> Any:
-    """Matrix times vector."""
+    """Matrix times vector.
+
+    (n, m) and (m,) -> (n,).
+
+    >>> import minidl
+    >>> minidl.mv(minidl.tensor([[1.0, 2.0], [0.0, 1.0]]), minidl.tensor([3.0, 4.0]))
+    tensor([11.,  4.])
+    """
     return matmul(input, vec)
 
 
 def outer(input: Any, vec2: Any) -> Any:
-    """Outer product of two vectors, (n, m)."""
+    """Outer product of two vectors, (n, m).
+
+    >>> import minidl
+    >>> minidl.outer(minidl.tensor([1, 2]), minidl.tensor([3, 4]))
+    tensor([[3, 4],
+            [6, 8]])
+    """
     return input.unsqueeze(1) * vec2.unsqueeze(0)
 
 
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """``beta * input + alpha * (mat1 @ mat2)``."""
+    """``beta * input + alpha * (mat1 @ mat2)``.
+
+    >>> import minidl
+    >>> minidl.addmm(minidl.ones(1), minidl.tensor([[1.0, 2.0]]), minidl.tensor([[3.0], [4.0]]), beta=0.5)
+    tensor([[11.5]])
+    """
     product = mm(mat1, mat2)
     return (input if beta == 1 else input * beta) + (product if alpha == 1 else product * alpha)
 
 
 def trace(input: Any) -> Any:
-    """Sum of the diagonal of a matrix."""
+    """Sum of the diagonal of a matrix.
+
+    >>> import minidl
+    >>> minidl.tensor([[1, 2], [3, 4]]).trace()
+    tensor(5)
+    """
     return diagonal(input).sum()
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
-    """The diagonal of axes ``dim1`` and ``dim2`` as a new last axis."""
+    """The diagonal of axes ``dim1`` and ``dim2`` as a new last axis.
+
+    >>> import minidl
+    >>> minidl.tensor([[1, 2], [3, 4]]).diagonal(), minidl.zeros(5, 3, 3).diagonal(dim1=1, dim2=2).shape
+    (tensor([1, 4]), (5, 3))
+    """
     dim1, dim2 = normalise_dim(dim1, input.ndim), normalise_dim(dim2, input.ndim)
     if dim1 == dim2:
         raise ValueError(f"diagonal needs two different axes, got {dim1} twice")
@@ -120,7 +167,13 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
 
 
 def diag(input: Any, diagonal: int = 0) -> Any:
-    """The diagonal of a matrix, or the matrix with a vector on its diagonal."""
+    """The diagonal of a matrix, or the matrix with a vector on its diagonal.
+
+    >>> import minidl
+    >>> minidl.diag(minidl.tensor([1, 2])), minidl.diag(minidl.tensor([[1, 2], [3, 4]]))
+    (tensor([[1, 0],
+            [0, 2]]), tensor([1, 4]))
+    """
     from . import linalg
     from .creation import zeros
     from .indexing import index_put
@@ -173,6 +226,12 @@ def einsum(equation: str, *operands: Any) -> Any:
     """Einstein's summation: ``einsum("nchw,kc->nkhw", x, w)``; ``...`` stands for further axes.
 
     A letter may occur once in each operand (for a diagonal use :func:`diagonal` first).
+
+    >>> import minidl
+    >>> minidl.einsum("nchw,kc->nkhw", minidl.ones(2, 3, 4, 5), minidl.ones(7, 3)).shape
+    (2, 7, 4, 5)
+    >>> minidl.einsum("i,i->", minidl.tensor([1.0, 2.0]), minidl.tensor([3.0, 4.0]))
+    tensor(11.)
     """
     xs = [
         as_operand(x)
@@ -212,7 +271,14 @@ def einsum(equation: str, *operands: Any) -> Any:
 
 
 def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
-    """Sum over pairs of axes: ``dims`` last of ``a`` with ``dims`` first of ``b``, or two lists of axes."""
+    """Sum over pairs of axes: ``dims`` last of ``a`` with ``dims`` first of ``b``, or two lists of axes.
+
+    >>> import minidl
+    >>> minidl.tensordot(minidl.ones(2, 3, 4), minidl.ones(3, 4, 5)).shape
+    (2, 5)
+    >>> minidl.tensordot(minidl.ones(2, 3), minidl.ones(5, 2), ([0], [1])).shape
+    (3, 5)
+    """
     if isinstance(dims, int):
         axes_a, axes_b = list(range(a.ndim - dims, a.ndim)), list(range(dims))
     else:
@@ -291,7 +357,13 @@ def _square(name: str, x: Any) -> Any:
 
 
 def inv(input: Any) -> Any:
-    """Inverse of (batches of) square matrices; LinAlgError when singular."""
+    """Inverse of (batches of) square matrices; LinAlgError when singular.
+
+    >>> import minidl
+    >>> minidl.inv(minidl.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    tensor([[0.5 , 0.  ],
+            [0.  , 0.25]])
+    """
     return _inverse(_square("inv", input))
 
 
@@ -299,7 +371,12 @@ inverse = inv
 
 
 def solve(a: Any, b: Any, *, left: bool = True) -> Any:
-    """X of ``a @ X = b`` for matrices b (..., n, k), or a vector b (n,); of ``X @ a = b`` if not ``left``."""
+    """X of ``a @ X = b`` for matrices b (..., n, k), or a vector b (n,); of ``X @ a = b`` if not ``left``.
+
+    >>> import minidl
+    >>> minidl.solve(minidl.tensor([[2.0, 0.0], [0.0, 4.0]]), minidl.tensor([2.0, 2.0]))
+    tensor([1. , 0.5])
+    """
     a, b = _square("solve", a), as_operand(b)
     if not left:
         return _transposed(_solve(_transposed(a), _transposed(b)))
@@ -307,16 +384,37 @@ def solve(a: Any, b: Any, *, left: bool = True) -> Any:
 
 
 def slogdet(input: Any) -> Any:
-    """Sign and logarithm of the absolute value of the determinant."""
+    """Sign and logarithm of the absolute value of the determinant.
+
+    (..., n, n) -> two tensors (...).
+
+    >>> import minidl
+    >>> sign, logarithm = minidl.slogdet(minidl.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    >>> sign.item(), logarithm.item()
+    (-1.0, 0.0)
+    """
     return _slogdet(_square("slogdet", input))
 
 
 def det(input: Any) -> Any:
-    """Determinant of (batches of) regular square matrices."""
+    """Determinant of (batches of) regular square matrices.
+
+    (..., n, n) -> (...).
+
+    >>> import minidl
+    >>> minidl.det(minidl.tensor([[2.0, 0.0], [1.0, 3.0]])).item()
+    6.0
+    """
     sign, log = slogdet(input)
     return sign * log.exp()
 
 
 def cholesky(input: Any) -> Any:
-    """Lower triangular L with ``L @ L.T = input`` for symmetric positive definite matrices."""
+    """Lower triangular L with ``L @ L.T = input`` for symmetric positive definite matrices.
+
+    >>> import minidl
+    >>> minidl.cholesky(minidl.tensor([[4.0, 2.0], [2.0, 2.0]]))
+    tensor([[2., 0.],
+            [1., 1.]])
+    """
     return _cholesky(_square("cholesky", input))
