@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import enable_grad, no_grad, ops
 from ._fields import Fields, FieldTracker
 from ._macs import call_macs, count_macs
@@ -179,10 +181,20 @@ def _measure(model: Module, input_shape: tuple[int, ...], batch: int) -> tuple[_
         with no_grad(), peak:
             peak.add(x)
             model(x)
+    except ValueError:
+        _say_with_an_image(model, ops.zeros(1, *input_shape, **place))
+        raise
     finally:
         for module, mode in before:
             module.training = mode
     return counter, peak
+
+
+def _say_with_an_image(model: Module, x: Tensor) -> None:
+    """Let what is wrong with the shapes be said with N = 1, not with the empty batch that was sent."""
+    model.eval()
+    with no_grad(), np.errstate(all="ignore"):  # the weights may be any numbers
+        model(x)
 
 
 def _filled(shape: Sequence[int], batch: int) -> tuple[int, ...]:

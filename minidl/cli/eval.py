@@ -22,6 +22,7 @@ def evaluate_command(
     *,
     data: str | None = None,
     data_dir: str | None = None,
+    download: bool = False,
     workers: int = 0,
     looking: Annotated[Looking | None, Parameter(name="*")] = None,
 ) -> int:
@@ -38,6 +39,8 @@ def evaluate_command(
         with the same classes.
     data_dir
         Where the files of the data are, if not where they were.
+    download
+        Fetch the data set if it is not there.
     workers
         Of a run: threads that read images.
     """
@@ -49,14 +52,14 @@ def evaluate_command(
         if looking.given():
             given = ", ".join(looking.given())
             raise TrainingError(f"{model} is no network of the zoo but a run, which takes no {given}")
-        _evaluate_run(model, data, data_dir, workers)
+        _evaluate_run(model, data, data_dir, download, workers)
         return 0
     if data is None:
         raise TrainingError(f"on which images? minidl eval {model} --data FOLDER")
-    return _evaluate_network(model, data, data_dir, looking)
+    return _evaluate_network(model, data, data_dir, download, looking)
 
 
-def _evaluate_network(model: str, data: str, data_dir: str | Path | None, looking: Looking) -> int:
+def _evaluate_network(model: str, data: str, data_dir: str | Path | None, download: bool, looking: Looking) -> int:
     import sys
 
     from rich.console import Console
@@ -66,7 +69,7 @@ def _evaluate_network(model: str, data: str, data_dir: str | Path | None, lookin
 
     classifier = looking.load(model)
     print(classifier)
-    samples = load_samples(data, classifier.classes, mode=classifier.mode, data_dir=data_dir)
+    samples = load_samples(data, classifier.classes, mode=classifier.mode, data_dir=data_dir, download=download)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(samples))
@@ -77,7 +80,7 @@ def _evaluate_network(model: str, data: str, data_dir: str | Path | None, lookin
     return 1 if result.broken else 0
 
 
-def _evaluate_run(run: str, data: str | None, data_dir: str | None, workers: int) -> None:
+def _evaluate_run(run: str, data: str | None, data_dir: str | None, download: bool, workers: int) -> None:
     from rich.console import Console
 
     import minidl.models  # noqa: F401  it puts the networks on the list that names are looked up in
@@ -88,7 +91,7 @@ def _evaluate_run(run: str, data: str | None, data_dir: str | None, workers: int
     loaded = load_run(run)
     name = data or loaded.settings.data or ""
     folder = data_dir or loaded.settings.data_dir
-    task = load_task(name, loaded.input_shape, data_dir=folder, statistics=loaded.statistics)
+    task = load_task(name, loaded.input_shape, data_dir=folder, download=download, statistics=loaded.statistics)
     if list(task.classes) != loaded.classes:
         raise TrainingError(
             f"the classes of {name} ({', '.join(task.classes)}) are not those of the model "

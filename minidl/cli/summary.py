@@ -34,12 +34,17 @@ def summary(
 
     from minidl import models as zoo
     from minidl.nn.utils import skip_init
-    from minidl.summary import parse_shape, summarize
+    from minidl.summary import SummaryError, parse_shape, summarize
 
     info = zoo.info(model)
     shape = info.input_shape if input is None else parse_shape(input)
+    wanted = info.parse_options(options or {})
+    channels = wanted.get("in_channels", info.input_shape[0])
+    if len(shape) == len(info.input_shape) == 3 and shape[0] != channels:
+        mend = f"add --options.in_channels {shape[0]}" if "in_channels" in info.options() else f"--input {channels},..."
+        raise SummaryError(f"{model} is made for C = {channels} input channels, --input {input} has {shape[0]}: {mend}")
     with skip_init():  # shapes are enough
-        net = zoo.create(model, **info.parse_options(options or {}))
+        net = zoo.create(model, **wanted)
     report = summarize(net, shape, batch, name=model)
     console = Console(markup=False)  # names may hold brackets
     if not console.is_terminal:

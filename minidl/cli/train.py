@@ -63,8 +63,8 @@ def train(
     model
         Name of a model; minidl models lists them.
     resume
-        Folder of a run to go on with, exactly where it stopped. Beside it only --epochs, --data-dir, --workers,
-        --threads, --device and --save-every may be given.
+        Folder of a run to go on with, exactly where it stopped. Beside it only --epochs, --data-dir, --download,
+        --workers, --threads, --device and --save-every may be given.
     out
         Folder of the run instead of runs/MODEL-DATA.
     config
@@ -130,6 +130,7 @@ def run_training(
     console = Console(markup=False)  # names may hold brackets
     display = ConsoleDisplay(console)
     common: dict[str, Any] = {"workers": workers, "device": device, "save_every": save_every, "display": display}
+    common["download"] = download
     if resume is not None:
         fixed = [name for name in settings.given() if name not in _ON_RESUME]
         fixed += [name for name, value in (("model", model), ("out", out)) if value is not None]
@@ -141,7 +142,7 @@ def run_training(
         raise TrainingError(f"which model? For example: minidl {command} lenet5. minidl models lists them")
     else:
         folder = new_run_folder(out, model, settings.data or "digits")
-        trainer = start_run(model, settings, folder, download=download, **common)
+        trainer = start_run(model, settings, folder, **common)
     description = trainer.config
     full = TrainConfig(**description["settings"])
     options = "".join(f", {k} {v}" for k, v in description["options"].items())

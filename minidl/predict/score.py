@@ -95,14 +95,19 @@ def score(
 
 
 def load_samples(
-    data: str | Path, classes: Sequence[str], *, mode: str = "RGB", data_dir: str | Path | None = None
+    data: str | Path,
+    classes: Sequence[str],
+    *,
+    mode: str = "RGB",
+    data_dir: str | Path | None = None,
+    download: bool = False,
 ) -> Samples:
     """Labelled images for networks with these classes.
 
-    ``data`` is the test part of a data set (``"mnist"``, ``"cifar10"``, with its files in ``data_dir``), an ``.npz``
-    file with ``x`` (N, H, W, C), (N, C, H, W) or (N, H, W) of uint8 and ``y``, or a folder: with a file ``labels.csv``
-    whose header names the columns ``file`` and ``label``; or with a sub-folder for each class; or with images whose
-    names hold the WordNet number of their class, as ImageNet's do.
+    ``data`` is the test part of a data set (``"mnist"``, ``"cifar10"``, with its files in ``data_dir``, where
+    ``download`` fetches them to), an ``.npz`` file with ``x`` (N, H, W, C), (N, C, H, W) or (N, H, W) of uint8 and
+    ``y``, or a folder: with a file ``labels.csv`` whose header names the columns ``file`` and ``label``; or with a
+    sub-folder for each class; or with images whose names hold the WordNet number of their class, as ImageNet's do.
 
     A class is named by its WordNet number, its number in the order of the network, or its name.
 
@@ -111,7 +116,7 @@ def load_samples(
     from ..train.tasks import SOURCES
 
     if str(data) in SOURCES:
-        dataset, names = SOURCES[str(data)].load(None if data_dir is None else str(data_dir), False, False, ())
+        dataset, names = SOURCES[str(data)].load(None if data_dir is None else str(data_dir), False, download, ())
         if tuple(names) != tuple(classes):
             raise PredictError(
                 f"{data} has other classes than the network: {len(names)}, {names[0]} first, instead of "

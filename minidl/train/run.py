@@ -129,6 +129,7 @@ def resume_run(
     *,
     epochs: int | None = None,
     data_dir: str | None = None,
+    download: bool = False,
     workers: int = 0,
     device: str = "cpu",
     **trainer_options: Any,
@@ -153,6 +154,7 @@ def resume_run(
         tuple(description["input_shape"]),
         data_dir=config.data_dir,
         augment=config.augment or "none",
+        download=download,
         statistics=(description["mean"], description["std"]),
     )
     if list(task.classes) != description["classes"]:

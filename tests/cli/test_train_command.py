@@ -173,6 +173,7 @@ def test_settings_from_a_file_and_from_the_command_line(capsys: pytest.CaptureFi
         (("train", "lenet5", "--data", "mnist", "--data-dir", "x"), "MNIST needs these files in x:"),
         (("train", "lenet5", "--options.pool", "min"), "minidl: lenet5: pool is one of avg, max, not 'min'"),
         (("train", "lenet5", "--threads", "0"), "minidl: --threads 0: set_num_threads(0): this process can use 1 to"),
+        (("train", "lenet5", "--threads", "0"), " threads\n"),  # and no word about more threads than CPUs
         (
             ("train", "--resume", "nowhere"),
             "does not exist: no run was saved there. Start one with: minidl train MODEL",
@@ -183,6 +184,18 @@ def test_settings_from_a_file_and_from_the_command_line(capsys: pytest.CaptureFi
         (("predict", "nowhere"), "minidl: no image was named: minidl predict RUN IMAGE..."),
         (("summary", "lenet6"), "minidl: there is no model 'lenet6'; did you mean lenet5"),
         (("summary", "lenet5", "--input", "big"), "minidl: an input shape is written as 1,32,32"),
+        (
+            ("summary", "lenet5", "--input", "3,32,32"),
+            "minidl: lenet5 is made for C = 1 input channels, --input 3,32,32 has 3: add --options.in_channels 3\n",
+        ),
+        (
+            ("summary", "lenet5", "--input", "3x32x32", "--options.in_channels", "4"),
+            "minidl: lenet5 is made for C = 4 input channels, --input 3x32x32 has 3: add --options.in_channels 3\n",
+        ),
+        (
+            ("summary", "lenet5", "--input", "1,4,4"),
+            "the kernel is larger than the padded input: R = 5, padded H = 4.\n    x (N, C, H, W) = (1, 1, 4, 4)",
+        ),
         (("summary", "lenet5", "--batch", "0"), "minidl: a summary needs a batch and input sides of at least 1"),
     ],
 )
@@ -229,12 +242,21 @@ def test_models_and_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0 and "lenet5, input 2×1×28×28" in out and "833,040" in out and "61,706" in out
 
 
-def test_other_data_for_eval_needs_the_same_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_data_for_eval_needs_the_same_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_folder(tmp_path / "birds", {"owl": 4, "tit": 4})
     write_mnist(tmp_path)
     assert call(capsys, "train", "mlp", "--out", "own", *QUICK)[0] == 0
     code, out, _ = call(capsys, "eval", "own", "--data", "mnist", "--data-dir", ".")
     assert code == 0 and "on the test part of mnist" in out and "of 12)" in out
+    code, _, err = call(capsys, "eval", "own", "--data", "mnist", "--data-dir", "nowhere")
+    assert code == 2 and "download=True), or --download on the command line" in err
+    with monkeypatch.context() as patched:  # as that says
+        patched.setattr("minidl.data.mnist.fetch", lambda name, folder, *rest: fetched.append(folder))
+        fetched: list[Path] = []
+        code, _, _ = call(capsys, "eval", "own", "--data", "mnist", "--data-dir", "nowhere", "--download")
+        assert code == 2 and fetched == [Path("nowhere/MNIST/raw")]
     code, _, err = call(capsys, "eval", "own", "--data", "birds")
     assert code == 2 and "the classes of birds (owl, tit) are not those of the model (0, 1, 2, 3" in err
 
