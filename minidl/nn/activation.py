@@ -40,7 +40,12 @@ class ReLU(_Plain):
 
 
 class LeakyReLU(_Plain):
-    """x above 0, ``negative_slope * x`` below."""
+    """x above 0, ``negative_slope * x`` below.
+
+    >>> import minidl
+    >>> minidl.nn.LeakyReLU(0.1)(minidl.tensor([-1.0, 2.0]))
+    tensor([-0.1,  2. ])
+    """
 
     _settings = ("negative_slope",)
 
@@ -80,7 +85,12 @@ class PReLU(_Plain):
 
 
 class ELU(_Plain):
-    """x above 0, ``alpha * (exp(x) - 1)`` below."""
+    """x above 0, ``alpha * (exp(x) - 1)`` below.
+
+    >>> import minidl
+    >>> minidl.nn.ELU()(minidl.tensor([-1.0, 2.0]))
+    tensor([-0.6321,  2.    ])
+    """
 
     _settings = ("alpha",)
 
@@ -94,7 +104,12 @@ class ELU(_Plain):
 
 
 class CELU(_Plain):
-    """x above 0, ``alpha * (exp(x / alpha) - 1)`` below."""
+    """x above 0, ``alpha * (exp(x / alpha) - 1)`` below.
+
+    >>> import minidl
+    >>> minidl.nn.CELU(alpha=2.0)(minidl.tensor([-1.0, 2.0]))
+    tensor([-0.7869,  2.    ])
+    """
 
     _settings = ("alpha",)
 
@@ -110,7 +125,12 @@ class CELU(_Plain):
 
 
 class SELU(_Plain):
-    """ELU with the two constants that keep mean 0 and variance 1: Klambauer et al. 2017."""
+    """ELU with the two constants that keep mean 0 and variance 1: Klambauer et al. 2017.
+
+    >>> import minidl
+    >>> minidl.nn.SELU()(minidl.tensor([-1.0, 1.0]))
+    tensor([-1.1113,  1.0507])
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -121,8 +141,14 @@ class SELU(_Plain):
 
 
 class GELU(_Plain):
-    """x times the probability that a standard normal number lies below x; ``approximate="tanh"`` is the quicker "
-    "form."""
+    """x times the probability that a standard normal number lies below x; ``approximate="tanh"`` is the quicker form.
+
+    Hendrycks and Gimpel 2016.
+
+    >>> import minidl
+    >>> minidl.nn.GELU()(minidl.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1587,  0.    ,  0.8413])
+    """
 
     _settings = ("approximate",)
 
@@ -137,7 +163,12 @@ class GELU(_Plain):
 
 
 class SiLU(_Plain):
-    """``x * sigmoid(x)``, also called swish."""
+    """``x * sigmoid(x)``, also called swish.
+
+    >>> import minidl
+    >>> minidl.nn.SiLU()(minidl.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.2689,  0.    ,  0.7311])
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -148,7 +179,12 @@ class SiLU(_Plain):
 
 
 class Mish(_Plain):
-    """``x * tanh(softplus(x))``."""
+    """``x * tanh(softplus(x))``.
+
+    >>> import minidl
+    >>> minidl.nn.Mish()(minidl.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.3034,  0.    ,  0.8651])
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -159,28 +195,48 @@ class Mish(_Plain):
 
 
 class Sigmoid(_Plain):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)).
+
+    >>> import minidl
+    >>> minidl.nn.Sigmoid()(minidl.tensor([-1.0, 0.0, 1.0]))
+    tensor([0.2689, 0.5   , 0.7311])
+    """
 
     def forward(self, input: Any) -> Any:
         return F.sigmoid(input)
 
 
 class Tanh(_Plain):
-    """Hyperbolic tangent."""
+    """Hyperbolic tangent.
+
+    >>> import minidl
+    >>> minidl.nn.Tanh()(minidl.tensor([0.0, 1.0]))
+    tensor([0.    , 0.7616])
+    """
 
     def forward(self, input: Any) -> Any:
         return F.tanh(input)
 
 
 class LogSigmoid(_Plain):
-    """log(sigmoid(x)), exact for large negative x too."""
+    """log(sigmoid(x)), exact for large negative x too.
+
+    >>> import minidl
+    >>> minidl.nn.LogSigmoid()(minidl.tensor([-100.0, 0.0]))
+    tensor([-100.    ,   -0.6931])
+    """
 
     def forward(self, input: Any) -> Any:
         return F.logsigmoid(input)
 
 
 class Softplus(_Plain):
-    """``log(1 + exp(beta * x)) / beta``; x itself where ``beta * x`` exceeds ``threshold``."""
+    """``log(1 + exp(beta * x)) / beta``; x itself where ``beta * x`` exceeds ``threshold``.
+
+    >>> import minidl
+    >>> minidl.nn.Softplus()(minidl.tensor([0.0, 1.0, 100.0]))
+    tensor([  0.6931,   1.3133, 100.    ])
+    """
 
     _settings = ("beta", "threshold")
 
@@ -194,14 +250,24 @@ class Softplus(_Plain):
 
 
 class Softsign(_Plain):
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    >>> import minidl
+    >>> minidl.nn.Softsign()(minidl.tensor([-1.0, 0.0, 3.0]))
+    tensor([-0.5 ,  0.  ,  0.75])
+    """
 
     def forward(self, input: Any) -> Any:
         return F.softsign(input)
 
 
 class Hardtanh(_Plain):
-    """x cut off at ``min_val`` and ``max_val``."""
+    """x cut off at ``min_val`` and ``max_val``.
+
+    >>> import minidl
+    >>> minidl.nn.Hardtanh()(minidl.tensor([-2.0, 0.5, 2.0]))
+    tensor([-1. ,  0.5,  1. ])
+    """
 
     _settings: ClassVar[tuple[str, ...]] = ("min_val", "max_val")
 
@@ -218,7 +284,12 @@ class Hardtanh(_Plain):
 
 
 class ReLU6(Hardtanh):
-    """x cut off at 0 and 6."""
+    """x cut off at 0 and 6.
+
+    >>> import minidl
+    >>> minidl.nn.ReLU6()(minidl.tensor([-1.0, 3.0, 8.0]))
+    tensor([0., 3., 6.])
+    """
 
     _settings: ClassVar[tuple[str, ...]] = ()
 
@@ -227,7 +298,12 @@ class ReLU6(Hardtanh):
 
 
 class Hardsigmoid(_Plain):
-    """relu6(x + 3) / 6."""
+    """relu6(x + 3) / 6.
+
+    >>> import minidl
+    >>> minidl.nn.Hardsigmoid()(minidl.tensor([-4.0, 0.0, 1.5, 4.0]))
+    tensor([0.  , 0.5 , 0.75, 1.  ])
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -238,7 +314,12 @@ class Hardsigmoid(_Plain):
 
 
 class Hardswish(_Plain):
-    """``x * relu6(x + 3) / 6``."""
+    """``x * relu6(x + 3) / 6``.
+
+    >>> import minidl
+    >>> minidl.nn.Hardswish()(minidl.tensor([-1.5, 0.0, 4.0]))
+    tensor([-0.375,  0.   ,  4.   ])
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -249,7 +330,12 @@ class Hardswish(_Plain):
 
 
 class Threshold(_Plain):
-    """x above ``threshold``, ``value`` elsewhere."""
+    """x above ``threshold``, ``value`` elsewhere.
+
+    >>> import minidl
+    >>> minidl.nn.Threshold(1.0, -7.0)(minidl.tensor([0.5, 2.0]))
+    tensor([-7.,  2.])
+    """
 
     _settings = ("threshold", "value")
 
@@ -264,7 +350,12 @@ class Threshold(_Plain):
 
 
 class Hardshrink(_Plain):
-    """x where |x| exceeds ``lambd``, 0 elsewhere."""
+    """x where |x| exceeds ``lambd``, 0 elsewhere.
+
+    >>> import minidl
+    >>> minidl.nn.Hardshrink()(minidl.tensor([-2.0, 0.25, 2.0]))
+    tensor([-2.,  0.,  2.])
+    """
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
@@ -278,7 +369,12 @@ class Hardshrink(_Plain):
 
 
 class Softshrink(_Plain):
-    """x moved towards 0 by ``lambd``, and 0 where it would cross."""
+    """x moved towards 0 by ``lambd``, and 0 where it would cross.
+
+    >>> import minidl
+    >>> minidl.nn.Softshrink()(minidl.tensor([-2.0, 0.25, 2.0]))
+    tensor([-1.5,  0. ,  1.5])
+    """
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
@@ -294,14 +390,24 @@ class Softshrink(_Plain):
 
 
 class Tanhshrink(_Plain):
-    """x - tanh(x)."""
+    """x - tanh(x).
+
+    >>> import minidl
+    >>> minidl.nn.Tanhshrink()(minidl.tensor([0.0, 1.0]))
+    tensor([0.    , 0.2384])
+    """
 
     def forward(self, input: Any) -> Any:
         return F.tanhshrink(input)
 
 
 class GLU(_Plain):
-    """The first half of axis ``dim`` times the sigmoid of the second."""
+    """The first half of axis ``dim`` times the sigmoid of the second.
+
+    >>> import minidl
+    >>> minidl.nn.GLU()(minidl.tensor([[1.0, 2.0, 0.0, 0.0]]))
+    tensor([[0.5, 1. ]])
+    """
 
     _settings = ("dim",)
 
@@ -334,21 +440,37 @@ class Softmax(_Plain):
 
 
 class LogSoftmax(Softmax):
-    """Logarithm of :class:`Softmax`, without the overflow of computing both."""
+    """Logarithm of :class:`Softmax`, without the overflow of computing both.
+
+    >>> import minidl
+    >>> minidl.nn.LogSoftmax(dim=1)(minidl.tensor([[0.0, 0.0]]))
+    tensor([[-0.6931, -0.6931]])
+    """
 
     def forward(self, input: Any) -> Any:
         return F.log_softmax(input, self.dim)
 
 
 class Softmin(Softmax):
-    """:class:`Softmax` of -x."""
+    """:class:`Softmax` of -x.
+
+    >>> import minidl
+    >>> minidl.nn.Softmin(dim=1)(minidl.tensor([[0.0, 0.0, 1000.0]]))
+    tensor([[0.5, 0.5, 0. ]])
+    """
 
     def forward(self, input: Any) -> Any:
         return F.softmin(input, self.dim)
 
 
 class Softmax2d(_Plain):
-    """Softmax over the channels at each position of (N, C, H, W) or (C, H, W)."""
+    """Softmax over the channels at each position of (N, C, H, W) or (C, H, W).
+
+    >>> import minidl
+    >>> y = minidl.nn.Softmax2d()(minidl.zeros(1, 4, 2, 3))
+    >>> y.shape, y[0, 0, 0, 0].item()
+    ((1, 4, 2, 3), 0.25)
+    """
 
     def forward(self, input: Any) -> Any:
         if input.ndim not in (3, 4):

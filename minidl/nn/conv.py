@@ -232,7 +232,12 @@ class _ConvTranspose(_ConvNd):
 
 
 class ConvTranspose1d(_ConvTranspose):
-    """Transposed convolution of (N, C, L) or (C, L); arguments as :class:`ConvTranspose2d`."""
+    """Transposed convolution of (N, C, L) or (C, L); arguments as :class:`ConvTranspose2d`.
+
+    >>> import minidl
+    >>> minidl.nn.ConvTranspose1d(8, 4, 3, stride=2)(minidl.randn(1, 8, 5)).shape
+    (1, 4, 11)
+    """
 
     ndim = 1
     function = staticmethod(F.conv_transpose1d)
@@ -260,7 +265,12 @@ class ConvTranspose2d(_ConvTranspose):
 
 
 class ConvTranspose3d(_ConvTranspose):
-    """Transposed convolution of (N, C, D, H, W) or (C, D, H, W); arguments as :class:`ConvTranspose2d`."""
+    """Transposed convolution of (N, C, D, H, W) or (C, D, H, W); arguments as :class:`ConvTranspose2d`.
+
+    >>> import minidl
+    >>> minidl.nn.ConvTranspose3d(8, 4, 2, stride=2)(minidl.randn(1, 8, 2, 3, 4)).shape
+    (1, 4, 4, 6, 8)
+    """
 
     ndim = 3
     function = staticmethod(F.conv_transpose3d)

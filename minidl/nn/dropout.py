@@ -45,24 +45,46 @@ class Dropout(_Dropout):
 
 
 class Dropout1d(_Dropout):
-    """Whole channels of (N, C, L) zero with probability ``p``: Tompson et al. 2015."""
+    """Whole channels of (N, C, L) zero with probability ``p``: Tompson et al. 2015.
+
+    >>> import minidl
+    >>> y = minidl.nn.Dropout1d(0.5)(minidl.ones(2, 3, 4))
+    >>> y.shape, bool((y.amin(-1) == y.amax(-1)).all())  # a channel lives or dies as a whole
+    ((2, 3, 4), True)
+    """
 
     function = staticmethod(F.dropout1d)
 
 
 class Dropout2d(_Dropout):
-    """Whole channels of (N, C, H, W) zero with probability ``p``: Tompson et al. 2015."""
+    """Whole channels of (N, C, H, W) zero with probability ``p``: Tompson et al. 2015.
+
+    >>> import minidl
+    >>> y = minidl.nn.Dropout2d(0.5)(minidl.ones(2, 3, 4, 4))
+    >>> y.shape, bool((y.amin((2, 3)) == y.amax((2, 3))).all())
+    ((2, 3, 4, 4), True)
+    """
 
     function = staticmethod(F.dropout2d)
 
 
 class Dropout3d(_Dropout):
-    """Whole channels of (N, C, D, H, W) zero with probability ``p``: Tompson et al. 2015."""
+    """Whole channels of (N, C, D, H, W) zero with probability ``p``: Tompson et al. 2015.
+
+    >>> import minidl
+    >>> minidl.nn.Dropout3d(0.5).eval()(minidl.ones(2, 3, 4, 4, 4)).sum().item()
+    384.0
+    """
 
     function = staticmethod(F.dropout3d)
 
 
 class AlphaDropout(_Dropout):
-    """Dropout that keeps mean and variance of SELU activations: Klambauer et al. 2017, section 3."""
+    """Dropout that keeps mean and variance of SELU activations: Klambauer et al. 2017, section 3.
+
+    >>> import minidl
+    >>> minidl.nn.AlphaDropout(0.1)(minidl.randn(2, 3)).shape
+    (2, 3)
+    """
 
     function = staticmethod(F.alpha_dropout)

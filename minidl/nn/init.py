@@ -116,14 +116,25 @@ def _fan(tensor: Tensor, mode: str) -> int:
 
 @_initialiser
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Uniform between ``a`` and ``b``."""
+    """Uniform between ``a`` and ``b``.
+
+    >>> import minidl
+    >>> w = minidl.nn.init.uniform_(minidl.zeros(3, 4), -1, 1)
+    >>> bool((w.abs() <= 1).all())
+    True
+    """
     values = random.rand(tensor.shape, dtype=tensor.dtype, generator=generator)
     return _fill(tensor, values * (b - a) + a)
 
 
 @_initialiser
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Normal with ``mean`` and standard deviation ``std``."""
+    """Normal with ``mean`` and standard deviation ``std``.
+
+    >>> import minidl
+    >>> minidl.nn.init.normal_(minidl.zeros(3, 4), std=0.01).shape
+    (3, 4)
+    """
     if std < 0:
         raise ValueError(f"a standard deviation cannot be negative, got std={std}")
     return _fill(tensor, random.randn(tensor.shape, dtype=tensor.dtype, generator=generator) * std + mean)
@@ -139,7 +150,13 @@ def trunc_normal_(
     *,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Normal, with values outside of [a, b] (absolute bounds, not multiples of ``std``) drawn again."""
+    """Normal, with values outside of [a, b] (absolute bounds, not multiples of ``std``) drawn again.
+
+    >>> import minidl
+    >>> w = minidl.nn.init.trunc_normal_(minidl.zeros(3, 4), a=-1.0, b=1.0)
+    >>> bool((w.abs() <= 1).all())
+    True
+    """
     low, high = (a - mean) / std, (b - mean) / std
     inside = 0.5 * (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2)))
     if not inside > 1e-3:
@@ -156,18 +173,33 @@ def trunc_normal_(
 
 @_initialiser
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Every element ``val``."""
+    """Every element ``val``.
+
+    >>> import minidl
+    >>> minidl.nn.init.constant_(minidl.zeros(3), 0.5)
+    tensor([0.5, 0.5, 0.5])
+    """
     with no_grad():
         return tensor.fill_(val)
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Every element 1."""
+    """Every element 1.
+
+    >>> import minidl
+    >>> minidl.nn.init.ones_(minidl.zeros(3))
+    tensor([1., 1., 1.])
+    """
     return constant_(tensor, 1.0)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Every element 0."""
+    """Every element 0.
+
+    >>> import minidl
+    >>> minidl.nn.init.zeros_(minidl.ones(3))
+    tensor([0., 0., 0.])
+    """
     return constant_(tensor, 0.0)
 
 
@@ -199,7 +231,12 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, generator: Generator |
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Normal with std = gain * sqrt(2 / (fan in + fan out)): Glorot and Bengio 2010, eq. 12."""
+    """Normal with std = gain * sqrt(2 / (fan in + fan out)): Glorot and Bengio 2010, eq. 12.
+
+    >>> import minidl
+    >>> minidl.nn.init.xavier_normal_(minidl.zeros(3, 4)).shape
+    (3, 4)
+    """
     return normal_(tensor, 0.0, _xavier_std(tensor, gain), generator=generator)
 
 
@@ -214,6 +251,11 @@ def kaiming_uniform_(
     """U(-b, b) with b = gain * sqrt(3 / fan): He et al. 2015, section 2.2.  ``a`` is the slope of leaky_relu.
 
     ``mode="fan_in"`` keeps the variance in the forward pass, ``"fan_out"`` in the backward pass.
+
+    >>> import minidl
+    >>> w = minidl.nn.init.kaiming_uniform_(minidl.zeros(3, 6), nonlinearity="relu")
+    >>> bool((w.abs() <= 1).all())  # sqrt(2) * sqrt(3 / 6)
+    True
     """
     return _scaled_uniform(tensor, _kaiming_std(tensor, a, mode, nonlinearity), generator)
 
@@ -226,17 +268,33 @@ def kaiming_normal_(
     *,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Normal with std = gain / sqrt(fan): He et al. 2015, eq. 10 and 15."""
+    """Normal with std = gain / sqrt(fan): He et al. 2015, eq. 10 and 15.
+
+    >>> import minidl
+    >>> minidl.nn.init.kaiming_normal_(minidl.zeros(16, 3, 3, 3), mode="fan_out", nonlinearity="relu").shape
+    (16, 3, 3, 3)
+    """
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator=generator)
 
 
 def lecun_uniform_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """U(-b, b) with b = sqrt(3 / fan in): LeCun et al. 1998, "Efficient BackProp", section 4.6."""
+    """U(-b, b) with b = sqrt(3 / fan in): LeCun et al. 1998, "Efficient BackProp", section 4.6.
+
+    >>> import minidl
+    >>> w = minidl.nn.init.lecun_uniform_(minidl.zeros(5, 3))
+    >>> bool((w.abs() <= 1).all())
+    True
+    """
     return _scaled_uniform(tensor, 1 / math.sqrt(max(1, _fan(tensor, "fan_in"))), generator)
 
 
 def lecun_normal_(tensor: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """Normal with std = 1 / sqrt(fan in): LeCun et al. 1998, "Efficient BackProp", section 4.6."""
+    """Normal with std = 1 / sqrt(fan in): LeCun et al. 1998, "Efficient BackProp", section 4.6.
+
+    >>> import minidl
+    >>> minidl.nn.init.lecun_normal_(minidl.zeros(5, 3)).shape
+    (5, 3)
+    """
     return normal_(tensor, 0.0, 1 / math.sqrt(max(1, _fan(tensor, "fan_in"))), generator=generator)
 
 
@@ -245,7 +303,13 @@ def lecun_normal_(tensor: Tensor, *, generator: Generator | None = None) -> Tens
 
 @_initialiser
 def eye_(tensor: Tensor) -> Tensor:
-    """The identity matrix, as far as the shape of the 2-d ``tensor`` goes."""
+    """The identity matrix, as far as the shape of the 2-d ``tensor`` goes.
+
+    >>> import minidl
+    >>> minidl.nn.init.eye_(minidl.zeros(2, 3))
+    tensor([[1., 0., 0.],
+            [0., 1., 0.]])
+    """
     if tensor.ndim != 2:
         raise ValueError(f"eye_ fills matrices, not a tensor of shape {tensor.shape}")
     return _fill(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
@@ -283,6 +347,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1, *, generator: Generator | None 
 
     The Q of a QR decomposition of a normal matrix, its signs fixed so that it is uniformly distributed: Saxe et al.
     2014.
+
+    >>> import minidl
+    >>> w = minidl.nn.init.orthogonal_(minidl.zeros(2, 3))
+    >>> bool(((w @ w.t() - minidl.eye(2)).abs() < 1e-5).all())
+    True
     """
     if tensor.ndim < 2:
         raise ValueError(f"orthogonal_ needs at least 2 dimensions, got shape {tensor.shape}")
@@ -297,7 +366,13 @@ def orthogonal_(tensor: Tensor, gain: float = 1, *, generator: Generator | None 
 
 @_initialiser
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, *, generator: Generator | None = None) -> Tensor:
-    """Normal with ``std``, and the share ``sparsity`` of each column set to zero: Martens 2010, section 5."""
+    """Normal with ``std``, and the share ``sparsity`` of each column set to zero: Martens 2010, section 5.
+
+    >>> import minidl
+    >>> w = minidl.nn.init.sparse_(minidl.zeros(10, 3), sparsity=0.4)
+    >>> (w == 0).sum(0)
+    tensor([4, 4, 4])
+    """
     if tensor.ndim != 2:
         raise ValueError(f"sparse_ fills matrices, not a tensor of shape {tensor.shape}")
     if not 0 <= sparsity <= 1:

@@ -27,7 +27,12 @@ def new_parameter(*shape: int, device: Any = None, dtype: Any = None) -> Paramet
 
 
 class Identity(Module):
-    """Gives back its input, whatever its arguments were: a place for a layer to come."""
+    """Gives back its input, whatever its arguments were: a place for a layer to come.
+
+    >>> import minidl
+    >>> minidl.nn.Identity()(minidl.tensor([1.0, 2.0]))
+    tensor([1., 2.])
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -82,6 +87,10 @@ class Bilinear(Module):
     """``x1^T W_k x2 + b_k`` for each output k: (*, in1_features) and (*, in2_features) to (*, out_features).
 
     Parameters: ``weight`` (out_features, in1_features, in2_features), ``bias`` (out_features,).
+
+    >>> import minidl
+    >>> minidl.nn.Bilinear(2, 3, 5)(minidl.randn(4, 2), minidl.randn(4, 3)).shape
+    (4, 5)
     """
 
     def __init__(

@@ -59,7 +59,13 @@ class CrossEntropyLoss(_Loss):
 
 
 class NLLLoss(_Loss):
-    """Minus the log-probability (N, C, *) of the right class (N, *): for what :class:`~minidl.nn.LogSoftmax` gives."""
+    """Minus the log-probability (N, C, *) of the right class (N, *): for what :class:`~minidl.nn.LogSoftmax` gives.
+
+    >>> import minidl
+    >>> x = minidl.log_softmax(minidl.tensor([[2.0, 0.0], [0.0, 0.0]]))
+    >>> print(f"{minidl.nn.NLLLoss()(x, minidl.tensor([0, 1])).item():.4f}")
+    0.4100
+    """
 
     def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -71,7 +77,12 @@ class NLLLoss(_Loss):
 
 
 class BCELoss(_Loss):
-    """Binary cross-entropy of probabilities; for scores use :class:`BCEWithLogitsLoss`."""
+    """Binary cross-entropy of probabilities; for scores use :class:`BCEWithLogitsLoss`.
+
+    >>> import minidl
+    >>> minidl.nn.BCELoss(reduction="none")(minidl.tensor([0.5, 0.5]), minidl.tensor([1.0, 0.0]))
+    tensor([0.6931, 0.6931])
+    """
 
     def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -82,7 +93,12 @@ class BCELoss(_Loss):
 
 
 class BCEWithLogitsLoss(_Loss):
-    """Binary cross-entropy of scores; ``pos_weight`` scales the positive cases."""
+    """Binary cross-entropy of scores; ``pos_weight`` scales the positive cases.
+
+    >>> import minidl
+    >>> minidl.nn.BCEWithLogitsLoss(reduction="none")(minidl.tensor([0.0, 1000.0]), minidl.tensor([1.0, 1.0]))
+    tensor([0.6931, 0.    ])
+    """
 
     def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
         super().__init__(reduction)
@@ -106,14 +122,24 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """|x - t|."""
+    """|x - t|.
+
+    >>> import minidl
+    >>> minidl.nn.L1Loss()(minidl.tensor([1.0, 2.0]), minidl.tensor([1.0, 4.0])).item()
+    1.0
+    """
 
     def forward(self, input: Any, target: Any) -> Any:
         return F.l1_loss(input, target, self.reduction)
 
 
 class SmoothL1Loss(_Loss):
-    """Quadratic below ``beta``, linear above, slope 1: Girshick 2015."""
+    """Quadratic below ``beta``, linear above, slope 1: Girshick 2015.
+
+    >>> import minidl
+    >>> minidl.nn.SmoothL1Loss(reduction="none")(minidl.tensor([0.5, 3.0]), minidl.zeros(2))
+    tensor([0.125, 2.5  ])
+    """
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
@@ -126,7 +152,12 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """Quadratic below ``delta``, linear above, slope ``delta``: Huber 1964."""
+    """Quadratic below ``delta``, linear above, slope ``delta``: Huber 1964.
+
+    >>> import minidl
+    >>> minidl.nn.HuberLoss(reduction="none", delta=2.0)(minidl.tensor([0.5, 3.0]), minidl.zeros(2))
+    tensor([0.125, 4.   ])
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
@@ -139,7 +170,13 @@ class HuberLoss(_Loss):
 
 
 class KLDivLoss(_Loss):
-    """Kullback-Leibler divergence of log-probabilities from a target; "batchmean" is the mathematical reduction."""
+    """Kullback-Leibler divergence of log-probabilities from a target; "batchmean" is the mathematical reduction.
+
+    >>> import minidl
+    >>> x, t = minidl.tensor([[0.25, 0.75]]).log(), minidl.tensor([[0.5, 0.5]])
+    >>> print(f"{minidl.nn.KLDivLoss(reduction='batchmean')(x, t).item():.4f}")
+    0.1438
+    """
 
     _reductions = ("none", "mean", "sum", "batchmean")
 
@@ -152,7 +189,12 @@ class KLDivLoss(_Loss):
 
 
 class HingeEmbeddingLoss(_Loss):
-    """x where the target is 1, max(0, margin - x) where it is -1."""
+    """x where the target is 1, max(0, margin - x) where it is -1.
+
+    >>> import minidl
+    >>> minidl.nn.HingeEmbeddingLoss(reduction="none")(minidl.tensor([0.25, 0.25]), minidl.tensor([1, -1]))
+    tensor([0.25, 0.75])
+    """
 
     def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -163,14 +205,24 @@ class HingeEmbeddingLoss(_Loss):
 
 
 class SoftMarginLoss(_Loss):
-    """log(1 + exp(-t x)) for targets 1 and -1."""
+    """log(1 + exp(-t x)) for targets 1 and -1.
+
+    >>> import minidl
+    >>> minidl.nn.SoftMarginLoss(reduction="none")(minidl.tensor([0.0, 2.0]), minidl.tensor([1.0, -1.0]))
+    tensor([0.6931, 2.1269])
+    """
 
     def forward(self, input: Any, target: Any) -> Any:
         return F.soft_margin_loss(input, target, self.reduction)
 
 
 class MultiMarginLoss(_Loss):
-    """The hinge loss of several classes: how far each wrong score comes within ``margin`` of the right one."""
+    """The hinge loss of several classes: how far each wrong score comes within ``margin`` of the right one.
+
+    >>> import minidl
+    >>> minidl.nn.MultiMarginLoss()(minidl.tensor([[2.0, 1.5]]), minidl.tensor([0])).item()  # (1 - 2 + 1.5) / 2
+    0.25
+    """
 
     def __init__(self, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -185,7 +237,13 @@ class MultiMarginLoss(_Loss):
 
 
 class MarginRankingLoss(_Loss):
-    """max(0, -t (x1 - x2) + margin): t = 1 where x1 should rank above x2, -1 where below."""
+    """max(0, -t (x1 - x2) + margin): t = 1 where x1 should rank above x2, -1 where below.
+
+    >>> import minidl
+    >>> a, b = minidl.tensor([3.0, 1.0]), minidl.tensor([1.0, 3.0])
+    >>> minidl.nn.MarginRankingLoss(reduction="none")(a, b, minidl.ones(2))
+    tensor([0., 2.])
+    """
 
     def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -196,7 +254,12 @@ class MarginRankingLoss(_Loss):
 
 
 class MultiLabelSoftMarginLoss(_Loss):
-    """Binary cross-entropy of scores (N, C), averaged over the classes."""
+    """Binary cross-entropy of scores (N, C), averaged over the classes.
+
+    >>> import minidl
+    >>> minidl.nn.MultiLabelSoftMarginLoss(reduction="none")(minidl.zeros(1, 3), minidl.tensor([[1.0, 0.0, 1.0]]))
+    tensor([0.6931])
+    """
 
     def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -207,7 +270,12 @@ class MultiLabelSoftMarginLoss(_Loss):
 
 
 class PoissonNLLLoss(_Loss):
-    """Minus the log-likelihood of counts under predicted Poisson rates (their logarithms, if ``log_input``)."""
+    """Minus the log-likelihood of counts under predicted Poisson rates (their logarithms, if ``log_input``).
+
+    >>> import minidl
+    >>> minidl.nn.PoissonNLLLoss()(minidl.tensor([0.0, 0.0]), minidl.tensor([1.0, 3.0])).item()
+    1.0
+    """
 
     def __init__(self, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -220,7 +288,12 @@ class PoissonNLLLoss(_Loss):
 
 
 class GaussianNLLLoss(_Loss):
-    """Minus the log-likelihood under normal distributions with predicted means and variances."""
+    """Minus the log-likelihood under normal distributions with predicted means and variances.
+
+    >>> import minidl
+    >>> minidl.nn.GaussianNLLLoss()(minidl.tensor([[1.0, 3.0]]), minidl.ones(1, 2), minidl.ones(1, 2)).item()
+    1.0
+    """
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -232,7 +305,13 @@ class GaussianNLLLoss(_Loss):
 
 
 class TripletMarginLoss(_Loss):
-    """How far the anchor is nearer to the positive than to the negative, short of ``margin``: Schroff et al. 2015."""
+    """How far the anchor is nearer to the positive than to the negative, short of ``margin``: Schroff et al. 2015.
+
+    >>> import minidl
+    >>> a, p, n = minidl.tensor([[0.0, 0.0]]), minidl.tensor([[3.0, 4.0]]), minidl.tensor([[0.0, 2.0]])
+    >>> print(f"{minidl.nn.TripletMarginLoss()(a, p, n).item():.4f}")  # 5 - 2 + 1
+    4.0000
+    """
 
     def __init__(
         self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, reduction: str = "mean"
@@ -252,7 +331,13 @@ class TripletMarginLoss(_Loss):
 
 
 class CosineEmbeddingLoss(_Loss):
-    """1 - cos where the target is 1, max(0, cos - margin) where it is -1; rows of (N, D)."""
+    """1 - cos where the target is 1, max(0, cos - margin) where it is -1; rows of (N, D).
+
+    >>> import minidl
+    >>> a, b = minidl.tensor([[1.0, 0.0], [1.0, 0.0]]), minidl.tensor([[0.0, 2.0], [3.0, 0.0]])
+    >>> minidl.nn.CosineEmbeddingLoss(reduction="none")(a, b, minidl.tensor([1, -1]))
+    tensor([1., 1.])
+    """
 
     def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
         super().__init__(reduction)

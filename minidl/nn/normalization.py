@@ -135,7 +135,13 @@ class _BatchNorm(_RunningNorm):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Batch normalisation of (N, C) or (N, C, L); settings as :class:`BatchNorm2d`."""
+    """Batch normalisation of (N, C) or (N, C, L); settings as :class:`BatchNorm2d`.
+
+    >>> import minidl
+    >>> minidl.nn.BatchNorm1d(2)(minidl.tensor([[1.0, 10.0], [3.0, 30.0]])).detach()
+    tensor([[-1., -1.],
+            [ 1.,  1.]])
+    """
 
     dims = (2, 3)
 
@@ -163,7 +169,12 @@ class BatchNorm2d(_BatchNorm):
 
 
 class BatchNorm3d(_BatchNorm):
-    """Batch normalisation of (N, C, D, H, W); settings as :class:`BatchNorm2d`."""
+    """Batch normalisation of (N, C, D, H, W); settings as :class:`BatchNorm2d`.
+
+    >>> import minidl
+    >>> minidl.nn.BatchNorm3d(4)(minidl.randn(2, 4, 3, 5, 5)).shape
+    (2, 4, 3, 5, 5)
+    """
 
     dims = (5,)
 
@@ -199,7 +210,13 @@ class _InstanceNorm(_RunningNorm):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """Instance normalisation of (N, C, L) or (C, L); settings as :class:`InstanceNorm2d`."""
+    """Instance normalisation of (N, C, L) or (C, L); settings as :class:`InstanceNorm2d`.
+
+    >>> import minidl
+    >>> minidl.nn.InstanceNorm1d(2)(minidl.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    tensor([[[-1.,  1.],
+             [-1.,  1.]]])
+    """
 
     dims = (2, 3)
 
@@ -219,7 +236,12 @@ class InstanceNorm2d(_InstanceNorm):
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """Instance normalisation of (N, C, D, H, W) or (C, D, H, W); settings as :class:`InstanceNorm2d`."""
+    """Instance normalisation of (N, C, D, H, W) or (C, D, H, W); settings as :class:`InstanceNorm2d`.
+
+    >>> import minidl
+    >>> minidl.nn.InstanceNorm3d(4)(minidl.randn(2, 4, 3, 5, 5)).shape
+    (2, 4, 3, 5, 5)
+    """
 
     dims = (4, 5)
 

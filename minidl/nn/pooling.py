@@ -60,7 +60,12 @@ class _MaxPool(_Pool):
 
 
 class MaxPool1d(_MaxPool):
-    """Largest value of each window of (N, C, L); settings as :class:`MaxPool2d`."""
+    """Largest value of each window of (N, C, L); settings as :class:`MaxPool2d`.
+
+    >>> import minidl
+    >>> minidl.nn.MaxPool1d(2)(minidl.tensor([[[1.0, 4.0, 3.0, 2.0]]]))
+    tensor([[[4., 3.]]])
+    """
 
     ndim, function = 1, staticmethod(F.max_pool1d)
 
@@ -81,7 +86,12 @@ class MaxPool2d(_MaxPool):
 
 
 class MaxPool3d(_MaxPool):
-    """Largest value of each window of (N, C, D, H, W); settings as :class:`MaxPool2d`."""
+    """Largest value of each window of (N, C, D, H, W); settings as :class:`MaxPool2d`.
+
+    >>> import minidl
+    >>> minidl.nn.MaxPool3d(2)(minidl.randn(1, 2, 4, 4, 6)).shape
+    (1, 2, 2, 2, 3)
+    """
 
     ndim, function = 3, staticmethod(F.max_pool3d)
 
@@ -118,7 +128,12 @@ class _AvgPool(_Pool):
 
 
 class AvgPool1d(_AvgPool):
-    """Mean of each window of (N, C, L); settings as :class:`AvgPool2d`, without ``divisor_override``."""
+    """Mean of each window of (N, C, L); settings as :class:`AvgPool2d`, without ``divisor_override``.
+
+    >>> import minidl
+    >>> minidl.nn.AvgPool1d(2)(minidl.tensor([[[1.0, 3.0, 5.0, 7.0]]]))
+    tensor([[[2., 6.]]])
+    """
 
     ndim = 1
 
@@ -155,7 +170,12 @@ class AvgPool2d(_AvgPool):
 
 
 class AvgPool3d(_AvgPool):
-    """Mean of each window of (N, C, D, H, W); settings as :class:`AvgPool2d`."""
+    """Mean of each window of (N, C, D, H, W); settings as :class:`AvgPool2d`.
+
+    >>> import minidl
+    >>> minidl.nn.AvgPool3d(2)(minidl.randn(1, 2, 4, 4, 6)).shape
+    (1, 2, 2, 2, 3)
+    """
 
     ndim, function = 3, staticmethod(F.avg_pool3d)
 
@@ -184,7 +204,12 @@ class _LPPool(_Pool):
 
 
 class LPPool1d(_LPPool):
-    """p-norm of each window of (N, C, L)."""
+    """p-norm of each window of (N, C, L).
+
+    >>> import minidl
+    >>> minidl.nn.LPPool1d(2, 2)(minidl.tensor([[[3.0, 4.0, 0.0, 1.0]]]))
+    tensor([[[5., 1.]]])
+    """
 
     ndim, function = 1, staticmethod(F.lp_pool1d)
 
@@ -201,7 +226,12 @@ class LPPool2d(_LPPool):
 
 
 class LPPool3d(_LPPool):
-    """p-norm of each window of (N, C, D, H, W)."""
+    """p-norm of each window of (N, C, D, H, W).
+
+    >>> import minidl
+    >>> minidl.nn.LPPool3d(2, 2)(minidl.randn(1, 2, 4, 4, 6)).shape
+    (1, 2, 2, 2, 3)
+    """
 
     ndim, function = 3, staticmethod(F.lp_pool3d)
 
@@ -230,7 +260,12 @@ class _Adaptive(_Pool):
 
 
 class AdaptiveAvgPool1d(_Adaptive):
-    """Means of ``output_size`` windows that share (N, C, L)."""
+    """Means of ``output_size`` windows that share (N, C, L).
+
+    >>> import minidl
+    >>> minidl.nn.AdaptiveAvgPool1d(2)(minidl.tensor([[[1.0, 3.0, 5.0, 7.0]]]))
+    tensor([[[2., 6.]]])
+    """
 
     ndim, function = 1, staticmethod(F.adaptive_avg_pool1d)
 
@@ -247,7 +282,12 @@ class AdaptiveAvgPool2d(_Adaptive):
 
 
 class AdaptiveAvgPool3d(_Adaptive):
-    """Means of ``output_size`` windows that share (N, C, D, H, W)."""
+    """Means of ``output_size`` windows that share (N, C, D, H, W).
+
+    >>> import minidl
+    >>> minidl.nn.AdaptiveAvgPool3d((1, 2, 3))(minidl.randn(1, 2, 5, 6, 7)).shape
+    (1, 2, 1, 2, 3)
+    """
 
     ndim, function = 3, staticmethod(F.adaptive_avg_pool3d)
 
@@ -262,19 +302,34 @@ class _AdaptiveMax(_Adaptive):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax):
-    """Largest values of ``output_size`` windows that share (N, C, L)."""
+    """Largest values of ``output_size`` windows that share (N, C, L).
+
+    >>> import minidl
+    >>> minidl.nn.AdaptiveMaxPool1d(2)(minidl.tensor([[[1.0, 3.0, 7.0, 5.0]]]))
+    tensor([[[3., 7.]]])
+    """
 
     ndim, function = 1, staticmethod(F.adaptive_max_pool1d)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
-    """Largest values of ``output_size`` windows that share (N, C, H, W)."""
+    """Largest values of ``output_size`` windows that share (N, C, H, W).
+
+    >>> import minidl
+    >>> minidl.nn.AdaptiveMaxPool2d((None, 3))(minidl.randn(2, 4, 7, 8)).shape
+    (2, 4, 7, 3)
+    """
 
     ndim, function = 2, staticmethod(F.adaptive_max_pool2d)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMax):
-    """Largest values of ``output_size`` windows that share (N, C, D, H, W)."""
+    """Largest values of ``output_size`` windows that share (N, C, D, H, W).
+
+    >>> import minidl
+    >>> minidl.nn.AdaptiveMaxPool3d((1, 2, 3))(minidl.randn(1, 2, 5, 6, 7)).shape
+    (1, 2, 1, 2, 3)
+    """
 
     ndim, function = 3, staticmethod(F.adaptive_max_pool3d)
 
@@ -297,7 +352,13 @@ class _MaxUnpool(_Pool):
 
 
 class MaxUnpool1d(_MaxUnpool):
-    """Undoes :class:`MaxPool1d`, zeros where nothing had won."""
+    """Undoes :class:`MaxPool1d`, zeros where nothing had won.
+
+    >>> import minidl
+    >>> pool = minidl.nn.MaxPool1d(2, return_indices=True)
+    >>> minidl.nn.MaxUnpool1d(2)(*pool(minidl.tensor([[[1.0, 4.0, 3.0, 2.0]]])))
+    tensor([[[0., 4., 3., 0.]]])
+    """
 
     ndim, function = 1, staticmethod(F.max_unpool1d)
 
@@ -318,7 +379,13 @@ class MaxUnpool2d(_MaxUnpool):
 
 
 class MaxUnpool3d(_MaxUnpool):
-    """Undoes :class:`MaxPool3d`, zeros where nothing had won."""
+    """Undoes :class:`MaxPool3d`, zeros where nothing had won.
+
+    >>> import minidl
+    >>> pool = minidl.nn.MaxPool3d(2, return_indices=True)
+    >>> minidl.nn.MaxUnpool3d(2)(*pool(minidl.randn(1, 2, 4, 4, 6))).shape
+    (1, 2, 4, 4, 6)
+    """
 
     ndim, function = 3, staticmethod(F.max_unpool3d)
 

@@ -79,7 +79,14 @@ class Unfold(Module):
 
 
 class Fold(Unfold):
-    """The transpose of :class:`Unfold`: columns added up in an image of ``output_size``.  Known as col2im."""
+    """The transpose of :class:`Unfold`: columns added up in an image of ``output_size``.  Known as col2im.
+
+    >>> import minidl
+    >>> minidl.nn.Fold(3, 2)(minidl.ones(1, 4, 4))  # how many windows cover each place
+    tensor([[[[1., 2., 1.],
+              [2., 4., 2.],
+              [1., 2., 1.]]]])
+    """
 
     def __init__(
         self, output_size: Ints, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1
@@ -154,7 +161,12 @@ class PixelShuffle(Module):
 
 
 class PixelUnshuffle(Module):
-    """The inverse of :class:`PixelShuffle`: (N, C, H r, W r) to (N, C r^2, H, W)."""
+    """The inverse of :class:`PixelShuffle`: (N, C, H r, W r) to (N, C r^2, H, W).
+
+    >>> import minidl
+    >>> minidl.nn.PixelUnshuffle(2)(minidl.randn(1, 1, 4, 6)).shape
+    (1, 4, 2, 3)
+    """
 
     def __init__(self, downscale_factor: int) -> None:
         super().__init__()
@@ -169,7 +181,12 @@ class PixelUnshuffle(Module):
 
 
 class ChannelShuffle(Module):
-    """Channels of ``groups`` groups dealt out in turn: Zhang et al. 2018, figure 1."""
+    """Channels of ``groups`` groups dealt out in turn: Zhang et al. 2018, figure 1.
+
+    >>> import minidl
+    >>> minidl.nn.ChannelShuffle(2)(minidl.arange(6.0).reshape(1, 6, 1)).flatten()
+    tensor([0., 3., 1., 4., 2., 5.])
+    """
 
     def __init__(self, groups: int) -> None:
         super().__init__()

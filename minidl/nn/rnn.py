@@ -154,6 +154,11 @@ class LSTMCell(_Lstm, _Cell):
 
     ``c' = sigmoid(f) * c + sigmoid(i) * tanh(g)`` and ``h' = sigmoid(o) * tanh(c')``.
     Called with x (N, I) and (h, c), by default zeros; gives (h', c').
+
+    >>> import minidl
+    >>> h, c = minidl.nn.LSTMCell(10, 20)(minidl.randn(3, 10))
+    >>> h.shape, c.shape
+    ((3, 20), (3, 20))
     """
 
 
@@ -162,6 +167,10 @@ class GRUCell(_Gru, _Cell):
 
     ``n = tanh(x_n + r * h_n)`` and ``h' = (1 - z) * n + z * h``.  Called with x (N, I) and h, by default zeros; gives
     h'.
+
+    >>> import minidl
+    >>> minidl.nn.GRUCell(10, 20)(minidl.randn(3, 10)).shape
+    (3, 20)
     """
 
 
@@ -360,7 +369,13 @@ class LSTM(_Lstm, _Layers):
 
 
 class GRU(_Gru, _Layers):
-    """Gated recurrent units over a sequence: Cho et al. 2014; arguments as :class:`LSTM`, with h alone as the state."""
+    """Gated recurrent units over a sequence: Cho et al. 2014; arguments as :class:`LSTM`, with h alone as the state.
+
+    >>> import minidl
+    >>> y, h = minidl.nn.GRU(10, 20, num_layers=2)(minidl.randn(5, 3, 10))
+    >>> y.shape, h.shape
+    ((5, 3, 20), (2, 3, 20))
+    """
 
     def __init__(
         self,

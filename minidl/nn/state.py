@@ -22,7 +22,13 @@ _LISTED = 20  # names of each kind in a message; the exception's attributes hold
 
 
 class IncompatibleKeys(NamedTuple):
-    """What :meth:`Module.load_state_dict` found: names it missed, and names it had no place for."""
+    """What :meth:`Module.load_state_dict` found: names it missed, and names it had no place for.
+
+    >>> import minidl
+    >>> keys = minidl.nn.Linear(2, 3).load_state_dict({"weight": minidl.zeros(3, 2)}, strict=False)
+    >>> keys.missing_keys, keys.unexpected_keys
+    (['bias'], [])
+    """
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -34,8 +40,15 @@ class IncompatibleKeys(NamedTuple):
 
 
 class StateDictError(RuntimeError):
-    """A state dict that does not fit; nothing was loaded.  Attributes: missing_keys, unexpected_keys, "
-    "mismatched_keys."""
+    """A state dict that does not fit; nothing was loaded.  Attributes: missing_keys, unexpected_keys, mismatched_keys.
+
+    >>> import minidl
+    >>> try:
+    ...     minidl.nn.Linear(2, 3).load_state_dict({"weight": minidl.zeros(3, 2)})
+    ... except minidl.nn.StateDictError as error:
+    ...     print(error.missing_keys)
+    ['bias']
+    """
 
     def __init__(self, message: str, missing: list[str], unexpected: list[str], mismatched: list[str]) -> None:
         super().__init__(message)

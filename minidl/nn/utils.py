@@ -81,7 +81,15 @@ def clip_grad_norm_(
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Cut every element of every gradient off at -clip_value and clip_value."""
+    """Cut every element of every gradient off at -clip_value and clip_value.
+
+    >>> import minidl
+    >>> w = minidl.tensor([1.0, 2.0], requires_grad=True)
+    >>> (w * minidl.tensor([3.0, -0.5])).sum().backward()
+    >>> minidl.nn.utils.clip_grad_value_([w], 1.0)
+    >>> w.grad
+    tensor([ 1. , -0.5])
+    """
     with no_grad():
         for g in _gradients(parameters):
             g.clamp_(-clip_value, clip_value)
@@ -98,7 +106,14 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """The inverse of :func:`parameters_to_vector`: overwrite the parameters with parts of ``vec``."""
+    """The inverse of :func:`parameters_to_vector`: overwrite the parameters with parts of ``vec``.
+
+    >>> import minidl
+    >>> layer = minidl.nn.Linear(2, 1)
+    >>> minidl.nn.utils.vector_to_parameters(minidl.tensor([1.0, 2.0, 3.0]), layer.parameters())
+    >>> layer.weight.detach(), layer.bias.detach()
+    (tensor([[1., 2.]]), tensor([3.]))
+    """
     listed = list(parameters)
     total = sum(p.numel() for p in listed)
     if vec.shape != (total,):

@@ -11,7 +11,15 @@ from .optimizer import Group, Optimizer, State, decayed
 
 
 class Adagrad(Optimizer):
-    """``s = s + g^2``, ``p = p - lr g / (sqrt(s) + eps)``: Duchi, Hazan and Singer 2011."""
+    """``s = s + g^2``, ``p = p - lr g / (sqrt(s) + eps)``: Duchi, Hazan and Singer 2011.
+
+    >>> import minidl
+    >>> w = minidl.tensor([1.0], requires_grad=True)
+    >>> w.grad = minidl.tensor([3.0])
+    >>> minidl.optim.Adagrad([w], lr=0.1).step()
+    >>> w.detach()
+    tensor([0.9])
+    """
 
     def __init__(
         self,
@@ -52,6 +60,13 @@ class RMSprop(Optimizer):
     """``s = alpha s + (1 - alpha) g^2``, ``p = p - lr g / (sqrt(s) + eps)``: Tieleman and Hinton 2012, lecture 6e.
 
     ``centered`` subtracts the squared mean of the gradient from s (Graves 2013).
+
+    >>> import minidl
+    >>> w = minidl.tensor([1.0], requires_grad=True)
+    >>> w.grad = minidl.tensor([3.0])
+    >>> minidl.optim.RMSprop([w], lr=0.01).step()  # the first step has the length lr / sqrt(1 - alpha)
+    >>> w.detach()
+    tensor([0.9])
     """
 
     def __init__(
@@ -102,7 +117,15 @@ class RMSprop(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """Steps in the ratio of the running sizes of steps and gradients: Zeiler 2012, algorithm 1."""
+    """Steps in the ratio of the running sizes of steps and gradients: Zeiler 2012, algorithm 1.
+
+    >>> import minidl
+    >>> w = minidl.tensor([1.0], requires_grad=True)
+    >>> w.grad = minidl.tensor([3.0])
+    >>> minidl.optim.Adadelta([w]).step()  # it begins slowly
+    >>> bool(0.99 < w.item() < 1)
+    True
+    """
 
     def __init__(
         self,
@@ -136,6 +159,13 @@ class Adam(Optimizer):
 
     ``p = p - lr m^ / (sqrt(v^) + eps)``.  ``weight_decay`` is an L2 penalty in the gradient; see AdamW for the
     decoupled form.  ``amsgrad`` divides by the largest v so far (Reddi et al. 2018).
+
+    >>> import minidl
+    >>> w = minidl.tensor([1.0], requires_grad=True)
+    >>> w.grad = minidl.tensor([3.0])
+    >>> minidl.optim.Adam([w], lr=0.1).step()  # the first step has the length lr
+    >>> w.detach()
+    tensor([0.9])
     """
 
     decoupled = False
@@ -189,7 +219,15 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay shrinks the parameters directly: Loshchilov and Hutter 2019, algorithm 2."""
+    """Adam whose weight decay shrinks the parameters directly: Loshchilov and Hutter 2019, algorithm 2.
+
+    >>> import minidl
+    >>> w = minidl.tensor([1.0], requires_grad=True)
+    >>> w.grad = minidl.tensor([3.0])
+    >>> minidl.optim.AdamW([w], lr=0.1, weight_decay=1.0).step()  # 1 - 0.1 * 1, then - 0.1
+    >>> w.detach()
+    tensor([0.8])
+    """
 
     decoupled = True
 

@@ -17,7 +17,18 @@ from .optimizer import Optimizer
 
 
 class LRScheduler:
-    """Base class: ``factor(t)`` times each group's initial learning rate, after ``t`` calls of :meth:`step`."""
+    """Base class: ``factor(t)`` times each group's initial learning rate, after ``t`` calls of :meth:`step`.
+
+    >>> import minidl
+    >>> class Halves(minidl.optim.lr_scheduler.LRScheduler):
+    ...     def factor(self, t):
+    ...         return 0.5**t
+    >>> sgd = minidl.optim.SGD([minidl.zeros(1)], lr=1.0)
+    >>> schedule = Halves(sgd)
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.5]
+    """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
@@ -69,7 +80,14 @@ class LRScheduler:
 
 
 class LambdaLR(LRScheduler):
-    """Any factor: ``lr_lambda(t)``."""
+    """Any factor: ``lr_lambda(t)``.
+
+    >>> import minidl
+    >>> sgd = minidl.optim.SGD([minidl.zeros(1)], lr=1.0)
+    >>> schedule = minidl.optim.lr_scheduler.LambdaLR(sgd, lambda t: 1 - t / 4)
+    >>> [schedule.step() or schedule.get_last_lr()[0] for _ in range(3)]
+    [0.75, 0.5, 0.25]
+    """
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float]) -> None:
         self.factor = lr_lambda  # type: ignore[method-assign,assignment]
@@ -97,7 +115,14 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """Times ``gamma`` at each of ``milestones``."""
+    """Times ``gamma`` at each of ``milestones``.
+
+    >>> import minidl
+    >>> sgd = minidl.optim.SGD([minidl.zeros(1)], lr=1.0)
+    >>> schedule = minidl.optim.lr_scheduler.MultiStepLR(sgd, [1, 3], gamma=0.5)
+    >>> [schedule.step() or schedule.get_last_lr()[0] for _ in range(4)]
+    [0.5, 0.5, 0.25, 0.25]
+    """
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
         self.milestones, self.gamma = sorted(milestones), gamma
@@ -108,7 +133,14 @@ class MultiStepLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """Times ``gamma`` at each step."""
+    """Times ``gamma`` at each step.
+
+    >>> import minidl
+    >>> sgd = minidl.optim.SGD([minidl.zeros(1)], lr=1.0)
+    >>> schedule = minidl.optim.lr_scheduler.ExponentialLR(sgd, gamma=0.5)
+    >>> [schedule.step() or schedule.get_last_lr()[0] for _ in range(3)]
+    [0.5, 0.25, 0.125]
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
         self.gamma = gamma
@@ -119,7 +151,14 @@ class ExponentialLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """``(1 - t / total_iters) ** power``, 0 from ``total_iters`` on."""
+    """``(1 - t / total_iters) ** power``, 0 from ``total_iters`` on.
+
+    >>> import minidl
+    >>> sgd = minidl.optim.SGD([minidl.zeros(1)], lr=1.0)
+    >>> schedule = minidl.optim.lr_scheduler.PolynomialLR(sgd, total_iters=4)
+    >>> [schedule.step() or schedule.get_last_lr()[0] for _ in range(5)]
+    [0.75, 0.5, 0.25, 0.0, 0.0]
+    """
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0) -> None:
         self.total_iters, self.power = total_iters, power
@@ -130,7 +169,14 @@ class PolynomialLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """From ``start_factor`` to ``end_factor`` in equal steps over ``total_iters``: a warm-up (Goyal et al. 2017)."""
+    """From ``start_factor`` to ``end_factor`` in equal steps over ``total_iters``: a warm-up (Goyal et al. 2017).
+
+    >>> import minidl
+    >>> sgd = minidl.optim.SGD([minidl.zeros(1)], lr=1.0)
+    >>> schedule = minidl.optim.lr_scheduler.LinearLR(sgd, start_factor=0.5, total_iters=2)
+    >>> [schedule.get_last_lr()[0], *(schedule.step() or schedule.get_last_lr()[0] for _ in range(3))]
+    [0.5, 0.75, 1.0, 1.0]
+    """
 
     def __init__(
         self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5
@@ -146,7 +192,14 @@ class LinearLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """Times ``factor`` for the first ``total_iters`` steps: the constant warm-up of He et al. 2016 on CIFAR-10."""
+    """Times ``factor`` for the first ``total_iters`` steps: the constant warm-up of He et al. 2016 on CIFAR-10.
+
+    >>> import minidl
+    >>> sgd = minidl.optim.SGD([minidl.zeros(1)], lr=1.0)
+    >>> schedule = minidl.optim.lr_scheduler.ConstantLR(sgd, factor=0.5, total_iters=2)
+    >>> [schedule.get_last_lr()[0], *(schedule.step() or schedule.get_last_lr()[0] for _ in range(2))]
+    [0.5, 0.5, 1.0]
+    """
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5) -> None:
         self.low, self.total_iters = factor, total_iters
@@ -157,7 +210,14 @@ class ConstantLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Half a cosine from the initial rate to ``eta_min`` over ``T_max`` steps: Loshchilov and Hutter 2017."""
+    """Half a cosine from the initial rate to ``eta_min`` over ``T_max`` steps: Loshchilov and Hutter 2017.
+
+    >>> import minidl
+    >>> sgd = minidl.optim.SGD([minidl.zeros(1)], lr=1.0)
+    >>> schedule = minidl.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=4)
+    >>> [round(schedule.step() or schedule.get_last_lr()[0], 4) for _ in range(4)]
+    [0.8536, 0.5, 0.1464, 0.0]
+    """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
         if T_max < 1:
@@ -171,7 +231,16 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class SequentialLR(LRScheduler):
-    """One schedule after another: ``schedulers[i + 1]`` takes over, from its own beginning, at ``milestones[i]``."""
+    """One schedule after another: ``schedulers[i + 1]`` takes over, from its own beginning, at ``milestones[i]``.
+
+    >>> import minidl
+    >>> sgd = minidl.optim.SGD([minidl.zeros(1)], lr=1.0)
+    >>> from minidl.optim.lr_scheduler import ConstantLR, ExponentialLR, SequentialLR
+    >>> warm_up, decay = ConstantLR(sgd, 0.5, total_iters=9), ExponentialLR(sgd, 0.5)
+    >>> schedule = SequentialLR(sgd, [warm_up, decay], milestones=[2])
+    >>> [schedule.get_last_lr()[0], *(schedule.step() or schedule.get_last_lr()[0] for _ in range(3))]
+    [0.5, 0.5, 1.0, 0.5]
+    """
 
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]) -> None:
         if len(milestones) != len(schedulers) - 1:
@@ -191,6 +260,12 @@ class ReduceLROnPlateau:
 
     ``step(metric)`` after each epoch; ``mode`` "min" or "max"; an improvement is one by more than ``threshold``
     (relative or absolute, ``threshold_mode`` "rel" or "abs").
+
+    >>> import minidl
+    >>> sgd = minidl.optim.SGD([minidl.zeros(1)], lr=1.0)
+    >>> schedule = minidl.optim.lr_scheduler.ReduceLROnPlateau(sgd, factor=0.5, patience=0)
+    >>> [schedule.step(loss) or sgd.param_groups[0]["lr"] for loss in (3.0, 2.0, 2.0)]
+    [1.0, 1.0, 0.5]
     """
 
     def __init__(

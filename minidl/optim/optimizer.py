@@ -20,6 +20,20 @@ class Optimizer:
 
     ``params``: tensors, (name, tensor) pairs, or dictionaries ``{"params": [...], "lr": ...}``, one a group, whose
     other entries replace the defaults.  Names and state-dict layout are PyTorch's.
+
+    >>> import minidl
+    >>> import numpy as np
+    >>> class SignSGD(minidl.optim.Optimizer):
+    ...     def __init__(self, params, lr):
+    ...         super().__init__(params, {"lr": lr})
+    ...
+    ...     def update(self, p, g, state, group):
+    ...         p -= group["lr"] * np.sign(g)
+    >>> w = minidl.tensor([1.0, 1.0], requires_grad=True)
+    >>> w.grad = minidl.tensor([3.0, -5.0])
+    >>> SignSGD([w], lr=0.5).step()
+    >>> w.detach()
+    tensor([0.5, 1.5])
     """
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:

@@ -31,11 +31,21 @@ def l1_penalty(params: Iterable[Tensor], strength: float) -> Tensor:
 
 
 def l2_penalty(params: Iterable[Tensor], strength: float) -> Tensor:
-    """``strength * sum p^2``; SGD's ``weight_decay=d`` is ``strength = d / 2``."""
+    """``strength * sum p^2``; SGD's ``weight_decay=d`` is ``strength = d / 2``.
+
+    >>> import minidl
+    >>> minidl.optim.l2_penalty([minidl.tensor([1.0, -2.0])], 0.5).item()
+    2.5
+    """
     return _total((p * p).sum() for p in params) * strength
 
 
 def elastic_penalty(params: Iterable[Tensor], l1: float, l2: float) -> Tensor:
-    """``l1 * sum |p| + l2 * sum p^2``: Zou and Hastie 2005."""
+    """``l1 * sum |p| + l2 * sum p^2``: Zou and Hastie 2005.
+
+    >>> import minidl
+    >>> minidl.optim.elastic_penalty([minidl.tensor([1.0, -2.0])], l1=1.0, l2=0.5).item()
+    5.5
+    """
     params = list(params)
     return l1_penalty(params, l1) + l2_penalty(params, l2)

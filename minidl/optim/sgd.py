@@ -68,6 +68,13 @@ class DampenedSGD(Optimizer):
     """``v = beta v + (1 - beta) g`` from ``v = 0``, ``p = p - lr v``; optionally v / (1 - beta^t) as Adam does.
 
     The exponentially weighted average of the gradients, as lectures introduce momentum.
+
+    >>> import minidl
+    >>> w = minidl.tensor([1.0], requires_grad=True)
+    >>> w.grad = minidl.tensor([5.0])
+    >>> minidl.optim.DampenedSGD([w], lr=1.0, beta=0.9).step()  # a tenth of the gradient
+    >>> w.detach()
+    tensor([0.5])
     """
 
     def __init__(
