@@ -33,6 +33,13 @@ class Transform:
     A subclass writes ``apply(images, drawn)`` on a batch (N, C, H, W), and, if it is random (``random = True``),
     ``draw(rng, shape)``, which draws what *one* image of that shape needs. Both ways to call it then agree bit
     for bit: ``transform(image, rng)`` and ``transform.batch(images, rngs)``.
+
+    >>> import numpy as np
+    >>> class Invert(Transform):
+    ...     def apply(self, images, drawn):
+    ...         return 255 - images
+    >>> Invert()(np.array([[[0, 255]]], np.uint8))
+    array([[[255,   0]]], dtype=uint8)
     """
 
     random = False

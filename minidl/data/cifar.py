@@ -225,6 +225,14 @@ class CIFAR10(_CIFAR):
 
     :raises DataNotFoundError: the files are not there (the message says which, and where to put them).
     :raises DataError: a file is corrupt, cut short, not plain data, or has labels out of range.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     record = bytes([6]) + bytes(3 * 32 * 32)  # a black frog, in the binary version
+    ...     _ = pathlib.Path(folder, "test_batch.bin").write_bytes(record)
+    ...     data = CIFAR10(folder, train=False)
+    >>> data[0][0].shape, data.classes[data[0][1]]
+    ((3, 32, 32), 'frog')
     """
 
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -245,6 +253,14 @@ class CIFAR100(_CIFAR):
     """60,000 photographs of a hundred classes in twenty groups, uint8 (3, 32, 32), RGB; as :class:`CIFAR10`.
 
     ``coarse=True`` gives the group (20) as the label instead of the class (100).
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     record = bytes([0, 72]) + bytes(3 * 32 * 32)
+    ...     _ = pathlib.Path(folder, "test.bin").write_bytes(record)
+    ...     fine, coarse = CIFAR100(folder, train=False), CIFAR100(folder, train=False, coarse=True)
+    >>> fine.classes[fine[0][1]], coarse.classes[coarse[0][1]]
+    ('seal', 'aquatic_mammals')
     """
 
     fine_classes: ClassVar[Sequence[str]] = tuple(_FINE_CLASSES.split())

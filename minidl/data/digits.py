@@ -123,6 +123,11 @@ class Digits(ImageArrays):
     ``split="ordered"`` (the last 360; harder), see :func:`split_digits`.
 
     :param size: side of the images: 8 as they are, or enlarged by ``method`` (:func:`enlarge_digits`).
+
+    >>> import minidl
+    >>> data = minidl.data.Digits(train=False)
+    >>> len(data), data[0][0].shape, data[0][0].dtype
+    (360, (1, 8, 8), dtype('float32'))
     """
 
     classes: Sequence[str] = tuple("0123456789")

@@ -49,11 +49,28 @@ def _rebuild(cls: type[DataError], text: str, file: str, offset: int | None) -> 
 
 
 class DataNotFoundError(DataError, FileNotFoundError):
-    """Files of a data set that are not in the folder given; the message lists them and where they belong."""
+    """Files of a data set that are not in the folder given; the message lists them and where they belong.
+
+    >>> import minidl
+    >>> try:
+    ...     minidl.data.MNIST("nowhere")
+    ... except minidl.data.DataNotFoundError as error:
+    ...     print(error.file, isinstance(error, FileNotFoundError))
+    nowhere True
+    """
 
 
 class SampleError(RuntimeError):
-    """A sample that the :class:`DataLoader` could not load; ``index`` and ``epoch`` say which, the cause says why."""
+    """A sample that the :class:`DataLoader` could not load; ``index`` and ``epoch`` say which, the cause says why.
+
+    >>> import minidl
+    >>> loader = minidl.data.DataLoader([1, 2], batch_size=2, collate_fn=lambda samples: 1 / 0)
+    >>> try:
+    ...     next(iter(loader))
+    ... except minidl.data.SampleError as error:
+    ...     print(error)
+    samples 0, 1 (epoch 0, batch 0) do not make a batch: ZeroDivisionError: division by zero
+    """
 
     def __init__(self, message: str, index: int | None, epoch: int) -> None:
         self.index = index

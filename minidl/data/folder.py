@@ -23,6 +23,15 @@ def read_image(path: PathLike, mode: str = "RGB", *, upright: bool = False) -> n
     says (EXIF), which the published accuracies do not.
 
     :raises DataError: not an image, cut short or damaged.
+
+    >>> import os, tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "red.png")
+    ...     Image.new("RGB", (3, 2), "red").save(path)
+    ...     image = read_image(path)
+    >>> image.shape, image[:, 0, 0].tolist()
+    ((3, 2, 3), [255, 0, 0])
     """
     from PIL import Image, ImageOps
 
@@ -50,6 +59,16 @@ class ImageFolder(Dataset):
 
     :raises DataNotFoundError: no such folder, no class in it, or a class without an image.
     :raises DataError: (on access) a damaged image; the message names the file.
+
+    >>> import os, tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("dog", "cat"):
+    ...         os.mkdir(os.path.join(folder, name))
+    ...         Image.new("RGB", (3, 2)).save(os.path.join(folder, name, "1.png"))
+    ...     data = ImageFolder(folder)
+    ...     len(data), data.classes, data[1][0].shape, data[1][1]
+    (2, ['cat', 'dog'], (3, 2, 3), 1)
     """
 
     def __init__(

@@ -70,6 +70,12 @@ def write_idx(path: PathLike, array: np.ndarray) -> None:
     """Write an array as IDX, gzip if the name ends in ``.gz``; the file appears whole or not at all.
 
     dtypes: uint8, int8, int16, int32, float32, float64. The same array gives the same bytes.
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_idx(os.path.join(folder, "labels"), np.array([3, 1], np.uint8))
+    ...     open(os.path.join(folder, "labels"), "rb").read().hex(" ")
+    '00 00 08 01 00 00 00 02 03 01'
     """
     array = np.asarray(array)
     code = _CODES.get(array.dtype.newbyteorder("="))

@@ -28,6 +28,15 @@ class MNIST(ImageArrays):
 
     :raises DataNotFoundError: the files are not there (the message says which, and where to put them).
     :raises DataError: a file is corrupt: wrong magic number, cut short, label out of range, counts that differ.
+
+    >>> import os, tempfile
+    >>> from minidl.data import write_idx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_idx(os.path.join(folder, "t10k-images-idx3-ubyte.gz"), np.zeros((5, 28, 28), np.uint8))
+    ...     write_idx(os.path.join(folder, "t10k-labels-idx1-ubyte.gz"), np.arange(5, dtype=np.uint8))
+    ...     data = MNIST(folder, train=False)
+    >>> len(data), data[3][0].shape, int(data[3][1])
+    (5, (1, 28, 28), 3)
     """
 
     classes: Sequence[str] = tuple("0123456789")
@@ -112,6 +121,10 @@ class FashionMNIST(MNIST):
 
     Source: Xiao, Rasul, Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine learning
     algorithms", arXiv:1708.07747.
+
+    >>> import minidl
+    >>> minidl.data.FashionMNIST.classes[:3]
+    ('T-shirt/top', 'Trouser', 'Pullover')
     """
 
     classes = (

@@ -14,6 +14,13 @@ class Sampler:
     """Base of samplers: ``order(epoch)`` gives the sample numbers of an epoch as an integer array.
 
     Iterating gives the order of the epoch set with ``set_epoch`` (0 at first).
+
+    >>> import minidl
+    >>> class Backwards(minidl.data.Sampler):
+    ...     def order(self, epoch):
+    ...         return np.arange(4)[::-1]
+    >>> list(Backwards())
+    [3, 2, 1, 0]
     """
 
     epoch = 0

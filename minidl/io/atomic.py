@@ -26,6 +26,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     For writers that want a file name; `atomic_write` gives an open file.  The data reach the disk before the
     new name does.  If the block fails, the temporary file is removed and `path` is as it was.  No folder is
     created.  A full disk raises the OSError of the system with a sentence that says what was kept.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "metrics.json")
+    ...     with atomic_path(path) as temporary:
+    ...         _ = temporary.write_text("{}")
+    ...         before = path.exists()
+    ...     before, path.read_text()
+    (False, '{}')
     """
     target = Path(os.path.realpath(path))  # through a link: what it points to is replaced, not the link
     _remove_stale(target)

@@ -43,6 +43,15 @@ def load_caffe(path: str | os.PathLike[str]) -> Weights:
     to be divided by, under .weight, .bias and .2.  Networks trained with OpenCV's images expect blue first.
 
     Raises WeightsError for a file that is damaged or no such file; FileNotFoundError.
+
+    >>> import pathlib, tempfile
+    >>> blob = bytes([0x2A, 8]) + np.array([1.0, 2.0], "<f4").tobytes()  # field 5: packed numbers
+    >>> layer = bytes([0x0A, 2]) + b"fc" + bytes([0x3A, len(blob)]) + blob  # field 1: its name; field 7: an array
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "tiny.caffemodel")
+    ...     _ = path.write_bytes(bytes([0xA2, 6, len(layer)]) + layer)  # field 100: a layer
+    ...     load_caffe(path)
+    {'fc.weight': array([1., 2.], dtype=float32)}
     """
     data = memoryview(Path(path).read_bytes())
     arrays: dict[str, np.ndarray] = {}

@@ -13,6 +13,17 @@ class WeightsError(ValueError):
     """A weights file that cannot be used: truncated, damaged, or not what its name says.
 
     `path` is the file and `offset` the byte at which the trouble starts, where one can be named.
+
+    >>> import pathlib, tempfile
+    >>> from minidl.io import load_npz
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "broken.npz")
+    ...     _ = path.write_bytes(b"PK")
+    ...     try:
+    ...         load_npz(path)
+    ...     except WeightsError as error:
+    ...         print(error.path.name)
+    broken.npz
     """
 
     def __init__(self, path: str | os.PathLike[str], problem: str, offset: int | None = None) -> None:

@@ -44,6 +44,13 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Takes no more memory than the file can hold, packed or not.  Raises WeightsError naming the file and the array
     for a truncated or damaged file, FileNotFoundError for a missing one.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "run.npz")
+    ...     np.savez(path, loss=np.array([1.5, 0.5]), epoch=3)
+    ...     load_npz(path)
+    {'loss': array([1.5, 0.5]), 'epoch': array(3)}
     """
     arrays = {}
     name = None

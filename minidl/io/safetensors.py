@@ -110,6 +110,13 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Takes no more memory than the file is long.  bfloat16 and float8 need the ``ml_dtypes`` package.  Raises
     WeightsError, with the file and the byte, for a file that is truncated, damaged or of another format, and
     FileNotFoundError.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.safetensors")
+    ...     save_safetensors(path, {"fc.bias": np.array([1.0, 2.0])})
+    ...     load_safetensors(path)
+    {'fc.bias': array([1., 2.])}
     """
     header = read_header(path)
     arrays = {}
@@ -130,7 +137,16 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """Names, dtypes, shapes, places and metadata of a safetensors file, all checked; no array is read."""
+    """Names, dtypes, shapes, places and metadata of a safetensors file, all checked; no array is read.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.safetensors")
+    ...     save_safetensors(path, {"fc.bias": np.array([1.0, 2.0])}, {"epoch": "3"})
+    ...     header = read_header(path)
+    >>> header.metadata, header.entries["fc.bias"].dtype, header.entries["fc.bias"].shape
+    ({'epoch': '3'}, 'float64', (2,))
+    """
     size = os.stat(path).st_size
     with open(path, "rb") as file:
         start = file.read(8)
