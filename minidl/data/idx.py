@@ -71,10 +71,11 @@ def write_idx(path: PathLike, array: np.ndarray) -> None:
 
     dtypes: uint8, int8, int16, int32, float32, float64. The same array gives the same bytes.
 
-    >>> import os, tempfile
+    >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_idx(os.path.join(folder, "labels"), np.array([3, 1], np.uint8))
-    ...     open(os.path.join(folder, "labels"), "rb").read().hex(" ")
+    ...     path = pathlib.Path(folder, "labels")
+    ...     write_idx(path, np.array([3, 1], np.uint8))
+    ...     path.read_bytes().hex(" ")
     '00 00 08 01 00 00 00 02 03 01'
     """
     array = np.asarray(array)
