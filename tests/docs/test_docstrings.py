@@ -27,6 +27,36 @@ def test_every_public_name_has_a_docstring_of_a_sentence(module: str) -> None:
     assert not silent, f"without a sentence in their docstrings: {', '.join(silent)}"
 
 
+# every name of these modules shows how it is used; the tests of minidl/ run what it shows
+WITH_EXAMPLES = (
+    "minidl",
+    "minidl.autograd",
+    "minidl.autograd.functional",
+    "minidl.nn",
+    "minidl.nn.functional",
+    "minidl.nn.init",
+    "minidl.nn.utils",
+    "minidl.optim",
+    "minidl.optim.lr_scheduler",
+    "minidl.data",
+    "minidl.data.transforms",
+    "minidl.io",
+)
+# a name that needs none, and why
+EXCUSED: dict[str, str] = {}
+
+
+def test_every_public_name_has_an_example() -> None:
+    assert set(WITH_EXAMPLES) <= set(MODULES)
+    bare = {
+        f"{module}.{name}"
+        for module in WITH_EXAMPLES
+        for name, value in public_names(module).items()
+        if ">>> " not in own_docstring(value)
+    }
+    assert bare == set(EXCUSED), "a new name shows in its docstring how it is used, a line of >>> and what it prints"
+
+
 def test_a_missing_or_inherited_docstring_is_noticed() -> None:
     class Documented:
         """A sentence."""
