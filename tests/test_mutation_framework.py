@@ -368,6 +368,17 @@ def test_no_two_mutants_of_a_family_have_one_name() -> None:
         assert len(names) == len(set(names)), f"{family}: {sorted(n for n in names if names.count(n) > 1)}"
 
 
+def test_every_line_to_be_changed_is_there_once() -> None:
+    """An edit of a kernel must not leave a bug without a place; whoever edits the line hears of it here."""
+    stale = {}
+    for family, mutants in command.families().items():
+        for m in mutants:
+            source = framework.source_of(framework.plain_function(framework.locate(m.target)))
+            if m.old and source.count(m.old) != 1:
+                stale[f"{family}: {m.name}"] = f"{m.old!r} occurs {source.count(m.old)} times in {m.target}"
+    assert stale == {}
+
+
 def test_a_sample_of_all_that_needs_no_compilation() -> None:
     """Every fourth, so that each run of pytest sees a score; the full set is ``python -m tests.mutation``."""
     mutants = [m for family in command.families().values() for m in family if framework.is_fast(m)][::4]

@@ -154,7 +154,7 @@ IM2COL = (
         "minidl.kernels.layout:empty",
         promises("im2col", dtype="float32"),
         "the result is made in the default dtype",
-        "return np.empty(shape, like.dtype)",
+        "return xp.empty(shape, like.dtype)",
         "return np.empty(shape)",
     ),
     _im2col(
