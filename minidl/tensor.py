@@ -245,6 +245,16 @@ class Tensor(TensorMethods):
         detached._share(self)
         return detached
 
+    def detach_(self) -> Tensor:
+        """Forget this tensor's own history, it becomes a leaf that requires no gradient; returns self.
+
+        Not while other tensors see the same memory: their history would remain.
+        """
+        if len(self._storage.views()) > 1:
+            raise GraphError("detach_() of a tensor whose memory other tensors see: use detach()")
+        self._node, self._index, self._requires_grad = None, 0, False
+        return self
+
     def _share(self, other: Tensor) -> None:
         """Take the memory of ``other``, but not its history."""
         self._array, self._storage = other._array, other._storage
@@ -393,6 +403,12 @@ class Tensor(TensorMethods):
     def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
         return self._assign(self.clamp(min, max))
 
+    def pow_(self, exponent: Any) -> Tensor:
+        return self._assign(self**exponent)
+
+    def masked_fill_(self, mask: Any, value: Any) -> Tensor:
+        return self._assign(self.masked_fill(mask, value))
+
     def __iadd__(self, other: Any) -> Tensor:  # type: ignore[misc,override]
         return self._assign(self + other)
 
@@ -448,6 +464,8 @@ def _as_array(data: Any, dtype: Any, target: Device | None) -> Any:
             if "inhomogeneous" not in str(error):
                 raise
             raise ValueError(f"tensor: the lists that stand beside each other must have one length: {error}") from error
+        if wanted is None and array.dtype == np.uint64:
+            raise OverflowError(f"tensor: {array.max()} does not fit into int64, which ends at 2**63 - 1")
         if wanted is None and array.dtype == np.float64:
             array = array.astype(get_default_dtype())  # Python floats take the default dtype
     _check_dtype(array.dtype, f" (from {type(data).__name__})")

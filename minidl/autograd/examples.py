@@ -96,13 +96,13 @@ def _operations(constant: Callable[..., Any]) -> dict[str, Check]:
     add("where", n(2, 3), n(3), call=lambda a, b: m.where(condition, a, b))
     add("clone", n(2, 3))
 
-    for name in ("sum", "mean", "var", "std", "logsumexp", "norm"):
+    for name in ("sum", "mean", "var", "std", "var_mean", "logsumexp", "norm"):
         add(name, n(2, 3, 4), call=lambda x, name=name: getattr(m, name)(x, dim=(0, 2)))
     for name in ("amax", "amin"):
         add(name, d(2, 3, 4), call=lambda x, name=name: getattr(m, name)(x, (0, 2)))
-    for name in ("max", "min"):
+    for name in ("max", "min", "median"):
         add(name, d(2, 3, 4), call=lambda x, name=name: getattr(m, name)(x, 1))
-    for name in ("prod", "cumsum"):
+    for name in ("prod", "cumsum", "cumprod"):
         add(name, n(2, 3, 4), call=lambda x, name=name: getattr(m, name)(x, 1))
 
     add("reshape", n(2, 3, 4), call=lambda x: x.reshape(4, 6))

@@ -257,5 +257,63 @@ class ParameterList(Module):
         return [f"({name}): Parameter {p.shape} {p.dtype}" for name, p in self._parameters.items() if p is not None]
 
 
+class ParameterDict(Module):
+    """Parameters under names; tensors given to it become parameters.
+
+    >>> import minidl
+    >>> scales = minidl.nn.ParameterDict({"first": minidl.ones(2), "second": minidl.ones(3)})
+    >>> scales["second"].shape, list(scales.state_dict())
+    ((3,), ['first', 'second'])
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] | None = None) -> None:
+        super().__init__()
+        self.update(parameters or {})
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._parameters:
+            known = ", ".join(map(repr, self._parameters)) or "none"
+            raise KeyError(f"no parameter is called {key!r}; there are {known}")
+        return self._parameters[key]
+
+    def __setitem__(self, key: str, value: Tensor) -> None:
+        self.register_parameter(key, _as_parameter(value))
+
+    def __delitem__(self, key: str) -> None:
+        del self._parameters[key]
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._parameters
+
+    def keys(self) -> Iterable[str]:
+        return self._parameters.keys()
+
+    def values(self) -> Iterable[Any]:
+        return self._parameters.values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return self._parameters.items()
+
+    def update(self, parameters: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> None:
+        """Add (or replace) several parameters."""
+        for name, value in parameters.items() if isinstance(parameters, Mapping) else parameters:
+            self[name] = value
+
+    def pop(self, key: str) -> Any:
+        """Take the parameter called ``key`` out."""
+        parameter = self[key]
+        del self[key]
+        return parameter
+
+    def _child_lines(self) -> list[str]:
+        return [f"({name}): Parameter {p.shape} {p.dtype}" for name, p in self._parameters.items() if p is not None]
+
+
 def _as_parameter(value: Tensor) -> Parameter:
     return value if isinstance(value, Parameter) else Parameter(value)

@@ -57,7 +57,9 @@ class Linear(Module):
         self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
     ) -> None:
         super().__init__()
-        positive("Linear", in_features=in_features, out_features=out_features)
+        sizes = {"in_features": in_features, "out_features": out_features}
+        # none is a size too, as in PyTorch: a branch without inputs, a head that a class is yet to be added to
+        positive("Linear", **{name: n for name, n in sizes.items() if not (type(n) is int and n == 0)})
         self.in_features = in_features
         self.out_features = out_features
         self.weight = new_parameter(out_features, in_features, device=device, dtype=dtype)
@@ -77,7 +79,8 @@ class Linear(Module):
 
 def default_init(weight: Parameter, bias: Parameter | None) -> None:
     """PyTorch's choice for linear layers and convolutions: everything from U(-1/sqrt(fan in), 1/sqrt(fan in))."""
-    init.kaiming_uniform_(weight, a=math.sqrt(5))  # its gain, sqrt(2 / 6), leaves just 1/sqrt(fan in)
+    if weight.numel():
+        init.kaiming_uniform_(weight, a=math.sqrt(5))  # its gain, sqrt(2 / 6), leaves just 1/sqrt(fan in)
     if bias is not None:
         bound = 1 / math.sqrt(max(1, init.fan_in_and_fan_out(weight)[0]))
         init.uniform_(bias, -bound, bound)

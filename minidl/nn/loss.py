@@ -304,6 +304,40 @@ class GaussianNLLLoss(_Loss):
         return F.gaussian_nll_loss(input, target, var, self.full, self.eps, self.reduction)
 
 
+class CosineSimilarity(Module):
+    """Cosine of the angle between vectors along ``dim``.
+
+    >>> import minidl
+    >>> a, b = minidl.tensor([[1.0, 0.0], [1.0, 0.0]]), minidl.tensor([[2.0, 0.0], [0.0, 3.0]])
+    >>> minidl.nn.CosineSimilarity()(a, b)
+    tensor([1., 0.])
+    """
+
+    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.dim, self.eps = dim, eps
+
+    def forward(self, x1: Any, x2: Any) -> Any:
+        return F.cosine_similarity(x1, x2, self.dim, self.eps)
+
+
+class PairwiseDistance(Module):
+    """p-norm of ``x1 - x2 + eps`` over the last axis.
+
+    >>> import minidl
+    >>> a, b = minidl.tensor([[0.0, 0.0]]), minidl.tensor([[3.0, 4.0]])
+    >>> print(f"{minidl.nn.PairwiseDistance()(a, b).item():.4f}")
+    5.0000
+    """
+
+    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
+        super().__init__()
+        self.norm, self.eps, self.keepdim = p, eps, keepdim
+
+    def forward(self, x1: Any, x2: Any) -> Any:
+        return F.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)
+
+
 class TripletMarginLoss(_Loss):
     """How far the anchor is nearer to the positive than to the negative, short of ``margin``: Schroff et al. 2015.
 

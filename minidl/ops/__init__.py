@@ -3,6 +3,7 @@
 from types import FunctionType as _FunctionType
 
 from .activation import log_softmax, relu, softmax
+from .comparison import allclose, equal
 from .creation import (
     arange,
     empty,
@@ -31,6 +32,7 @@ from .elementwise import (
     bitwise_xor,
     ceil,
     clamp,
+    clip,
     clone,
     cos,
     cosh,
@@ -122,16 +124,19 @@ from .reduction import (
     any,
     argmax,
     argmin,
+    cumprod,
     cumsum,
     logsumexp,
     max,
     mean,
+    median,
     min,
     norm,
     prod,
     std,
     sum,
     var,
+    var_mean,
 )  # fmt: skip
 from .shape import (
     broadcast_tensors,
@@ -142,6 +147,7 @@ from .shape import (
     expand,
     flatten,
     flip,
+    meshgrid,
     movedim,
     narrow,
     permute,

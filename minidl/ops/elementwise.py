@@ -108,7 +108,7 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
     >>> minidl.add(minidl.tensor([1, 2]), minidl.tensor([10, 20]), alpha=2)
     tensor([21, 42])
     """
-    return _add(*promote(input, other if alpha == 1 else mul(other, alpha)))
+    return _add(*promote(input, other if alpha == 1 else _times_alpha(input, other, alpha)))
 
 
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
@@ -118,7 +118,26 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
     >>> minidl.sub(minidl.tensor([1, 2]), 1)
     tensor([0, 1])
     """
-    return _sub(*promote(input, other if alpha == 1 else mul(other, alpha)))
+    a, b = promote(input, other if alpha == 1 else _times_alpha(input, other, alpha))
+    if is_tensor(a) and a.dtype.kind == "b" and (b.dtype.kind == "b" if is_tensor(b) else isinstance(b, bool)):
+        raise TypeError("x - y of booleans has no meaning: write x ^ y for where they differ, or x.to('int64') - y")
+    return _sub(a, b)
+
+
+def _whole(value: Any) -> bool:
+    return value.dtype.kind in "iub" if is_tensor(value) else isinstance(value, int)
+
+
+def _times_alpha(input: Any, other: Any, alpha: float) -> Any:
+    if isinstance(alpha, float) and _whole(input) and _whole(other):
+        raise TypeError(f"alpha = {alpha} between whole numbers: give alpha as one too, or x.float()")
+    return mul(other, alpha)
+
+
+def _check_divisor(name: str, a: Any, b: Any) -> None:
+    """Whole numbers have no infinity; on a device looking for a zero would make the host wait."""
+    if _whole(a) and _whole(b) and (b == 0 if not is_tensor(b) else not b.is_cuda and not b._array.all()):
+        raise ZeroDivisionError(f"{name} of whole numbers by 0, which has no answer: use floating point, x.float()")
 
 
 def mul(input: Any, other: Any) -> Any:
@@ -148,7 +167,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
         raise ValueError(f"rounding_mode must be None, 'floor' or 'trunc', not {rounding_mode!r}")
     if rounding_mode == "floor":
         return floor_divide(a, b)
-    integers = all(v.dtype.kind in "iub" if is_tensor(v) else isinstance(v, int) for v in (a, b))
+    integers = _whole(a) and _whole(b)
+    _check_divisor("div", a, b)
     quotient = trunc(div(a, b))
     return quotient.to((a if is_tensor(a) else b).dtype) if integers else quotient
 
@@ -171,6 +191,7 @@ def floor_divide(input: Any, other: Any) -> Any:
     tensor([-2,  1])
     """
     a, b = promote(input, other)
+    _check_divisor("floor_divide", a, b)
     return _floor_divide(a, b)
 
 
@@ -216,7 +237,9 @@ def remainder(input: Any, other: Any) -> Any:
     >>> minidl.remainder(minidl.tensor([-3, 3]), 2)
     tensor([1, 1])
     """
-    return _remainder(*promote(input, other))
+    a, b = promote(input, other)
+    _check_divisor("remainder", a, b)
+    return _remainder(a, b)
 
 
 def atan2(input: Any, other: Any) -> Any:
@@ -584,6 +607,9 @@ _move: Primitive = Primitive(
     lambda x, *, device, source: to_device(x, device),
     vjp(lambda g, y, x, *, device, source: to(g, source)),
 )
+clip = clamp
+
+
 _clone: Primitive = Primitive("clone", lambda x, *, order: x.copy(order=order), vjp(lambda g, y, x, *, order: g))
 
 

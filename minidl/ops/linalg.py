@@ -222,10 +222,25 @@ def _einsum_rule(
     return tuple(gradients)
 
 
+def _with_letters_once(equation: str, position: int, x: Any, letters: str) -> tuple[Any, str]:
+    """The operand with its diagonal in place of axes of one letter, and its letters."""
+    for c in sorted(set(letters), key=letters.index):
+        while letters.count(c) > 1:
+            first = letters.index(c)
+            second = letters.index(c, first + 1)
+            if x.shape[first] != x.shape[second]:
+                raise ValueError(
+                    f"einsum {equation!r}: letter {c!r} is {x.shape[first]} and {x.shape[second]} in operand {position}"
+                )
+            x = diagonal(x, 0, first, second)
+            letters = letters[:first] + letters[first + 1 : second] + letters[second + 1 :] + c
+    return x, letters
+
+
 def einsum(equation: str, *operands: Any) -> Any:
     """Einstein's summation: ``einsum("nchw,kc->nkhw", x, w)``; ``...`` stands for further axes.
 
-    A letter may occur once in each operand (for a diagonal use :func:`diagonal` first).
+    A letter that an operand names twice is its diagonal (``"ii->"`` is the trace); an axis of length 1 stretches.
 
     >>> import minidl
     >>> minidl.einsum("nchw,kc->nkhw", minidl.ones(2, 3, 4, 5), minidl.ones(7, 3)).shape
@@ -244,7 +259,7 @@ def einsum(equation: str, *operands: Any) -> Any:
     if len(inputs) != len(xs):
         raise ValueError(f"einsum {equation!r} describes {len(inputs)} operands, {len(xs)} were given")
     free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in equation]
-    widest = 0
+    widest, joined = 0, ""
     for i, (letters, x) in enumerate(zip(inputs, xs)):
         extra = x.ndim - len(letters.replace("...", ""))
         if extra < 0 or (extra and "..." not in letters):
@@ -252,19 +267,25 @@ def einsum(equation: str, *operands: Any) -> Any:
         if "..." in letters:
             widest = max(widest, extra)
             inputs[i] = letters.replace("...", "".join(free[:extra][::-1]))
-        if len(set(inputs[i])) != len(inputs[i]):
-            raise ValueError(f"einsum {equation!r}: a letter twice in operand {i}; take the diagonal first")
+        joined += inputs[i]
+        xs[i], inputs[i] = _with_letters_once(equation, i, x, inputs[i])
     dots = "".join(free[:widest][::-1])
     if arrow:
         output = output.replace("...", dots)
     else:
-        joined = "".join(inputs)
         output = dots + "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots))
     sizes: dict[str, int] = {}
     for letters, x in zip(inputs, xs):
         for c, n in zip(letters, x.shape):
-            if sizes.setdefault(c, n) != n:
+            if sizes.get(c, 1) == 1:
+                sizes[c] = n
+            elif n not in (1, sizes[c]):
                 raise ValueError(f"einsum {equation!r}: letter {c!r} is {sizes[c]} in one operand and {n} in another")
+    for i, x in enumerate(xs):  # what stretches along a letter does not depend on it
+        stays = [n == sizes[c] for c, n in zip(inputs[i], x.shape)]
+        if not all(stays):
+            xs[i] = x.squeeze(tuple(a for a, stay in enumerate(stays) if not stay))
+            inputs[i] = "".join(c for c, stay in zip(inputs[i], stays) if stay)
     if not set(output) <= set(sizes):
         raise ValueError(f"einsum {equation!r}: the result names letters that no operand has")
     return _einsum(*xs, inputs=tuple(inputs), output=output)

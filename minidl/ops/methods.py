@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
 from . import activation as a
+from . import comparison as co
+from . import creation as c
 from . import elementwise as e
 from . import indexing as i
 from . import linalg as la
 from . import reduction as r
 from . import shape as s
 from .keywords import with_torch_names
+
+
+def _new(make: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+        return make(*size, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+    method.__name__ = method.__qualname__ = f"new_{make.__name__}"
+    method.__doc__ = f"As :func:`minidl.{make.__name__}`, of the dtype and on the device of this tensor unless given."
+    return method
 
 
 class TensorMethods:
@@ -68,6 +80,8 @@ class TensorMethods:
     logical_and, logical_or, logical_xor, logical_not = e.logical_and, e.logical_or, e.logical_xor, e.logical_not
     isnan, isinf, isfinite = e.isnan, e.isinf, e.isfinite
 
+    allclose, equal = co.allclose, co.equal
+
     # dtype, device, memory
     to, clone, contiguous = e.to, e.clone, e.contiguous
 
@@ -99,10 +113,19 @@ class TensorMethods:
         """True where not zero."""
         return e.to(self, "bool")
 
+    # new tensors beside this one
+    def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Any:
+        """A copy of ``data``, of the dtype and on the device of this tensor unless given."""
+        from ..tensor import tensor
+
+        return tensor(data, dtype or self.dtype, device or self.device, requires_grad)  # type: ignore[attr-defined]
+
+    new_zeros, new_ones, new_empty, new_full = (_new(f) for f in (c.zeros, c.ones, c.empty, c.full))
+
     # reductions
     sum, mean, var, std, prod, norm = r.sum, r.mean, r.var, r.std, r.prod, r.norm
     max, min, amax, amin, argmax, argmin = r.max, r.min, r.amax, r.amin, r.argmax, r.argmin
-    any, all, cumsum, logsumexp = r.any, r.all, r.cumsum, r.logsumexp
+    any, all, cumsum, cumprod, logsumexp, median = r.any, r.all, r.cumsum, r.cumprod, r.logsumexp, r.median
 
     # shape
     reshape, view, permute, transpose, t, movedim = s.reshape, s.view, s.permute, s.transpose, s.t, s.movedim

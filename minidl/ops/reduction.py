@@ -138,6 +138,19 @@ def std(
     return _root(var(input, dim, unbiased, keepdim, correction=correction))
 
 
+def var_mean(
+    input: Any, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float = 1
+) -> tuple[Any, Any]:
+    """:func:`var` and :func:`mean` over the same ``dim``.
+
+    >>> import minidl
+    >>> minidl.var_mean(minidl.tensor([0.0, 3.0, 6.0]))
+    (tensor(9.), tensor(3.))
+    """
+    axes = None if isinstance(dim, bool) else dim
+    return var(input, dim, unbiased, keepdim, correction=correction), mean(floating(input), axes, keepdim)
+
+
 # ---- extremes ------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +232,7 @@ def _along(input: Any, dim: Any, keepdim: bool, arg: Callable[..., Any]) -> Valu
     from .indexing import take_along_dim
 
     axis = normalise_dim(dim, input.ndim)
+    _not_empty(arg.__name__.removeprefix("arg"), input, normalise_dims(axis, input.ndim))
     index = arg(input, axis, keepdim=True) if input.ndim else arg(input)
     values = take_along_dim(input, index, axis) if input.ndim else input
     return (
@@ -242,6 +256,7 @@ def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     """
     dim = other if dim is None else dim
     if dim is None:
+        _not_empty("max", input, normalise_dims(None, input.ndim))
         return amax(input)
     if not isinstance(dim, (int, np.integer)):
         from .elementwise import maximum
@@ -260,6 +275,7 @@ def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     """
     dim = other if dim is None else dim
     if dim is None:
+        _not_empty("min", input, normalise_dims(None, input.ndim))
         return amin(input)
     if not isinstance(dim, (int, np.integer)):
         from .elementwise import minimum
@@ -385,6 +401,60 @@ def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: An
     return _prod(x, axis=normalise_dim(dim, x.ndim), keepdim=keepdim)
 
 
+_cumprod: Primitive = Primitive(
+    "cumprod",
+    lambda x, *, axis: array_module(x).cumprod(x, axis=axis),
+    vjp(lambda g, y, x, *, axis: _cumprod_rule(g, x, axis), uses="x"),
+)
+
+
+def _cumprod_rule(g: Any, x: Any, axis: int) -> Any:
+    """Of the i-th product each of its factors gets the product of the others: a table (..., i, factor)."""
+    upto = as_operand(array_module(x._array).tri(x.shape[axis], dtype=bool))
+    factors = where(upto, x.movedim(axis, -1).unsqueeze(-2), 1.0)
+    others = where(upto, _exclusive_cumprod(factors, axis=factors.ndim - 1), 0.0)
+    return (others * g.movedim(axis, -1).unsqueeze(-1)).sum(-2).movedim(-1, axis)
+
+
+def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Any:
+    """Running product along ``dim``; the gradient is right where there are zeros, in memory quadratic in the length.
+
+    >>> import minidl
+    >>> minidl.tensor([1, 2, 3]).cumprod(0)
+    tensor([1, 2, 6])
+    """
+    x = as_operand(input)
+    if dtype is not None:
+        x = x.to(as_dtype(dtype))
+    x = x.to(int64) if x.dtype.kind in "bui" else x
+    return _cumprod(x, axis=normalise_dim(dim, x.ndim)) if x.ndim else x
+
+
+def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The middle value, of an even number the lower of the two; along ``dim`` a pair (values, indices).
+
+    NaN where there is one.  The gradient goes to the element that was found.
+
+    >>> import minidl
+    >>> minidl.median(minidl.tensor([4.0, 1.0, 3.0, 2.0])).item()
+    2.0
+    """
+    from .indexing import argsort, take_along_dim
+
+    x = as_operand(input)
+    if dim is None:
+        return median(x.reshape(-1), 0).values
+    if not x.ndim:
+        return ValuesIndices(x.clone(), argsort(x))
+    axis = normalise_dim(dim, x.ndim)
+    _not_empty("median", x, (axis,))
+    middle = argsort(x, axis).narrow(axis, (x.shape[axis] - 1) // 2, 1)
+    lacking = x.isnan()
+    index = where(lacking.any(axis, True), argmax(lacking, axis, True), middle)
+    values = take_along_dim(x, index, axis)
+    return ValuesIndices(values, index) if keepdim else ValuesIndices(values.squeeze(axis), index.squeeze(axis))
+
+
 def logsumexp(input: Any, dim: Dims, keepdim: bool = False) -> Any:
     """log(sum(exp(x))) over ``dim`` without overflow.
 
@@ -417,6 +487,8 @@ def norm(input: Any, p: float | str = 2, dim: Dims = None, keepdim: bool = False
     axes = reduced_dims(dim, x.ndim)
     if p == "fro":
         p = 2
+    if isinstance(p, str):
+        raise ValueError(f"norm: p is a number or 'fro', not {p!r}: minidl has no singular values")
     p = float(p)
     if p == math.inf:
         return amax(x.abs(), axes, keepdim)

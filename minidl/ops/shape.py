@@ -226,6 +226,8 @@ def expand(input: Any, *size: Any) -> Any:
     lead = len(target) - x.ndim
     if lead < 0:
         raise ValueError(f"expand: {target} has fewer axes than the tensor's shape {x.shape}")
+    if min(target[:lead], default=0) < 0:
+        raise ValueError(f"expand: {target} has -1 for a new axis; it keeps a length that {x.shape} has")
     whole = tuple(x.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(target))
     for i, n in enumerate(x.shape):
         if n != 1 and n != whole[lead + i]:
@@ -255,6 +257,24 @@ def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
     """
     shape = np.broadcast_shapes(*(t.shape for t in tensors))
     return tuple(broadcast_to(t, shape) for t in tensors)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
+    """The coordinates of a grid: of vectors of lengths a, b, ... tensors (a, b, ...), views.
+
+    ``indexing="xy"`` exchanges the first two axes of each.
+
+    >>> import minidl
+    >>> rows, columns = minidl.meshgrid(minidl.arange(2), minidl.arange(3))
+    >>> (rows * 10 + columns).tolist()
+    [[0, 1, 2], [10, 11, 12]]
+    """
+    if indexing not in ("ij", "xy"):
+        raise ValueError(f"meshgrid: indexing is 'ij' or 'xy', not {indexing!r}")
+    axes = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    shape = [x.numel() for x in axes]
+    grid = [x.reshape([-1 if i == j else 1 for j in range(len(axes))]).expand(shape) for i, x in enumerate(axes)]
+    return tuple(transpose(x, 0, 1) if indexing == "xy" and len(axes) > 1 else x for x in grid)
 
 
 def repeat(input: Any, *repeats: Any) -> Any:

@@ -120,3 +120,15 @@ def test_repr_is_torchs():
         lambda n: n.ModuleDict({"x": n.ModuleList([n.Linear(1, 2), n.Linear(1, 2)])}),
     ):
         assert repr(build(nn)) == repr(build(torch.nn))
+
+
+def test_parameter_dict():
+    w = nn.Parameter(minidl.ones(2))
+    params = nn.ParameterDict({"w": w, "b": minidl.zeros(3)})
+    params.update([("c", minidl.ones(1))])
+    assert params["w"] is w and len(params) == 3 and all(type(p) is nn.Parameter for p in params.values())
+    assert [n for n, _ in params.named_parameters()] == list(params) == list(params.keys()) == ["w", "b", "c"]
+    assert "b" in params and params.pop("b").shape == (3,) and "b" not in params
+    assert "(w): Parameter (2,) float32" in repr(params) and dict(params.items())["c"].shape == (1,)
+    with pytest.raises(KeyError, match="no parameter is called 'b'; there are 'w', 'c'"):
+        params["b"]

@@ -10,7 +10,7 @@ from minidl import nn
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: nn.Linear(0, 3), "Linear: in_features must be a whole number of at least 1, got 0"),
+        (lambda: nn.Linear(-1, 3), "Linear: in_features must be a whole number of at least 1, got -1"),
         (lambda: nn.Linear(3, 2.5), "Linear: out_features must be a whole number of at least 1, got 2.5"),
         (lambda: nn.Linear(True, 2), "Linear: in_features must be a whole number of at least 1, got True"),
         (lambda: nn.Bilinear(3, 2, -1), "Bilinear: out_features must be a whole number of at least 1, got -1"),

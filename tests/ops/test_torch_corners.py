@@ -114,3 +114,76 @@ def test_arrays_of_tensors_are_not_copies():
     assert isinstance(np.ones(3) + w, minidl.Tensor) and (np.ones(3) * w).requires_grad
     assert (np.float64(2) * w).requires_grad
     assert type(np.sqrt(minidl.tensor(4.0))) is np.float32
+
+
+i = minidl.tensor([4, 5])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: i // 0,
+        lambda: i // minidl.tensor([0, 1]),
+        lambda: i % 0,
+        lambda: 3 % (i - 4),
+        lambda: minidl.div(i, 0, rounding_mode="floor"),
+        lambda: minidl.div(i, minidl.tensor([1, 0]), rounding_mode="trunc"),
+    ],
+)
+def test_whole_numbers_are_not_divided_by_zero(call):
+    with pytest.raises(ZeroDivisionError, match="of whole numbers by 0, which has no answer"):
+        call()
+    assert (i.float() // 0).isinf().all()
+
+
+def test_whole_numbers_stay_whole():
+    for call in (lambda: minidl.add(i, i, alpha=0.5), lambda: i.sub(1, alpha=0.5)):
+        with pytest.raises(TypeError, match=r"alpha = 0.5 between whole numbers: give alpha as one too"):
+            call()
+    assert minidl.add(i, i, alpha=2).tolist() == [12, 15]
+    with pytest.raises(OverflowError, match="9223372036854775808 does not fit into int64"):
+        minidl.tensor([2**63])
+    assert minidl.tensor([2**63 - 1]).dtype == "int64"
+
+
+def test_einsum_says_which_diagonal_there_is_not():
+    with pytest.raises(ValueError, match="letter 'i' is 2 and 3 in operand 0"):
+        minidl.einsum("ii->i", minidl.zeros(2, 3))
+
+
+def test_what_norm_and_meshgrid_do_not_know():
+    with pytest.raises(ValueError, match="p is a number or 'fro', not 'nuc': minidl has no singular values"):
+        minidl.norm(minidl.ones(2, 2), "nuc")
+    with pytest.raises(ValueError, match="indexing is 'ij' or 'xy', not 'yx'"):
+        minidl.meshgrid(i, i, indexing="yx")
+    with pytest.raises(ValueError, match=r"median\(\) of no elements"):
+        minidl.zeros(0).median()
+
+
+def test_new_tensors_take_after_another():
+    x = drawn(2)
+    assert x.new_zeros(2, 3).dtype == x.new_ones((1,)).dtype == x.new_tensor([1]).dtype == "float64"
+    assert x.new_full((2,), 7.0).tolist() == [7.0, 7.0] and x.new_empty(3, dtype="int32").dtype == "int32"
+    assert x.new_zeros(size=(4,)).shape == (4,) and x.new_ones(2, requires_grad=True).requires_grad
+
+
+def test_more_writing_in_place():
+    x, y = drawn(3, grad=True), drawn(3)
+    z = x * 1
+    z.pow_(3)
+    z.masked_fill_(y > 0, 2.0)
+    g = drawn(3)
+    (mine,) = minidl.autograd.grad(z, [x], g)
+    expected = np.where(y.numpy() > 0, 0, 3 * x.detach().numpy() ** 2 * g.numpy())
+    np.testing.assert_allclose(mine.numpy(), expected, rtol=1e-12)
+
+
+def test_detach_in_place():
+    x = drawn(3, grad=True)
+    y = x * 2
+    assert y.detach_() is y and y.is_leaf and not y.requires_grad
+    z = x * 2
+    row = z[:2]
+    with pytest.raises(GraphError, match="of a tensor whose memory other tensors see"):
+        z.detach_()
+    assert row.requires_grad

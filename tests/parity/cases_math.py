@@ -143,6 +143,7 @@ def choice() -> Iterator[Case]:
         yield case("where", c, a, b)
     for x in (R(3, 4), T(20), R(), N(5)):
         yield case("clamp", x, -1, 1)
+        yield case("clip", x, -1, 1)
         yield case("clamp", x, min=-1)
         yield case("clamp", x, max=1)
         yield case("clamp", x, -0.5, 0.5)
@@ -224,6 +225,28 @@ def reductions() -> Iterator[Case]:
     yield case("cumsum", R(), 0)
     yield case("cumsum", R(0, 3), 0)
     yield case("cumsum", B(5), 0)
+    for d in (0, -1):
+        yield case("cumprod", R(2, 3, 4), d)
+        yield case("cumprod", T(3, 4), d)  # zeros among the factors
+        yield case("cumprod", N(2, 3), dim=d)
+    yield case("cumprod", R(), 0)
+    yield case("cumprod", R(0, 3), 0)
+    for kwargs in ({}, {"dim": 0}, {"dim": -1, "keepdim": True}):
+        yield case("median", D(3, 4), **kwargs)
+        yield case("median", D(3, 5, layout="F"), **kwargs)
+        yield case("median", D(3, 5), call=_median_beside_nan, _first=False, **kwargs)
+    yield case("median", R())
+    yield case("median", R(), 0)
+    for kwargs in ({}, {"dim": 1}, {"dim": (0, 1), "keepdim": True}, {"dim": 0, "correction": 0}):
+        yield case("var_mean", R(3, 4), **kwargs)
+    yield case("var_mean", R(3, 4), False)
+    for x, y in ((N(3), N(3)), (N(3, high=1), N(3, high=1)), (R(2, 3), R(3)), (R(0), R(0))):
+        yield case("equal", x, y)
+    yield case("equal", R(3), call=lambda m, x: (m.equal(x, x), x.equal(x * 2)), _label="itself")
+    for scale in (1.0, 1 + 1e-7, 1 + 1e-3, float("inf"), float("nan")):
+        for options in ({}, {"equal_nan": True}, {"rtol": 1e-2}):
+            call = {"call": lambda m, x, s=scale, **o: m.allclose(x * s, (x * s) * min(s, 1 + 1e-3), **o)}
+            yield case("allclose", P(4), _label=f"{scale} {options}", _first=False, **call, **options)
     for p in (1, 2, 3, 2.5, float("inf"), float("-inf"), "fro"):
         yield case("norm", R(3, 4), p)
         if p != "fro":
@@ -235,6 +258,10 @@ def reductions() -> Iterator[Case]:
     yield case("logsumexp", R(3, 4), (0, 1), _label="both")
     yield case("logsumexp", N(3, 4), 1)
     yield case("logsumexp", T(4, 3), 1, call=lambda m, x, d: m.logsumexp(x * 1000, d), _label="large")
+
+
+def _median_beside_nan(m: Any, x: Any, **options: Any) -> Any:
+    return m.median(m.where(x == x[1, 2], float("nan"), x), **options)
 
 
 CASES: list[Case] = [*two_operands(), *one_operand(), *choice(), *reductions()]

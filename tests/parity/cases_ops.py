@@ -89,6 +89,9 @@ def shapes() -> Iterator[Case]:
         yield case("stack", [R(2, 3), R(2, 3)], dim)
     yield case("stack", (R(), R(), R()))
     yield case("stack", [N(2), R(2)])
+    for options in ({}, {"indexing": "xy"}):
+        for vectors in ((R(2), R(3)), (R(2), R(), R(4)), (N(3),), ([R(2), R(3)],)):
+            yield case("meshgrid", *vectors, **{"indexing": "ij", **options})
     for op in ("tril", "triu"):
         for d in (0, 1, -1, 5):
             yield case(op, R(2, 3, 4), d)
@@ -233,7 +236,10 @@ def linear_algebra() -> Iterator[Case]:
         ("...ij,...jk->...ik", (R(5, 2, 3), R(3, 4))), ("...i->...", (R(2, 3, 4),)),
         ("i...,j...->ij...", (R(2, 4), R(3, 4))),
         ("nchw,kc->nkhw", (R(2, 3, 4, 5), R(6, 3))), ("ij,jk,kl->il", (R(2, 3), R(3, 4), R(4, 2))), ("ba", (R(2, 3),)),
-        ("i,ij,j->", (R(2), R(2, 3), R(3))), ("ij,k->i", (R(2, 3), R(4))), (" i j , j k -> k i ", (R(2, 3), R(3, 4))),
+        ("i,ij,j->", (R(2), R(2, 3), R(3))), ("ii->i", (R(3, 3),)), ("ii", (R(3, 3),)), ("bii->bi", (R(2, 3, 3),)),
+        ("iji,jj->j", (R(3, 2, 3), R(2, 2))), ("iii->i", (R(2, 2, 2),)), ("ij,ij->ij", (R(2, 1), R(2, 3))),
+        ("...i,...i->...", (R(1, 3), R(4, 3))), ("ij,kj->ik", (R(2, 1), R(4, 3))), ("ij,jk->ik", (R(2, 1), R(3, 1))),
+        ("ij,k->i", (R(2, 3), R(4))), (" i j , j k -> k i ", (R(2, 3), R(3, 4))),
     ]:  # fmt: skip
         yield case("einsum", equation, *operands)
     yield case("einsum", "ij,jk->ik", [R(2, 3), R(3, 4)], _label="list of operands")
