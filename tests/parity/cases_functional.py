@@ -26,7 +26,7 @@ def activations() -> Iterator[Case]:
         if op not in ("gelu", "logsigmoid", "softplus"):  # at a kink PyTorch's second derivative is a matter of taste
             yield f(op, Z(3), **{"_second": False, **special})
         large = {"call": lambda m, x, op=op: getattr(m.nn.functional, op)(x * 100), "_label": "large"}
-        factor = 20.0 if op == "softplus" else 4.0  # second derivatives near 1 - sigmoid
+        factor = {"softplus": 50.0, "silu": 20.0}.get(op, 4.0)  # second derivatives near 1 - sigmoid
         yield f(op, R(9), **{"_factor": factor, **special, **large})
     for op in ("celu", "elu"):
         yield f(op, D(9), 0.7, _factor=1e3)  # PyTorch keeps alpha in float32

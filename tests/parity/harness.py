@@ -29,7 +29,7 @@ def close(ours: Any, theirs: np.ndarray, tolerance: float, what: str) -> None:
         return
     finite = np.isfinite(theirs)
     np.testing.assert_array_equal(ours[~finite], theirs[~finite], err_msg=f"{what}: infinities and NaN")
-    scale = max(1.0, float(np.abs(theirs[finite]).max(initial=0.0)))
+    scale = max(1e-2, float(np.abs(theirs[finite]).max(initial=0.0)))
     with np.errstate(invalid="ignore"):
         error = np.where(finite, np.abs(ours - np.where(finite, theirs, 0)), 0)
     worst = np.unravel_index(error.argmax(), error.shape)
@@ -49,7 +49,8 @@ class Run:
         self.case, self.dtype, self.torch = case, dtype, torch
         self.rng = np.random.default_rng(zlib.crc32(case.id.encode()))
         coarse = dtype == "float32" or any(spec.dtype in ("float32", "float16") for spec in inputs_of(case.args))
-        self.tolerance = TOLERANCE["float32" if coarse else "float64"] * case.factor
+        factor = min(case.factor, 50.0) if coarse else case.factor  # more would let float32 be wrong by percents
+        self.tolerance = TOLERANCE["float32" if coarse else "float64"] * factor
         specs = list(inputs_of((case.args, case.kwargs)))
         arrays = [spec.draw(self.rng, dtype) for spec in specs]
         self.ours = [minidl.from_numpy(a) for a in arrays]
