@@ -53,8 +53,9 @@ def landscape(surface: Surface) -> np.ndarray:
     a, b = np.meshgrid(surface.steps, surface.steps, indexing="ij")
     height = np.log10(finite) if positive else finite
     side.plot_surface(a, b, height, cmap="viridis", linewidth=0.2, edgecolor="black", rstride=1, cstride=1)
+    side.set_box_aspect(None, zoom=0.82)  # room for the words beside it
     side.set(zlabel="log10 of the loss" if positive else "loss", xlabel="first", ylabel="second")
-    return _pixels(drawn)
+    return _pixels(drawn, 90)
 
 
 def receptive_field(found: ReceptiveField) -> np.ndarray:

@@ -55,11 +55,9 @@ class relu_backward(Listener):
     def __init__(self, rule: Rule) -> None:
         if rule not in ("gradient", *_RULES):
             raise SeeError(f"ReLU is differentiated by 'gradient', 'deconvnet' or 'guided', not {rule!r}")
+        self.rule = rule
         self.count = 0
         self._twin: Primitive | None = None
-        if rule != "gradient":
-            self._twin = copy.copy(Primitive.registry["relu"])  # the same operation, not entered in the list of all
-            self._twin.rules = (_RULES[rule],)
 
     def on_forward(
         self,
@@ -69,7 +67,11 @@ class relu_backward(Listener):
         outputs: tuple[Any, ...],
         node: Node | None,
     ) -> None:
-        if primitive is Primitive.registry["relu"] and self.in_its_thread():
-            self.count += 1
-            if node is not None and self._twin is not None:
-                node.primitive = self._twin
+        if primitive.name != "relu" or not self.in_its_thread():
+            return
+        self.count += 1
+        if node is not None and self.rule != "gradient":
+            if self._twin is None:
+                self._twin = copy.copy(primitive)  # the same operation, not entered in the list of all
+                self._twin.rules = (_RULES[self.rule],)
+            node.primitive = self._twin

@@ -44,8 +44,8 @@ class Unit:
         ('output[1] (dog)', 'conv[1]')
         """
         is_class = self.layer == OUTPUT and len(self.index) == 1
-        known = is_class and names is not None and self.index[0] < len(names)
-        return f"{self} ({names[self.index[0]]})" if known and names is not None else str(self)
+        name = names[self.index[0]] if is_class and names and self.index[0] < len(names) else ""
+        return f"{self} ({name})" if name and name != str(self.index[0]) else str(self)
 
 
 def find_unit(model: Module, unit: str | int | Unit) -> Unit:
