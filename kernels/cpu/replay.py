@@ -72,7 +72,7 @@ def replayed(kernel: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
             known[key] = _program(loops, lent, (a, b, result))
         return result
 
-    call.cache_clear = known.clear  # type: ignore[attr-defined]
+    call.known, call.cache_clear = known, known.clear  # type: ignore[attr-defined]
     return call
 
 

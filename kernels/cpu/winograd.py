@@ -32,6 +32,7 @@ the number of threads does not change a bit.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,11 +43,12 @@ from ..threads import get_num_threads
 from .pieces import Address, read, run
 from .products import FLOPS
 from .relayout import as_last, deliver, result
+from .replay import replayed
 from .simd import address_of, keep
 from .tiles import rows_tile, rows_times_panel
 from .windows import address
 from .winograd_blocks import Block, Image, addresses, deliver_tiles, image, scratch, transform_tiles
-from .winograd_filters import transformed
+from .winograd_filters import Filters, filter_steps, transformed
 from .winograd_tiles import tiling
 from .winograd_transforms import Scheme
 from .winograd_weight_grad import weight_grad
@@ -58,25 +60,32 @@ Array = np.ndarray
 
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
     """y (N, K, *out), channels-last where no ``out`` is given."""
-    y = result(conv.y_shape, x.dtype, out)
-    low = [before for before, _ in conv.padding]
-    if y.size:
-        _correlate("forward", as_last(x, "x"), w, y, low, conv)
-    return deliver(y, out)
+    return _correlate(x, w, _Problem("forward", conv), out)
 
 
 def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
     """dx (N, C, *size), channels-last where no ``out`` is given."""
-    dx = result(conv.x_shape, g.dtype, out)
-    low = [2 - before for before, _ in conv.padding]
-    if 0 in g.shape:
-        dx[...] = 0
-    elif dx.size:
-        _correlate("input_grad", as_last(g, "g"), w, dx, low, conv)
-    return deliver(dx, out)
+    return _correlate(g, w, _Problem("input_grad", conv), out)
 
 
 # y = x correlated with w -------------------------------------------------------------------------------
+
+
+class _Problem(NamedTuple):
+    """A pass, forward or input_grad; x and y are the arrays that it reads and writes, whatever they are called."""
+
+    pass_: str
+    conv: Conv
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of y."""
+        return self.conv.y_shape if self.pass_ == "forward" else self.conv.x_shape
+
+    @property
+    def low(self) -> list[int]:
+        """y[p] = sum over taps t of x[p + t - low] times w[t], or, for the input gradient, w[2 - t]."""
+        return [before if self.pass_ == "forward" else 2 - before for before, _ in self.conv.padding]
 
 
 class _Job(NamedTuple):
@@ -95,24 +104,48 @@ class _Job(NamedTuple):
     workers: int
 
 
-def _correlate(pass_: str, x: Array, w: Array, y: Array, low: list[int], conv: Conv) -> None:
-    """y[p] = sum over taps t of x[p + t - low] times w[t], or, for the input gradient, w[2 - t] with exchanged axes."""
-    tile = rows_tile(x.dtype.name)
-    t = tiling(pass_, conv, x.itemsize, tile.rows, tile.width)
-    scheme = Scheme(tile, t.m)
+def _correlate(x: Array, w: Array, p: _Problem, out: Array | None) -> Array:
+    """The groups one after the other: x and y by their channels, w (K, C/G, 3, 3) by its filters."""
+    groups = p.conv.groups
+    if groups == 1 and x.size and w.size:
+        return _correlate_group(x, _filters(w, p).memory, p, out)
+    y = result(p.shape, x.dtype, out)
+    if not x.size:
+        y[...] = 0
+    elif y.size:
+        x, alone = as_last(x, "x"), _Problem(p.pass_, _one_group(p.conv))
+        for x_group, w_group, y_group in zip(np.split(x, groups, 1), np.split(w, groups), np.split(y, groups, 1)):
+            _correlate_group(x_group, _filters(w_group, alone).memory, alone, y_group)
+    return deliver(y, out)
+
+
+def _one_group(c: Conv) -> Conv:
+    return replace(c, in_channels=c.in_channels // c.groups, out_channels=c.out_channels // c.groups, groups=1)
+
+
+def _filters(w: Array, p: _Problem) -> Filters:
+    return transformed(w, _scheme(w.dtype.name, p, w.itemsize), gradient=p.pass_ == "input_grad")
+
+
+def _scheme(dtype: str, p: _Problem, itemsize: int) -> Scheme:
+    tile = rows_tile(dtype)
+    return Scheme(tile, tiling(p.pass_, p.conv, itemsize, tile.rows, tile.width).m)
+
+
+@replayed
+def _correlate_group(x: Array, u: Array, p: _Problem, out: Array | None = None) -> Array:
+    """y of one group, with the transformed filters ``u``."""
+    y = result(p.shape, x.dtype, out)
+    x, scheme = as_last(x, "x"), _scheme(x.dtype.name, p, x.itemsize)
+    t = tiling(p.pass_, p.conv, x.itemsize, scheme.tile.rows, scheme.tile.width)
     pieces = t.blocks * t.bands
     workers = min(pieces, get_num_threads())
-    block = scratch(t, scheme, workers)
-    groups = conv.groups  # x and y by their channels, w (K, C/G, 3, 3) by its filters
-    for x_group, w_group, y_group in zip(np.split(x, groups, 1), np.split(w, groups), np.split(y, groups, 1)):
-        u = transformed(w_group, scheme, gradient=pass_ == "input_grad")
-        job = _Job(
-            address(u.memory), u.panel_step, u.point_step, t.depth, t.columns, t.tiles, t.block, t.band, t.bands,
-            pieces, workers,
-        )  # fmt: skip
-        source, target = image(x_group, t, -low[0], -low[1]), image(y_group, t)
-        seconds = t.points * t.tiles * t.depth * t.columns / FLOPS
-        run(_correlate_piece, scheme, (source, target, block, job), workers, seconds)
+    steps = filter_steps(t.depth, scheme)
+    job = _Job(address(u), *steps, t.depth, t.columns, t.tiles, t.block, t.band, t.bands, pieces, workers)
+    source, target = image(x, t, *(-before for before in p.low)), image(y, t)
+    seconds = t.points * t.tiles * t.depth * t.columns / FLOPS
+    run(_correlate_piece, scheme, (source, target, scratch(t, scheme, workers), job), workers, seconds)
+    return deliver(y, out)
 
 
 @njit

@@ -29,6 +29,12 @@ class Filters(NamedTuple):
     point_step: int
 
 
+def filter_steps(depth: int, scheme: Scheme) -> tuple[int, int]:
+    """Bytes of U from panel to panel, and from point to point."""
+    point_step = plane_bytes(depth * scheme.tile.width * scheme.itemsize)
+    return scheme.points * point_step, point_step
+
+
 def transformed(w: np.ndarray, scheme: Scheme, gradient: bool) -> Filters:
     """U of w (K, C, 3, 3): columns K, summed over C.  For the input ``gradient``: columns C, summed over K, flipped.
 
@@ -37,8 +43,7 @@ def transformed(w: np.ndarray, scheme: Scheme, gradient: bool) -> Filters:
     """
     w = np.ascontiguousarray(w)
     columns, depth = (w.shape[1], w.shape[0]) if gradient else w.shape[:2]
-    point_step = plane_bytes(depth * scheme.tile.width * w.itemsize)
-    panel_step = scheme.points * point_step
+    panel_step, point_step = filter_steps(depth, scheme)
     panels = -(-columns // scheme.tile.width)
     size = panels * panel_step
     key = (address(w), w.shape, scheme, gradient)

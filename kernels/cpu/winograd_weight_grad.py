@@ -21,6 +21,7 @@ from ..workspace import borrow
 from .pieces import Address, read, run
 from .products import FLOPS
 from .relayout import as_last
+from .replay import replayed
 from .simd import address_of, keep, load, store, transpose
 from .tiles import columns_tile, columns_times_panel
 from .windows import address
@@ -57,6 +58,7 @@ class _Target(NamedTuple):
     filter_step: int  # bytes
 
 
+@replayed
 def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
     """dw (K, C/G, 3, 3) of x (N, C, H, W) and the output gradient g (N, K, P, Q)."""
     dw = out if out is not None and out.flags.c_contiguous else np.empty(conv.w_shape, x.dtype)

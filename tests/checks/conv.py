@@ -262,12 +262,13 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
     ]
     caches: list[Callable[..., object]] = [fft.tiling, direct_tiles.tiling, winograd_tiles.tiling, catalogue._choose]
     if jit.HAVE_NUMBA:
-        from minidl.kernels.cpu import depthwise, nhwc, products, sums
+        from minidl.kernels.cpu import depthwise, nhwc, products, sums, winograd
 
         small += [(products, "DEPTH_BYTES", 512), (products, "CHUNK_TILES", 2), (products, "PIECES", 2)]
         small += [(sums, "CHUNK_PIXELS", (3, 5)), (sums, "PART_PIXELS", 11), (sums, "PIECES", 7)]
         small += [(depthwise, "CHUNK_TILES", 1), (depthwise, "CHUNK_PIXELS", 5), (depthwise, "PART_PIXELS", 11)]
         caches += [products.cutting, sums.cutting, nhwc.forward, nhwc.input_grad, nhwc.weight_grad]
+        caches += [winograd._correlate_group, winograd.weight_grad]
     return small, caches
 
 

@@ -8,11 +8,12 @@ import pytest
 pytest.importorskip("numba")
 
 from minidl.kernels import threads, workspace
-from minidl.kernels.cpu import nhwc, pieces, relayout, replay
+from minidl.kernels.cpu import nhwc, pieces, relayout, replay, winograd
 from minidl.kernels.cpu.simd import Lanes, load, store
 from minidl.kernels.cpu.windows import address
 from minidl.kernels.geometry import Conv
 from minidl.kernels.jit import njit
+from minidl.kernels.spec import conv as definition
 
 CASES = {
     "several taps": Conv.from_shapes((2, 40, 9, 7), (24, 40, 3, 2), stride=(1, 2), padding=(1, 0)),
@@ -64,6 +65,19 @@ def test_the_second_call_gives_what_the_kernel_gives(name: str, pass_: str, last
         np.testing.assert_array_equal(y, expected)
         kept.append((y, expected, a, b))  # so that the next arrays lie elsewhere
     assert all(np.array_equal(y, e) for y, e, _, _ in kept)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("pass_", PASSES)
+def test_winograd_with_new_weights_each_time(pass_: str, groups: int) -> None:
+    conv = Conv.from_shapes((2, 16, 9, 7), (20, 16 // groups, 3, 3), padding=1, groups=groups)
+    rng, kernel = np.random.default_rng(6), getattr(winograd, pass_)
+    exact = getattr(definition, pass_)
+    for _ in range(3):
+        a, b = (drawn(rng, s, s != conv.w_shape, "float32") for s in PASSES[pass_](conv))
+        spoil_scratch()
+        np.testing.assert_allclose(kernel(a, b, conv), exact(a.astype("f8"), b.astype("f8"), conv), rtol=0, atol=1e-3)
+    assert groups > 1 or (winograd.weight_grad if pass_ == "weight_grad" else winograd._correlate_group).known
 
 
 def test_a_known_call_does_not_run_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:

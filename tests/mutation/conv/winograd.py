@@ -123,14 +123,14 @@ def _geometry() -> tuple[Mutant, ...]:
         ),
         _bug(
             "F_low_and_high_pad_exchanged",
-            "winograd:forward",
+            "winograd:_Problem.low",
             "pads before by what belongs behind",
-            "[before for before, _ in conv.padding]",
-            "[behind for _, behind in conv.padding]",
+            "for before, _ in self.conv.padding",
+            "for _, before in self.conv.padding",
         ),
         _bug(
             "B_gx_pads_like_forward",
-            "winograd:input_grad",
+            "winograd:_Problem.low",
             "the input gradient is padded as the forward pass, not by 2 - pad",
             "2 - before for",
             "before for",
