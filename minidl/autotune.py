@@ -34,7 +34,18 @@ REASON = "the fastest measured on this machine"
 
 
 class AutotuneError(ValueError):
-    """A file that does not hold measured plans."""
+    """A file that does not hold measured plans.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "plans.json")
+    ...     _ = path.write_text("[]")
+    ...     try:
+    ...         Tuner(path)
+    ...     except AutotuneError as error:
+    ...         print(str(error).split(": ")[1])
+    name another file, or delete this one to measure anew
+    """
 
 
 @contextlib.contextmanager
@@ -60,7 +71,11 @@ def measured(file: str | os.PathLike[str]) -> Iterator[Tuner]:
 
 
 class Tuner:
-    """Takes a plan by estimate and gives the measured one.  ``choices``: the algorithm for each problem so far."""
+    """Takes a plan by estimate and gives the measured one.  ``choices``: the algorithm for each problem so far.
+
+    >>> Tuner("no such file.json").choices
+    {}
+    """
 
     def __init__(self, file: str | os.PathLike[str]) -> None:
         self.file = Path(file)
@@ -95,7 +110,11 @@ class Tuner:
 
 
 def machine() -> str:
-    """What a measurement holds for: processor, threads, version."""
+    """What a measurement holds for: processor, threads, version.
+
+    >>> machine().split(", ")[-1].split()[0]
+    'minidl'
+    """
     from .doctor import _cpu_name
 
     return f"{_cpu_name()}, {get_num_threads()} threads, minidl {__version__}"

@@ -36,6 +36,10 @@ class Finding:
 
     `status` is "ok", "note" (works, could be better or is optional) or "problem"; `why` says in a sentence
     what follows from it and `remedy` is the command that changes it.
+
+    >>> finding = Finding("Python", "version", "3.8", "problem", "minidl needs 3.11", "install a newer one")
+    >>> finding.status, finding.remedy
+    ('problem', 'install a newer one')
     """
 
     topic: str
@@ -48,7 +52,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """All findings on this machine."""
+    """All findings on this machine.
+
+    >>> Report((Finding("Python", "version", "3.13"),)).as_dict()["ok"]
+    True
+    """
 
     findings: tuple[Finding, ...]
 
@@ -105,6 +113,10 @@ def collect() -> Report:
 
     Takes a few seconds: the packages are imported where they are installed (not torch).  Never raises for what is
     missing or broken; that is what the findings are for.
+
+    >>> report = collect()
+    >>> report.findings[0].topic
+    'Python'
     """
     probes = (_python, _packages, _cpu, _blas, _threads, _numba, _memory, _gpu, _optional)
     return Report(tuple(finding for probe in probes for finding in probe()))

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
 
 class SummaryError(ValueError):
-    """An input that cannot be summarised: the message says why."""
+    """An input that cannot be summarised: the message says why.
+
+    >>> from minidl.summary import parse_shape
+    >>> try:
+    ...     parse_shape("3x")
+    ... except SummaryError as error:
+    ...     print(error)
+    an input shape is written as 1,32,32 (channels, height, width), not '3x'
+    """
 
 
 __all__ = ["Row", "Summary", "SummaryError", "count_macs", "parse_shape", "summarize"]
@@ -36,7 +44,13 @@ __all__ = ["Row", "Summary", "SummaryError", "count_macs", "parse_shape", "summa
 
 @dataclass
 class Row:
-    """One layer: its dotted name, class, last output's shape (N first), and counts for the whole batch."""
+    """One layer: its dotted name, class, last output's shape (N first), and counts for the whole batch.
+
+    >>> import minidl
+    >>> row = summarize(minidl.nn.Linear(4, 3), (4,)).rows[0]
+    >>> row.kind, row.output, row.parameters, row.macs
+    ('Linear', (1, 3), 15, 12)
+    """
 
     name: str
     kind: str
@@ -62,7 +76,13 @@ class Row:
 
 @dataclass
 class Summary:
-    """The table of :func:`summarize` and its totals."""
+    """The table of :func:`summarize` and its totals.
+
+    >>> import minidl
+    >>> summary = summarize(minidl.nn.Sequential(minidl.nn.Linear(4, 3), minidl.nn.ReLU()), (4,), batch=2)
+    >>> summary.parameters, summary.macs, len(summary.rows)
+    (15, 24, 2)
+    """
 
     model: str
     input_shape: tuple[int, ...]  # with the batch

@@ -103,7 +103,14 @@ class Classifier:
 
 
 class Ensemble:
-    """Several classifiers with the same classes; the answer is the mean of their probabilities."""
+    """Several classifiers with the same classes; the answer is the mean of their probabilities.
+
+    >>> from minidl import models
+    >>> from minidl.predict import PREPROCESS
+    >>> two = [Classifier(models.lenet_caffe(), PREPROCESS["mnist_caffe"], "0123456789") for _ in range(2)]
+    >>> Ensemble(two).probabilities([np.zeros((1, 28, 28), np.uint8)] * 3).shape
+    (3, 10)
+    """
 
     def __init__(self, members: Sequence[Classifier]) -> None:
         if not members:

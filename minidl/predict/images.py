@@ -16,6 +16,14 @@ def read_photo(path: str | Path, mode: str = "RGB") -> np.ndarray:
     """An image file as uint8 (C, H, W), turned as the camera says.
 
     :raises DataError: not an image, cut short or damaged.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (3, 2), "red").save(f"{folder}/red.png")
+    ...     image = read_photo(f"{folder}/red.png")
+    >>> image.shape, image[:, 0, 0].tolist()
+    ((3, 2, 3), [255, 0, 0])
     """
     return read_image(path, mode, upright=True)
 

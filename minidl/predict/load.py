@@ -47,6 +47,14 @@ def load_classifier(
     :raises UnknownModelError, UnknownWeightsError: no such network, or none of its files has that name.
     :raises WeightsError, StateDictError: the file is no weights, or those of another network.
     :raises DataNotFoundError: the public file could not be fetched; the message says what to put where.
+
+    >>> import tempfile
+    >>> from minidl import io, models
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     io.save_weights(f"{folder}/mine.safetensors", models.lenet5().state_dict())
+    ...     lenet = load_classifier("lenet5", f"{folder}/mine.safetensors", classes="mnist")
+    >>> len(lenet.classes)
+    10
     """
     table = minidl.models.weights
     model_name, _, tag = name.partition(".")

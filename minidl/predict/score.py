@@ -26,7 +26,12 @@ _WORDNET = re.compile(r"n\d{8}(?!\d)")
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled images: ``items`` are (name, function that gives uint8 (C, H, W)), ``labels`` numbers of classes."""
+    """Labelled images: ``items`` are (name, function that gives uint8 (C, H, W)), ``labels`` numbers of classes.
+
+    >>> samples = Samples([("a", lambda: np.zeros((1, 28, 28), np.uint8))], [3])
+    >>> len(samples), samples.labels
+    (1, [3])
+    """
 
     items: Sequence[tuple[str, Callable[[], np.ndarray]]]
     labels: Sequence[int]
@@ -40,6 +45,9 @@ class Score:
     """How often the right class was among the first ones: ``correct[5]`` times among five.
 
     ``broken`` are images that could not be read, with the reason; they count neither as right nor as wrong.
+
+    >>> print(Score(8, {1: 6, 5: 8}))
+    top-1 75.00 % (6 of 8), top-5 100.00 % (8 of 8)
     """
 
     count: int
@@ -112,6 +120,13 @@ def load_samples(
     A class is named by its WordNet number, its number in the order of the network, or its name.
 
     :raises PredictError: no labels, or a label that is no class.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/two.npz", x=np.zeros((2, 28, 28), np.uint8), y=[3, 1])
+    ...     samples = load_samples(f"{folder}/two.npz", "0123456789")
+    >>> len(samples), list(samples.labels)
+    (2, [3, 1])
     """
     from ..train.tasks import SOURCES
 

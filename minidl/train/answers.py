@@ -18,7 +18,12 @@ from .tasks import find_source, to_input
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image: classes and their probabilities, most probable first; whether it was inverted."""
+    """The answer for one image: classes and their probabilities, most probable first; whether it was inverted.
+
+    >>> answer = Prediction(Path("7.png"), [("seven", 0.75), ("one", 0.25)], inverted=False)
+    >>> answer.ranking[0]
+    ('seven', 0.75)
+    """
 
     path: Path
     ranking: list[tuple[str, float]]
@@ -32,6 +37,17 @@ def predict(run: Run, paths: Sequence[str | Path], *, invert: bool | None = None
     bright drawings on black (digits, MNIST) gets an image with a bright border inverted, unless ``invert`` says so
     or otherwise.  A file that is no image raises DataError, a missing one FileNotFoundError; all are read before
     anything is computed.
+
+    >>> import tempfile
+    >>> import minidl.models
+    >>> from PIL import Image
+    >>> from minidl.train import TrainConfig, load_run, start_run
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = start_run("mlp", TrainConfig(data="digits", epochs=1), Path(folder)).fit(1)
+    ...     Image.new("L", (20, 20)).save(f"{folder}/black.png")
+    ...     (answer,) = predict(load_run(folder), [f"{folder}/black.png"])
+    >>> answer.path.name, len(answer.ranking)
+    ('black.png', 10)
     """
     prepared = [prepare_image(path, run, invert) for path in paths]
     if not prepared:

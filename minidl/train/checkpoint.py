@@ -45,6 +45,13 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What :func:`save_checkpoint` wrote, tensors as arrays.
 
     Raises CheckpointError for a file that is damaged or no checkpoint, FileNotFoundError where there is none.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "checkpoint.safetensors")
+    ...     save_checkpoint(path, {"epoch": 3, "bias": np.zeros(2)})
+    ...     load_checkpoint(path)
+    {'epoch': 3, 'bias': array([0., 0.])}
     """
     try:
         metadata = read_header(path).metadata

@@ -74,6 +74,10 @@ class TrainConfig:
         Further settings of the optimizer, as --optimizer-options.eps 1.0.
     options
         Of the model, as --options.activation relu.
+
+    >>> config = TrainConfig(epochs=5, optimizer="adam", lr=1e-3)
+    >>> config.epochs, config.batch_size
+    (5, None)
     """
 
     data: str | None = None

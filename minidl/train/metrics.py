@@ -11,7 +11,12 @@ import numpy as np
 
 @dataclass
 class Evaluation:
-    """Result of a pass over a data set: mean loss, and how often class ``i`` was taken for class ``j``."""
+    """Result of a pass over a data set: mean loss, and how often class ``i`` was taken for class ``j``.
+
+    >>> result = Evaluation(0.25, np.array([[9, 1], [2, 8]]))
+    >>> result.accuracy, result.recall().tolist()
+    (0.85, [0.9, 0.8])
+    """
 
     loss: float
     confusion: np.ndarray  # (classes, classes) int64, rows are the truth, columns the answer
@@ -48,6 +53,12 @@ def evaluate(model: Any, loader: Any, classes: int | None = None) -> Evaluation:
     """Mean cross-entropy and confusion matrix of ``model`` on ``loader``, in evaluation mode, without a graph.
 
     The model is put back into the mode it had.
+
+    >>> import minidl
+    >>> data = minidl.data.ArrayDataset(np.eye(3, dtype=np.float32), np.array([0, 1, 1]))
+    >>> result = evaluate(minidl.nn.Identity(), minidl.data.DataLoader(data, batch_size=2))
+    >>> result.correct, result.confusion.tolist()
+    (2, [[1, 0, 0], [0, 1, 1], [0, 0, 0]])
     """
     from .. import no_grad
     from ..nn.functional import cross_entropy

@@ -29,6 +29,11 @@ class Run:
     """A trained or half-trained model, with all that is needed to use it on new images.
 
     ``description`` is the content of config.json: model, its options, settings, classes, input_shape, mean, std.
+
+    >>> from minidl import models
+    >>> run = Run(models.mlp(), {"classes": ["cat", "dog"], "input_shape": [1, 8, 8]}, 3, Path("runs/mlp"))
+    >>> run.classes, run.input_shape
+    (['cat', 'dog'], (1, 8, 8))
     """
 
     model: Any
@@ -54,7 +59,15 @@ class Run:
 
 
 def new_run_folder(out: str | Path | None, model: str, data: str, root: str | Path = "runs") -> Path:
-    """``out``, which must not hold a run yet; or runs/MODEL-DATA, with a number behind it if that is taken."""
+    """``out``, which must not hold a run yet; or runs/MODEL-DATA, with a number behind it if that is taken.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     first = new_run_folder(None, "lenet5", "digits", root)
+    ...     first.mkdir()
+    ...     first.name, new_run_folder(None, "lenet5", "digits", root).name
+    ('lenet5-digits', 'lenet5-digits-2')
+    """
     if out is not None:
         if (Path(out) / CHECKPOINT).exists():
             raise TrainingError(
@@ -93,6 +106,14 @@ def start_run(
     """A trainer at its beginning: model, data, optimiser and schedule by the settings; writes config.json.
 
     ``device`` is where it computes; it is no setting of the run, which may go on elsewhere.
+
+    >>> import tempfile
+    >>> import minidl.models
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trainer = start_run("mlp", TrainConfig(data="digits", epochs=1), Path(folder))
+    ...     history = trainer.fit(1)
+    >>> len(history), history[0]["epoch"]
+    (1, 1)
     """
     target = usable(device)
     config = complete(model, config)
@@ -137,6 +158,14 @@ def resume_run(
     """A trainer that goes on where the run in ``folder`` stopped; ``epochs`` may be more than it was started with.
 
     The schedule keeps the length that it was planned with: epochs beyond have the learning rate of its last one.
+
+    >>> import tempfile
+    >>> import minidl.models
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = start_run("mlp", TrainConfig(data="digits", epochs=1), Path(folder)).fit(1)
+    ...     history = resume_run(Path(folder), epochs=2).fit(2)
+    >>> [row["epoch"] for row in history]
+    [1, 2]
     """
     target = usable(device)
     state = _load(folder / CHECKPOINT)
@@ -165,7 +194,16 @@ def resume_run(
 
 
 def load_run(path: str | Path) -> Run:
-    """The model of a run folder (its last checkpoint), or of one checkpoint file, in evaluation mode."""
+    """The model of a run folder (its last checkpoint), or of one checkpoint file, in evaluation mode.
+
+    >>> import tempfile
+    >>> import minidl.models
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = start_run("mlp", TrainConfig(data="digits", epochs=1), Path(folder)).fit(1)
+    ...     run = load_run(folder)
+    >>> run.epochs, len(run.classes), run.model.training
+    (1, 10, False)
+    """
     path = Path(path)
     state = _load(path / CHECKPOINT if path.is_dir() else path)
     description = state["config"]

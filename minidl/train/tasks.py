@@ -145,7 +145,12 @@ def _training_input(name: str, image_shape: Shape, input_shape: Shape, ink: bool
 
 @dataclass(frozen=True)
 class Task:
-    """Training and test part of a data set at the input of a model, and how both were prepared."""
+    """Training and test part of a data set at the input of a model, and how both were prepared.
+
+    >>> task = load_task("digits", (1, 8, 8))
+    >>> len(task.classes), len(task.mean), task.test[0][0].shape
+    (10, 1, (1, 8, 8))
+    """
 
     train: Any
     test: Any

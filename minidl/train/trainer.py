@@ -44,6 +44,16 @@ class Trainer:
 
     A run that is resumed from its checkpoint goes on bit for bit as if it had not stopped: weights, optimiser,
     schedule, order of the data, random numbers and the metrics that are written.
+
+    >>> import tempfile
+    >>> import minidl
+    >>> import numpy as np
+    >>> data = minidl.data.ArrayDataset(np.eye(4, dtype=np.float32), np.arange(4))
+    >>> loader, model = minidl.data.DataLoader(data, batch_size=2), minidl.nn.Linear(4, 4)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     history = Trainer(model, minidl.optim.SGD(model.parameters(), lr=5.0), loader, loader, folder).fit(9)
+    >>> len(history), history[-1]["test_accuracy"]
+    (9, 1.0)
     """
 
     def __init__(
