@@ -23,9 +23,9 @@ from ..errors import ShapeError
 from ..geometry import Ints, per_axis
 
 MODES = {
-    1: {"nearest": "nearest", "area": "area", "linear": "linear"},
-    2: {"nearest": "nearest", "area": "area", "bilinear": "linear", "bicubic": "cubic"},
-    3: {"nearest": "nearest", "area": "area", "trilinear": "linear"},
+    1: {"nearest": "nearest", "nearest-exact": "exact", "area": "area", "linear": "linear"},
+    2: {"nearest": "nearest", "nearest-exact": "exact", "area": "area", "bilinear": "linear", "bicubic": "cubic"},
+    3: {"nearest": "nearest", "nearest-exact": "exact", "area": "area", "trilinear": "linear"},
 }
 """By the number of axes: the modes by their names in PyTorch, and what each does on one axis."""
 
@@ -74,7 +74,8 @@ class Resize:
     ) -> Resize:
         """By PyTorch's rules for ``interpolate``: ``size`` or ``scale_factor``, not both.
 
-        ``mode`` is "nearest", "area", "linear" (3 axes), "bilinear" or "bicubic" (4) or "trilinear" (5).
+        ``mode`` is "nearest", "nearest-exact", "area", "linear" (3 axes), "bilinear" or "bicubic" (4) or "trilinear"
+        (5).
         ``align_corners`` puts the first and last positions of input and output on each other; otherwise positions are
         cells that cover the same length.  With ``scale_factor`` that factor, not the ratio of the sizes, places the
         cells, unless ``recompute_scale_factor``.
@@ -90,7 +91,7 @@ class Resize:
                 f"interpolate: mode={mode!r} does not go with x of {len(x_shape)} axes, {tuple(x_shape)}, which take "
                 f"{', '.join(most)} or {last}"
             )
-        if mode in ("nearest", "area") and align_corners is not None:
+        if mode in ("nearest", "nearest-exact", "area") and align_corners is not None:
             raise ShapeError(f"interpolate: align_corners has no meaning for mode={mode!r}; leave it out")
         if antialias and mode not in ("bilinear", "bicubic"):
             raise ShapeError(
@@ -134,6 +135,9 @@ def taps(axis: ResizeAxis, mode: str, align_corners: bool) -> list[tuple[np.ndar
     if mode == "nearest":
         exact = axis.scale == axis.size / axis.out  # then integers decide, free of rounding
         source = p * axis.size // axis.out if exact else np.floor(p * axis.scale).astype(int)
+        return [(np.minimum(source, last), np.ones(axis.out))]
+    if mode == "exact":  # the input cell that the centre of an output cell lies in
+        source = np.floor((p + 0.5) * axis.scale).astype(int)
         return [(np.minimum(source, last), np.ones(axis.out))]
     if mode == "area":
         first, stop = p * axis.size // axis.out, -(-(p + 1) * axis.size // axis.out)

@@ -257,12 +257,16 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of ``outputs`` with respect to ``inputs``, returned instead of stored.
 
     ``create_graph=True`` records the backward pass too, for higher derivatives.  An input that the outputs do
-    not depend on is an error unless ``allow_unused`` (then its gradient is None).
+    not depend on is an error unless ``allow_unused`` (then its gradient is None) or ``materialize_grads`` (zeros).
+    ``only_inputs`` and ``is_grads_batched`` are PyTorch's and have their defaults only.
 
     >>> import minidl
     >>> x = minidl.tensor(3.0, requires_grad=True)
@@ -273,6 +277,8 @@ def grad(
     """
     from ..tensor import Tensor
 
+    if is_grads_batched or not only_inputs:
+        raise ValueError("grad takes one cotangent at a time and touches its inputs only: call it in a loop")
     targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for position, t in enumerate(targets):
         if not t.requires_grad:
@@ -286,6 +292,8 @@ def grad(
         create_graph=create_graph,
     )
     results: list[Tensor | None] = [found.get(_slot(t._node, t._index, t)) for t in targets]
+    if materialize_grads:
+        results = [t.detach() * 0 if result is None else result for t, result in zip(targets, results)]
     for position, result in enumerate(results):
         if result is None and not allow_unused:
             raise GraphError(

@@ -65,10 +65,17 @@ def jvp(
     return run.finish_outputs(), run.like_outputs_structure(results)
 
 
-def jacobian(func: Callable[..., Any], inputs: Tensors, create_graph: bool = False, strict: bool = False) -> Tensors:
+def jacobian(
+    func: Callable[..., Any],
+    inputs: Tensors,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+) -> Tensors:
     """All derivatives of all results: for an output of shape A and an input of shape B a tensor of shape A + B.
 
-    Several outputs give a tuple with one entry each, several inputs a tuple inside it.
+    Several outputs give a tuple with one entry each, several inputs a tuple inside it.  ``vectorize`` is PyTorch's and
+    changes nothing: one result is differentiated after the other.
 
     >>> import minidl
     >>> minidl.autograd.functional.jacobian(lambda x: x * x, minidl.tensor([1.0, 2.0]))
@@ -96,8 +103,14 @@ def jacobian(func: Callable[..., Any], inputs: Tensors, create_graph: bool = Fal
     return run.like_outputs_structure(table, detach=False)
 
 
-def hessian(func: Callable[..., Any], inputs: Tensors, create_graph: bool = False, strict: bool = False) -> Tensors:
-    """All second derivatives of a function that returns a single number.
+def hessian(
+    func: Callable[..., Any],
+    inputs: Tensors,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+) -> Tensors:
+    """All second derivatives of a function that returns a single number (``vectorize`` changes nothing).
 
     >>> import minidl
     >>> minidl.autograd.functional.hessian(lambda x: (x**3).sum(), minidl.tensor([1.0, 2.0]))

@@ -39,6 +39,8 @@ class DataLoader:
     :param seed: of order and augmentation.
     :param prefetch: batches that each worker loads ahead.
     :param to_tensor: hand out minidl Tensors; ``False`` leaves NumPy arrays.
+    :param pin_memory: PyTorch's, changes nothing.
+    :param generator: PyTorch's: its initial seed instead of ``seed``.
     :param device: where the tensors go; to "cuda" the next batch is copied while the present one is computed with.
 
     Each loop takes the next epoch, also after a loop left early; ``set_epoch`` chooses one. An exception in a
@@ -63,7 +65,14 @@ class DataLoader:
         prefetch: int = 2,
         to_tensor: bool = True,
         device: Any = "cpu",
+        pin_memory: bool = False,
+        generator: Any = None,
+        batch_sampler: Any = None,
     ) -> None:
+        if batch_sampler is not None:
+            raise ValueError("batch_sampler is not taken: give batch_size and a sampler that yields single numbers")
+        if generator is not None:  # PyTorch's way to fix the order
+            seed = generator.initial_seed if isinstance(generator.initial_seed, int) else generator.initial_seed()
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("num_workers", num_workers, 0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..ops.linear import unsupported_embedding
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -30,11 +31,16 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
         *,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        unsupported_embedding("Embedding", max_norm, norm_type, scale_grad_by_freq, sparse)
         positive("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(f"Embedding: padding_idx = {padding_idx} is none of the {num_embeddings} rows")

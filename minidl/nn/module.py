@@ -363,7 +363,9 @@ class Module:
         """
         return state.state_dict(self, prefix, keep_vars)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> state.IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> state.IncompatibleKeys:
         """Copy values (tensors, or anything NumPy reads as arrays) into the parameters and buffers of these names.
 
         All names and shapes are checked before anything is written: when it fails (:class:`StateDictError`), nothing
@@ -377,6 +379,10 @@ class Module:
         >>> layer(minidl.tensor([[10.0, 20.0]])).item()
         53.0
         """
+        if assign:
+            raise ValueError(
+                "load_state_dict copies values: assign=True, which would replace the tensors, is not taken"
+            )
         return state.load_state_dict(self, state_dict, strict)
 
     def train(self: M, mode: bool = True) -> M:

@@ -91,10 +91,27 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     return _plus_bias("bilinear", einsum("...a,kab,...b->...k", x1, w, x2), bias)
 
 
-def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+def unsupported_embedding(op: str, max_norm: Any, norm_type: float, scale_grad_by_freq: bool, sparse: bool) -> None:
+    """PyTorch's further options, which are accepted where they ask for nothing."""
+    for name, value in (("max_norm", max_norm), ("scale_grad_by_freq", scale_grad_by_freq), ("sparse", sparse)):
+        if value:
+            raise ValueError(
+                f"{op}: {name}={value!r} is not supported here: gradients are dense and rows stay as they are"
+            )
+
+
+def embedding(
+    input: Any,
+    weight: Any,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Any:
     """Rows of ``weight`` (entries, width) by number: (*) integers -> (*, width).
 
-    The row ``padding_idx`` gets no gradient.
+    The row ``padding_idx`` gets no gradient.  Of PyTorch's further options only the defaults are taken.
 
     >>> import minidl
     >>> table = minidl.tensor([[0.0, 0.5], [1.0, 1.5], [2.0, 2.5]])
@@ -102,6 +119,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     tensor([[2. , 2.5],
             [0. , 0.5]])
     """
+    unsupported_embedding("embedding", max_norm, norm_type, scale_grad_by_freq, sparse)
     index, w = tensor_operand(input), as_operand(weight)
     if index.dtype.kind not in "iu":
         raise TypeError(f"embedding looks rows up by number and needs integers, not {index.dtype}: use input.long()")

@@ -385,8 +385,19 @@ def gaussian_nll_loss(
 # ---- distances ------------------------------------------------------------------------------------------------------
 
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """Squared difference.
+def _weighted(op: str, loss: Any, weight: Any, reduction: str, by_weight: bool) -> Any:
+    """Reduced; ``weight`` (None or of the shape of ``loss``) counts each element so often."""
+    if weight is None:
+        return _reduce(loss, reduction)
+    w = as_operand(weight)
+    if w.shape != loss.shape:
+        raise ValueError(f"{op}: the weight {w.shape} must have the shape of the input, {loss.shape}")
+    total = _reduce(loss * w, "sum" if reduction == "mean" and by_weight else reduction)
+    return total / w.sum() if reduction == "mean" and by_weight else total
+
+
+def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
+    """Squared difference; with ``weight`` of the same shape a weighted mean.
 
     The mean is over all elements; "sum" and "none" are the other reductions.
 
@@ -397,18 +408,18 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """
     x, t = _same_shape("mse_loss", input, target)
     d = x - t
-    return _reduce(d * d, reduction)
+    return _weighted("mse_loss", d * d, weight, reduction, True)
 
 
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """Absolute difference; slope 0 where there is none.
+def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
+    """Absolute difference; slope 0 where there is none; with ``weight`` of the same shape a weighted mean.
 
     >>> import minidl
     >>> minidl.nn.functional.l1_loss(minidl.tensor([1.0, 2.0]), minidl.tensor([1.0, 4.0])).item()
     1.0
     """
     x, t = _same_shape("l1_loss", input, target)
-    return _reduce((x - t).abs(), reduction)
+    return _weighted("l1_loss", (x - t).abs(), weight, reduction, True)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
@@ -425,8 +436,9 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     return huber_loss(input, target, reduction, beta) / beta
 
 
-def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
-    """``d^2 / 2`` where |d| < delta, ``delta (|d| - delta / 2)`` beyond: Huber 1964.
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
+    """``d^2 / 2`` where |d| < delta, ``delta (|d| - delta / 2)`` beyond: Huber 1964.  ``weight`` times each element;
+    the mean divides by their number.
 
     >>> import minidl
     >>> minidl.nn.functional.huber_loss(minidl.tensor([0.5, 3.0]), minidl.zeros(2), reduction="none", delta=2.0)
@@ -437,7 +449,8 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     x, t = _same_shape("huber_loss", input, target)
     d = x - t
     size = d.abs()
-    return _reduce(where(size < delta, d * d * 0.5, (size - 0.5 * delta) * delta), reduction)
+    loss = where(size < delta, d * d * 0.5, (size - 0.5 * delta) * delta)
+    return _weighted("huber_loss", loss, weight, reduction, False)
 
 
 def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:

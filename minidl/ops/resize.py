@@ -32,10 +32,11 @@ def interpolate(
 ) -> Any:
     """Images (N, C, *size) at another size: ``size``, or ``scale_factor`` times the old one rounded down.
 
-    ``mode``: "nearest", "area" (the mean of what a pixel covers), or "linear" for (N, C, L), "bilinear" and "bicubic"
-    for (N, C, H, W), "trilinear" for (N, C, D, H, W).  ``align_corners=True`` puts the corner pixels of both images on
-    each other; False (the default of the linear and cubic modes) lets both cover the same area.  ``antialias``, for
-    bilinear and bicubic: widens the kernel where the image gets smaller, so that no pixel is left out.
+    ``mode``: "nearest" (by the corner of a pixel), "nearest-exact" (by its centre), "area" (the mean of what a pixel
+    covers), or "linear" for (N, C, L), "bilinear" and "bicubic" for (N, C, H, W), "trilinear" for (N, C, D, H, W).
+    ``align_corners=True`` puts the corner pixels of both images on each other; False (the default of the linear and
+    cubic modes) lets both cover the same area.  ``antialias``, for bilinear and bicubic: widens the kernel where the
+    image gets smaller, so that no pixel is left out.
     ``recompute_scale_factor`` places the pixels by the ratio of the sizes instead of ``scale_factor``.  Raises
     ShapeError where mode, axes and sizes do not go together.
 

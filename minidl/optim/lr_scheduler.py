@@ -80,7 +80,7 @@ class LRScheduler:
 
 
 class LambdaLR(LRScheduler):
-    """Any factor: ``lr_lambda(t)``.
+    """Any factor: ``lr_lambda(t)``; a list has one function for each parameter group.
 
     >>> import minidl
     >>> sgd = minidl.optim.SGD([minidl.zeros(1)], lr=1.0)
@@ -89,9 +89,20 @@ class LambdaLR(LRScheduler):
     [0.75, 0.5, 0.25]
     """
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float]) -> None:
-        self.factor = lr_lambda  # type: ignore[method-assign,assignment]
+    def __init__(
+        self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]]
+    ) -> None:
+        groups = len(optimizer.param_groups)
+        self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
+        if len(self.lr_lambdas) != groups:
+            raise ValueError(f"LambdaLR: {len(self.lr_lambdas)} functions for {groups} parameter groups")
         super().__init__(optimizer)
+
+    def factor(self, t: int) -> float:
+        return self.lr_lambdas[0](t)
+
+    def get_lr(self, t: int) -> list[float]:
+        return [base * factor(t) for base, factor in zip(self.base_lrs, self.lr_lambdas)]
 
 
 class StepLR(LRScheduler):
@@ -259,7 +270,7 @@ class ReduceLROnPlateau:
     """Times ``factor`` when ``metric`` has not improved for more than ``patience`` epochs.
 
     ``step(metric)`` after each epoch; ``mode`` "min" or "max"; an improvement is one by more than ``threshold``
-    (relative or absolute, ``threshold_mode`` "rel" or "abs").
+    (relative or absolute, ``threshold_mode`` "rel" or "abs").  ``min_lr`` is one bound, or one for each group.
 
     >>> import minidl
     >>> sgd = minidl.optim.SGD([minidl.zeros(1)], lr=1.0)
@@ -277,7 +288,7 @@ class ReduceLROnPlateau:
         threshold: float = 1e-4,
         threshold_mode: str = "rel",
         cooldown: int = 0,
-        min_lr: float = 0.0,
+        min_lr: float | Sequence[float] = 0.0,
         eps: float = 1e-8,
     ) -> None:
         if factor >= 1:
@@ -290,7 +301,11 @@ class ReduceLROnPlateau:
         self.optimizer = optimizer
         self.mode, self.reduction, self.patience = mode, factor, patience
         self.threshold, self.threshold_mode, self.cooldown = threshold, threshold_mode, cooldown
-        self.min_lr, self.eps = min_lr, eps
+        groups = len(optimizer.param_groups)
+        self.min_lrs = list(min_lr) if isinstance(min_lr, Sequence) else [min_lr] * groups
+        if len(self.min_lrs) != groups:
+            raise ValueError(f"ReduceLROnPlateau: {len(self.min_lrs)} values of min_lr for {groups} parameter groups")
+        self.eps = eps
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = 0
         self.cooldown_counter = 0
@@ -312,8 +327,8 @@ class ReduceLROnPlateau:
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            for group in self.optimizer.param_groups:
-                lower = max(group["lr"] * self.reduction, self.min_lr)
+            for group, least in zip(self.optimizer.param_groups, self.min_lrs):
+                lower = max(group["lr"] * self.reduction, least)
                 if group["lr"] - lower > self.eps:
                     group["lr"] = lower
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0

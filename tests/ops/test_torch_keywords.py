@@ -83,3 +83,74 @@ def test_keywords_of_single_functions():
 def test_what_does_not_go_together(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+def test_gradients_of_what_is_not_used():
+    w, unused = minidl.ones(2, requires_grad=True), minidl.ones(3, requires_grad=True)
+    g, zeros = minidl.autograd.grad((w * 2).sum(), (w, unused), materialize_grads=True)
+    assert g.tolist() == [2, 2] and zeros.tolist() == [0, 0, 0]
+    for options in ({"is_grads_batched": True}, {"only_inputs": False}):
+        with pytest.raises(ValueError, match="grad takes one cotangent at a time"):
+            minidl.autograd.grad(w.sum(), w, **options)
+    square = minidl.autograd.functional.jacobian(lambda v: v * v, w, vectorize=True)
+    assert square.tolist() == [[2, 0], [0, 2]]
+
+
+def test_options_that_only_have_their_default():
+    rows = minidl.nn.Embedding(3, 2, None, None, 2.0, False, False)
+    for make in (
+        lambda: minidl.nn.Embedding(3, 2, max_norm=1.0),
+        lambda: minidl.nn.functional.embedding(minidl.tensor([1]), rows.weight, sparse=True),
+    ):
+        with pytest.raises(ValueError, match="is not supported here: gradients are dense"):
+            make()
+    rows.load_state_dict(rows.state_dict(), assign=False)
+    with pytest.raises(ValueError, match="load_state_dict copies values: assign=True"):
+        rows.load_state_dict(rows.state_dict(), assign=True)
+    with pytest.raises(ValueError, match="batch_sampler is not taken: give batch_size"):
+        minidl.data.DataLoader([1, 2], batch_sampler=[[0], [1]])
+
+
+def test_a_generator_seeds_the_order_of_a_loader():
+    made = [
+        next(iter(minidl.data.DataLoader(range(20), 20, True, pin_memory=True, **how))).tolist()
+        for how in ({"generator": minidl.Generator().manual_seed(5)}, {"seed": 5}, {"seed": 6})
+    ]
+    assert made[0] == made[1] != made[2]
+
+
+def test_weights_of_elements():
+    with pytest.raises(ValueError, match=r"mse_loss: the weight \(3,\) must have the shape of the input, \(2, 3\)"):
+        minidl.nn.functional.mse_loss(x, x, weight=minidl.ones(3))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("size", [(3,), (7,), (4, 9), (11, 2), (1, 1)])
+@pytest.mark.parametrize("scale", [None, 0.7, 2.6])
+def test_nearest_exact(size, scale):
+    torch = pytest.importorskip("torch")
+    values = np.random.default_rng(3).standard_normal((2, 3, 5, 6)[: 2 + len(size)])
+    options = {"size": size} if scale is None else {"scale_factor": scale}
+    v, tv = minidl.tensor(values, requires_grad=True), torch.tensor(values, requires_grad=True)
+    y = minidl.nn.functional.interpolate(v, mode="nearest-exact", **options)
+    ty = torch.nn.functional.interpolate(tv, mode="nearest-exact", **options)
+    assert np.array_equal(y.detach().numpy(), ty.detach().numpy())
+    g = np.random.default_rng(4).standard_normal(y.shape)
+    y.backward(minidl.tensor(g)), ty.backward(torch.tensor(g))
+    np.testing.assert_allclose(v.grad.numpy(), tv.grad.numpy(), rtol=1e-12, atol=1e-12)
+
+
+def test_schedules_for_each_group():
+    a, b = minidl.zeros(1), minidl.zeros(1)
+    sgd = minidl.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.5}], lr=1.0)
+    schedule = minidl.optim.lr_scheduler.LambdaLR(sgd, [lambda t: 1 / (1 + t), lambda t: 2.0**t])
+    schedule.step()
+    assert schedule.get_last_lr() == [0.5, 1.0]
+    with pytest.raises(ValueError, match="LambdaLR: 1 functions for 2 parameter groups"):
+        minidl.optim.lr_scheduler.LambdaLR(sgd, [lambda t: 1.0])
+    plateau = minidl.optim.lr_scheduler.ReduceLROnPlateau(sgd, factor=0.1, patience=0, min_lr=[0.3, 0.01])
+    for _ in range(2):
+        plateau.step(1.0)
+    assert plateau.get_last_lr() == pytest.approx([0.3, 0.1])
+    with pytest.raises(ValueError, match="3 values of min_lr for 2 parameter groups"):
+        minidl.optim.lr_scheduler.ReduceLROnPlateau(sgd, min_lr=[0, 0, 0])

@@ -81,6 +81,8 @@ def losses() -> Iterator[Case]:
             yield f(op, D(4, 5), R(4, 5), **option)
         yield f("smooth_l1_loss", D(9), R(9), beta=0.4, **option)
         yield f("huber_loss", D(9), R(9), delta=0.4, **option)
+        for op in ("mse_loss", "l1_loss", "huber_loss"):
+            yield f(op, D(3, 4), R(3, 4), weight=P(3, 4, grad=False), **option)
         yield f("hinge_embedding_loss", D(9), N(9, high=2), margin=0.5, call=_signs("hinge_embedding_loss"), **option)
         yield f("soft_margin_loss", R(9), N(9, high=2), call=_signs("soft_margin_loss"), **option)
         yield f(

@@ -107,15 +107,15 @@ POOLING = [
         "interpolate mode of another rank",
         lambda: F.interpolate(z(2, 3, 4, 4), 8, mode="linear"),
         ShapeError,
-        'interpolate: mode=\'linear\' does not go with x of 4 axes, (2, 3, 4, 4), which take "nearest", "area", '
-        '"bilinear" or "bicubic"',
+        "interpolate: mode='linear' does not go with x of 4 axes, (2, 3, 4, 4), which take \"nearest\", "
+        '"nearest-exact", "area", "bilinear" or "bicubic"',
     ),
     ErrorInput(
         "interpolate mode unknown",
         lambda: F.interpolate(z(2, 3, 4), 8, mode="bicubic"),
         ShapeError,
-        'interpolate: mode=\'bicubic\' does not go with x of 3 axes, (2, 3, 4), which take "nearest", "area" or '
-        '"linear"',
+        "interpolate: mode='bicubic' does not go with x of 3 axes, (2, 3, 4), which take \"nearest\", "
+        '"nearest-exact", "area" or "linear"',
     ),
     ErrorInput(
         "interpolate too few axes",
