@@ -77,7 +77,9 @@ def im2col_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     rate = GEMM_FLOPS * 4 / itemsize * filters / (filters + 8) * depth / (depth + 16)
     seconds = 2 * conv.macs / max(rate, 1) + 2e-5
     chunks = im2col.chunk_count(conv, itemsize)
-    if not im2col.is_pointwise(conv):
+    if im2col.is_pointwise(conv):
+        seconds += traffic(conv, itemsize) / NHWC_BYTES
+    else:
         columns = conv.batch * conv.in_channels * prod(conv.kernel) * prod(conv.out)
         runs = columns / conv.out[-1] * (2 if conv.stride[-1] > 1 else 1)
         copies = 1.5 if pass_ == "input_grad" else 1  # adding back reads first
@@ -128,6 +130,7 @@ add("direct", ".cpu.direct", direct_supports, direct_cost, needs_numba=True, dty
 NHWC_FLOPS = 2.05e11  # float32, whole tiles
 NHWC_LANES = 16  # columns are computed in vectors
 NHWC_ROWS = 8  # the weight gradient's channels are computed in eights
+NHWC_ONE_TAP = 0.75  # of that: the weight gradient of a single tap packs as much as it multiplies
 NHWC_TAP = 3  # channels that fit into the time in which a tap finds its rows
 NHWC_BYTES = 2e10  # operands read and results written, fresh memory
 NHWC_PACK = 3e-10  # seconds per weight rearranged
@@ -156,7 +159,8 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     wide = -(-columns // lanes) * lanes
     deep = -(-depth // NHWC_ROWS) * NHWC_ROWS if pass_ == "weight_grad" else depth + NHWC_TAP
     work = flops * wide / max(1, columns) * deep / max(1, depth)
-    seconds += work * itemsize / 4 / NHWC_FLOPS + prod(conv.w_shape) * NHWC_PACK
+    rate = NHWC_FLOPS * (NHWC_ONE_TAP if pass_ == "weight_grad" and taps == 1 else 1)
+    seconds += work * itemsize / 4 / rate + prod(conv.w_shape) * NHWC_PACK
     workspace = itemsize * conv.groups * wide * depth * taps
     return Cost(work, moved, workspace, seconds)
 
@@ -174,7 +178,7 @@ add("fft", ".cpu.fft", fft.supports, fft.cost, exact=False, dtypes=("float32", "
 WINOGRAD_FLOPS = 1.65e11  # float32, of the products
 WINOGRAD_TRANSFORM = 2e-10  # seconds per element of V, M, and the weight gradient's U
 WINOGRAD_FILTER = 4e-10  # seconds per element of U, or of the weight gradient's sums
-WINOGRAD_CALL = 6e-5
+WINOGRAD_CALL = 4e-5
 
 
 def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
