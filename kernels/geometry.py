@@ -23,28 +23,28 @@ Pads = tuple[tuple[int, int], ...]
 Padding = int | str | Sequence[int] | Sequence[tuple[int, int]]
 
 
-def integer(value: object, name: str) -> int:
+def integer(value: object, name: str, op: str = "") -> int:
     """``value`` as an int; ShapeError where it is none (2.5, "3", None)."""
     try:
         return index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise say.not_an_integer(name, value) from None
+        raise say.not_an_integer(name, value, op) from None
 
 
-def per_axis(value: Ints, ndim: int, name: str) -> tuple[int, ...]:
+def per_axis(value: Ints, ndim: int, name: str, op: str = "") -> tuple[int, ...]:
     """``3`` -> ``(3, 3)``; ``(1, 2)`` stays.  Raises ShapeError for any other length.
 
     >>> per_axis(3, 2, "stride")
     (3, 3)
     """
     if isinstance(value, Sequence):
-        values = tuple(integer(v, name) for v in value)
+        values = tuple(integer(v, name, op) for v in value)
         if len(values) == 1:
             values *= ndim
     else:
-        values = (integer(value, name),) * ndim
+        values = (integer(value, name, op),) * ndim
     if len(values) != ndim:
-        raise say.wrong_length(name, ndim, value)
+        raise say.wrong_length(name, ndim, value, op=op)
     return values
 
 
@@ -65,25 +65,25 @@ def per_axis_pads(padding: Padding, op: str, kernel: Sequence[int], stride: Ints
             return ((0, 0),) * ndim
         if padding != "same":
             raise say.padding_word(op, padding)
-        strides = per_axis(stride, ndim, "stride")
+        strides = per_axis(stride, ndim, "stride", op)
         if any(s != 1 for s in strides):
             raise say.same_needs_stride_one(op, strides)
-        totals = [d * (k - 1) for d, k in zip(per_axis(dilation, ndim, "dilation"), kernel)]
+        totals = [d * (k - 1) for d, k in zip(per_axis(dilation, ndim, "dilation", op), kernel)]
         return tuple((t // 2, t - t // 2) for t in totals)
     if not isinstance(padding, Sequence):
-        return ((integer(padding, "padding"),) * 2,) * ndim
+        return ((integer(padding, "padding", op),) * 2,) * ndim
     pads = []
     for p in padding:
         if isinstance(p, Sequence):
             if len(p) != 2:
-                raise say.wrong_length("padding", ndim, padding, pairs=True)
-            pads.append((integer(p[0], "padding"), integer(p[1], "padding")))
+                raise say.wrong_length("padding", ndim, padding, pairs=True, op=op)
+            pads.append((integer(p[0], "padding", op), integer(p[1], "padding", op)))
         else:
-            pads.append((integer(p, "padding"),) * 2)
+            pads.append((integer(p, "padding", op),) * 2)
     if len(pads) == 1 and not isinstance(padding[0], Sequence):
         pads *= ndim
     if len(pads) != ndim:
-        raise say.wrong_length("padding", ndim, padding, pairs=True)
+        raise say.wrong_length("padding", ndim, padding, pairs=True, op=op)
     return tuple(pads)
 
 
@@ -207,7 +207,7 @@ class Conv:
         op = op or f"conv{max(ndim, 1)}d"
         if ndim < 1:
             raise say.weight_rank(op, w_shape)
-        groups = _positive(op, "groups", (integer(groups, "groups"),))[0]
+        groups = _positive(op, "groups", (integer(groups, "groups", op),))[0]
         if len(x_shape) != ndim + 2:
             raise say.input_rank(op, x_shape, w_shape, w_shape[1] * groups, ["K", "C/G"])
         strides, pads, dilations = _steps(op, w_shape[2:], stride, padding, dilation)
@@ -254,7 +254,7 @@ class Conv:
         op = f"conv_transpose{max(ndim, 1)}d"
         if ndim < 1:
             raise say.weight_rank(op, w_shape)
-        groups = _positive(op, "groups", (integer(groups, "groups"),))[0]
+        groups = _positive(op, "groups", (integer(groups, "groups", op),))[0]
         if len(x_shape) != ndim + 2:
             raise say.input_rank(op, x_shape, w_shape, w_shape[0], ["C", "K/G"])
         kernel = w_shape[2:]
@@ -275,14 +275,14 @@ class Conv:
             reach = (x_shape[2 + a] - 1) * strides[a] + dilations[a] * (kernel[a] - 1) + 1
             least.append(reach - sum(pads[a]))
         if output_size is not None:
-            wanted = tuple(integer(v, "output_size") for v in output_size)[-ndim:]
+            wanted = tuple(integer(v, "output_size", op) for v in output_size)[-ndim:]
             ranges = [range(max(1, m), m + s) for m, s in zip(least, strides)]
             if len(output_size) not in (ndim, ndim + 2):
-                raise say.wrong_length("output_size", ndim, output_size)
+                raise say.wrong_length("output_size", ndim, output_size, op=op)
             if not all(v in r for v, r in zip(wanted, ranges)):
                 raise say.output_size(op, wanted, ranges)
         else:
-            extra = per_axis(output_padding, ndim, "output_padding")
+            extra = per_axis(output_padding, ndim, "output_padding", op)
             if not all(0 <= e < s for e, s in zip(extra, strides)):
                 raise say.output_padding(op, extra, strides)
             wanted = tuple(m + e for m, e in zip(least, extra))
@@ -354,8 +354,8 @@ def _steps(
     """Checked stride, padding and dilation, one per axis."""
     ndim = len(kernel)
     _positive(op, "kernel size", kernel)
-    strides = _positive(op, "stride", per_axis(stride, ndim, "stride"))
-    dilations = _positive(op, "dilation", per_axis(dilation, ndim, "dilation"))
+    strides = _positive(op, "stride", per_axis(stride, ndim, "stride", op))
+    dilations = _positive(op, "dilation", per_axis(dilation, ndim, "dilation", op))
     pads = per_axis_pads(padding, op, kernel, strides, dilations)
     for pad in pads:
         if min(pad) < 0:

@@ -103,9 +103,9 @@ class Pool:
         """
         n, c, size = _split(x_shape, op, ndim)
         ndim = len(size)
-        kernel = per_axis(kernel_size, ndim, "kernel_size")
-        strides = kernel if stride is None else per_axis(stride, ndim, "stride")
-        steps = per_axis(dilation, ndim, "dilation")
+        kernel = per_axis(kernel_size, ndim, "kernel_size", op)
+        strides = kernel if stride is None else per_axis(stride, ndim, "stride", op)
+        steps = per_axis(dilation, ndim, "dilation", op)
         for name, values in (("kernel_size", kernel), ("stride", strides), ("dilation", steps)):
             if min(values) < 1:
                 raise say.too_small(op, name, values, 1)
@@ -130,7 +130,7 @@ class Pool:
         wanted = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * len(size)
         if len(wanted) != len(size):
             raise say.wrong_length("output_size", len(size), output_size)
-        out = tuple(s if o is None else integer(o, "output_size") for s, o in zip(size, wanted))
+        out = tuple(s if o is None else integer(o, "output_size", op) for s, o in zip(size, wanted))
         if min(out) < 0 or min(size) == 0:
             raise ShapeError(f"{op}: cannot share {_drawn('x', x_shape)} among output_size = {out} windows")
         return cls(n, c, tuple(AdaptiveAxis(s, o) for s, o in zip(size, out)))

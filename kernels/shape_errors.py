@@ -38,8 +38,8 @@ def permute_to_channels_first(rank: int) -> str:
     return ", ".join(map(str, [0, rank - 1, *range(1, rank - 1)]))
 
 
-def wrong_length(name: str, ndim: int, value: object, pairs: bool = False) -> ShapeError:
-    text = f"{name} must be one integer or {ndim} of them (one per spatial axis), got {value!r}"
+def wrong_length(name: str, ndim: int, value: object, pairs: bool = False, op: str = "") -> ShapeError:
+    text = f"{_of(op)}{name} must be one integer or {ndim} of them (one per spatial axis), got {value!r}"
     if pairs:
         text += f"; different padding before and after an axis is written as {ndim} pair(s) (low, high)"
         if ndim == 1:
@@ -47,8 +47,12 @@ def wrong_length(name: str, ndim: int, value: object, pairs: bool = False) -> Sh
     return ShapeError(text)
 
 
-def not_an_integer(name: str, value: object) -> ShapeError:
-    return ShapeError(f"{name} must be made of integers, got {value!r}")
+def _of(op: str) -> str:
+    return f"{op}: " if op else ""
+
+
+def not_an_integer(name: str, value: object, op: str = "") -> ShapeError:
+    return ShapeError(f"{_of(op)}{name} must be made of integers, got {value!r}")
 
 
 def too_small(op: str, name: str, values: Shape, least: int, hint: str = "") -> ShapeError:

@@ -53,7 +53,12 @@ def as_dtype(dtype: Any) -> np.dtype:
 
     if dtype is builtins.float:
         return get_default_dtype()
-    return np.dtype(dtype)
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        raise TypeError(
+            f"there is no dtype {dtype!r}: float16, float32, float64, int8 to int64, uint8 and bool are some"
+        ) from None
 
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}

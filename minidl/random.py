@@ -18,6 +18,13 @@ from .dtypes import as_dtype, get_default_dtype
 from .ops.keywords import with_torch_names
 
 
+def check_seed(seed: int) -> int:
+    """The seed as an ``int``; NumPy's generators take whole numbers >= 0 only."""
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"a seed is a whole number >= 0, got {seed!r}; write for example seed=0")
+    return int(seed)
+
+
 class Generator:
     """A stream of random numbers with a state that can be saved.
 
@@ -31,13 +38,14 @@ class Generator:
     """
 
     def __init__(self, seed: int | None = None) -> None:
+        seed = None if seed is None else check_seed(seed)
         self.numpy = np.random.Generator(np.random.Philox(seed))
         self.initial_seed = seed
 
     def manual_seed(self, seed: int) -> Generator:
         """Begin the stream that belongs to ``seed``."""
-        self.numpy = np.random.Generator(np.random.Philox(int(seed)))
-        self.initial_seed = int(seed)
+        self.initial_seed = check_seed(seed)
+        self.numpy = np.random.Generator(np.random.Philox(self.initial_seed))
         return self
 
     def get_state(self) -> dict[str, Any]:

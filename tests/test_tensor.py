@@ -267,10 +267,10 @@ def test_numbers_out_of_tensors():
         (lambda: minidl.cat([minidl.zeros(2, 3), minidl.zeros(2, 2)]), ValueError, "tensor 1 does not fit"),
         (lambda: minidl.cat([]), ValueError, "cat needs at least one tensor"),
         (lambda: minidl.stack([minidl.zeros(2), minidl.zeros(3)]), ValueError, "stack needs tensors of one shape"),
-        (lambda: minidl.zeros(0).max(), ValueError, r"amax\(\) of no elements"),
-        (lambda: minidl.zeros(3)[1.5], IndexError, "only integers, slices"),
+        (lambda: minidl.zeros(0).max(), ValueError, r"^max\(\) of no elements"),
+        (lambda: minidl.zeros(3)[1.5], IndexError, "not 1.5, in a tensor of shape"),
         (lambda: minidl.zeros(3)[tensor([0.5])], IndexError, "an index must be integers or booleans, not float32"),
-        (lambda: minidl.zeros(3)[3], IndexError, "index 3 is out of bounds for axis 0 with size 3"),
+        (lambda: minidl.zeros(3)[3], IndexError, "index 3 on axis 0 of length 3"),
         (
             lambda: minidl.gather(minidl.zeros(2, 3), 1, tensor([[3]])),
             IndexError,

@@ -11,14 +11,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
+from ..random import check_seed
+
+__all__ = ["SampleRngs", "check_seed", "epoch_rng"]
+
 _ORDER, _SAMPLE = 0, 1  # separate streams, so that augmentation never correlates with the order
-
-
-def check_seed(seed: int) -> int:
-    """The seed as an ``int``; NumPy's seed sequences take whole numbers >= 0 only."""
-    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"a seed is a whole number >= 0, got {seed!r}; write for example seed=0")
-    return int(seed)
 
 
 def epoch_rng(seed: int, epoch: int) -> np.random.Generator:

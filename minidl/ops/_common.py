@@ -34,7 +34,7 @@ def as_operand(value: Any) -> Any:
     return tensor(value)
 
 
-def promote(a: Any, b: Any) -> tuple[Any, Any]:
+def promote(a: Any, b: Any, *, compares: bool = False) -> tuple[Any, Any]:
     """Two operands that broadcast, in their common dtype (see :func:`minidl.dtypes.result_dtype`).
 
     Python numbers stay numbers, unless both are.  NumPy's scalars are numbers too: ``loss * np.float64(0.5)`` stays
@@ -60,7 +60,17 @@ def promote(a: Any, b: Any) -> tuple[Any, Any]:
         from ..tensor import tensor
 
         a = tensor(a, dtype)
+    elif dtype.kind in "iu" and not compares:  # any number can be compared with
+        _check_fits(b if is_tensor(a) else a, dtype)
     return a, b
+
+
+def _check_fits(number: Any, dtype: np.dtype) -> None:
+    if isinstance(number, int) and not np.iinfo(dtype).min <= number <= np.iinfo(dtype).max:
+        raise OverflowError(
+            f"{number} does not fit into {dtype} ({np.iinfo(dtype).min} to {np.iinfo(dtype).max}), the dtype of the "
+            "tensor beside it: widen that first, as with x.to('int64')"
+        )
 
 
 def check_broadcast(a: Sequence[int], b: Sequence[int]) -> None:

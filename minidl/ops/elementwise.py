@@ -205,7 +205,16 @@ def pow(input: Any, exponent: Any) -> Any:
     a, b = promote(input, exponent)
     if not is_tensor(a) and not isinstance(a, float):
         a = float(a) if b.dtype.kind == "f" else a
+    if _whole(a) and _whole(b) and _below_zero(b):
+        raise ValueError("pow: whole numbers have no negative powers among them: use floating point, x.float()")
     return _pow(a, b)
+
+
+def _below_zero(exponent: Any) -> bool:
+    """On a device looking for one would make the host wait."""
+    if is_tensor(exponent):
+        return exponent.dtype.kind == "i" and not exponent.is_cuda and bool((exponent._array < 0).any())
+    return exponent < 0
 
 
 def maximum(input: Any, other: Any) -> Any:
@@ -361,7 +370,10 @@ def neg(input: Any) -> Any:
     >>> minidl.neg(minidl.tensor([1, -2]))
     tensor([-1,  2])
     """
-    return _neg(as_operand(input))
+    x = as_operand(input)
+    if is_tensor(x) and x.dtype.kind == "b":
+        raise TypeError("-x of booleans has no meaning: write ~x for not x, or -x.to('int64')")
+    return _neg(x)
 
 
 def abs_(input: Any) -> Any:
@@ -416,7 +428,7 @@ def _compare(name: str, forward: Callable[..., Any], doc: str) -> Callable[..., 
     primitive = Primitive(name, forward)
 
     def function(input: Any, other: Any) -> Any:
-        return primitive(*promote(input, other))
+        return primitive(*promote(input, other, compares=True))
 
     return named(function, name, doc + " Boolean, broadcast, no gradient.")
 
@@ -588,11 +600,14 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
     min, max = (None if limit is None else as_operand(limit) for limit in (min, max))
     for limit in (min, max):
         if limit is not None:
-            x = promote(x, limit)[0]
+            x = promote(x, limit, compares=True)[0]
     if is_tensor(min) or is_tensor(max):
         x = x if min is None else where(x < min, min, x)
         return x if max is None else where(x > max, max, x)
     return _clamp(x, low=min, high=max)
+
+
+clip = clamp
 
 
 # ---- dtype and device ---------------------------------------------------------------------------------------
@@ -607,9 +622,6 @@ _move: Primitive = Primitive(
     lambda x, *, device, source: to_device(x, device),
     vjp(lambda g, y, x, *, device, source: to(g, source)),
 )
-clip = clamp
-
-
 _clone: Primitive = Primitive("clone", lambda x, *, order: x.copy(order=order), vjp(lambda g, y, x, *, order: g))
 
 

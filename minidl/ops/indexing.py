@@ -13,7 +13,9 @@ import numpy as np
 from ..autograd.tape import Primitive, vjp
 from ..backend import CPU, DeviceError, array_module, device_of, to_device
 from ..dtypes import int64
+from ..kernels.errors import ShapeError
 from ._common import as_operand, broadcast_to, is_tensor, normalise_dim, sum_to
+from ._index_errors import explained
 from .elementwise import where
 
 
@@ -31,7 +33,10 @@ def _plain(index: Any) -> Any:
     if isinstance(index, np.ndarray) or array_module(index) is not np:
         return _plain(as_operand(index))
     if isinstance(index, list):
-        array = np.asarray(index)
+        try:
+            array = np.asarray(index)
+        except ValueError:
+            raise IndexError(f"lists in an index must have one length at each depth, not {index!r}") from None
         if array.size == 0:
             array = array.astype(int64)
         if array.dtype.kind not in "iub":
@@ -114,8 +119,11 @@ def _takes_none(part: Any) -> bool:
 
 
 def _read(x: Any, index: Any) -> Any:
-    basic, advanced = _phases(index, x.ndim)
-    return x[basic] if advanced is None else x[basic][advanced]
+    try:
+        basic, advanced = _phases(index, x.ndim)
+        return x[basic] if advanced is None else x[basic][advanced]
+    except (IndexError, TypeError, ValueError, AttributeError) as error:
+        raise explained(error, x.shape, index) from None
 
 
 def _scatter_zeros(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
@@ -158,11 +166,14 @@ def _put(x: Any, value: Any, index: Any) -> Any:
 
 
 def _write(out: Any, value: Any, index: Any) -> Any:
-    basic, advanced = _phases(index, out.ndim)
-    if advanced is None:
-        out[basic] = value
-    else:
-        out[basic][advanced] = value
+    try:
+        basic, advanced = _phases(index, out.ndim)
+        if advanced is None:
+            out[basic] = value
+        else:
+            out[basic][advanced] = value
+    except (IndexError, TypeError, ValueError, AttributeError) as error:
+        raise explained(error, out.shape, index) from None
     return out
 
 
@@ -192,11 +203,21 @@ def setitem(input: Any, index: Any, value: Any) -> None:
             return  # the end of x[i] += 1, which wrote through the view x[i]
         while value.ndim > there.ndim and value.shape[0] == 1:
             value = value.squeeze(0)
+        if value.shape != there.shape:
+            _check_fits(value.shape, there.shape)
     if MODE.recording and (input.requires_grad or (is_tensor(value) and value.requires_grad)):
         input._assign(_index_put(input, value, index=index))
     else:
         _write(input._array, value._array if is_tensor(value) else value, index)
         input._storage.version += 1
+
+
+def _check_fits(value: tuple[int, ...], place: tuple[int, ...]) -> None:
+    if len(value) > len(place) or any(m not in (1, n) for m, n in zip(reversed(value), reversed(place))):
+        raise ShapeError(
+            f"values of shape {tuple(value)} do not fit the place of shape {tuple(place)} that they are written to: "
+            "lined up at their last axes, each length must be 1 or the place's"
+        )
 
 
 # ---- one index per output element, along one axis ------------------------------------------------------------
@@ -479,6 +500,8 @@ def nonzero(input: Any, as_tuple: bool = False) -> Any:
     tensor([[0, 1],
             [1, 0]])
     """
+    if not input.ndim:
+        raise ValueError("nonzero: a tensor without axes has no indices; give it one with x.reshape(1)")
     found = [as_operand(i) for i in input._xp.nonzero(input._array)]
     if as_tuple:
         return tuple(found)

@@ -346,8 +346,18 @@ _cholesky: Primitive = Primitive(
 
 def _checked(name: str, *arrays: Any) -> Any:
     """A function of ``linalg`` that raises LinAlgError on every device."""
-    with singular_raises(arrays[0]):
-        return getattr(array_module(arrays[0]).linalg, name)(*arrays)
+    try:
+        with singular_raises(arrays[0]):
+            return getattr(array_module(arrays[0]).linalg, name)(*arrays)
+    except np.linalg.LinAlgError:
+        raise np.linalg.LinAlgError(_WITHOUT[name].format(arrays[0].shape)) from None
+
+
+_WITHOUT = {
+    "inv": "inv: a matrix of shape {} is singular: its rows are not independent, so it has no inverse",
+    "solve": "solve: a matrix of shape {} is singular: its rows are not independent, so no X, or no single one, fits",
+    "cholesky": "cholesky: a matrix of shape {} is not positive definite, so it has no factor; is it symmetric?",
+}
 
 
 def _solved(a: Any, b: Any) -> Any:
@@ -430,7 +440,7 @@ def det(input: Any) -> Any:
     return sign * log.exp()
 
 
-def cholesky(input: Any) -> Any:
+def cholesky(input: Any, upper: bool = False) -> Any:
     """Lower triangular L with ``L @ L.T = input`` for symmetric positive definite matrices.
 
     >>> import minidl
@@ -438,4 +448,5 @@ def cholesky(input: Any) -> Any:
     tensor([[2., 0.],
             [1., 1.]])
     """
-    return _cholesky(_square("cholesky", input))
+    factor = _cholesky(_square("cholesky", input))
+    return _transposed(factor) if upper else factor

@@ -118,7 +118,12 @@ class Optimizer:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`; nothing changes if it does not fit the parameters."""
+        lost = [name for name in ("state", "param_groups") if name not in state_dict]
+        if lost:
+            raise ValueError(f"not the state of an optimiser: {', '.join(lost)} missing; state_dict() gives one")
         groups = state_dict["param_groups"]
+        if not all("params" in group for group in groups):
+            raise ValueError("a group of the saved optimiser does not name its params")
         sizes = [len(g["params"]) for g in groups]
         mine = [len(g["params"]) for g in self.param_groups]
         if sizes != mine:

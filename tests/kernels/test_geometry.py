@@ -115,9 +115,9 @@ def test_groups() -> None:
 def test_steps() -> None:
     x, w = (1, 4, 9, 8), (5, 4, 3, 3)
     assert message(x, w, stride=(1, 2, 3)) == (
-        "stride must be one integer or 2 of them (one per spatial axis), got (1, 2, 3)"
+        "conv2d: stride must be one integer or 2 of them (one per spatial axis), got (1, 2, 3)"
     )
-    assert "stride must be made of integers, got 1.5" in message(x, w, stride=1.5)
+    assert "conv2d: stride must be made of integers, got 1.5" in message(x, w, stride=1.5)
     assert "dilation must be made of integers, got '2'" in message(x, w, dilation=("2", 1))
     assert "stride must be at least 1 on every axis, got stride = (1, 0)" in message(x, w, stride=(1, 0))
     assert "dilation must be at least 1" in message(x, w, dilation=0)
