@@ -1,9 +1,9 @@
 """Pooling: maximum, average and adaptive windows over 1, 2 or 3 axes; max-unpooling; maximum over channels.
 
 ``Pool`` says where the windows lie.  The functions run on the Numba kernels of ``cpu/pooling.py`` where Numba is
-installed, on the definitions of ``spec/pooling.py`` where it is not, and on ``arrays/pooling.py`` where the arrays are
-CuPy's; ``algorithm="numba"``, ``"spec"`` or ``"arrays"`` forces one.  Arrays in, arrays out: x (N, C, *size),
-y (N, C, *out).  Results of the kernels lie channels last when the input does.
+installed, on the definitions of ``spec/pooling.py`` where it is not, and on ``cuda/pooling.py`` where the arrays are
+CuPy's; ``algorithm="numba"``, ``"spec"``, ``"cuda"`` or ``"arrays"`` forces one.  Arrays in, arrays out:
+x (N, C, *size), y (N, C, *out).  Results of the kernels lie channels last when the input does.
 
 An average is linear, so ``avg_pool_grad`` is its exact adjoint.  A maximum is not, but once the winners are known it
 only copies: ``gather`` reads the winners, ``max_pool_grad`` adds back to them, and the two are adjoint.
@@ -28,7 +28,7 @@ from .jit import HAVE_NUMBA
 
 MODULES = {
     "cpu": {"numba": ".cpu.pooling", "spec": ".spec.pooling", "arrays": ".arrays.pooling"},
-    "cuda": {"arrays": ".arrays.pooling"},  # the first of a device is its choice
+    "cuda": {"cuda": ".cuda.pooling", "arrays": ".arrays.pooling"},  # the first of a device is its choice
 }
 
 

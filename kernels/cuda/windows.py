@@ -66,6 +66,11 @@ def of_weights(
     return _window(axes, len(x), *sizes, five(x), five(g), strides, slice_, distance)
 
 
+def of_axes(axes: Geometry, batch: int, channels: int, x_strides: Ints, y_strides: Ints, w_strides: Ints) -> Any:
+    """Window for what treats each channel on its own."""
+    return _window(axes, batch, channels, 1, 1, x_strides, y_strides, w_strides)
+
+
 @functools.lru_cache(maxsize=4096)
 def _window(
     axes: Geometry,

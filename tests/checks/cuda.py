@@ -10,9 +10,10 @@ from unittest import mock
 
 import numpy as np
 
-from minidl.kernels import catalogue
+from minidl.kernels import catalogue, pooling
 from minidl.kernels.cuda import implicit_gemm, windows
 from minidl.kernels.geometry import Conv
+from minidl.kernels.pooling import Pool
 from minidl.kernels.spec import conv as spec
 from minidl.kernels.spec.error_bounds import error_bound
 from tests.kernels.convolution_cases import CASES, arrays, operands
@@ -26,6 +27,19 @@ GROUPED = {
 }
 TILED = {"several tiles each way": Conv.from_shapes((2, 5, 9, 10), (70, 5, 3, 3), 1, 1)}
 FEW = ("strides, pads and dilations differ", "stride and dilation share a factor", "three axes")
+WINDOWS = {
+    "overlapping": Pool.from_shape((2, 3, 7, 6), (3, 2), (2, 1), (1, 0)),
+    "dilated": Pool.from_shape((2, 3, 9, 8), 3, 2, 1, (2, 1)),
+    "ceil": Pool.from_shape((2, 3, 7, 8), 3, 2, ceil_mode=True),
+    "stride above kernel": Pool.from_shape((2, 3, 9, 8), 2, 3),
+    "rows left over": Pool.from_shape((2, 3, 7, 9), 2, 2),
+    "adaptive": Pool.adaptive((2, 3, 7, 5), (3, 4)),
+    "more windows than positions": Pool.adaptive((2, 3, 3, 2), (5, 7)),
+    "global": Pool.adaptive((2, 3, 5, 7), 1),
+    "one axis": Pool.from_shape((2, 3, 11), 4, 3, 2),
+    "three axes": Pool.from_shape((2, 3, 4, 5, 6), (2, 3, 2), 2, (1, 1, 0)),
+    "no images": Pool.from_shape((0, 3, 7, 6), 2),
+}
 
 
 # storage orders on the device ----------------------------------------------------
@@ -75,6 +89,33 @@ def agrees(cupy: Any, k: catalogue.Kernel, problem: Conv, dtype: str, lay: Layou
         np.testing.assert_array_equal(a.get(), before)
 
 
+def pools(cupy: Any, pool: Pool, dtype: str, lay: Layout) -> None:
+    """Each kind of pooling is its definition, forward and backward; with ties and NaN, several of them in a window."""
+    rng = np.random.default_rng(3)
+    x = rng.integers(-3, 4, pool.x_shape).astype(dtype)
+    if x.size:
+        x.flat[:: max(7, x.size // 9)] = np.nan
+        x[0, 0] = -np.inf  # what padding counts as
+    g = rng.standard_normal(pool.y_shape).astype(dtype)
+    values, indices = pooling.max_pool(lay(cupy, x), pool)
+    expected, where = pooling.max_pool(x, pool, algorithm="spec")
+    np.testing.assert_array_equal(values.get(), expected)
+    np.testing.assert_array_equal(indices.get(), where)
+    dx = pooling.max_pool_grad(lay(cupy, g), indices, pool.x_shape, pool=pool)
+    same(dx, pooling.max_pool_grad(g, where, pool.x_shape, algorithm="spec"))
+    x = rng.standard_normal(pool.x_shape).astype(dtype)
+    for rule in ((True, None), (False, None), (True, 3)):
+        same(pooling.avg_pool(lay(cupy, x), pool, *rule), pooling.avg_pool(x, pool, *rule, algorithm="spec"))
+        dx = pooling.avg_pool_grad(lay(cupy, g), pool, *rule)
+        same(dx, pooling.avg_pool_grad(g, pool, *rule, algorithm="spec"))
+
+
+def same(got: Any, expected: np.ndarray) -> None:
+    tolerance = 20 * np.finfo(expected.dtype).eps
+    assert got.dtype == expected.dtype
+    np.testing.assert_allclose(got.get(), expected, tolerance, tolerance)
+
+
 @contextmanager
 def tiled(name: str) -> Iterator[None]:
     """LARGE or NARROW tiles, as for the layers of a large network, which are too large to be emulated."""
@@ -110,3 +151,9 @@ def emulated_agreement(algorithm: str, pass_: str, problem: str, layout: int = 0
     case = {**CASES, **GROUPED, **TILED}[problem]
     with standin() as cupy, slices(count) if count else nullcontext():
         agrees(cupy, kernel(pass_, algorithm), case, "float32", LAYOUTS[layout])
+
+
+def emulated_pooling(name: str) -> None:
+    """`pools` in float32 on the stand-in, for one of the windows here by its name."""
+    with standin() as cupy:
+        pools(cupy, WINDOWS[name], "float32", plain)

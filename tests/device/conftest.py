@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from minidl import backend
-from minidl.kernels import catalogue
+from minidl.kernels import catalogue, pooling
 from tests.standin import emulated, modules
 
 
@@ -56,6 +56,7 @@ def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         for pass_ in ("forward", "input_grad", "weight_grad"):
             rows = [k for k in catalogue.kernels("conv", pass_, "cuda") if not k.module.startswith(".cuda.")]
             monkeypatch.setitem(catalogue._table, ("conv", pass_, "cuda"), rows)
+        monkeypatch.setitem(pooling.MODULES, "cuda", {"arrays": ".arrays.pooling"})
     for cached in (backend._cupy, catalogue._choose):
         cached.cache_clear()
     yield sys.modules["cupy"]

@@ -19,11 +19,13 @@ from tests.checks.cuda import (
     GROUPED,
     PASSES,
     TILED,
+    WINDOWS,
     agrees,
     channels_last,
     gappy,
     kernel,
     plain,
+    pools,
     slices,
     tiled,
 )
@@ -81,6 +83,14 @@ def test_a_weight_gradient_in_slices(algorithm: str, cupy: Any) -> None:
         with slices(count):
             problem = GROUPED["two channels to a group, strided"]
             agrees(cupy, kernel("weight_grad", algorithm), problem, "float32", plain)
+
+
+@pytest.mark.parametrize("lay", [plain, channels_last])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pooling(dtype: str, lay: Any, cupy: Any) -> None:
+    """Windows that slide in CUDA, the others in arrays; with ties and NaN, several of them in a window."""
+    for pool in WINDOWS.values():
+        pools(cupy, pool, dtype, lay)
 
 
 def test_the_same_bits_in_every_run(cupy: Any) -> None:

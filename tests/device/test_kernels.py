@@ -10,7 +10,7 @@ import pytest
 from minidl.kernels import catalogue, conv, pooling
 from minidl.kernels.arrays import im2col
 from minidl.kernels.geometry import Conv
-from minidl.kernels.pooling import Pool
+from tests.checks.cuda import WINDOWS
 from tests.kernels.convolution_cases import CASES, EMPTY, arrays, by_definition, operands
 
 PASSES = ("forward", "input_grad", "weight_grad")
@@ -63,20 +63,6 @@ def test_the_planner_chooses_by_where_the_array_lies(cupy: Any) -> None:
     close(conv.forward(*on(cupy, x, w), problem), conv.forward(x, w, problem, "spec"))
     text = catalogue.plan("conv", "forward", problem, device="cuda").explain()
     assert "conv forward on cuda" in text and "chosen: " in text
-
-
-WINDOWS = {
-    "overlapping": Pool.from_shape((2, 3, 7, 6), (3, 2), (2, 1), (1, 0)),
-    "dilated": Pool.from_shape((2, 3, 9, 8), 3, 2, 1, (2, 1)),
-    "ceil": Pool.from_shape((2, 3, 7, 8), 3, 2, ceil_mode=True),
-    "stride above kernel": Pool.from_shape((2, 3, 9, 8), 2, 3),
-    "adaptive": Pool.adaptive((2, 3, 7, 5), (3, 4)),
-    "more windows than positions": Pool.adaptive((2, 3, 3, 2), (5, 7)),
-    "global": Pool.adaptive((2, 3, 5, 7), 1),
-    "one axis": Pool.from_shape((2, 3, 11), 4, 3, 2),
-    "three axes": Pool.from_shape((2, 3, 4, 5, 6), (2, 3, 2), 2, (1, 1, 0)),
-    "no images": Pool.from_shape((0, 3, 7, 6), 2),
-}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -17,6 +17,7 @@ import pytest
 
 from minidl.kernels.cuda import depthwise, direct, implicit_gemm, source, windows
 
+POOLING = ["avg_pool", "avg_pool_grad", "max_pool", "max_pool_grad"]
 ARCHITECTURES = (75, 80, 86, 90, 100, 120)
 
 
@@ -83,6 +84,10 @@ def variants() -> list[tuple[str, int, dict[str, Any]]]:
         for last in (False, True)
     ]
     chosen += [("depthwise.cu", ARCHITECTURES[i % 6], _depthwise(*v)) for i, v in enumerate(known)]
+    chosen += [
+        ("pooling.cu", a, {"REAL": ("float", "double")[i % 2], "CHANNELS_LAST": i % 3 == 0})
+        for i, a in enumerate(ARCHITECTURES)
+    ]
     large, narrow, small = implicit_gemm.LARGE, implicit_gemm.NARROW, implicit_gemm.SMALL
     for i, (tile, terms, last) in enumerate(
         [
@@ -108,7 +113,7 @@ def test_it_compiles_and_spills_nothing(name: str, architecture: int, macros: di
     status, log, ptx = compiled(name, architecture, macros)
     assert status == 0, log
     kernels = re.findall(r"Compiling entry function '(\w+)'", log)
-    assert sorted(kernels) == ["correlate", "weight_grad"]
+    assert sorted(kernels) == (POOLING if name == "pooling.cu" else ["correlate", "weight_grad"])
     memory = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
     assert memory == [("0", "0", "0")] * len(kernels), f"values are kept in memory: {log}"
     if name == "implicit_gemm.cu":

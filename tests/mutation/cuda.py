@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.checks.cuda import emulated_agreement
+from tests.checks.cuda import emulated_agreement, emulated_pooling
 from tests.standin import emulated
 
 from .framework import Mutant, StaleMutant
@@ -119,4 +119,20 @@ HOST = (
                "-(-columns // self.columns)", "max(1, columns // self.columns)"),
 )  # fmt: skip
 
-MUTANTS = () if emulated.missing() else (*WINDOWS, *DIRECT, *DEPTHWISE, *TILES, *FRAGMENTS, *HOST)
+POOLING = tuple(
+    Mutant(f"cuda_{name}", "minidl.kernels.cuda.source:text", (partial(emulated_pooling, windows),), story,
+           replace=_in_source("pooling.cu", old, new))
+    for name, windows, story, old, new in (
+        ("pooling_nan_loses", "overlapping", "no comparison is true of NaN", " || value != value", ""),
+        ("pooling_last_of_equals", "overlapping", "equal values take the place of the first",
+         "value > best", "value >= best"),
+        ("pooling_window_that_is_not_there", "rows left over",
+         "a position behind the last whole window asks the next",
+         " && window.at[a] < p.axis[a].out", ""),
+        ("pooling_between_two_windows", "overlapping", "every position asks every window in reach",
+         " && start % p.axis[a].stride == 0", ""),
+        ("pooling_padding_not_counted", "overlapping", "divides by the inputs only", "by.count_pad ?", "false ?"),
+    )
+)  # fmt: skip
+
+MUTANTS = () if emulated.missing() else (*WINDOWS, *DIRECT, *DEPTHWISE, *TILES, *FRAGMENTS, *HOST, *POOLING)

@@ -99,7 +99,6 @@ class Fences:
         while isinstance(root.base, np.ndarray):
             root = root.base
         if id(root) not in self.copies:
-            assert root.flags.c_contiguous or root.flags.f_contiguous or root.flags.forc
             fenced = np.full(root.nbytes + 2 * FENCE, 0xFF, np.uint8)
             fenced[FENCE:-FENCE] = _bytes(root)
             self.copies[id(root)] = root, fenced
@@ -117,6 +116,7 @@ def _bytes(a: np.ndarray) -> np.ndarray:
     """All memory of an array without gaps."""
     order = sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
     dense = a.transpose(order)[tuple(slice(None, None, -1 if a.strides[axis] < 0 else 1) for axis in order)]
+    assert dense.flags.c_contiguous, f"memory with gaps: shape {a.shape}, strides {a.strides}"
     return dense.reshape(-1).view(np.uint8)
 
 
