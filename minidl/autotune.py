@@ -121,7 +121,14 @@ def machine() -> str:
 
 
 def contestants(plan: Plan, precision: Precision) -> list[Kernel]:
-    """The kernels worth measuring: those that the planner may choose, with estimates near the least."""
+    """The kernels worth measuring: those that the planner may choose, with estimates near the least.
+
+    >>> from minidl.kernels.catalogue import plan
+    >>> from minidl.kernels.geometry import Conv
+    >>> chosen = plan("conv", "forward", Conv.from_shapes((1, 2, 5, 5), (3, 2, 3, 3)))
+    >>> chosen.kernel in contestants(chosen, "fast")
+    True
+    """
     return [
         kernel
         for kernel, cost in plan.candidates
@@ -136,7 +143,14 @@ def contestants(plan: Plan, precision: Precision) -> list[Kernel]:
 
 
 def fastest(plan: Plan, kernels: list[Kernel]) -> Kernel:
-    """The kernel whose fastest call is the fastest; they take turns, so that a slow moment meets all of them."""
+    """The kernel whose fastest call is the fastest; they take turns, so that a slow moment meets all of them.
+
+    >>> from minidl.kernels.catalogue import plan
+    >>> from minidl.kernels.geometry import Conv
+    >>> chosen = plan("conv", "forward", Conv.from_shapes((1, 2, 5, 5), (3, 2, 3, 3)))
+    >>> fastest(chosen, [chosen.kernel]) is chosen.kernel
+    True
+    """
     arrays = operands(plan)
     best = dict.fromkeys((k.algorithm for k in kernels), math.inf)
     for kernel in kernels:
@@ -152,7 +166,14 @@ def fastest(plan: Plan, kernels: list[Kernel]) -> Kernel:
 
 
 def operands(plan: Plan) -> list[np.ndarray]:
-    """Random arrays for a pass; x and g channels-last, as they are inside a network."""
+    """Random arrays for a pass; x and g channels-last, as they are inside a network.
+
+    >>> from minidl.kernels.catalogue import plan
+    >>> from minidl.kernels.geometry import Conv
+    >>> chosen = plan("conv", "forward", Conv.from_shapes((1, 2, 5, 5), (3, 2, 3, 3)))
+    >>> [array.shape for array in operands(chosen)]
+    [(1, 2, 5, 5), (3, 2, 3, 3)]
+    """
     conv, rng = plan.problem, np.random.default_rng(0)
     shapes = {
         "forward": (conv.x_shape, conv.w_shape),
