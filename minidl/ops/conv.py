@@ -133,6 +133,8 @@ def conv1d(
 ) -> Any:
     """Convolution of (N, C, L) or (C, L) with (K, C/groups, kernel), as :func:`conv2d`.
 
+    The result is (N, K, Q); ShapeError with the arithmetic where shapes do not fit, TypeError where dtypes differ.
+
     >>> import minidl
     >>> x, w = minidl.tensor([[[1.0, 2.0, 4.0, 8.0]]]), minidl.tensor([[[1.0, 1.0]]])
     >>> minidl.nn.functional.conv1d(x, w)
@@ -185,6 +187,8 @@ def conv3d(
     """Convolution of (N, C, D, H, W) or (C, D, H, W), as :func:`conv2d`.
 
     The weight is (K, C/groups, *kernel).
+
+    The result is (N, K, O, P, Q); ShapeError with the arithmetic where shapes do not fit, TypeError where dtypes differ.
 
     >>> import minidl
     >>> minidl.nn.functional.conv3d(minidl.ones(1, 2, 4, 5, 6), minidl.ones(3, 2, 2, 2, 2)).shape
@@ -241,6 +245,8 @@ def conv_transpose1d(
     algorithm: str | None = None,
 ) -> Any:
     """Transposed convolution of (N, C, L) with (C, K/groups, kernel), as :func:`conv_transpose2d`.
+
+    The result is (N, K, Q) with Q = (L - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1.
 
     >>> import minidl
     >>> x, w = minidl.tensor([[[1.0, 2.0]]]), minidl.tensor([[[1.0, 10.0]]])

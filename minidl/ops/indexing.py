@@ -252,6 +252,8 @@ def _checked_index(name: str, input: Any, dim: int, index: Any) -> tuple[int, An
 def gather(input: Any, dim: int, index: Any) -> Any:
     """``out[i][j][k] = input[index[i][j][k]][j][k]`` for ``dim=0``, and so on for the other axes.
 
+    The result has the shape of ``index`` (integers); IndexError where an entry is no place of the axis.
+
     >>> import minidl
     >>> x = minidl.tensor([[1, 2], [3, 4]])
     >>> x.gather(1, minidl.tensor([[0, 0], [1, 0]]))
@@ -359,6 +361,8 @@ def _one_axis(index: Any) -> Any:
 
 def index_select(input: Any, dim: int, index: Any) -> Any:
     """The entries ``index`` (1-d) along ``dim``; entries may repeat.
+
+    The result has ``len(index)`` entries along ``dim``; IndexError where one is no place of the axis.
 
     >>> import minidl
     >>> minidl.tensor([[1, 2], [3, 4]]).index_select(1, minidl.tensor([1, 1, 0]))
@@ -478,6 +482,8 @@ def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = Tru
 def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The ``k`` largest (or smallest) along ``dim`` in order, and their indices; of equals the first come first.
 
+    ValueError where the axis has fewer than ``k``.
+
     >>> import minidl
     >>> values, indices = minidl.tensor([3, 1, 2]).topk(2)
     >>> values, indices
@@ -512,6 +518,8 @@ def nonzero(input: Any, as_tuple: bool = False) -> Any:
 
 def one_hot(input: Any, num_classes: int = -1) -> Any:
     """Class numbers (any shape) to rows of 0 and 1 of length ``num_classes`` (default: the largest plus one), int64.
+
+    Shape (*) -> (*, num_classes).  TypeError where the numbers are no integers, ValueError where one is no class.
 
     >>> import minidl
     >>> minidl.nn.functional.one_hot(minidl.tensor([0, 2]), 3)

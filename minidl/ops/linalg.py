@@ -69,7 +69,7 @@ def matmul(input: Any, other: Any) -> Any:
 def mm(input: Any, mat2: Any) -> Any:
     """Product of two matrices.
 
-    (n, m) and (m, p) -> (n, p); ShapeError where the inner lengths differ.
+    (n, m) and (m, p) -> (n, p); ValueError where the inner lengths differ.
 
     >>> import minidl
     >>> minidl.mm(minidl.tensor([[1.0, 2.0]]), minidl.tensor([[3.0], [4.0]]))
@@ -242,6 +242,8 @@ def einsum(equation: str, *operands: Any) -> Any:
 
     A letter that an operand names twice is its diagonal (``"ii->"`` is the trace); an axis of length 1 stretches.
 
+    Operands whose shapes do not fit the letters are a ValueError that names the operand or the letter.
+
     >>> import minidl
     >>> minidl.einsum("nchw,kc->nkhw", minidl.ones(2, 3, 4, 5), minidl.ones(7, 3)).shape
     (2, 7, 4, 5)
@@ -390,6 +392,8 @@ def _square(name: str, x: Any) -> Any:
 def inv(input: Any) -> Any:
     """Inverse of (batches of) square matrices; LinAlgError when singular.
 
+    (..., n, n) -> (..., n, n); ValueError where the matrices are not square.
+
     >>> import minidl
     >>> minidl.inv(minidl.tensor([[2.0, 0.0], [0.0, 4.0]]))
     tensor([[0.5 , 0.  ],
@@ -432,6 +436,8 @@ def det(input: Any) -> Any:
 
     (..., n, n) -> (...).
 
+    ValueError where the matrices are not square.
+
     >>> import minidl
     >>> minidl.det(minidl.tensor([[2.0, 0.0], [1.0, 3.0]])).item()
     6.0
@@ -442,6 +448,8 @@ def det(input: Any) -> Any:
 
 def cholesky(input: Any, upper: bool = False) -> Any:
     """Lower triangular L with ``L @ L.T = input`` for symmetric positive definite matrices.
+
+    (..., n, n) -> (..., n, n); LinAlgError where a matrix is not positive definite.
 
     >>> import minidl
     >>> minidl.cholesky(minidl.tensor([[4.0, 2.0], [2.0, 2.0]]))

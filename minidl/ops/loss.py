@@ -287,6 +287,8 @@ def binary_cross_entropy_with_logits(
 ) -> Any:
     """Binary cross-entropy of the sigmoid of scores, without overflow; ``pos_weight`` scales the positive part.
 
+    ``input`` and ``target`` have one shape, which ``reduction="none"`` gives too; ValueError otherwise.
+
     >>> import minidl
     >>> x, t = minidl.tensor([0.0, 1000.0]), minidl.tensor([1.0, 1.0])
     >>> minidl.nn.functional.binary_cross_entropy_with_logits(x, t, reduction="none")
@@ -304,6 +306,8 @@ def binary_cross_entropy_with_logits(
 def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """Binary cross-entropy of scores (N, C), several of which may be right, as a mean over the classes.
 
+    ``input`` and ``target`` (N, C); one loss a sample, (N,), before the reduction.
+
     >>> import minidl
     >>> x, t = minidl.zeros(1, 3), minidl.tensor([[1.0, 0.0, 1.0]])
     >>> minidl.nn.functional.multilabel_soft_margin_loss(x, t, reduction="none")
@@ -318,6 +322,8 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     """Kullback-Leibler divergence of ``target`` from the log-probabilities ``input``: ``t (log t - x)``.
 
     ``reduction="batchmean"`` (sum over everything divided by the batch) is the mathematical one.
+
+    ``input`` and ``target`` have one shape, the batch first; ValueError otherwise.
 
     >>> import minidl
     >>> x, t = minidl.tensor([[0.25, 0.75]]).log(), minidl.tensor([[0.5, 0.5]])
@@ -342,6 +348,8 @@ def poisson_nll_loss(
 
     ``input`` is the logarithm of the rate, or with ``log_input=False`` the rate.  ``full`` adds Stirling's
     approximation of ``log(t!)`` where t > 1.
+
+    ``input`` and ``target`` have one shape; ValueError otherwise.
 
     >>> import minidl
     >>> minidl.nn.functional.poisson_nll_loss(minidl.tensor([0.0, 0.0]), minidl.tensor([1.0, 3.0])).item()
@@ -401,6 +409,8 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = Non
 
     The mean is over all elements; "sum" and "none" are the other reductions.
 
+    ``input`` and ``target`` have one shape, which ``reduction="none"`` gives too; ValueError otherwise.
+
     >>> import minidl
     >>> x, t = minidl.tensor([1.0, 2.0]), minidl.tensor([1.0, 4.0])
     >>> minidl.nn.functional.mse_loss(x, t).item(), minidl.nn.functional.mse_loss(x, t, reduction="none")
@@ -414,6 +424,8 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = Non
 def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
     """Absolute difference; slope 0 where there is none; with ``weight`` of the same shape a weighted mean.
 
+    ``input`` and ``target`` have one shape, which ``reduction="none"`` gives too; ValueError otherwise.
+
     >>> import minidl
     >>> minidl.nn.functional.l1_loss(minidl.tensor([1.0, 2.0]), minidl.tensor([1.0, 4.0])).item()
     1.0
@@ -424,6 +436,8 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
     """``d^2 / (2 beta)`` where |d| < beta, ``|d| - beta / 2`` beyond: Girshick 2015, section 3.2.
+
+    ``input`` and ``target`` have one shape, which ``reduction="none"`` gives too; ValueError otherwise.
 
     >>> import minidl
     >>> minidl.nn.functional.smooth_l1_loss(minidl.tensor([0.5, 3.0]), minidl.zeros(2), reduction="none")
@@ -439,6 +453,8 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
     """``d^2 / 2`` where |d| < delta, ``delta (|d| - delta / 2)`` beyond: Huber 1964.  ``weight`` times each element;
     the mean divides by their number.
+
+    ``input`` and ``target`` have one shape, which ``reduction="none"`` gives too; ValueError otherwise.
 
     >>> import minidl
     >>> minidl.nn.functional.huber_loss(minidl.tensor([0.5, 3.0]), minidl.zeros(2), reduction="none", delta=2.0)
@@ -456,6 +472,8 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
     """x where the target is 1, ``max(0, margin - x)`` where it is -1.
 
+    ``input`` and ``target`` have one shape; ValueError otherwise.
+
     >>> import minidl
     >>> x, t = minidl.tensor([0.25, 0.25]), minidl.tensor([1, -1])
     >>> minidl.nn.functional.hinge_embedding_loss(x, t, reduction="none")
@@ -469,6 +487,8 @@ def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction
 def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """``log(1 + exp(-t x))`` for targets 1 and -1.
 
+    ``input`` and ``target`` have one shape; ValueError otherwise.
+
     >>> import minidl
     >>> x, t = minidl.tensor([0.0, 2.0]), minidl.tensor([1.0, -1.0])
     >>> minidl.nn.functional.soft_margin_loss(x, t, reduction="none")
@@ -480,6 +500,8 @@ def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
 
 def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
     """``max(0, -t (x1 - x2) + margin)``: t = 1 says that x1 should be the larger.
+
+    All three broadcast against each other.
 
     >>> import minidl
     >>> a, b = minidl.tensor([3.0, 1.0]), minidl.tensor([1.0, 3.0])
@@ -547,6 +569,8 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
 
 def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
     """``1 - cos`` where the target is 1, ``max(0, cos - margin)`` where it is -1; vectors on the last axis.
+
+    ``input1`` and ``input2`` (N, D), ``target`` (N,); one loss a pair, (N,), before the reduction.
 
     >>> import minidl
     >>> a, b = minidl.tensor([[1.0, 0.0], [1.0, 0.0]]), minidl.tensor([[0.0, 2.0], [3.0, 0.0]])

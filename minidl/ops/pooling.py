@@ -100,6 +100,8 @@ def max_pool1d(
 ) -> Any:
     """Maximum over windows of (N, C, L), as :func:`max_pool2d`.
 
+    (N, C, L) -> (N, C, Q); without N too.
+
     >>> import minidl
     >>> minidl.nn.functional.max_pool1d(minidl.tensor([[[1.0, 4.0, 3.0, 2.0]]]), 2)
     tensor([[[4., 3.]]])
@@ -139,6 +141,8 @@ def max_pool3d(
     return_indices: bool = False,
 ) -> Any:
     """Maximum over windows of (N, C, D, H, W), as :func:`max_pool2d`.
+
+    (N, C, D, H, W) -> (N, C, O, P, Q); without N too.
 
     >>> import minidl
     >>> minidl.nn.functional.max_pool3d(minidl.ones(1, 2, 4, 4, 6), 2).shape
@@ -207,6 +211,8 @@ def avg_pool1d(
 ) -> Any:
     """Mean over windows of (N, C, L), as :func:`avg_pool2d`.
 
+    (N, C, L) -> (N, C, Q); without N too.
+
     >>> import minidl
     >>> minidl.nn.functional.avg_pool1d(minidl.tensor([[[1.0, 3.0, 5.0, 7.0]]]), 2)
     tensor([[[2., 6.]]])
@@ -227,6 +233,8 @@ def avg_pool2d(
 
     ``count_include_pad`` (PyTorch's default) counts padding as zeros that share in the mean; False divides by the
     inputs alone.
+
+    (N, C, H, W) -> (N, C, P, Q).
 
     >>> import minidl
     >>> x = minidl.ones(1, 1, 2, 2)
@@ -249,6 +257,8 @@ def avg_pool3d(
     divisor_override: int | None = None,
 ) -> Any:
     """Mean over windows of (N, C, D, H, W), as :func:`avg_pool2d`.
+
+    (N, C, D, H, W) -> (N, C, O, P, Q); without N too.
 
     >>> import minidl
     >>> minidl.nn.functional.avg_pool3d(minidl.ones(1, 2, 4, 4, 6), 2).shape
@@ -286,6 +296,8 @@ def lp_pool1d(input: Any, norm_type: float, kernel_size: Size, stride: Any = Non
 def lp_pool2d(input: Any, norm_type: float, kernel_size: Size, stride: Any = None, ceil_mode: bool = False) -> Any:
     """Lp norm over windows of (N, C, H, W), as :func:`lp_pool1d`.
 
+    (N, C, H, W) -> (N, C, P, Q); without N too.
+
     >>> import minidl
     >>> minidl.nn.functional.lp_pool2d(minidl.ones(1, 1, 2, 4), 2, 2)
     tensor([[[[2., 2.]]]])
@@ -295,6 +307,8 @@ def lp_pool2d(input: Any, norm_type: float, kernel_size: Size, stride: Any = Non
 
 def lp_pool3d(input: Any, norm_type: float, kernel_size: Size, stride: Any = None, ceil_mode: bool = False) -> Any:
     """Lp norm over windows of (N, C, D, H, W), as :func:`lp_pool1d`.
+
+    (N, C, D, H, W) -> (N, C, O, P, Q); without N too.
 
     >>> import minidl
     >>> minidl.nn.functional.lp_pool3d(minidl.ones(1, 2, 4, 4, 6), 2, 2).shape
@@ -319,6 +333,8 @@ def _adaptive(ndim: int, input: Any, output_size: OptionalSize, maximum: bool, i
 def adaptive_avg_pool1d(input: Any, output_size: OptionalSize) -> Any:
     """Mean over ``output_size`` windows that share (N, C, L) evenly; 1 is global average pooling.
 
+    (N, C, L) -> (N, C, output_size); None keeps a length.
+
     >>> import minidl
     >>> minidl.nn.functional.adaptive_avg_pool1d(minidl.tensor([[[1.0, 3.0, 5.0, 7.0]]]), 2)
     tensor([[[2., 6.]]])
@@ -328,6 +344,8 @@ def adaptive_avg_pool1d(input: Any, output_size: OptionalSize) -> Any:
 
 def adaptive_avg_pool2d(input: Any, output_size: OptionalSize) -> Any:
     """Mean over ``output_size`` windows that share (N, C, H, W) evenly; 1 is global average pooling.
+
+    (N, C, H, W) -> (N, C, *output_size), a number for both axes or one for each; None keeps a length.
 
     >>> import minidl
     >>> x = minidl.arange(6.0).reshape(1, 1, 2, 3)
@@ -340,6 +358,8 @@ def adaptive_avg_pool2d(input: Any, output_size: OptionalSize) -> Any:
 def adaptive_avg_pool3d(input: Any, output_size: OptionalSize) -> Any:
     """Mean over ``output_size`` windows that share (N, C, D, H, W) evenly.
 
+    (N, C, D, H, W) -> (N, C, *output_size), a number for all axes or one for each; None keeps a length.
+
     >>> import minidl
     >>> minidl.nn.functional.adaptive_avg_pool3d(minidl.ones(1, 2, 5, 6, 7), (1, 2, 3)).shape
     (1, 2, 1, 2, 3)
@@ -349,6 +369,8 @@ def adaptive_avg_pool3d(input: Any, output_size: OptionalSize) -> Any:
 
 def adaptive_max_pool1d(input: Any, output_size: OptionalSize, return_indices: bool = False) -> Any:
     """Maximum over ``output_size`` windows that share (N, C, L) evenly.
+
+    (N, C, L) -> (N, C, output_size); None keeps a length.
 
     >>> import minidl
     >>> minidl.nn.functional.adaptive_max_pool1d(minidl.tensor([[[1.0, 3.0, 7.0, 5.0]]]), 2)
@@ -360,6 +382,8 @@ def adaptive_max_pool1d(input: Any, output_size: OptionalSize, return_indices: b
 def adaptive_max_pool2d(input: Any, output_size: OptionalSize, return_indices: bool = False) -> Any:
     """Maximum over ``output_size`` windows that share (N, C, H, W) evenly; 1 is global max pooling.
 
+    (N, C, H, W) -> (N, C, *output_size), a number for both axes or one for each; None keeps a length.
+
     >>> import minidl
     >>> minidl.nn.functional.adaptive_max_pool2d(minidl.arange(6.0).reshape(1, 1, 2, 3), 1).item()
     5.0
@@ -369,6 +393,8 @@ def adaptive_max_pool2d(input: Any, output_size: OptionalSize, return_indices: b
 
 def adaptive_max_pool3d(input: Any, output_size: OptionalSize, return_indices: bool = False) -> Any:
     """Maximum over ``output_size`` windows that share (N, C, D, H, W) evenly.
+
+    (N, C, D, H, W) -> (N, C, *output_size), a number for all axes or one for each; None keeps a length.
 
     >>> import minidl
     >>> minidl.nn.functional.adaptive_max_pool3d(minidl.ones(1, 2, 5, 6, 7), (1, 2, 3)).shape

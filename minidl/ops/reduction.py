@@ -48,6 +48,8 @@ _sum: Primitive = Primitive(
 def sum(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Sum over ``dim``; integers and booleans add up in int64.
 
+    (2, 3, 4) over ``dim=1`` gives (2, 4), with ``keepdim`` (2, 1, 4); over all axes ().
+
     >>> import minidl
     >>> x = minidl.tensor([[1, 2], [3, 4]])
     >>> x.sum(), x.sum(0), x.sum(1, keepdim=True).shape
@@ -88,6 +90,8 @@ def mean(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = No
     """Arithmetic mean over ``dim`` of a floating-point tensor.
 
     Other dtypes are a TypeError; the mean of nothing is NaN.
+
+    (2, 3, 4) over ``dim=1`` gives (2, 4), with ``keepdim`` (2, 1, 4); over all axes ().
 
     >>> import minidl
     >>> x = minidl.tensor([[1.0, 2.0], [3.0, 6.0]])
