@@ -188,7 +188,7 @@ def conv3d(
 
     The weight is (K, C/groups, *kernel).
 
-    The result is (N, K, O, P, Q); ShapeError with the arithmetic where shapes do not fit, TypeError where dtypes differ.
+    The result is (N, K, O, P, Q).  ShapeError with the arithmetic where shapes do not fit, TypeError for two dtypes.
 
     >>> import minidl
     >>> minidl.nn.functional.conv3d(minidl.ones(1, 2, 4, 5, 6), minidl.ones(3, 2, 2, 2, 2)).shape
