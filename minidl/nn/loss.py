@@ -79,6 +79,8 @@ class NLLLoss(_Loss):
 class BCELoss(_Loss):
     """Binary cross-entropy of probabilities; for scores use :class:`BCEWithLogitsLoss`.
 
+    Probabilities and targets have one shape; ValueError otherwise.
+
     >>> import minidl
     >>> minidl.nn.BCELoss(reduction="none")(minidl.tensor([0.5, 0.5]), minidl.tensor([1.0, 0.0]))
     tensor([0.6931, 0.6931])
@@ -94,6 +96,8 @@ class BCELoss(_Loss):
 
 class BCEWithLogitsLoss(_Loss):
     """Binary cross-entropy of scores; ``pos_weight`` scales the positive cases.
+
+    Scores and targets have one shape; ValueError otherwise.
 
     >>> import minidl
     >>> minidl.nn.BCEWithLogitsLoss(reduction="none")(minidl.tensor([0.0, 1000.0]), minidl.tensor([1.0, 1.0]))
@@ -112,6 +116,8 @@ class BCEWithLogitsLoss(_Loss):
 class MSELoss(_Loss):
     """(x - t)^2.
 
+    Input and target have one shape; ValueError otherwise.
+
     >>> import minidl
     >>> minidl.nn.MSELoss()(minidl.tensor([1.0, 2.0]), minidl.tensor([1.0, 4.0])).item()
     2.0
@@ -123,6 +129,8 @@ class MSELoss(_Loss):
 
 class L1Loss(_Loss):
     """|x - t|.
+
+    Input and target have one shape; ValueError otherwise.
 
     >>> import minidl
     >>> minidl.nn.L1Loss()(minidl.tensor([1.0, 2.0]), minidl.tensor([1.0, 4.0])).item()
@@ -219,6 +227,8 @@ class SoftMarginLoss(_Loss):
 class MultiMarginLoss(_Loss):
     """The hinge loss of several classes: how far each wrong score comes within ``margin`` of the right one.
 
+    Scores (N, C), class numbers (N,): Weston and Watkins 1999.
+
     >>> import minidl
     >>> minidl.nn.MultiMarginLoss()(minidl.tensor([[2.0, 1.5]]), minidl.tensor([0])).item()  # (1 - 2 + 1.5) / 2
     0.25
@@ -255,6 +265,8 @@ class MarginRankingLoss(_Loss):
 
 class MultiLabelSoftMarginLoss(_Loss):
     """Binary cross-entropy of scores (N, C), averaged over the classes.
+
+    Scores and targets (N, C); one loss a sample, (N,), before the reduction.
 
     >>> import minidl
     >>> minidl.nn.MultiLabelSoftMarginLoss(reduction="none")(minidl.zeros(1, 3), minidl.tensor([[1.0, 0.0, 1.0]]))
@@ -341,6 +353,8 @@ class PairwiseDistance(Module):
 class TripletMarginLoss(_Loss):
     """How far the anchor is nearer to the positive than to the negative, short of ``margin``: Schroff et al. 2015.
 
+    Anchor, positive and negative (N, D) or (D,).
+
     >>> import minidl
     >>> a, p, n = minidl.tensor([[0.0, 0.0]]), minidl.tensor([[3.0, 4.0]]), minidl.tensor([[0.0, 2.0]])
     >>> print(f"{minidl.nn.TripletMarginLoss()(a, p, n).item():.4f}")  # 5 - 2 + 1
@@ -366,6 +380,8 @@ class TripletMarginLoss(_Loss):
 
 class CosineEmbeddingLoss(_Loss):
     """1 - cos where the target is 1, max(0, cos - margin) where it is -1; rows of (N, D).
+
+    ``input1`` and ``input2`` (N, D), ``target`` (N,); one loss a pair, (N,), before the reduction.
 
     >>> import minidl
     >>> a, b = minidl.tensor([[1.0, 0.0], [1.0, 0.0]]), minidl.tensor([[0.0, 2.0], [3.0, 0.0]])

@@ -49,6 +49,8 @@ class _Constant(_Pad):
 class ConstantPad1d(_Constant):
     """``value`` beside the last axis.
 
+    ``padding`` is one number or (left, right); (..., L) -> (..., left + L + right).
+
     >>> import minidl
     >>> minidl.nn.ConstantPad1d((1, 2), 9.0)(minidl.tensor([[1.0, 2.0]]))
     tensor([[9., 1., 2., 9., 9.]])
@@ -93,6 +95,8 @@ class ZeroPad1d(_Pad):
 
 class ZeroPad2d(_Pad):
     """Zeros around the last two axes.
+
+    ``padding`` is one number or (left, right, top, bottom).
 
     >>> import minidl
     >>> minidl.nn.ZeroPad2d((1, 0, 0, 1))(minidl.tensor([[[1.0, 2.0]]]))

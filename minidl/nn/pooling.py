@@ -62,6 +62,8 @@ class _MaxPool(_Pool):
 class MaxPool1d(_MaxPool):
     """Largest value of each window of (N, C, L); settings as :class:`MaxPool2d`.
 
+    (N, C, L) -> (N, C, Q); without N too.
+
     >>> import minidl
     >>> minidl.nn.MaxPool1d(2)(minidl.tensor([[[1.0, 4.0, 3.0, 2.0]]]))
     tensor([[[4., 3.]]])
@@ -87,6 +89,8 @@ class MaxPool2d(_MaxPool):
 
 class MaxPool3d(_MaxPool):
     """Largest value of each window of (N, C, D, H, W); settings as :class:`MaxPool2d`.
+
+    (N, C, D, H, W) -> (N, C, O, P, Q); without N too.
 
     >>> import minidl
     >>> minidl.nn.MaxPool3d(2)(minidl.randn(1, 2, 4, 4, 6)).shape
@@ -130,6 +134,8 @@ class _AvgPool(_Pool):
 class AvgPool1d(_AvgPool):
     """Mean of each window of (N, C, L); settings as :class:`AvgPool2d`, without ``divisor_override``.
 
+    (N, C, L) -> (N, C, Q); without N too.
+
     >>> import minidl
     >>> minidl.nn.AvgPool1d(2)(minidl.tensor([[[1.0, 3.0, 5.0, 7.0]]]))
     tensor([[[2., 6.]]])
@@ -172,6 +178,8 @@ class AvgPool2d(_AvgPool):
 class AvgPool3d(_AvgPool):
     """Mean of each window of (N, C, D, H, W); settings as :class:`AvgPool2d`.
 
+    (N, C, D, H, W) -> (N, C, O, P, Q); without N too.
+
     >>> import minidl
     >>> minidl.nn.AvgPool3d(2)(minidl.randn(1, 2, 4, 4, 6)).shape
     (1, 2, 2, 2, 3)
@@ -206,6 +214,8 @@ class _LPPool(_Pool):
 class LPPool1d(_LPPool):
     """p-norm of each window of (N, C, L).
 
+    (N, C, L) -> (N, C, Q); without N too.
+
     >>> import minidl
     >>> minidl.nn.LPPool1d(2, 2)(minidl.tensor([[[3.0, 4.0, 0.0, 1.0]]]))
     tensor([[[5., 1.]]])
@@ -227,6 +237,8 @@ class LPPool2d(_LPPool):
 
 class LPPool3d(_LPPool):
     """p-norm of each window of (N, C, D, H, W).
+
+    (N, C, D, H, W) -> (N, C, O, P, Q); without N too.
 
     >>> import minidl
     >>> minidl.nn.LPPool3d(2, 2)(minidl.randn(1, 2, 4, 4, 6)).shape
@@ -262,6 +274,8 @@ class _Adaptive(_Pool):
 class AdaptiveAvgPool1d(_Adaptive):
     """Means of ``output_size`` windows that share (N, C, L).
 
+    (N, C, L) -> (N, C, output_size); None keeps a length.
+
     >>> import minidl
     >>> minidl.nn.AdaptiveAvgPool1d(2)(minidl.tensor([[[1.0, 3.0, 5.0, 7.0]]]))
     tensor([[[2., 6.]]])
@@ -284,6 +298,8 @@ class AdaptiveAvgPool2d(_Adaptive):
 class AdaptiveAvgPool3d(_Adaptive):
     """Means of ``output_size`` windows that share (N, C, D, H, W).
 
+    (N, C, D, H, W) -> (N, C, *output_size), a number for all axes or one for each; None keeps a length.
+
     >>> import minidl
     >>> minidl.nn.AdaptiveAvgPool3d((1, 2, 3))(minidl.randn(1, 2, 5, 6, 7)).shape
     (1, 2, 1, 2, 3)
@@ -304,6 +320,8 @@ class _AdaptiveMax(_Adaptive):
 class AdaptiveMaxPool1d(_AdaptiveMax):
     """Largest values of ``output_size`` windows that share (N, C, L).
 
+    (N, C, L) -> (N, C, output_size); None keeps a length.
+
     >>> import minidl
     >>> minidl.nn.AdaptiveMaxPool1d(2)(minidl.tensor([[[1.0, 3.0, 7.0, 5.0]]]))
     tensor([[[3., 7.]]])
@@ -315,6 +333,8 @@ class AdaptiveMaxPool1d(_AdaptiveMax):
 class AdaptiveMaxPool2d(_AdaptiveMax):
     """Largest values of ``output_size`` windows that share (N, C, H, W).
 
+    (N, C, H, W) -> (N, C, *output_size), a number for both axes or one for each; None keeps a length.
+
     >>> import minidl
     >>> minidl.nn.AdaptiveMaxPool2d((None, 3))(minidl.randn(2, 4, 7, 8)).shape
     (2, 4, 7, 3)
@@ -325,6 +345,8 @@ class AdaptiveMaxPool2d(_AdaptiveMax):
 
 class AdaptiveMaxPool3d(_AdaptiveMax):
     """Largest values of ``output_size`` windows that share (N, C, D, H, W).
+
+    (N, C, D, H, W) -> (N, C, *output_size), a number for all axes or one for each; None keeps a length.
 
     >>> import minidl
     >>> minidl.nn.AdaptiveMaxPool3d((1, 2, 3))(minidl.randn(1, 2, 5, 6, 7)).shape
