@@ -402,7 +402,9 @@ class Tanhshrink(_Plain):
 
 
 class GLU(_Plain):
-    """The first half of axis ``dim`` times the sigmoid of the second: Dauphin et al. 2017.  ShapeError of an odd length.
+    """The first half of axis ``dim`` times the sigmoid of the second: Dauphin et al. 2017.
+
+    ShapeError where that axis has an odd length.
 
     >>> import minidl
     >>> minidl.nn.GLU()(minidl.tensor([[1.0, 2.0, 0.0, 0.0]]))

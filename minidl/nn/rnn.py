@@ -371,7 +371,7 @@ class LSTM(_Lstm, _Layers):
 class GRU(_Gru, _Layers):
     """Gated recurrent units over a sequence: Cho et al. 2014; arguments as :class:`LSTM`, with h alone as the state.
 
-    (L, N, I) -> (L, N, H) and the last h (layers, N, H); with ``batch_first`` (N, L, I).
+    (L, N, I) -> (L, N, D*H) and h_n (num_layers * D, N, H), where D is 2 if ``bidirectional``.
 
     >>> import minidl
     >>> y, h = minidl.nn.GRU(10, 20, num_layers=2)(minidl.randn(5, 3, 10))
