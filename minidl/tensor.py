@@ -290,11 +290,11 @@ class Tensor(TensorMethods):
 
     # ---- to and from other worlds ----------------------------------------------------------------------
 
-    def numpy(self) -> np.ndarray:
+    def numpy(self, *, force: bool = False) -> np.ndarray:
         """The array itself, without a copy (a CUDA tensor is copied to the host).
 
         The view is read-only while the tensor requires a gradient or a live graph still needs the values, so
-        that nobody can spoil a gradient unnoticed; ``t.numpy().copy()`` is always writable.
+        that nobody can spoil a gradient unnoticed; ``t.numpy().copy()`` is always writable.  ``force`` changes nothing.
         """
         if array_module(self._array) is not np:
             return to_device(self._array, device("cpu"))
@@ -345,8 +345,8 @@ class Tensor(TensorMethods):
     def cpu(self) -> Tensor:
         return self.to("cpu")
 
-    def cuda(self, index: int = 0) -> Tensor:
-        return self.to(Device("cuda", index))
+    def cuda(self, device: Any = 0) -> Tensor:
+        return self.to(Device("cuda", device) if isinstance(device, int) else device)
 
     # ---- writing in place ------------------------------------------------------------------------------
 
@@ -376,9 +376,9 @@ class Tensor(TensorMethods):
             self._storage.version += 1
         return self
 
-    def copy_(self, source: Any) -> Tensor:
-        """Overwrite with ``source`` (broadcast to this shape)."""
-        source = source if isinstance(source, Tensor) else Tensor._wrap(self._xp.asarray(source, self.dtype))
+    def copy_(self, src: Any, non_blocking: bool = False) -> Tensor:
+        """Overwrite with ``src`` (broadcast to this shape); ``non_blocking`` changes nothing."""
+        source = src if isinstance(src, Tensor) else Tensor._wrap(self._xp.asarray(src, self.dtype))
         return self._assign(source.to(self.device).expand(self.shape))
 
     def fill_(self, value: float) -> Tensor:
@@ -397,8 +397,8 @@ class Tensor(TensorMethods):
     def mul_(self, other: Any) -> Tensor:
         return self._assign(self * other)
 
-    def div_(self, other: Any) -> Tensor:
-        return self._assign(self / other)
+    def div_(self, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+        return self._assign(self.div(other, rounding_mode=rounding_mode))
 
     def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
         return self._assign(self.clamp(min, max))

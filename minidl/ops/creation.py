@@ -53,10 +53,8 @@ def full(size: Any, fill_value: float, *, dtype: Any = None, device: Any = "cpu"
 
 
 def _like(make: Callable[..., Any], doc: str) -> Callable[..., Any]:
-    def function(input: Any, *args: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
-        return make(
-            input.shape, *args, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad
-        )
+    def function(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+        return make(input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
 
     return named(function, f"{make.__name__}_like", doc)
 
@@ -64,7 +62,24 @@ def _like(make: Callable[..., Any], doc: str) -> Callable[..., Any]:
 zeros_like = _like(zeros, "Zeros of the shape, dtype and device of ``input``.")
 ones_like = _like(ones, "Ones of the shape, dtype and device of ``input``.")
 empty_like = _like(empty, "Uninitialised memory of the shape, dtype and device of ``input``.")
-full_like = _like(full, "``fill_value`` in the shape, dtype and device of ``input``.")
+
+
+def full_like(
+    input: Any, fill_value: float, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Any:
+    """``fill_value`` in the shape, dtype and device of ``input``.
+
+    >>> import minidl
+    >>> minidl.full_like(minidl.zeros(2), 7.0)
+    tensor([7., 7.])
+    """
+    return full(
+        input.shape,
+        fill_value,
+        dtype=dtype or input.dtype,
+        device=device or input.device,
+        requires_grad=requires_grad,
+    )
 
 
 def arange(

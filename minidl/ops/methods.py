@@ -35,7 +35,7 @@ class TensorMethods:
     add, sub, mul, div, pow = e.add, e.sub, e.mul, e.div, e.pow
     subtract, multiply, divide, true_divide = e.sub, e.mul, e.div, e.div
     neg, abs, square, floor_divide, remainder = e.neg, e.abs_, e.square, e.floor_divide, e.remainder
-    maximum, minimum, clamp, clip, where = e.maximum, e.minimum, e.clamp, e.clamp, lambda x, c, o: e.where(c, x, o)
+    maximum, minimum, clamp, clip = e.maximum, e.minimum, e.clamp, e.clamp
     __add__ = __radd__ = e.add
     __mul__ = __rmul__ = e.mul
     __sub__, __truediv__, __pow__, __floordiv__, __mod__ = e.sub, e.div, e.pow, e.floor_divide, e.remainder
@@ -56,6 +56,10 @@ class TensorMethods:
 
     def __rmod__(self, other: Any) -> Any:
         return e.remainder(other, self)
+
+    def where(self, condition: Any, other: Any) -> Any:
+        """This tensor where ``condition`` is true, else ``other``."""
+        return e.where(condition, self, other)
 
     # functions
     exp, exp2, expm1, log, log2, log10, log1p = e.exp, e.exp2, e.expm1, e.log, e.log2, e.log10, e.log1p
@@ -120,7 +124,14 @@ class TensorMethods:
 
         return tensor(data, dtype or self.dtype, device or self.device, requires_grad)  # type: ignore[attr-defined]
 
-    new_zeros, new_ones, new_empty, new_full = (_new(f) for f in (c.zeros, c.ones, c.empty, c.full))
+    new_zeros, new_ones, new_empty = (_new(f) for f in (c.zeros, c.ones, c.empty))
+
+    def new_full(
+        self: Any, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: Any = False
+    ) -> Any:
+        """``fill_value`` everywhere, of the dtype and on the device of this tensor unless given."""
+        options = {"dtype": dtype or self.dtype, "device": device or self.device, "requires_grad": requires_grad}
+        return c.full(size, fill_value, **options)
 
     # reductions
     sum, mean, var, std, prod, norm = r.sum, r.mean, r.var, r.std, r.prod, r.norm

@@ -477,7 +477,7 @@ def logsumexp(input: Any, dim: Dims, keepdim: bool = False) -> Any:
     return result if keepdim else result.squeeze(axes)
 
 
-def norm(input: Any, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Any:
+def norm(input: Any, p: float | str = "fro", dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Vector p-norm over ``dim``: (sum |x|^p)^(1/p); ``p`` may be inf, -inf, 0, 1, 2 or "fro".
 
     The gradient at a zero vector is zero.
@@ -487,7 +487,7 @@ def norm(input: Any, p: float | str = 2, dim: Dims = None, keepdim: bool = False
     >>> x.norm().item(), x.norm(1).item(), x.norm(float("inf")).item()
     (5.0, 7.0, 4.0)
     """
-    x = floating(input)
+    x = floating(input) if dtype is None else as_operand(input).to(as_dtype(dtype))
     axes = reduced_dims(dim, x.ndim)
     if p == "fro":
         p = 2

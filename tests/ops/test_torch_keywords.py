@@ -154,3 +154,14 @@ def test_schedules_for_each_group():
     assert plateau.get_last_lr() == pytest.approx([0.3, 0.1])
     with pytest.raises(ValueError, match="3 values of min_lr for 2 parameter groups"):
         minidl.optim.lr_scheduler.ReduceLROnPlateau(sgd, min_lr=[0, 0, 0])
+
+
+def test_further_arguments_of_torch():
+    s = minidl.tensor([[4.0, 2.0], [2.0, 2.0]])
+    same(minidl.cholesky(s, upper=True), minidl.cholesky(s).t())
+    assert s.half().norm(dtype="float64").dtype == "float64"
+    assert minidl.full_like(s, fill_value=2).tolist() == s.new_full(size=(2, 2), fill_value=2).tolist() == [[2, 2]] * 2
+    assert s.clone().div_(3, rounding_mode="floor").tolist() == [[1, 0], [0, 0]]
+    assert s.clone().copy_(src=s * 2, non_blocking=True)[0, 0] == 8
+    assert np.array_equal(x.numpy(force=True), x.detach().numpy())
+    same(s.where(condition=s > 3, other=0.0), minidl.where(s > 3, s, 0.0))
