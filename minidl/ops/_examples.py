@@ -57,7 +57,6 @@ _EXAMPLES = {
     "zeros_like": ("minidl.zeros_like(minidl.tensor([1, 2]))", "tensor([0, 0])"),
     "ones_like": ("minidl.ones_like(minidl.tensor([1.5, 2.5]))", "tensor([1., 1.])"),
     "empty_like": ("minidl.empty_like(minidl.zeros(2, 3)).shape", "(2, 3)"),
-    "full_like": ("minidl.full_like(minidl.zeros(2), 7)", "tensor([7., 7.])"),
 }
 
 
