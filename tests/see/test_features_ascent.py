@@ -26,8 +26,8 @@ def convnet(seed: int = 2, dtype: str = "float32") -> nn.Sequential:
 @pytest.mark.parametrize("unit", [3, "conv2[1]", "conv2[1,0,2]"])
 def test_ascent_raises_the_unit_many_times_over(unit):
     net = convnet()
-    found = features.maximize(net, unit, shape=(2, 12, 12), steps=40, seed=1)
-    free = features.maximize(net, unit, shape=(2, 12, 12), steps=40, seed=1, blur=0, jitter=0)
+    found = features.maximize(net, unit, shape=(2, 12, 12), steps=40, lr=0.1, seed=1)
+    free = features.maximize(net, unit, shape=(2, 12, 12), steps=40, lr=0.1, seed=1, blur=0, jitter=0)
     assert found.after > 4 * abs(found.before) and free.after > 15 * abs(free.before) and free.before == found.before
     with minidl.no_grad():
         y = net(minidl.tensor(found.x[None])) if unit == 3 else net[:4](minidl.tensor(found.x[None]))
