@@ -178,7 +178,10 @@ def test_settings_from_a_file_and_from_the_command_line(capsys: pytest.CaptureFi
             ("train", "--resume", "nowhere"),
             "does not exist: no run was saved there. Start one with: minidl train MODEL",
         ),
-        (("train", "lenet5", "--resume", "r", "--lr", "1"), "so --lr, --model cannot be given with --resume"),
+        (
+            ("train", "lenet5", "--resume", "r", "--lr", "1"),
+            "a run goes on with the settings it has, so --lr, --model cannot be given with --resume",
+        ),
         (("eval", "nowhere"), "minidl: nowhere does not exist: no run was saved there"),
         (("predict", "nowhere", "x.png"), "minidl: nowhere does not exist: no run was saved there"),
         (("predict", "nowhere"), "minidl: no image was named: minidl predict RUN IMAGE..."),

@@ -179,7 +179,8 @@ def test_addresses_of_files(tmp_path: Path) -> None:
 def test_a_full_disk(tmp_path: Path, server: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=700_000))
-    with pytest.raises(OSError, match="no room for a file of 700,001 bytes: 700,000 bytes are free") as caught:
+    message = r"no room for a file of 700,001 bytes: 700,000 bytes are free\. Make room, or choose"
+    with pytest.raises(OSError, match=message) as caught:
         download(server.address + "a.bin", tmp_path / "a.bin", sha256(BODY))
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / "a.bin.part")
     assert names(tmp_path) == []

@@ -216,7 +216,8 @@ def test_resume_notices_another_order_and_nonsense():
     state = loader.state_dict()
     other = make(2)
     before = other.state_dict()
-    with pytest.raises(ValueError, match="the order of epoch 0 is not the one that was interrupted after batch 1"):
+    message = "the order of epoch 0 is not the one that was interrupted after batch 1: another sampler, or a NumPy"
+    with pytest.raises(ValueError, match=message):
         other.load_state_dict(state)
     with pytest.raises(ValueError, match="not the state of a DataLoader: epoch, seed missing"):
         other.load_state_dict({k: v for k, v in state.items() if k not in ("seed", "epoch")})

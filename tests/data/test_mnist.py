@@ -61,7 +61,8 @@ def test_missing_files_are_listed(tmp_path):
 @pytest.mark.parametrize(
     ("images", "labels", "offset", "file", "message"),
     [
-        ((4, 28, 28), [0, 1, 2], 4, "labels", "as train-images-idx3-ubyte has images are needed; expected 4, found 3"),
+        ((4, 28, 28), [0, 1, 2], 4, "labels",
+         "as many labels as train-images-idx3-ubyte has images are needed; expected 4, found 3"),
         ((3, 28, 28), [0, 10, 2], 9, "labels", "label 1 is out of range; expected 0 to 9, found 10"),
         ((3, 28, 27), [0, 1, 2], 2, "images", "expected images (N, 28, 28) of uint8, found (3, 28, 27) of uint8"),
         ((3, 784), [0, 1, 2], 2, "images", "expected images (N, 28, 28) of uint8, found (3, 784) of uint8"),

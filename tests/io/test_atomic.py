@@ -163,7 +163,7 @@ def test_a_full_disk_says_so_and_keeps_the_old_file(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=sentence) as caught, atomic_write(path) as file:
+    with pytest.raises(OSError, match=f"could not be written: .*{sentence}") as caught, atomic_write(path) as file:
         file.write(b"x" * 100)
     assert caught.value.errno == code and caught.value.filename == str(path)
     assert ("The file from before is unchanged" in str(caught.value)) == existed

@@ -86,7 +86,7 @@ def test_more_threads_than_cpus_are_refused() -> None:
     most = threads._most_threads()
     with pytest.raises(ValueError, match=rf"set_num_threads\({most + 1}\): this process can use 1 to {most} threads"):
         threads.set_num_threads(most + 1)
-    with pytest.raises(ValueError, match=rf"start Python with NUMBA_NUM_THREADS={most + 1}$"):
+    with pytest.raises(ValueError, match=rf"to have them anyway, start Python with NUMBA_NUM_THREADS={most + 1}$"):
         threads.set_num_threads(most + 1)
     with pytest.raises(ValueError, match=rf"set_num_threads\(0\): this process can use 1 to {most} threads$"):
         threads.set_num_threads(0)

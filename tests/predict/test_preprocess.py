@@ -77,6 +77,7 @@ def test_the_words_of_the_command_line() -> None:
     [
         ("imagnet", "'imagnet' is no preprocessing: known are imagenet, inception"),
         ("imagenet,caffe", "'caffe' is no preprocessing: known are"),
+        ("imagenet,caffe", ", and fields as in 'imagenet,resize=232,mean=0.5/0.5/0.5'"),
         ("croop=3", "preprocessing has no field 'croop'; did you mean crop? It has channels, crop, divide"),
         ("crop=a", "crop=a of the preprocessing is no number, and no numbers with / between"),
         ("crop=0", "crop is a side in pixels or (height, width), not 0"),

@@ -159,7 +159,10 @@ def test_a_layer_without_positions_sees_the_whole_image():
 
 def test_a_layer_behind_a_resize_has_no_box():
     net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Upsample(scale_factor=2))
-    with pytest.raises(SeeError, match="what a unit of 1 sees is no window that slides over the input"):
+    with pytest.raises(
+        SeeError,
+        match=r"sees is no window that slides over the input \(a resize, a transposed convolution, circular padding",
+    ):
         features.sight(net, "1", (1, 8, 8))
 
 

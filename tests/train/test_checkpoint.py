@@ -66,7 +66,8 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
         load_checkpoint(weights)
     text = tmp_path / "run.txt"
     text.write_text("not a checkpoint at all")
-    with pytest.raises(CheckpointError, match=r"run.txt: .*not a safetensors file.*The checkpoint cannot be used"):
+    message = r"run.txt: .*not a safetensors file.*The checkpoint cannot be used; nothing was changed"
+    with pytest.raises(CheckpointError, match=message):
         load_checkpoint(text)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load_checkpoint(tmp_path / "nowhere")
