@@ -3,7 +3,7 @@
 //   x (N, G * depth, size0, size1, size2)    y (N, G * columns, out0, out1, out2)    w (G, columns, depth, taps0..2)
 //
 // Tap t of window p reads position p * stride + t * dilation - low of its axis.  All strides count elements, so any
-// storage order will do.  windows.py fills the structure in; its fields are those of WINDOW there, in that order.
+// storage order will do.  `_window` in windows.py fills it in, field by field in this order.
 
 #pragma once
 
