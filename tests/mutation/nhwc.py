@@ -623,6 +623,37 @@ def _tiles() -> tuple[Mutant, ...]:
     )
 
 
+def _replay() -> tuple[Mutant, ...]:
+    from tests.checks import replay
+
+    def bug(name: str, target: str, story: str, old: str, new: str) -> Mutant:
+        return Mutant(name, f"{CPU}.{target}", replay.CHECKS, story, old, new)
+
+    return (
+        bug(
+            "known_call_of_other_strides",
+            "replay:replayed",
+            "weights that lie in another way are read as those of the first call",
+            "problem, a.strides, b.strides, a.dtype",
+            "problem, a.strides, a.dtype",
+        ),
+        bug(
+            "known_call_of_one_array",
+            "replay:_apart",
+            "both operands were one array, and now the first is taken for the second",
+            "all(high <= low for",
+            "any(True for",
+        ),
+        bug(
+            "known_call_without_its_work_in_numpy",
+            "pieces:outside_of_loops",
+            "what a kernel computes in NumPy is done in the first call only",
+            "_watch.loops.append(None)",
+            "pass",
+        ),
+    )
+
+
 MUTANTS: tuple[Mutant, ...] = (
     (
         *_passes(),
@@ -632,6 +663,7 @@ MUTANTS: tuple[Mutant, ...] = (
         *_depthwise(),
         *_sums(),
         *_tiles(),
+        *_replay(),
         *anywhere("nhwc", f"{CPU}.nhwc"),
     )
     if HAVE_NUMBA

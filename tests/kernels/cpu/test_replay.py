@@ -14,6 +14,7 @@ from minidl.kernels.cpu.windows import address
 from minidl.kernels.geometry import Conv
 from minidl.kernels.jit import njit
 from minidl.kernels.spec import conv as definition
+from tests.checks import replay as replay_checks
 
 CASES = {
     "several taps": Conv.from_shapes((2, 40, 9, 7), (24, 40, 3, 2), stride=(1, 2), padding=(1, 0)),
@@ -107,14 +108,6 @@ def test_the_number_of_threads_does_not_matter(count: int) -> None:
         threads.set_num_threads(before)
 
 
-def test_operands_that_share_memory_are_not_written_down() -> None:
-    conv = Conv.from_shapes((2, 2, 3, 3), (2, 2, 3, 3), padding=1)
-    a = np.random.default_rng(4).standard_normal((2, 2, 3, 3)).astype("float32")
-    nhwc.forward(a, a, conv)
-    b = a[::-1].copy()
-    np.testing.assert_array_equal(nhwc.forward(a, b, conv), nhwc.forward.__wrapped__(a, b, conv))
-
-
 # what a kernel may not do, and what happens then ----------------------------------------------------
 
 
@@ -176,3 +169,8 @@ def test_a_new_array_has_the_strides_that_it_should() -> None:
     a, place = relayout.empty_like_strides((2, 3, 4), (48, 4, 12), np.dtype("float32"))
     assert a.shape == (2, 3, 4) and a.strides == (48, 4, 12) and address(a) == place and place % 64 == 0
     assert a.flags.writeable
+
+
+@pytest.mark.parametrize("check", replay_checks.CHECKS, ids=lambda check: check.__name__)
+def test_what_a_call_depends_on(check: Any) -> None:
+    check()

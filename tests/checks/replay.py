@@ -1,0 +1,50 @@
+"""A known call gives what the kernel gives: for the mutation run, whose bugs forget what a call depends on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.kernels.cpu import nhwc, relayout, replay
+from minidl.kernels.geometry import Conv
+
+SQUARE = Conv.from_shapes((4, 4, 4, 4), (4, 4, 4, 4), padding=2)  # x and w of one shape
+
+
+def _same_as_the_kernel(*pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    kernel = nhwc.forward.__wrapped__
+    again = replay.replayed(kernel)
+    for x, w in pairs:
+        np.testing.assert_array_equal(again(x, w, SQUARE), kernel(x, w, SQUARE))
+
+
+def _drawn() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((2, 4, 4, 4, 4)).astype("float32")
+
+
+def strides_count() -> None:
+    x, w = _drawn()
+    _same_as_the_kernel((x, w), (x, w.T), (x.T, w), (x, w))
+
+
+def operands_may_be_one_array() -> None:
+    x, w = _drawn()
+    _same_as_the_kernel((x, x), (x, w))
+
+
+def work_in_numpy_is_done_each_time() -> None:
+    def copied(a: np.ndarray, b: np.ndarray, problem: Any, out: Any = None) -> np.ndarray:
+        y = relayout.empty_last((2, 4, 4, 4), a.dtype)
+        relayout.assign(y, a)  # a loop
+        relayout.assign(y[:, :, ::2], b[:, :, ::2])  # NumPy's work, for it has gaps
+        return y
+
+    again = replay.replayed(copied)
+    for a, b in (_drawn()[:, :2], -_drawn()[:, :2]):
+        expected = a.copy()
+        expected[:, :, ::2] = b[:, :, ::2]
+        np.testing.assert_array_equal(again(a, b, None), expected)
+
+
+CHECKS = (strides_count, operands_may_be_one_array, work_in_numpy_is_done_each_time)
