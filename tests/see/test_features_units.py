@@ -161,7 +161,7 @@ def test_a_layer_behind_a_resize_has_no_box():
     net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Upsample(scale_factor=2))
     with pytest.raises(
         SeeError,
-        match=r"sees is no window that slides over the input \(a resize, a transposed convolution, circular padding",
+        match=r"that slides over the input \(1, 8, 8\) \(a resize, a transposed convolution, circular padding",
     ):
         features.sight(net, "1", (1, 8, 8))
 
