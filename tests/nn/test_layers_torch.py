@@ -213,9 +213,7 @@ def test_forward_gradients_and_buffers_are_torchs(case, training):
 
 def test_the_table_has_every_layer_that_torch_has_too():
     base = [n for n in dir(nn) if isinstance(getattr(nn, n), type) and issubclass(getattr(nn, n), nn.Module)]
-    layers = {
-        n for n in base if hasattr(tnn, n) and not re.search("Loss$|RNN|LSTM|GRU|Module|Sequential|Parameter", n)
-    }
+    layers = {n for n in base if hasattr(tnn, n) and not re.search("Loss$|RNN|LSTM|GRU|Module|Sequential|Parameter", n)}
     elsewhere = {"Embedding", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "Dropout1d", "Dropout3d", "AlphaDropout"}
     assert layers - elsewhere == {case.name for case in CASES}
 
