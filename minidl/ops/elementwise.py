@@ -338,12 +338,10 @@ sigmoid: Callable[..., Any] = _unary(
 
 
 def _tanh_rule(g: Any, y: Any) -> Any:
-    """g (1 - y y); in arrays, and fewer of them, where nobody records or listens to the steps."""
+    """g (1 - y y); straight on arrays where nobody records or listens, in the same order: the same bits and layout."""
     if MODE.recording or tape.LISTENERS:
         return g * (1 - y * y)
-    slope = 1 - y._array * y._array
-    slope *= g._array
-    return tape.Tensor._wrap(slope)
+    return tape.Tensor._wrap(g._array * (1 - y._array * y._array))
 
 
 def _sigmoid(x: Any) -> Any:
