@@ -36,9 +36,13 @@ def register(app: "cyclopts.App") -> None:
     app.command(bench)
 
 
-def _command(name: str) -> Callable[..., None]:
-    def run(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
-        program(name).main(list(words))
+def _command(name: str) -> Callable[..., int]:
+    def run(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+        try:
+            program(name).main(list(words))
+        except SystemExit as end:  # argparse, after --help (0) or about a wrong word, which it has explained (2)
+            return int(end.code or 0)
+        return 0
 
     return run
 

@@ -16,7 +16,9 @@ CASES: list[Case] = [*cases_ops.CASES, *cases_functional.CASES]
 DTYPES = ["float64" if i % 2 else "float32" for i in range(len(CASES))]
 
 
-@pytest.mark.parametrize(("case", "dtype"), zip(CASES, DTYPES), ids=[f"{c.id}-{d}" for c, d in zip(CASES, DTYPES)])
+@pytest.mark.parametrize(
+    ("case", "dtype"), list(zip(CASES, DTYPES)), ids=[f"{c.id}-{d}" for c, d in zip(CASES, DTYPES)]
+)
 def test_operation(case: Case, dtype: str, cupy: Any) -> None:
     both = Both(case, dtype, cupy)
     before = [t.detach().numpy().copy() for t in both.tensors["cuda"]]

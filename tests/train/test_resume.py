@@ -133,7 +133,10 @@ SPOILED: dict[str, tuple[Any, str]] = {
     "a parameter is missing": (lambda s: s["model"].pop("5.bias"), "1 missing"),
     "another shape": (lambda s: s["model"].update({"0.weight": minidl.zeros(3, 1, 2, 2)}), "1 of another shape"),
     "moments of another shape": (lambda s: s["optimizer"]["state"][0].update(exp_avg=np.zeros(7)), r"shape \(7,\)"),
-    "no parameter groups": (lambda s: s["optimizer"].pop("param_groups"), "it lacks its entry 'param_groups'"),
+    "no parameter groups": (
+        lambda s: s["optimizer"].pop("param_groups"),
+        "not the state of an optimiser: param_groups missing",
+    ),
     "another batch size": (lambda s: s["loader"].update(batch_size=9), "batch_size=9"),
     "another order": (lambda s: s["loader"].update(position=2, order_crc32=1), "the order of epoch"),
     "no random state": (lambda s: s.update(random={"state": "garbage"}), ""),

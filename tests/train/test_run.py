@@ -128,6 +128,9 @@ def test_names_of_folders(tmp_path: Path) -> None:
     assert new_run_folder(tmp_path / "own", "m", "d") == tmp_path / "own"
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "config.json").write_text("{}")
+    with pytest.raises(TrainingError, match=r"own holds a config.json that minidl train did not write: choose another"):
+        new_run_folder(tmp_path / "own", "m", "d")
+    (tmp_path / "own" / "checkpoint.safetensors").touch()
     with pytest.raises(TrainingError, match=r"own holds a run already\. Go on with it: minidl train --resume .*own"):
         new_run_folder(tmp_path / "own", "m", "d")
 
