@@ -41,11 +41,13 @@ class Program(NamedTuple):
     scratch: tuple[tuple[str, int], ...]  # names and bytes
     shape: tuple[int, ...]  # of the result
     strides: tuple[int, ...]
+    below: tuple[int, int]  # bytes of the operands that lie before their first elements, where strides are negative
 
     def run(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         result, place = empty_like_strides(self.shape, self.strides, a.dtype)
         blocks = [block(name, size) for name, size in self.scratch]
-        places = np.array([address(a), address(b), place, *[lent.address for lent in blocks]], np.int64)
+        first, second = address(a) - self.below[0], address(b) - self.below[1]
+        places = np.array([first, second, place, *[lent.address for lent in blocks]], np.int64)
         (run_parallel_program if self.parallel and get_num_threads() > 1 else run_program)(self.numbers, places)
         return result
 
@@ -109,7 +111,8 @@ def _program(loops: Sequence[Loop | None], lent: Sequence[Lent], arrays: tuple[n
                 return None
         numbers += [loop.code, loop.pieces, int(loop.parallel), len(row), len(moves) // 2, *row, *moves]
     parallel = any(loop.parallel for loop in loops if loop is not None)
-    return Program(np.array(numbers, np.int64), parallel, tuple(scratch.items()), result.shape, result.strides)
+    below = address(arrays[0]) - places[0][0], address(arrays[1]) - places[1][0]
+    return Program(np.array(numbers, np.int64), parallel, tuple(scratch.items()), result.shape, result.strides, below)
 
 
 def _place(where: int, places: Sequence[Range]) -> int | None:

@@ -28,6 +28,11 @@ def strides_count() -> None:
     _same_as_the_kernel((x, w), (x, w.T), (x.T, w), (x, w))
 
 
+def the_first_element_may_lie_above() -> None:
+    x, w = _drawn()
+    _same_as_the_kernel((x[..., ::-1], w[:, ::-1]), (x[..., ::-1].copy()[..., ::-1], (-w)[:, ::-1]))
+
+
 def operands_may_be_one_array() -> None:
     x, w = _drawn()
     _same_as_the_kernel((x, x), (x, w))
@@ -47,4 +52,4 @@ def work_in_numpy_is_done_each_time() -> None:
         np.testing.assert_array_equal(again(a, b, None), expected)
 
 
-CHECKS = (strides_count, operands_may_be_one_array, work_in_numpy_is_done_each_time)
+CHECKS = (strides_count, the_first_element_may_lie_above, operands_may_be_one_array, work_in_numpy_is_done_each_time)

@@ -638,6 +638,13 @@ def _replay() -> tuple[Mutant, ...]:
             "problem, a.strides, a.dtype",
         ),
         bug(
+            "known_call_begins_at_the_first_element",
+            "replay:Program.run",
+            "of a negative stride the first element is not the lowest address",
+            "address(a) - self.below[0], address(b) - self.below[1]",
+            "address(a), address(b)",
+        ),
+        bug(
             "known_call_of_one_array",
             "replay:_apart",
             "both operands were one array, and now the first is taken for the second",

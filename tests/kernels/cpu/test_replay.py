@@ -39,9 +39,13 @@ def nothing_known():
         getattr(nhwc, name).cache_clear()
 
 
+def channels_last(a: np.ndarray) -> np.ndarray:
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1)
+
+
 def drawn(rng: np.random.Generator, shape: tuple[int, ...], last: bool, dtype: str) -> np.ndarray:
     a = rng.standard_normal(shape).astype(dtype)
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1) if last else a
+    return channels_last(a) if last else a
 
 
 def spoil_scratch() -> None:
@@ -66,6 +70,29 @@ def test_the_second_call_gives_what_the_kernel_gives(name: str, pass_: str, last
         np.testing.assert_array_equal(y, expected)
         kept.append((y, expected, a, b))  # so that the next arrays lie elsewhere
     assert all(np.array_equal(y, e) for y, e, _, _ in kept)
+
+
+LAYOUTS = {
+    "reversed rows": lambda a: np.ascontiguousarray(a[..., ::-1])[..., ::-1],
+    "reversed channels": lambda a: np.ascontiguousarray(a[:, ::-1])[:, ::-1],
+    "reversed, channels last": lambda a: channels_last(a[..., ::-1])[..., ::-1],
+    "every other": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+    "Fortran": np.asfortranarray,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("pass_", PASSES)
+@pytest.mark.parametrize("name", ["several taps", "pointwise", "depthwise"])
+def test_operands_that_do_not_begin_where_their_memory_does(name: str, pass_: str, layout: str) -> None:
+    """Of negative strides the first element is not the lowest address."""
+    conv, kernel, rng = CASES[name], getattr(nhwc, pass_), np.random.default_rng(4)
+    for first, second in ((layout, "Fortran"), ("Fortran", layout), (layout, layout)):
+        for _ in range(2):
+            a, b = (rng.standard_normal(s).astype("float32") for s in PASSES[pass_](conv))
+            y = kernel(LAYOUTS[first](a), LAYOUTS[second](b), conv)
+            exact = getattr(definition, pass_)(a.astype("f8"), b.astype("f8"), conv)
+            np.testing.assert_allclose(y, exact, rtol=0, atol=1e-5 * max(1.0, float(np.abs(exact).max())))
 
 
 @pytest.mark.parametrize("groups", [1, 2])
