@@ -164,7 +164,14 @@ def _device(kind: Any, index: Any = None) -> str:
     return as_text(kind)[:20] + ("" if index is None else f":{index}")
 
 
-def _tensor(storage: Any, offset: Any, size: Any, strides: Any, *_: Any) -> StoredTensor:
+def _tensor(
+    storage: Any, offset: Any, size: Any, strides: Any, _grad: Any = None, _hooks: Any = None, marks: Any = None
+) -> StoredTensor:
+    if isinstance(marks, dict) and any(marks.get(mark) for mark in ("neg", "conj")):
+        raise ValueError(
+            "a tensor whose numbers are stored with the other sign (a lazy conjugate or negative view): save it after "
+            ".resolve_conj().resolve_neg()"
+        )
     return StoredTensor(storage, offset, size, strides)
 
 

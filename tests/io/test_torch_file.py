@@ -145,6 +145,18 @@ def test_shared_and_strided_storages(tmp_path: Path) -> None:
         assert loaded["turned"][1, 0] == 9 and loaded["part"][0] == 9  # they share memory, as in PyTorch
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_a_lazy_negative_is_refused_and_not_read_with_the_wrong_sign(tmp_path: Path, older: bool) -> None:
+    torch = pytest.importorskip("torch")
+    imaginary = torch.tensor([1 + 2j, 3 - 4j]).conj().imag  # a view with the mark "neg"
+    assert imaginary.is_neg()
+    torch.save({"x": imaginary}, tmp_path / "x.pt", _use_new_zipfile_serialization=not older)
+    with pytest.raises(WeightsError, match="a tensor whose numbers are stored with the other sign"):
+        load_torch(tmp_path / "x.pt")
+    torch.save({"x": imaginary.resolve_neg()}, tmp_path / "y.pt", _use_new_zipfile_serialization=not older)
+    np.testing.assert_array_equal(load_torch(tmp_path / "y.pt")["x"], [-2.0, 4.0])
+
+
 def test_parts_of_storages_of_the_older_format(tmp_path: Path) -> None:
     def view(start: int, count: int) -> bytes:
         return b"(" + b"U\x02v1" + b"J" + struct.pack("<i", start) + b"J" + struct.pack("<i", count) + b"t"

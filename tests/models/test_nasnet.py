@@ -75,7 +75,7 @@ def test_the_cells_by_their_definitions():
             sizes = {cell.h5: 5, cell.p7a: 7, cell.p7b: 7, cell.p5: 5, cell.a3: 3}
         got = cell(x, older).detach().numpy()
         np.testing.assert_allclose(got, minidl.cat(parts, 1).detach().numpy(), rtol=1e-10, atol=1e-12)
-        assert got.shape == (2, 24, 5, 6) if isinstance(cell, NormalCell) else (2, 16, 3, 3)
+        assert got.shape == ((2, 24, 5, 6) if isinstance(cell, NormalCell) else (2, 16, 3, 3))
         assert {m.depthwise1.kernel_size[0] for m in sizes} == set(sizes.values())
         assert all(m.depthwise1.kernel_size == m.depthwise2.kernel_size == (n, n) for m, n in sizes.items())
 
