@@ -123,7 +123,7 @@ TABLES = (
            "enumerate(pool.axes)"),
     mutant("divisor_override_ignored", _TABLES + "divisors", AVG,
            "a divisor of one's own has no effect", "if divisor_override is not None:", "if False:"),
-    mutant("last_storage_taken_for_first", _CPU + "as5", MAX,
+    mutant("last_storage_taken_for_first", _CPU + "as5", SCATTER,
            "channels-last memory is reshaped as if it were channels first",
            "np.moveaxis(x, 1, -1)).reshape(n, *size, c)", "x).reshape(n, *size, c)"),
     mutant("out_not_filled", _CPU + "give", MAX,
