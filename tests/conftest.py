@@ -1,8 +1,15 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests.
 
+``MINIDL_TEST_WITHOUT=numba,llvmlite,torch python -m pytest tests/kernels`` runs as on a machine without these packages.
+"""
+
+import os
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.modules.update(dict.fromkeys(filter(None, os.environ.get("MINIDL_TEST_WITHOUT", "").split(","))))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
