@@ -10,6 +10,7 @@ import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -101,6 +102,17 @@ def _like(default: Any, value: Any) -> Any:
 
 
 _MODELS: dict[str, ModelInfo] = {}
+_RECOGNISERS: list[Callable[[str, Path], Any]] = []
+
+
+def add_recogniser(function: Callable[[str, Path], Any]) -> None:
+    """``function(model, file)`` says what is known of a public file of weights besides its arrays, or None."""
+    _RECOGNISERS.append(function)
+
+
+def recognise(model: str, file: Path) -> Any:
+    """What a table of public weights knows of this file (``models.weights.PublicWeights``), or None."""
+    return next((known for function in _RECOGNISERS if (known := function(model, file)) is not None), None)
 
 
 def register(input_shape: Shape, source: str, adapt: Adapt | None = None) -> Callable[[F], F]:

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,11 @@ class PublicWeights:
         fetch(self.name, path.parent, [RemoteFile(self.file, f"sha256:{self.sha256}")], self.address, progress)
         return path
 
-    def load(self, model: Module, path: str | os.PathLike[str]) -> LoadReport:
-        """The arrays of a file of this kind into ``model``; all but the head for another number of classes."""
+    def load(self, model: Module, path: str | os.PathLike[str], head: str | Sequence[str] = "auto") -> LoadReport:
+        """The arrays of a file of this kind into ``model``; all but the head for another number of classes.
+
+        ``head`` names layers that keep their new weights in any case, as in :func:`minidl.io.load_into`.
+        """
         if self.read:
             module, _, function = self.read.partition(".")
             arrays = getattr(importlib.import_module(f"minidl.models.{module}"), function)(Path(path))
@@ -106,7 +109,7 @@ class PublicWeights:
         if self.background:  # the last layer's weight and bias
             for name in list(kept)[-2:]:
                 kept[name] = kept[name][1:]
-        return load_into(model, Weights(kept, prefix=prefix), aliases=self.aliases, head="auto")
+        return load_into(model, Weights(kept, prefix=prefix), aliases=self.aliases, head=head)
 
 
 @functools.cache
@@ -161,6 +164,9 @@ def recognise(model: str, path: str | os.PathLike[str]) -> PublicWeights | None:
     known = table().get(model, [])
     found = hash_of(Path(path), "sha256") if known else ""
     return next((entry for entry in known if entry.sha256 and found.startswith(entry.sha256)), None)
+
+
+registry.add_recogniser(recognise)
 
 
 def create(

@@ -119,11 +119,11 @@ def start_run(
     config = complete(model, config)
     info = registry.info(model)
     source = find_source(config.data or "")
-    given = info.parse_options(config.options)
+    start = None if config.weights is None else find_start(config.weights, model)
+    given = (start.options if start else {}) | info.parse_options(config.options)
     _, input_shape = info.for_data(source.image_shape, 1, given)  # the number of classes is known after reading
     if 0 in input_shape:
         raise TrainingError(f"{model} takes images as they are, but those of a folder have no size in common")
-    start = None if config.weights is None else find_start(config.weights)
     task = load_task(
         config.data or "",
         input_shape,

@@ -22,24 +22,46 @@ Statistics = tuple[Sequence[float], Sequence[float]]
 
 @dataclass(frozen=True)
 class Start:
-    """Weights to begin with, and how the images were normalised that they were trained on, where that is known."""
+    """Weights to begin with, and how the images were normalised that they were trained on, where that is known.
+
+    Of a public file ``public`` is what the table of weights knows: options, names, preprocessing.
+    """
 
     path: str
     arrays: Any
     known: Statistics | None = None
+    public: Any = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options with which the network computes what it did for its publisher; the classes are the data's."""
+        return {k: v for k, v in (self.public.options if self.public else {}).items() if k != "num_classes"}
+
+    def into(self, model: Any, head: Sequence[str]) -> None:
+        """The weights into ``model``, but for the layers ``head``."""
+        if self.public is not None:
+            self.public.load(model, self.path, head)
+        else:
+            load_into(model, self.arrays, head=head)
 
     def statistics(self, input_shape: Sequence[int]) -> Statistics | None:
         """Mean and standard deviation a channel: of the run that made the weights, ImageNet's, or None (measure)."""
         return self.known or (_IMAGENET if input_shape[0] == 3 else None)
 
 
-def find_start(path: str) -> Start:
-    """Read a file of weights (see :func:`minidl.io.load_weights`), or the best weights of a run's folder."""
+def find_start(path: str, model: str = "") -> Start:
+    """Read a file of weights (see :func:`minidl.io.load_weights`), or the best weights of a run's folder.
+
+    A public file of the network ``model`` is told by its hash.
+    """
     file = Path(path)
     if file.is_dir():
         file = file / "best.safetensors"
     if not file.exists():
         raise TrainingError(f"--weights {path}: no such file, and no folder of a run with a best.safetensors")
+    public = registry.recognise(model, file)
+    if public is not None:
+        return Start(path, None, _statistics(public.name, public.preprocess), public)
     try:
         is_checkpoint = CHECKPOINT_KEY in read_header(file).metadata
     except WeightsError:  # not a safetensors file
@@ -54,13 +76,24 @@ def find_start(path: str) -> Start:
         raise CheckpointError(f"{file}: this checkpoint was not written by minidl train, it lacks {error}") from error
 
 
+def _statistics(name: str, preprocess: Any) -> Statistics:
+    """Mean and deviation of channels in [0, 1], which is how images are read for training."""
+    if preprocess.channels == "BGR":
+        raise TrainingError(
+            f"{name} was trained on images in the order blue, green, red, and minidl finetune reads red, green, blue: "
+            "choose another file of weights"
+        )
+    scale = preprocess.divide / 255
+    return [m * scale for m in preprocess.mean], [s * scale for s in preprocess.std]
+
+
 def build(description: dict[str, Any], start: Start | None = None) -> Any:
     """The model of a run with new weights, or those of ``start`` but for its last layer, frozen as the settings say."""
     settings = TrainConfig(**description["settings"])
     shape = description["input_shape"]
     model: Any = registry.create(description["model"], **description["options"])
     if start is not None:
-        load_into(model, start.arrays, head=head_layers(model, shape))
+        start.into(model, head_layers(model, shape))
     if settings.features:
         return linear_probe(model, settings.features, len(description["classes"]), shape)
     if settings.freeze_until:

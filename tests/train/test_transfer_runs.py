@@ -1,7 +1,10 @@
 """Runs that begin with weights: a real transfer between digits, what is frozen, resuming, and what is refused."""
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +15,12 @@ from minidl import models, nn, optim
 from minidl.__main__ import main
 from minidl.data import ArrayDataset, DataLoader, Digits
 from minidl.data import transforms as T
+from minidl.data.download import hash_of
+from minidl.io import save_weights
+from minidl.predict import Preprocess
 from minidl.train import Trainer, TrainingError, load_checkpoint, load_run
 from minidl.train.start import find_start
-from minidl.transfer import freeze_until, head_layers, param_groups
+from minidl.transfer import feature_extractor, freeze_until, head_layers, param_groups
 
 
 def digits(classes: range, train: bool, each: int | None = None) -> ArrayDataset:
@@ -147,6 +153,53 @@ def test_a_linear_classifier_on_any_layer(photos: Path, capsys: pytest.CaptureFi
     assert "--features fixes the whole network below its classifier, so --freeze" in capsys.readouterr().err
     assert main([*start, "--freeze-until", "layer9", "--out", "three"]) == 2
     assert "CifarResNet has no layer 'layer9'; did you mean layer" in capsys.readouterr().err
+
+
+@pytest.fixture
+def public(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Writes weights of a cifar_resnet20 and makes them a file of the table, with these fields."""
+
+    def put(model: nn.Module, **fields: Any) -> str:
+        path = tmp_path / "public.safetensors"
+        save_weights(path, model.state_dict())
+        entry = dataclasses.replace(models.weights.find("cifar_resnet20"), sha256=hash_of(path, "sha256"), **fields)
+        monkeypatch.setattr(models.weights, "table", lambda: {"cifar_resnet20": [entry]})
+        return str(path)
+
+    return put
+
+
+def test_a_public_file_computes_what_it_did_for_its_publisher(photos: Path, public: Callable[..., str]) -> None:
+    """The shortcuts pad on both sides, which no array of the file says: only the table knows."""
+    theirs = models.create("cifar_resnet20", pad="both").eval()
+    weights = public(theirs)
+    assert find_start(weights, "cifar_resnet32").public is None  # the table is that of one network
+    start = ["finetune", "cifar_resnet20", "--weights", weights, "--data", "first", "--epochs", "1", "--lr", "0"]
+    assert main([*start, "--head-lr", "0", "--batch-size", "8", "--out", "run"]) == 0
+    run = load_run(photos / "run")
+    assert run.description["options"] == {"num_classes": 3, "pad": "both"}
+    assert run.description["mean"] == [0.485, 0.456, 0.406]
+    x = minidl.randn(2, 3, 32, 32)
+    ours = {name: p.numpy() for name, p in run.model.named_parameters()}
+    for name, p in theirs.named_parameters():  # a rate of 0: what was loaded is still there, but for the last layer
+        assert name.startswith("linear") or np.array_equal(ours[name], p.numpy()), name
+    run.model.load_state_dict({k: v for k, v in theirs.state_dict().items() if "running" in k}, strict=False)
+    layer = "avgpool"
+    expected = feature_extractor(theirs, layer)(x)
+    np.testing.assert_array_equal(feature_extractor(run.model, layer)(x).numpy(), expected.numpy())
+
+
+def test_how_the_images_of_a_public_file_were_normalised(public: Callable[..., str]) -> None:
+    caffe = Preprocess(divide=1.0, channels="RGB", mean=(10.0, 20.0, 30.0), std=(51.0, 102.0, 255.0))
+    weights = public(models.create("cifar_resnet20"), preprocess=caffe)
+    mean, std = find_start(weights, "cifar_resnet20").statistics((3, 32, 32))
+    image = np.arange(3.0) * 50  # one pixel, of 0 to 255
+    np.testing.assert_allclose((image / 255 - mean) / std, (image - caffe.mean) / caffe.std, rtol=1e-12)
+    weights = public(models.create("cifar_resnet20"), preprocess=dataclasses.replace(caffe, channels="BGR"))
+    with pytest.raises(
+        TrainingError, match="in the order blue, green, red, and minidl finetune reads red, green, blue"
+    ):
+        find_start(weights, "cifar_resnet20")
 
 
 def test_weights_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
