@@ -243,6 +243,7 @@ def _norms_and_losses(add: Callable[..., None], F: Any, m: Any, constant: Callab
     classes, signs = constant([2, 0, 4, 2]), constant([1.0, -1.0, -1.0, 1.0], dtype="float64")
     target = constant([[0.2, 0.7, 0.4], [0.9, 0.1, 0.6]], dtype="float64")
     weight = constant([0.5, 1.0, 2.0, 0.7, 1.3], dtype="float64")
+    add("cross_entropy", n(4, 5), call=lambda x: F.cross_entropy(x, classes))
     add("cross_entropy", n(4, 5), call=lambda x: F.cross_entropy(x, classes, weight, label_smoothing=0.1))
     add("nll_loss", n(4, 5), call=lambda x: F.nll_loss(x, classes, weight))
     add("multi_margin_loss", d(4, 5), call=lambda x: F.multi_margin_loss(x, classes))

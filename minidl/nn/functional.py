@@ -29,6 +29,7 @@ from ..ops.activation import (
     tanhshrink,
     threshold,
 )  # fmt: skip
+from ..ops.class_loss import cross_entropy, multi_margin_loss, nll_loss
 from ..ops.conv import (
     conv1d,
     conv2d,
@@ -48,7 +49,6 @@ from ..ops.loss import (
     binary_cross_entropy_with_logits,
     cosine_embedding_loss,
     cosine_similarity,
-    cross_entropy,
     gaussian_nll_loss,
     hinge_embedding_loss,
     huber_loss,
@@ -56,9 +56,7 @@ from ..ops.loss import (
     l1_loss,
     margin_ranking_loss,
     mse_loss,
-    multi_margin_loss,
     multilabel_soft_margin_loss,
-    nll_loss,
     pairwise_distance,
     poisson_nll_loss,
     smooth_l1_loss,

@@ -366,7 +366,7 @@ def _softmax_forward(x: Any, *, axis: int) -> Any:
     return e
 
 
-def _log_softmax_forward(x: Any, *, axis: int) -> Any:
+def log_softmax_array(x: Any, *, axis: int) -> Any:
     shifted, e = _shifted_exp(x, axis)
     shifted -= array_module(x).log(e.sum(axis=axis, keepdims=True))
     return shifted
@@ -381,7 +381,7 @@ def _log_softmax_rule(g: Any, y: Any, x: Any, *, axis: int) -> Any:
 
 
 _softmax: Primitive = Primitive("softmax", _softmax_forward, vjp(_softmax_rule, uses="y"))
-_log_softmax: Primitive = Primitive("log_softmax", _log_softmax_forward, vjp(_log_softmax_rule, uses="y"))
+_log_softmax: Primitive = Primitive("log_softmax", log_softmax_array, vjp(_log_softmax_rule, uses="y"))
 
 
 def softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Any:

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from ..autograd.tape import Primitive, vjp
-from ..backend import array_module, on
+from ..backend import array_module
 from ._common import as_operand, floating, normalise_dim, same_device
-from .activation import log_softmax, logsigmoid, relu, softplus
+from .activation import logsigmoid, softplus
 from .elementwise import clamp, log, log1p, where
-from .indexing import gather, take_along
 from .reduction import norm
 
 INF = math.inf
 
 
-def _reduce(loss: Any, reduction: str) -> Any:
+def reduced(loss: Any, reduction: str) -> Any:
     if reduction == "mean":
         return loss.mean()
     if reduction == "sum":
@@ -31,7 +30,7 @@ def _reduce(loss: Any, reduction: str) -> Any:
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
 
 
-def _constant(array: Any) -> Any:
+def constant(array: Any) -> Any:
     from ..tensor import Tensor
 
     return Tensor._wrap(array)
@@ -41,7 +40,7 @@ def _same_shape(op: str, input: Any, target: Any) -> tuple[Any, Any]:
     """Both as tensors of one shape, and of the input's dtype."""
     x = floating(input)
     y = as_operand(target)
-    y = y if hasattr(y, "shape") else _constant(x._xp.asarray(y, x.dtype))
+    y = y if hasattr(y, "shape") else constant(x._xp.asarray(y, x.dtype))
     same_device(op, input=x, target=y)
     if x.shape != y.shape:
         hint = ""
@@ -52,188 +51,6 @@ def _same_shape(op: str, input: Any, target: Any) -> tuple[Any, Any]:
             f"broadcast{hint}"
         )
     return x, y.to(x.dtype)
-
-
-# ---- classes ------------------------------------------------------------------------------------------------------
-
-
-def _class_axis(op: str, x: Any) -> int:
-    if x.ndim == 0:
-        raise ValueError(f"{op}: the input must hold one score for each class, (C,) or (N, C, ...), not one number")
-    return 1 if x.ndim > 1 else 0
-
-
-def _checked_classes(op: str, x: Any, target: Any, ignore_index: int | None = None) -> Any:
-    """The target as class numbers (N, *) that fit the scores (N, C, *)."""
-    t = as_operand(target)
-    t = t if hasattr(t, "shape") else _constant(x._xp.asarray(t))
-    same_device(op, input=x, target=t)
-    if t.dtype.kind not in "iu":
-        raise TypeError(f"{op}: the target holds class numbers and must be integers, not {t.dtype}: use target.long()")
-    axis = _class_axis(op, x)
-    expected = x.shape[:axis] + x.shape[axis + 1 :]
-    if t.shape != expected:
-        hint = ""
-        if t.shape == x.shape:
-            hint = ": it looks one-hot, use target.argmax(1), or give it as floating-point probabilities"
-        elif x.ndim > 2 and t.shape == x.shape[:-1]:
-            hint = ": the scores look channels-last, try input.movedim(-1, 1)"
-        elif t.numel() == math.prod(expected):
-            hint = f": use target.reshape{expected}"
-        letters = "(N, C, ...)" if axis else "(C,)"
-        raise ValueError(
-            f"{op}: scores of shape {x.shape} {letters} need a target of shape {expected}, not {t.shape}{hint}"
-        )
-    classes = x.shape[axis]
-    if t.is_cuda:  # looking at the numbers would make the host wait; whoever uses them answers for the wrong ones
-        return t
-    wrong = (t._array < 0) | (t._array >= classes)
-    if ignore_index is not None:
-        wrong &= t._array != ignore_index
-    if wrong.any():
-        number = int(t._array[wrong].reshape(-1)[0])
-        hint = ": classes are counted from 0" if number == classes else ""
-        if number < 0 and ignore_index is not None:
-            hint = f": to leave entries out, mark them with ignore_index = {ignore_index}"
-        raise ValueError(
-            f"{op}: class number {number} in the target, but the input has {classes} classes (0 to {classes - 1}){hint}"
-        )
-    return t
-
-
-def _class_weight(op: str, weight: Any, x: Any) -> Any:
-    """A copy of ``weight`` as an array (C,) in the dtype of the scores; a constant, as in PyTorch."""
-    w = as_operand(weight)
-    classes = x.shape[_class_axis(op, x)]
-    if w.shape != (classes,):
-        raise ValueError(f"{op}: the weight must have one value for each of the {classes} classes, not shape {w.shape}")
-    return w._array.astype(x.dtype)
-
-
-def _along_classes(array: Any, x: Any) -> Any:
-    """(C,) -> (1, C, 1, ...), beside scores (N, C, *)."""
-    return _constant(array.reshape((1, -1) + (1,) * (x.ndim - 2)) if x.ndim > 1 else array)
-
-
-def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
-    """Minus the log-probability of the right class: ``input`` (N, C, *) log-probabilities, ``target`` (N, *) integers.
-
-    The mean divides by the sum of the targets' ``weight`` (C,) (by their count without weights); entries equal to
-    ``ignore_index`` do not count at all, and if nothing counts the mean is NaN.  A class number that there is not
-    raises ValueError; on a CUDA device, where the host would have to wait for the answer, it makes the loss NaN.
-
-    >>> import minidl
-    >>> x = minidl.log_softmax(minidl.tensor([[2.0, 0.0], [0.0, 0.0]]))
-    >>> print(f"{minidl.nn.functional.nll_loss(x, minidl.tensor([0, 1])).item():.4f}")
-    0.4100
-    """
-    return _class_loss("nll_loss", floating(input), target, weight, ignore_index, reduction, 0.0)
-
-
-def _class_loss(
-    op: str, logp: Any, target: Any, weight: Any, ignore_index: int, reduction: str, smoothing: float
-) -> Any:
-    """The loss of log-probabilities (N, C, *) with class numbers (N, *)."""
-    t = _checked_classes(op, logp, target, ignore_index)._array
-    with on(logp.device):
-        axis = _class_axis(op, logp)
-        xp = array_module(t)
-        kept = t != ignore_index
-        index = xp.where(kept, t, 0)
-        if xp is not np:
-            wrong = (index < 0) | (index >= logp.shape[axis])
-            index = xp.where(wrong, 0, index)
-        weight = None if weight is None else _class_weight(op, weight, logp)
-        share = xp.ones(t.shape, logp.dtype) if weight is None else weight[index]
-        if xp is not np:
-            share = xp.where(wrong, xp.nan, share)
-        loss = take_along(logp, axis, _constant(index).unsqueeze(axis)).squeeze(axis) * _constant(-share)
-        if smoothing:
-            even = -(logp if weight is None else logp * _along_classes(weight, logp)).sum(axis)
-            loss = loss * (1 - smoothing) + even * (smoothing / logp.shape[axis])
-        if xp is not np or not kept.all():  # not a product with 0: an ignored entry may hold -inf
-            loss = where(_constant(kept), loss, 0.0)
-        if reduction != "mean":
-            return _reduce(loss, reduction)
-        if xp is not np:
-            return loss.sum() / _constant(xp.where(kept, share, 0).sum())
-        total = float(share[kept].sum())
-        return loss.sum() * (1 / total if total else math.nan)
-
-
-def cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Any:
-    """Softmax cross-entropy of scores (N, C, *) with class numbers (N, *), or with probabilities (N, C, *).
-
-    ``weight`` (C,) scales the classes; ``label_smoothing`` mixes the target with the uniform distribution
-    (Szegedy et al. 2016).  Means and ``ignore_index`` as in :func:`nll_loss`; with probabilities the mean divides by
-    the number of distributions, weighted or not.
-
-    >>> import minidl
-    >>> scores = minidl.tensor([[2.0, 0.0], [0.0, 2.0]])
-    >>> round(minidl.nn.functional.cross_entropy(scores, minidl.tensor([0, 1])).item(), 4)
-    0.1269
-    """
-    op = "cross_entropy"
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"{op}: label_smoothing lies between 0 and 1, not {label_smoothing}")
-    x, t = floating(input), as_operand(target)
-    axis = _class_axis(op, x)
-    if not hasattr(t, "dtype") or t.dtype.kind != "f":
-        return _class_loss(op, log_softmax(x, axis), t, weight, ignore_index, reduction, label_smoothing)
-    if t.shape != x.shape:
-        raise ValueError(
-            f"{op}: a floating-point target holds probabilities in the shape of the input {x.shape}, not {t.shape}; "
-            "class numbers must be integers: use target.long()"
-        )
-    if ignore_index >= 0:
-        raise ValueError(
-            f"{op}: ignore_index = {ignore_index} names a class number, but the target holds probabilities"
-        )
-    q = t.to(x.dtype)
-    if label_smoothing:
-        q = q * (1 - label_smoothing) + label_smoothing / x.shape[axis]
-    if weight is not None:
-        q = q * _along_classes(_class_weight(op, weight, x), x)
-    return _reduce(-(q * log_softmax(x, axis)).sum(axis), reduction)
-
-
-def multi_margin_loss(
-    input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean"
-) -> Any:
-    """Multiclass hinge loss: mean over classes of ``max(0, margin - x[right] + x[other]) ** p`` (N, C), (N,).
-
-    The sum over classes, as in most lectures, is C times this.  Weston and Watkins 1999.
-
-    >>> import minidl
-    >>> scores = minidl.tensor([[2.0, 1.5]])
-    >>> minidl.nn.functional.multi_margin_loss(scores, minidl.tensor([0])).item()  # (1 - 2 + 1.5) / 2
-    0.25
-    """
-    op = "multi_margin_loss"
-    if p not in (1, 2):
-        raise ValueError(f"{op}: p must be 1 or 2, not {p}")
-    x = floating(input)
-    if x.ndim not in (1, 2):
-        raise ValueError(f"{op}: the input must be (N, C) or (C,), not {x.shape}")
-    single = x.ndim == 1
-    if single:
-        x, target = x.unsqueeze(0), as_operand(target).reshape(1)
-    t = _checked_classes(op, x, target)
-    terms = relu(x - gather(x, 1, t.unsqueeze(1)) + margin)
-    if p == 2:
-        terms = terms * terms
-    share = (x._xp.arange(x.shape[1]) != t._array[:, None]).astype(x.dtype) / x.shape[1]  # (N, C), 0 for the right one
-    if weight is not None:
-        share = share * _class_weight(op, weight, x)[t._array][:, None]
-    loss = (terms * _constant(share)).sum(1)
-    return _reduce(loss.squeeze(0) if single else loss, reduction)
 
 
 # ---- probabilities --------------------------------------------------------------------------------------------------
@@ -279,7 +96,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
             f"{float(p._array.min()):g} to {float(p._array.max()):g}; for scores use binary_cross_entropy_with_logits"
         )
     loss = _bce(p, t)
-    return _reduce(loss if weight is None else loss * as_operand(weight), reduction)
+    return reduced(loss if weight is None else loss * as_operand(weight), reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -300,7 +117,7 @@ def binary_cross_entropy_with_logits(
         loss = negative - t * x
     else:
         loss = (1 - t) * negative + t * as_operand(pos_weight) * softplus(-x, threshold=INF)
-    return _reduce(loss if weight is None else loss * as_operand(weight), reduction)
+    return reduced(loss if weight is None else loss * as_operand(weight), reduction)
 
 
 def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
@@ -315,7 +132,7 @@ def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, red
     """
     x, t = _same_shape("multilabel_soft_margin_loss", input, target)
     loss = -(t * logsigmoid(x) + (1 - t) * logsigmoid(-x))
-    return _reduce((loss if weight is None else loss * as_operand(weight)).mean(-1), reduction)
+    return reduced((loss if weight is None else loss * as_operand(weight)).mean(-1), reduction)
 
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
@@ -338,7 +155,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
         loss = where(positive, t * log(where(positive, t, 1.0)), 0.0) - t * x
     if reduction == "batchmean":
         return loss.sum() / (x.shape[0] if x.ndim else 1)
-    return _reduce(loss, reduction)
+    return reduced(loss, reduction)
 
 
 def poisson_nll_loss(
@@ -360,7 +177,7 @@ def poisson_nll_loss(
     if full:
         many = where(t > 1, t, 1.0)
         loss = loss + where(t > 1, many * log(many) - many + log(many * (2 * math.pi)) * 0.5, 0.0)
-    return _reduce(loss, reduction)
+    return reduced(loss, reduction)
 
 
 def gaussian_nll_loss(
@@ -378,7 +195,7 @@ def gaussian_nll_loss(
     """
     x, t = _same_shape("gaussian_nll_loss", input, target)
     v = as_operand(var)
-    v = v if hasattr(v, "shape") else _constant(x._xp.full(x.shape, v, x.dtype))
+    v = v if hasattr(v, "shape") else constant(x._xp.full(x.shape, v, x.dtype))
     if v.ndim and v.shape == x.shape[:-1]:
         v = v.unsqueeze(-1)
     if v.shape not in (x.shape, (*x.shape[:-1], 1)):
@@ -387,7 +204,7 @@ def gaussian_nll_loss(
         raise ValueError("gaussian_nll_loss: variances must not be negative")
     v = v + clamp(eps - v, min=0).detach()  # held at eps; the gradient passes, as in PyTorch
     loss = (log(v) + (x - t) ** 2 / v) * 0.5
-    return _reduce(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
+    return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
 # ---- distances ------------------------------------------------------------------------------------------------------
@@ -396,11 +213,11 @@ def gaussian_nll_loss(
 def _weighted(op: str, loss: Any, weight: Any, reduction: str, by_weight: bool) -> Any:
     """Reduced; ``weight`` (None or of the shape of ``loss``) counts each element so often."""
     if weight is None:
-        return _reduce(loss, reduction)
+        return reduced(loss, reduction)
     w = as_operand(weight)
     if w.shape != loss.shape:
         raise ValueError(f"{op}: the weight {w.shape} must have the shape of the input, {loss.shape}")
-    total = _reduce(loss * w, "sum" if reduction == "mean" and by_weight else reduction)
+    total = reduced(loss * w, "sum" if reduction == "mean" and by_weight else reduction)
     return total / w.sum() if reduction == "mean" and by_weight else total
 
 
@@ -481,7 +298,7 @@ def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction
     """
     x, t = _same_shape("hinge_embedding_loss", input, target)
     loss = where(t != 1, (margin - x).clamp(min=0), 0.0) + where(t != -1, x, 0.0)
-    return _reduce(loss, reduction)
+    return reduced(loss, reduction)
 
 
 def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
@@ -495,7 +312,7 @@ def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     tensor([0.6931, 2.1269])
     """
     x, t = _same_shape("soft_margin_loss", input, target)
-    return _reduce(softplus(-t * x, threshold=INF), reduction)
+    return reduced(softplus(-t * x, threshold=INF), reduction)
 
 
 def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
@@ -509,7 +326,7 @@ def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0
     tensor([0., 2.])
     """
     x1, x2 = floating(input1), floating(input2)
-    return _reduce((-as_operand(target).to(x1.dtype) * (x1 - x2) + margin).clamp(min=0), reduction)
+    return reduced((-as_operand(target).to(x1.dtype) * (x1 - x2) + margin).clamp(min=0), reduction)
 
 
 def triplet_margin_loss(
@@ -539,7 +356,7 @@ def triplet_margin_loss(
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = far.minimum(pairwise_distance(positive, negative, p, eps))
-    return _reduce((near - far + margin).clamp(min=0), reduction)
+    return reduced((near - far + margin).clamp(min=0), reduction)
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
@@ -580,4 +397,4 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
     a, b, t = floating(input1), floating(input2), as_operand(target)
     tiny = 1e-12  # PyTorch's constant, inside the root
     cos = (a * b).sum(-1) / (((a * a).sum(-1) + tiny) * ((b * b).sum(-1) + tiny)).sqrt()
-    return _reduce(where(t == 1, 1 - cos, 0.0) + where(t == -1, (cos - margin).clamp(min=0), 0.0), reduction)
+    return reduced(where(t == 1, 1 - cos, 0.0) + where(t == -1, (cos - margin).clamp(min=0), 0.0), reduction)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..autograd import engine
 from ..autograd.examples import Draw
-from ..autograd.tape import Primitive, vjp
+from ..autograd.tape import Listener, Primitive, vjp
 from ..kernels import pooling as pooling_kernel
 from ..kernels.pooling import Pool
 from ..nn import functional as F
@@ -54,10 +54,13 @@ def swapped(target: Any, **attributes: Any) -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def _with_rule(primitive: str, position: int, function: Callable[..., Any], uses: str) -> AbstractContextManager[None]:
+@contextmanager
+def _with_rule(primitive: str, position: int, function: Callable[..., Any], uses: str) -> Iterator[None]:
+    """With another rule; and with a listener, to whom operations show their steps, the primitive among them."""
     rules = list(Primitive.registry[primitive].rules)
     rules[position] = vjp(function, uses)
-    return swapped(primitive, rules=tuple(rules))
+    with Listener(), swapped(primitive, rules=tuple(rules)):
+        yield
 
 
 # ---- convolution -------------------------------------------------------------------------------------------------

@@ -466,6 +466,7 @@ def test_every_primitive_with_a_gradient_is_reached():
         "cast": "the examples are float64 throughout; tests/parity",
         "move": "needs a GPU",
         "linear": "a product and a sum for whoever listens, as here; tests/nn/test_linear.py",
+        "cross_entropy": "its steps for whoever listens, as here; tests/ops/test_steps_together.py",
         "view": "written in place through a view; tests/autograd/test_guard.py",
         "module_boundary": "hooks of modules; tests/nn",
     }

@@ -82,6 +82,12 @@ def cross_entropy() -> None:
             agrees(what, function, formula, [x])
     one = F.cross_entropy(tensor([2.0, 0.0, 1.0]), minidl.tensor(2))
     close(one, np.log(np.exp(2) + 1 + np.e) - 1, "cross_entropy of one sample without a batch")
+    (scores,), direction = draw(rng, (3, 4)), rng.standard_normal((3, 4))
+    x = tensor(scores).requires_grad_()
+    (slope,) = minidl.autograd.grad(F.cross_entropy(x, minidl.tensor([2, 0, 0])), [x], create_graph=True)
+    (second,) = minidl.autograd.grad(slope, [x], tensor(direction))
+    p = np.exp(log_probabilities(scores))
+    close(second, p * (direction - (p * direction).sum(1, keepdims=True)) / 3, "cross_entropy's second derivative")
     scores = minidl.tensor([[-np.inf, 0.0]], dtype="float64")  # an ignored entry may hold -inf
     close(F.nll_loss(scores, minidl.tensor([1]), ignore_index=1, reduction="sum"), 0.0, "-inf where it is ignored")
 

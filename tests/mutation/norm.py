@@ -12,6 +12,7 @@ Checks = tuple[Callable[[], object], ...]
 
 _NORM = "minidl.ops.normalization:"
 _LOSS = "minidl.ops.loss:"
+_CLASS_LOSS = "minidl.ops.class_loss:"
 _ACT = "minidl.ops.activation:"
 _DROP = "minidl.ops.dropout:"
 
@@ -131,12 +132,8 @@ NORMALISATION = of(
     ("lrn_not_squared", "local_response_norm", LRN, "sums the activations", "(x * x).reshape", "(x * 1).reshape"),
 )  # fmt: skip
 
-LOSSES = of(
-    _LOSS,
-    ("reduction_mean_is_a_sum", "_reduce", DISTANCES, "both reductions add up", "return loss.mean()",
-     "return loss.sum()"),
-    ("mean_over_the_batch_only", "_reduce", BINARY, "divides by the rows", "return loss.mean()",
-     "return loss.sum() / loss.shape[0]"),
+CLASS_LOSSES = of(
+    _CLASS_LOSS,
     ("smoothing_over_the_others", "_class_loss", CLASSES, "spreads over C - 1 classes",
      "(smoothing / logp.shape[axis])", "(smoothing / (logp.shape[axis] - 1))"),
     ("smoothing_keeps_the_right_class_whole", "_class_loss", CLASSES, "adds the uniform part and takes nothing away",
@@ -148,14 +145,23 @@ LOSSES = of(
      "share[kept].sum()", "share.sum()"),
     ("ignored_entries_smoothed", "_class_loss", CLASSES, "an ignored entry keeps its uniform part",
      "if xp is not np or not kept.all():", "if False:"),
-    ("ignored_times_zero", "_class_loss", CLASSES, "0 times -inf is NaN", "loss = where(_constant(kept), loss, 0.0)",
-     "loss = loss * _constant(kept.astype(logp.dtype))"),
+    ("ignored_times_zero", "_class_loss", CLASSES, "0 times -inf is NaN", "loss = where(constant(kept), loss, 0.0)",
+     "loss = loss * constant(kept.astype(logp.dtype))"),
     ("class_weights_not_normalised", "_class_loss", CLASSES, "the weighted mean divides by the count",
      "share[kept].sum()", "kept.sum()"),
     ("class_weights_of_the_first_class", "_class_loss", CLASSES, "one weight for all", "weight[index]",
      "weight[index * 0]"),
-    ("class_loss_sign", "_class_loss", CLASSES, "the log-likelihood, not minus it", "_constant(-share)",
-     "_constant(share)"),
+    ("class_loss_sign", "_class_loss", CLASSES, "the log-likelihood, not minus it", "constant(-share)",
+     "constant(share)"),
+    ("together_mean_is_a_sum", "_picked_forward", CLASSES, "the mean of the one pass is not divided", ".sum() * share",
+     ".sum()"),
+    ("together_gradient_without_g", "_picked_rule", CLASSES, "ignores its cotangent", "-(g._array * share)", "-share"),
+    ("together_gradient_is_the_probability", "_picked_rule", CLASSES, "forgets the right class",
+     "dx[rows, index] += scale", "pass"),
+    ("together_second_derivative", "_picked_rule", CLASSES, "constant probabilities", "softmax(x, 1)",
+     "softmax(x.detach(), 1)"),
+    ("together_despite_ignored_entries", "cross_entropy", CLASSES, "an ignored class is looked up from behind",
+     "(index != ignore_index).all()", "True"),
     ("classes_on_the_last_axis", "_class_axis", CLASSES, "scores as (N, ..., C)", "return 1 if x.ndim > 1 else 0",
      "return x.ndim - 1"),
     ("probabilities_mean_over_elements", "cross_entropy", CLASSES, "the mean divides by N C",
@@ -172,6 +178,14 @@ LOSSES = of(
      ".astype(x.dtype) / x.shape[1]", ".astype(x.dtype)"),
     ("multi_margin_weight_of_the_wrong_class", "multi_margin_loss", (losses.multi_margin,), "weights by column",
      "[t._array][:, None]", "[None, :]"),
+)  # fmt: skip
+
+LOSSES = of(
+    _LOSS,
+    ("reduction_mean_is_a_sum", "reduced", DISTANCES, "both reductions add up", "return loss.mean()",
+     "return loss.sum()"),
+    ("mean_over_the_batch_only", "reduced", BINARY, "divides by the rows", "return loss.mean()",
+     "return loss.sum() / loss.shape[0]"),
     ("bce_logarithm_unlimited", "_bce_forward", BINARY, "infinity at a probability of exactly 0",
      "xp.maximum(yes, -100)", "yes"),
     ("bce_slope_unlimited", "_bce_rule", BINARY, "0 / 0 at a probability of exactly 0", "clamp(p * (1 - p), min=1e-12)",
@@ -238,7 +252,7 @@ ACTIVATIONS = of(
      "axis=x.ndim - 1"),
     ("softmax_without_shift", "_shifted_exp", FAR, "exp(1000) overflows",
      "x - x.max(axis=axis, keepdims=True, initial=-math.inf)", "x + 0"),
-    ("log_softmax_by_log_of_softmax", "_log_softmax_forward", FAR, "log(exp(-20000)) is minus infinity",
+    ("log_softmax_by_log_of_softmax", "log_softmax_array", FAR, "log(exp(-20000)) is minus infinity",
      "shifted -= array_module(x).log(e.sum(axis=axis, keepdims=True))",
      "shifted = array_module(x).log(e / e.sum(axis=axis, keepdims=True))"),
     ("log_softmax_grad_without_g", "_log_softmax_rule", SMOOTH, "g - y is right where g adds up to 1 only",
@@ -276,4 +290,4 @@ DROPOUT_BUGS = of(
      " - scale * limit * p", ""),
 )  # fmt: skip
 
-MUTANTS = (*NORMALISATION, *LOSSES, *ACTIVATIONS, *DROPOUT_BUGS)
+MUTANTS = (*NORMALISATION, *CLASS_LOSSES, *LOSSES, *ACTIVATIONS, *DROPOUT_BUGS)
