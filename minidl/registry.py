@@ -7,11 +7,14 @@ networks of the papers, and a function of your own that :func:`register` decorat
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
-from collections.abc import Callable
+import math
+import numbers
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from .nn import Module
@@ -43,9 +46,14 @@ class ModelInfo:
     source: str
     adapt: Adapt | None = None
 
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The constructor's options as Python sees them."""
+        return inspect.signature(self.constructor).parameters
+
     def options(self) -> dict[str, Any]:
         """Names and defaults of the constructor's options."""
-        return {name: p.default for name, p in inspect.signature(self.constructor).parameters.items()}
+        return {name: p.default for name, p in self.parameters.items() if p.kind not in _ANY}
 
     def parse_options(self, given: dict[str, Any]) -> dict[str, Any]:
         """Options as they come from a command line ("32", "784,100,10") in the types of their defaults.
@@ -54,20 +62,28 @@ class ModelInfo:
         >>> info("lenet5").parse_options({"pool": "max", "input_size": "28"})
         {'pool': 'max', 'input_size': 28}
         """
+        known = self.parameters
+        parsed = {name: _read(known[name], value) if name in known else value for name, value in given.items()}
+        self.check(parsed)
+        return parsed
+
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Raise ModelOptionError where the model has no such option, or the option cannot have that value.
+
+        The type is that of the option's default.  What a number may be is told by the option's name (``RANGES``).
+        Words, and what depends on several options, are for the models to check.
+        """
         known = self.options()
-        parsed = {}
         for name, value in given.items():
-            if name not in known:
+            if name in known:
+                wanted = _wanted(self.parameters[name], value)
+                if wanted:
+                    raise ModelOptionError(f"option {name} of {self.name} takes {wanted}, not {value!r}")
+            elif not any(p.kind is p.VAR_KEYWORD for p in self.parameters.values()):
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else "."
                 has = ", ".join(known) or "none"
                 raise ModelOptionError(f"{self.name} has no option {name!r}{hint} Its options: {has}")
-            try:
-                parsed[name] = _like(known[name], value)
-            except (ValueError, KeyError, TypeError):
-                kind = _KINDS[type(known[name])]
-                raise ModelOptionError(f"option {name} of {self.name} takes {kind}, not {value!r}") from None
-        return parsed
 
     def for_data(self, image_shape: Shape, classes: int, given: dict[str, Any]) -> tuple[dict[str, Any], Shape]:
         """Options for images (C, H, W) of so many classes, and the input shape to bring the images to.
@@ -86,19 +102,78 @@ class ModelInfo:
         return options, (options.get("in_channels", c), side, options.get("input_size", w))
 
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", tuple: "whole numbers with commas"}
+# What numbers may be that have these names, in any model: the words of the message, and the test
+_COUNT = (" of at least 1", lambda v: v >= 1)
+_SHARE = (" of at least 0 and below 1", lambda v: 0 <= v < 1)
+_FACTOR = (" above 0", lambda v: v > 0)
+RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("num_classes", "in_channels", "input_size", "stem_maps", "growth_rate", "sizes"), _COUNT),
+    **dict.fromkeys(("dropout", "input_dropout", "drop_path"), _SHARE),
+    **dict.fromkeys(("width", "depth", "eps"), _FACTOR),
+    "final_padding": (" of at least 0", lambda v: v >= 0),
+}
+
+_ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_KINDS: dict[type, tuple[str, str]] = {  # of one, of several
+    bool: ("true or false", "true or false"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("a word", "words"),
+}
 _BOOLS = {"true": True, "false": False}
 
 
-def _like(default: Any, value: Any) -> Any:
-    """``value`` in the type of ``default``."""
-    if isinstance(default, bool):
-        return _BOOLS[str(value).lower()]
-    if isinstance(default, (int, float)):
-        return type(default)(value)
-    if isinstance(default, tuple):
-        return tuple(int(v) for v in (value.split(",") if isinstance(value, str) else value))
-    return None if value in (None, "none") else str(value)
+def _wanted(option: inspect.Parameter, value: Any) -> str:
+    """What an option takes, in words, where ``value`` is none of it; nothing where it is, or where nobody knows."""
+    default = option.default
+    several = isinstance(default, tuple) and len(default) > 0
+    kind = type(default[0] if several else default)
+    if kind not in _KINDS or (value is None and _may_be_none(option)):
+        return ""
+    text, holds = RANGES.get(option.name, ("", lambda v: True))
+    wanted = _KINDS[kind][several] + text
+    if several:
+        wanted += f" with commas, as {_text(default)}"
+    values = value if several and isinstance(value, (tuple, list)) else None if several else (value,)
+    return "" if values is not None and all(_is(kind, v) and holds(v) for v in values) else wanted
+
+
+def _may_be_none(option: inspect.Parameter) -> bool:
+    return option.annotation is option.empty or "None" in str(option.annotation)
+
+
+def _is(kind: type, value: Any) -> bool:
+    """Whether ``value`` stands for a ``kind``: numbers of NumPy do, 3.0 and True are no whole numbers."""
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    if kind is float:
+        return isinstance(value, numbers.Real) and math.isfinite(value)
+    return isinstance(value, numbers.Integral) if kind is int else isinstance(value, kind)
+
+
+def _read(option: inspect.Parameter, value: Any) -> Any:
+    """``value``, if it is a text, in the type of the option's default; as it is where that cannot be."""
+    default = option.default
+    if value == "none" and _may_be_none(option):
+        return None
+    try:
+        if isinstance(default, tuple) and default:
+            values = value.split(",") if isinstance(value, str) else value
+            return tuple(_as(type(default[0]), v) for v in values)
+        return _as(type(default), value)
+    except (ValueError, KeyError, TypeError):
+        return value
+
+
+def _as(kind: type, value: Any) -> Any:
+    if not isinstance(value, str) or kind not in (bool, int, float):
+        return value
+    return _BOOLS[value.strip().lower()] if kind is bool else kind(value)
+
+
+def _text(values: tuple[Any, ...]) -> str:
+    """As a command line has them."""
+    return ",".join(str(value).lower() for value in values)
 
 
 _MODELS: dict[str, ModelInfo] = {}
@@ -116,14 +191,24 @@ def recognise(model: str, file: Path) -> Any:
 
 
 def register(input_shape: Shape, source: str, adapt: Adapt | None = None) -> Callable[[F], F]:
-    """Decorator: put a constructor function into the zoo under its own name."""
+    """Decorator: put a constructor function into the zoo under its own name.
+
+    The function that comes back looks at its options before it builds anything (:meth:`ModelInfo.check`), so that
+    ``models.resnet50(num_classes=-3)`` and ``models.create("resnet50", num_classes=-3)`` say the same.
+    """
 
     def put(constructor: F) -> F:
         name = constructor.__name__
         if name in _MODELS:
             raise ValueError(f"two models are called {name!r}")
-        _MODELS[name] = ModelInfo(name, constructor, input_shape, source, adapt)
-        return constructor
+
+        @functools.wraps(constructor)
+        def checked(*args: Any, **options: Any) -> Module:
+            entry.check({**dict(zip(entry.options(), args)), **options})
+            return constructor(*args, **options)
+
+        entry = _MODELS[name] = ModelInfo(name, checked, input_shape, source, adapt)
+        return cast(F, checked)
 
     return put
 
@@ -149,7 +234,15 @@ def info(name: str) -> ModelInfo:
 def create(name: str, **options: Any) -> Module:
     """A new model by name, its weights freshly drawn; ``options`` go to its constructor.
 
+    :raises UnknownModelError: there is no such model.
+    :raises ModelOptionError: it has no such option, or the option cannot have that value.
+
     >>> import minidl.models
+    >>> try:
+    ...     create("lenet5", num_classes=0)
+    ... except ModelOptionError as error:
+    ...     print(error)
+    option num_classes of lenet5 takes a whole number of at least 1, not 0
     >>> sum(p.numel() for p in create("lenet5", num_classes=10).parameters())
     61706
     """

@@ -26,8 +26,6 @@ class PadShortcut(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, pad: str = "after") -> None:
         super().__init__()
-        if pad not in ("after", "both"):
-            raise ModelOptionError(f"cifar_resnet: pad is 'after' or 'both', not {pad!r}")
         self.stride = stride
         zeros = out_channels - in_channels
         self.before = zeros // 2 if pad == "both" else 0
@@ -68,6 +66,8 @@ class CifarResNet(nn.Module):
             raise ModelOptionError(f"cifar_resnet: depth is 6n + 2 (8, 14, 20, ...), not {depth}")
         if shortcut not in ("A", "B", "none"):
             raise ModelOptionError(f"cifar_resnet: shortcut is 'A', 'B' or 'none', not {shortcut!r}")
+        if pad not in ("after", "both"):
+            raise ModelOptionError(f"cifar_resnet: pad is 'after' or 'both', not {pad!r}")
         self.conv1 = conv3x3(3, 16)
         self.bn1 = nn.BatchNorm2d(16)
         channels = 16

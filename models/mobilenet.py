@@ -87,6 +87,10 @@ class MobileNetV1(_MobileNet):
             return conv_bn(channels, maps, 3, stride, groups, act, pads, eps)
 
         channels = int(32 * width)
+        if channels < 1:
+            raise ModelOptionError(
+                f"mobilenet_v1: a width of {width} leaves {channels} of its 32 first maps; {1 / 32} is the least"
+            )
         layers: list[nn.Module] = [spatial(3, channels, 2, 1)]
         for outputs, stride in _PAIRS:
             maps = int(outputs * width)

@@ -219,8 +219,6 @@ class NASNetA(nn.Module):
         input_size: int = 224,
     ) -> None:
         super().__init__()
-        if not 0 <= drop_path < 1:
-            raise ModelOptionError(f"nasnet: drop_path is a probability below 1, not {drop_path}")
         self.drop_path = drop_path
         self.skip_reduction = skip_reduction
         self.conv0 = nn.Conv2d(3, stem_maps, 3, stride=2, bias=False)

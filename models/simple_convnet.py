@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidl import nn
-from minidl.registry import register
+from minidl.registry import ModelOptionError, register
 
 
 @register(input_shape=(3, 32, 32), source="lecture 004 (after CS231n): volumes 32x32x12, 16x16x12, 10 classes")
@@ -14,6 +14,8 @@ def simple_convnet(num_classes: int = 10, in_channels: int = 3, input_size: int 
     >>> sum(p.numel() for p in models.simple_convnet().parameters())
     31066
     """
+    if input_size < 2:
+        raise ModelOptionError(f"simple_convnet: input_size is at least 2, for it is halved, not {input_size}")
     return nn.Sequential(
         nn.Conv2d(in_channels, 12, 3, padding=1),
         nn.ReLU(),

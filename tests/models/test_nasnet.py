@@ -161,5 +161,7 @@ def test_the_auxiliary_head_stands_at_two_thirds_of_the_depth():
 def test_options_of_the_training_that_do_not_fit():
     with pytest.raises(ModelOptionError, match="maps that it sees have 2x2 positions; input_size must be larger"):
         shell("nasnet_a_mobile", aux_logits=True, input_size=32)
-    with pytest.raises(ModelOptionError, match=r"drop_path is a probability below 1, not 1.5"):
+    with pytest.raises(
+        ModelOptionError, match=r"drop_path of nasnet_a_mobile takes a number of at least 0 and below 1, not 1.5"
+    ):
         shell("nasnet_a_mobile", drop_path=1.5)
