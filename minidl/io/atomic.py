@@ -25,7 +25,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     For writers that want a file name; `atomic_write` gives an open file.  The data reach the disk before the
     new name does.  If the block fails, the temporary file is removed and `path` is as it was.  No folder is
-    created.  A full disk raises the OSError of the system with a sentence that says what was kept.
+    created.  A full disk raises the OSError of the system with a sentence that says what was kept; no error of the
+    system names the temporary path.
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -37,6 +38,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     (False, '{}')
     """
     target = Path(os.path.realpath(path))  # through a link: what it points to is replaced, not the link
+    if not target.parent.exists():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder to write a file into", str(Path(path).parent))
     _remove_stale(target)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
@@ -48,6 +51,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno in FULL:
             kept = "The file from before is unchanged." if target.exists() else "Nothing was left behind."
             raise OSError(error.errno, f"could not be written: {FULL[error.errno]}. {kept}", str(path)) from error
+        if isinstance(error, OSError) and str(error.filename) == str(temporary):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -60,9 +60,22 @@ def test_other_modes_are_refused(tmp_path: Path, mode: str) -> None:
 
 
 def test_folders_are_not_created(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "missing" / "file"):
+    with pytest.raises(FileNotFoundError, match="there is no such folder to write a file into") as caught:
+        with atomic_write(tmp_path / "missing" / "file"):
+            pass
+    assert caught.value.filename == str(tmp_path / "missing") and names(tmp_path) == []
+
+
+def test_errors_name_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    (tmp_path / "folder.npz").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError) as caught, atomic_write(tmp_path / "folder.npz"):
         pass
-    assert names(tmp_path) == []
+    assert caught.value.filename == str(tmp_path / "folder.npz") and ".tmp" not in str(caught.value)
+    with pytest.raises(OSError) as caught, atomic_write(tmp_path / "file" / "x"):
+        pass
+    assert caught.value.filename == str(tmp_path / "file" / "x")
+    assert names(tmp_path) == ["file", "folder.npz"]
 
 
 @posix
