@@ -9,7 +9,7 @@ from .npz import load_npz, save_npz
 from .safetensors import load_safetensors, read_header, save_safetensors
 from .torch_file import load_torch
 from .torch_write import save_torch
-from .weights import load_weights, save_weights
+from .weights import load_weights, read_metadata, save_weights
 
 __all__ = [
     "LoadReport",
@@ -24,6 +24,7 @@ __all__ = [
     "load_torch",
     "load_weights",
     "read_header",
+    "read_metadata",
     "save_npz",
     "save_safetensors",
     "save_torch",

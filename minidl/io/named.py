@@ -12,7 +12,8 @@ class Weights(dict[str, np.ndarray]):
     """Arrays by name, in the order of the file they were read from.
 
     ``extra`` holds the plain values that stood beside them: epoch, accuracy, options, metadata. ``key`` is the place
-    of the arrays in a nested file ("state_dict"), ``prefix`` what all names began with there ("module.").
+    of the arrays in a nested file ("state_dict"), ``prefix`` what all names began with there ("module."), ``path`` the
+    file, for messages.
 
     >>> weights = Weights({"fc.bias": np.zeros(10, np.float32)}, extra={"epoch": 3})
     >>> weights["fc.bias"].shape, weights.extra
@@ -26,7 +27,8 @@ class Weights(dict[str, np.ndarray]):
         extra: Mapping[str, Any] | None = None,
         key: str = "",
         prefix: str = "",
+        path: str = "",
     ) -> None:
         super().__init__(arrays)
         self.extra = dict(extra or {})
-        self.key, self.prefix = key, prefix
+        self.key, self.prefix, self.path = key, prefix, path

@@ -9,15 +9,21 @@ import numpy as np
 
 from .atomic import atomic_write
 from .errors import refusing
+from .metadata import as_comment
 
 _DEFLATE_MOST = 1032  # the largest ratio that deflate can reach (zlib's own documentation)
 
 
-def save_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], compress: bool = False) -> None:
+def save_npz(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, np.ndarray],
+    compress: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write named arrays to `path`; equal arrays give equal bytes.
 
-    Unlike ``numpy.savez`` it takes any name (also "file") and adds no suffix.  Raises TypeError for arrays of
-    Python objects and OSError when the disk is full.
+    Unlike ``numpy.savez`` it takes any name (also "file") and adds no suffix.  `metadata` becomes the comment of the
+    archive.  Raises TypeError for arrays of Python objects and OSError when the disk is full.
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -31,7 +37,9 @@ def save_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], com
         if array.dtype.hasobject:
             raise TypeError(f"array {name!r} holds Python objects; .npz files here hold numbers and text only")
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    comment = as_comment(metadata)
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.comment = comment
         for name, array in converted.items():
             member = zipfile.ZipInfo(f"{name}.npy")  # with the fixed date of the format's beginning
             member.compress_type = method

@@ -22,6 +22,7 @@ import numpy as np
 
 from .atomic import atomic_path
 from .errors import WeightsError
+from .metadata import checked
 
 _DTYPES = {
     "F64": "float64",
@@ -84,10 +85,7 @@ def save_safetensors(
     ({'epoch': '3'}, (2, 3))
     """
     arrays = {_checked_name(name): _stored_form(name, array) for name, array in tensors.items()}
-    metadata = dict(metadata or {})
-    for key, value in metadata.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError(f"metadata is text: {key!r} -> {value!r}; turn numbers into strings, e.g. str({value!r})")
+    metadata = checked(metadata)
     try:
         from safetensors import SafetensorError
         from safetensors.numpy import save_file

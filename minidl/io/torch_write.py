@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .atomic import atomic_write
+from .metadata import as_comment
 from .torch_pickle import STORAGES
 
 _CLASSES = {kind: name for name, kind in STORAGES.items() if name != "UntypedStorage"}  # NumPy's dtype -> class
@@ -23,11 +24,13 @@ _LOCAL_HEADER = 30  # bytes of a zip entry before its name
 _ZIP64_FROM = 0x7000_0000  # bytes of an entry
 
 
-def save_torch(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
+def save_torch(
+    path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write named arrays as a state dict of PyTorch (1.6 and later); equal arrays give equal bytes.
 
     The order of the names is kept. Any memory layout is stored C-contiguous; arrays that share memory are stored one
-    by one. `path` is replaced at once or not at all.
+    by one. `metadata` becomes the comment of the archive. `path` is replaced at once or not at all.
 
     Raises TypeError for names that are no strings and dtypes that such files lack (uint16, uint32, uint64, text);
     OSError when the disk is full.
@@ -42,7 +45,9 @@ def save_torch(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) 
            [0., 1., 0.]], dtype=float32)
     """
     arrays = {_checked_name(name): _stored_form(name, array) for name, array in tensors.items()}
+    comment = as_comment(metadata)
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.comment = comment
         _add(archive, "data.pkl", _pickled(arrays))
         _add(archive, "byteorder", sys.byteorder.encode())
         for key, array in enumerate(arrays.values()):

@@ -1,6 +1,7 @@
 """load_weights tells files by their content, save_weights by the end of the name."""
 
 import io
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 import minidl
 from minidl import nn
-from minidl.io import WeightsError, load_torch, load_weights, save_safetensors, save_weights
+from minidl.io import WeightsError, load_torch, load_weights, read_metadata, save_safetensors, save_weights
 from tests.io.torch_files import both_formats
 
 SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".th", ".PTH")
@@ -65,6 +66,39 @@ def test_metadata_of_safetensors(tmp_path: Path) -> None:
     assert load_weights(tmp_path / "x").extra == {"epoch": "3"}
     with pytest.raises(WeightsError, match="key='ema' chooses inside PyTorch files; this is a safetensors file"):
         load_weights(tmp_path / "x", key="ema")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_metadata_of_all_formats(tmp_path: Path, suffix: str) -> None:
+    needs(suffix)
+    path, texts = tmp_path / f"x{suffix}", {"epoch": "3", "käse": "日"}
+    save_weights(path, NAMED, texts)
+    assert read_metadata(path) == texts
+    loaded = load_weights(path)
+    assert loaded.extra == texts and loaded.path == str(path) and sorted(loaded) == sorted(NAMED)
+    with pytest.raises(TypeError, match="metadata is text: 'epoch' -> 3; turn numbers into strings"):
+        save_weights(path, {}, {"epoch": 3})  # type: ignore[dict-item]
+    assert read_metadata(path) == texts
+    save_weights(path, NAMED)
+    assert read_metadata(path) == {}
+
+
+def test_the_comment_of_an_archive(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with pytest.raises(ValueError, match="the comment of a zip archive has room for 65,535; write a .safetensors"):
+        save_weights(path, NAMED, {"x": "y" * 65_536})
+    assert not path.exists()
+    save_weights(path, NAMED, {"epoch": "3"})
+    assert sorted(np.load(path)) == sorted(NAMED)
+    for comment in (b"packed on Monday", b"[" * 60_000, b'{"x": 1}', b"[1]", b"\xff", b"3"):
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.comment = comment
+        assert load_weights(path).extra == {}
+    (tmp_path / "x").write_bytes(b"PK\x03\x04 and no archive")
+    with pytest.raises(WeightsError, match="a damaged or truncated zip archive"):
+        read_metadata(tmp_path / "x")
+    (tmp_path / "x").write_bytes(both_formats(NAMED)["older"])
+    assert read_metadata(tmp_path / "x") == {}
 
 
 def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
@@ -158,7 +192,7 @@ def test_pytorch_reads_what_is_written(tmp_path: Path, mapped: bool) -> None:
     rng = np.random.default_rng(0)
     named = {n: np.asarray(rng.integers(0, 2, (2, 3))).astype(n) for n in DTYPES if n != "bfloat16"}
     named |= {"t": named["float32"].T, "scalar": np.array(2.5), "empty": np.zeros((2, 0)), "å/b": np.array([1], ">i4")}
-    save_weights(tmp_path / "x.pth", named)
+    save_weights(tmp_path / "x.pth", named, {"told": "in the comment of the archive"})
     loaded = torch.load(tmp_path / "x.pth", weights_only=True, mmap=mapped)
     assert type(loaded) is OrderedDict and list(loaded) == list(named)
     for name, array in named.items():
