@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .errors import WeightsError
 from .named import Weights
 from .weights import load_weights
 
@@ -90,17 +91,17 @@ def load_into(
     own = model.state_dict()
     prefix = source.prefix if isinstance(source, Weights) else ""
     if prefix and all(name.startswith(prefix) for name in own):  # not of DataParallel: the model's own name
-        source = {prefix + name: value for name, value in source.items()}
-    state, renamed = _renamed(source, own, aliases or {})
+        source = Weights({prefix + name: value for name, value in source.items()}, path=source.path)
+    file = getattr(source, "path", "") or "the weights"
+    state, renamed = _renamed(source, own, aliases or {}, file)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
     skipped = _head(head, shapes, {name: tuple(value.shape) for name, value in own.items()})
     kept = {name: value for name, value in state.items() if name not in skipped}
     try:
         found = model.load_state_dict(kept | {name: own[name] for name in skipped}, strict)
     except StateDictError as error:
-        what = "the weights" if isinstance(weights, Mapping) else str(weights)
         raise StateDictError(
-            f"{what}: {error}{_advice(head, shapes, own, error.mismatched_keys)}",
+            f"{file}: {error.problem}{_advice(head, shapes, own, error.mismatched_keys)}",
             error.missing_keys, error.unexpected_keys, error.mismatched_keys,
         ) from error  # fmt: skip
     loaded = len(kept) - len(found.unexpected_keys)
@@ -108,7 +109,7 @@ def load_into(
 
 
 def _renamed(
-    source: Mapping[str, Any], own: Mapping[str, Any], aliases: Mapping[str, str]
+    source: Mapping[str, Any], own: Mapping[str, Any], aliases: Mapping[str, str], file: str
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The arrays by the model's names, and which names changed."""
     state: dict[str, Any] = {}
@@ -121,7 +122,7 @@ def _renamed(
             known = (re.sub(pattern, replacement, name) for pattern, replacement in _KNOWN_RENAMINGS)
             name = next((new for new in known if new in own and new not in source), name)
         if name in state:
-            raise ValueError(f"two arrays would be called {name!r}, one of them was {old!r}: see the aliases")
+            raise WeightsError(file, f"two arrays would be called {name!r}, one of them was {old!r}: see the aliases")
         state[name] = value
         if name != old:
             renamed[old] = name

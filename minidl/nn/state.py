@@ -42,6 +42,8 @@ class IncompatibleKeys(NamedTuple):
 class StateDictError(RuntimeError):
     """A state dict that does not fit; nothing was loaded.  Attributes: missing_keys, unexpected_keys, mismatched_keys.
 
+    The message is ``problem``, then advice for whoever has called ``load_state_dict``.
+
     >>> import minidl
     >>> try:
     ...     minidl.nn.Linear(2, 3).load_state_dict({"weight": minidl.zeros(3, 2)})
@@ -50,8 +52,11 @@ class StateDictError(RuntimeError):
     ['bias']
     """
 
-    def __init__(self, message: str, missing: list[str], unexpected: list[str], mismatched: list[str]) -> None:
-        super().__init__(message)
+    def __init__(
+        self, problem: str, missing: list[str], unexpected: list[str], mismatched: list[str], advice: str = ""
+    ) -> None:
+        super().__init__(problem + advice)
+        self.problem = problem
         self.missing_keys, self.unexpected_keys, self.mismatched_keys = missing, unexpected, mismatched
 
 
@@ -91,8 +96,8 @@ def load_state_dict(module: Module, state: Mapping[str, Any], strict: bool = Tru
                 prepared.append((tensor, array))
     if bad or (strict and (missing or unexpected)):
         shapes = {name: _shape(value) for name, value in state.items()}
-        message = _message(module, own, shapes, missing, unexpected, bad, strict)
-        raise StateDictError(message, missing, unexpected, list(bad))
+        problem, advice = _message(module, own, shapes, missing, unexpected, bad, strict)
+        raise StateDictError(problem, missing, unexpected, list(bad), advice)
     with no_grad():
         for tensor, array in prepared:
             if tensor.ndim and not any(tensor._array.strides):  # made inside of skip_init: no memory yet
@@ -112,6 +117,8 @@ def _fitting(value: Any, target: Tensor) -> tuple[Any, str]:
         return None, f"the state dict has {array.shape}, the module wants {target.shape}"
     if array.dtype.kind in "OSUMm":
         return None, f"the state dict holds {array.dtype}, not numbers"
+    if array.dtype.kind == "c":
+        return None, f"the state dict holds {array.dtype}, and tensors here are real: load array.real or array.imag"
     if target.dtype.kind in "iub" and array.dtype.kind not in "iub":
         return None, f"the state dict holds {array.dtype}, the module wants {target.dtype}"
     return array.astype(target.dtype, copy=False), ""
@@ -125,7 +132,8 @@ def _message(
     unexpected: list[str],
     bad: Mapping[str, str],
     strict: bool,
-) -> str:
+) -> tuple[str, str]:
+    """What does not fit, and what to call instead."""
     shapes = {name: t.shape for name, t in own.items()}
     lines = [f"the state dict does not fit {type(module).__name__}; nothing was loaded."]
     if strict and missing:
@@ -140,14 +148,13 @@ def _message(
         lines.append(f"  {len(bad)} of another shape or kind:")
         lines += _listed(list(bad), lambda n: f"{n}: {bad[n]}")
     prefix = _common_prefix(own, missing, unexpected)
+    advice = ""
     if strict and prefix:
-        lines.append(
-            f"  every name would fit without {prefix!r}: load "
-            f"{{k.removeprefix({prefix!r}): v for k, v in state.items()}}"
-        )
+        lines.append(f"  every name would fit without {prefix!r}")
+        advice = f": load {{k.removeprefix({prefix!r}): v for k, v in state.items()}}"
     elif strict and not bad:
-        lines.append("  load_state_dict(..., strict=False) loads the names that fit and returns the others")
-    return "\n".join(lines)
+        advice = "\n  load_state_dict(..., strict=False) loads the names that fit and returns the others"
+    return "\n".join(lines), advice
 
 
 def _listed(names: list[str], row: Callable[[str], str]) -> list[str]:

@@ -60,10 +60,10 @@ def test_other_modes_are_refused(tmp_path: Path, mode: str) -> None:
 
 
 def test_folders_are_not_created(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="there is no such folder to write a file into") as caught:
-        with atomic_write(tmp_path / "missing" / "file"):
-            pass
-    assert caught.value.filename == str(tmp_path / "missing") and names(tmp_path) == []
+    path = tmp_path / "missing" / "file"
+    with pytest.raises(FileNotFoundError, match="there is no such folder to write a file") as e, atomic_write(path):
+        pass
+    assert e.value.filename == str(tmp_path / "missing") and names(tmp_path) == []
 
 
 def test_errors_name_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:

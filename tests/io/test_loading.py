@@ -8,7 +8,7 @@ import pytest
 
 import minidl
 from minidl import nn
-from minidl.io import Weights, load_into, save_weights
+from minidl.io import Weights, load_into, load_weights, save_weights
 from minidl.nn import StateDictError
 
 
@@ -113,6 +113,34 @@ def test_the_message_names_the_file_and_the_remedy(tmp_path: Path) -> None:
     assert text.endswith(
         'the number of classes differs: head="auto" loads all the rest and leaves the last layer as it is'
     )
+    assert_same(net, before)
+
+
+def test_arrays_that_were_read_before_name_their_file_too(tmp_path: Path) -> None:
+    save_weights(tmp_path / "x.npz", {"module.conv.weight": np.zeros(3), "bn.weights": np.ones(4)})
+    with pytest.raises(StateDictError) as caught:
+        load_into(Net(), load_weights(tmp_path / "x.npz"))
+    text = str(caught.value)
+    assert text.startswith(f"{tmp_path / 'x.npz'}: the state dict does not fit Net; nothing was loaded.")
+    assert "10 missing" in text and "bn.weights (4,); nearest: 'bn.weight' (4,)" in text
+    assert "2 unexpected" in text and "strict=False" not in text  # what a caller of load_state_dict could do
+    with pytest.raises(StateDictError, match=r"^the weights: the state dict does not fit Net"):
+        load_into(Net(), dict(load_weights(tmp_path / "x.npz")))
+
+
+def test_a_prefix_of_all_names_is_told_without_lines_of_python() -> None:
+    given = {f"model.{name}": array for name, array in other(Net()).items()}
+    with pytest.raises(StateDictError, match=r"every name would fit without 'model\.'$"):
+        load_into(Net(), given)
+
+
+def test_complex_numbers_are_refused() -> None:
+    net = Net()
+    before = values(net)
+    given = other(net) | {"conv.bias": np.zeros(4, np.complex64)}
+    message = r"conv\.bias: the state dict holds complex64, and tensors here are real: load array\.real or array\.imag"
+    with pytest.raises(StateDictError, match=message):
+        load_into(net, given)
     assert_same(net, before)
 
 
