@@ -168,11 +168,11 @@ def rand(
     >>> x.shape, bool(((x >= 0) & (x < 1)).all())
     ((2, 3), True)
     """
-    from .ops.shape import _sizes
+    from .ops.shape import lengths
 
     dtype = as_dtype(dtype or get_default_dtype())
     drawn = dtype if dtype in (np.float32, np.float64) else np.dtype("float32")
-    return _finish(numpy_generator(generator).random(_sizes(size), drawn), dtype, device, requires_grad)
+    return _finish(numpy_generator(generator).random(lengths("rand", size), drawn), dtype, device, requires_grad)
 
 
 @with_torch_names
@@ -185,11 +185,13 @@ def randn(
     >>> minidl.randn(2, 3).shape, minidl.randn(4, dtype="float64").dtype
     ((2, 3), dtype('float64'))
     """
-    from .ops.shape import _sizes
+    from .ops.shape import lengths
 
     dtype = as_dtype(dtype or get_default_dtype())
     drawn = dtype if dtype in (np.float32, np.float64) else np.dtype("float32")
-    return _finish(numpy_generator(generator).standard_normal(_sizes(size), drawn), dtype, device, requires_grad)
+    return _finish(
+        numpy_generator(generator).standard_normal(lengths("randn", size), drawn), dtype, device, requires_grad
+    )
 
 
 def randint(
@@ -212,7 +214,12 @@ def randint(
         low, high, size = 0, low, high
     if not isinstance(size, Iterable):
         raise TypeError("randint needs a size, for example randint(3, 7, (4,)) or randint(10, (2, 3))")
-    return _finish(numpy_generator(generator).integers(low, high, tuple(size)), dtype, device, False)
+    from .ops.shape import lengths
+
+    if low >= high:
+        raise ValueError(f"randint: there is no whole number from {low} up to, not including, {high}")
+    shape = lengths("randint", (size,))
+    return _finish(numpy_generator(generator).integers(low, high, shape), dtype, device, False)
 
 
 def randperm(n: int, *, device: Any = "cpu", generator: Generator | None = None) -> Any:
@@ -222,7 +229,9 @@ def randperm(n: int, *, device: Any = "cpu", generator: Generator | None = None)
     >>> minidl.randperm(4).sort().values
     tensor([0, 1, 2, 3])
     """
-    return _finish(numpy_generator(generator).permutation(n), "int64", device, False)
+    from .ops.shape import lengths
+
+    return _finish(numpy_generator(generator).permutation(*lengths("randperm", (n,))), "int64", device, False)
 
 
 def bernoulli(p: Any, *, generator: Generator | None = None) -> Any:
@@ -232,6 +241,8 @@ def bernoulli(p: Any, *, generator: Generator | None = None) -> Any:
     >>> minidl.bernoulli(minidl.tensor([0.0, 1.0]))
     tensor([0., 1.])
     """
+    if p.numel() and not p.is_cuda and not ((p >= 0) & (p <= 1)).all():  # on a device looking would make the host wait
+        raise ValueError(f"bernoulli: probabilities lie between 0 and 1, not {p.min().item():g} to {p.max().item():g}")
     return (rand(p.shape, dtype=p.dtype, generator=generator) < p.detach().cpu()).to(p.dtype).to(p.device)
 
 

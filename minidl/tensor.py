@@ -460,6 +460,11 @@ def _as_array(data: Any, dtype: Any, target: Device | None) -> Any:
     else:
         try:
             array = np.array(data, dtype=wanted)
+        except OverflowError as error:
+            most = np.iinfo(wanted or np.int64)
+            raise OverflowError(
+                f"tensor: not all of these numbers fit into {most.dtype} ({most.min} to {most.max})"
+            ) from error
         except ValueError as error:
             if "inhomogeneous" not in str(error):
                 raise

@@ -9,7 +9,7 @@ from ..backend import device as parse_device
 from ..backend import module_for, on
 from ..dtypes import as_dtype, get_default_dtype
 from ._examples import named
-from .shape import _sizes
+from .shape import lengths
 
 
 def _made(array: Any, requires_grad: bool) -> Any:
@@ -27,7 +27,7 @@ def _on(device: Any, name: str, *args: Any, **options: Any) -> Any:
 
 def _filled(name: str, doc: str) -> Callable[..., Any]:
     def function(*size: Any, dtype: Any = None, device: Any = "cpu", requires_grad: bool = False) -> Any:
-        return _made(_on(device, name, _sizes(size), as_dtype(dtype or get_default_dtype())), requires_grad)
+        return _made(_on(device, name, lengths(name, size), as_dtype(dtype or get_default_dtype())), requires_grad)
 
     return named(function, name, doc)
 
@@ -49,7 +49,12 @@ def full(size: Any, fill_value: float, *, dtype: Any = None, device: Any = "cpu"
         dtype = (
             bool if isinstance(fill_value, bool) else "int64" if isinstance(fill_value, int) else get_default_dtype()
         )
-    return _made(_on(device, "full", _sizes((size,)), fill_value, as_dtype(dtype)), requires_grad)
+    shape = lengths("full", (size,))
+    try:
+        array = _on(device, "full", shape, fill_value, as_dtype(dtype))
+    except (TypeError, ValueError):
+        raise TypeError(f"full: a tensor is filled with a number, not {fill_value!r}") from None
+    return _made(array, requires_grad)
 
 
 def _like(make: Callable[..., Any], doc: str) -> Callable[..., Any]:
@@ -117,6 +122,8 @@ def linspace(
     >>> minidl.linspace(0, 1, 5)
     tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
     """
+    if steps < 0:
+        raise ValueError(f"linspace: the number of steps is at least 0, not {steps}")
     values = _on(device, "linspace", start, end, steps, dtype=as_dtype(dtype or get_default_dtype()))
     return _made(values, requires_grad)
 
@@ -129,4 +136,5 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = "cpu",
     tensor([[1., 0., 0.],
             [0., 1., 0.]])
     """
+    n, m = lengths("eye", (n, n if m is None else m))
     return _made(_on(device, "eye", n, m, dtype=as_dtype(dtype or get_default_dtype())), requires_grad)

@@ -180,6 +180,8 @@ def diag(input: Any, diagonal: int = 0) -> Any:
 
     if input.ndim == 2:
         return linalg.diagonal(input, diagonal)
+    if input.ndim != 1:
+        raise ValueError(f"diag takes a vector or a matrix, not {input.shape}; diagonal() takes more axes")
     n = input.shape[0]
     i = np.arange(n)
     size = n + abs(diagonal)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,21 @@ _cat: Primitive = Primitive(
 
 def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
     """``f(2, 3)`` and ``f((2, 3))`` mean the same."""
-    if len(args) == 1 and not isinstance(args[0], (int, np.integer)):
+    if len(args) == 1 and isinstance(args[0], Iterable) and not isinstance(args[0], str):
         args = tuple(args[0])
-    return tuple(int(a) for a in args)
+    try:
+        return tuple(map(operator.index, args))
+    except TypeError:
+        wrong = next(a for a in args if not hasattr(a, "__index__"))
+        raise TypeError(f"lengths, axes and counts are whole numbers, not {wrong!r}") from None
+
+
+def lengths(op: str, args: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape that somebody asks for: ``op(2, 3)`` or ``op((2, 3))``."""
+    sizes = _sizes(args)
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"{op}: a shape has no negative length, as in {sizes}")
+    return sizes
 
 
 def reshape(input: Any, *shape: Any) -> Any:
@@ -288,6 +301,8 @@ def repeat(input: Any, *repeats: Any) -> Any:
     times = _sizes(repeats)
     if len(times) < input.ndim:
         raise ValueError(f"repeat: {times} has fewer entries than the tensor has axes ({input.ndim})")
+    if any(n < 0 for n in times):
+        raise ValueError(f"repeat: {times} has a negative number of times")
     shape = (1,) * (len(times) - input.ndim) + tuple(input.shape)
     # (1, n0, 1, n1, ...) stretched to (t0, n0, t1, n1, ...), then pairs of axes merged
     x = reshape(input, [v for n in shape for v in (1, n)])
@@ -328,8 +343,7 @@ def roll(input: Any, shifts: int | Sequence[int], dims: int | Sequence[int] | No
     """
     if dims is None:
         return reshape(roll(reshape(input, -1), shifts, 0), input.shape)
-    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
-    axes = (dims,) if isinstance(dims, int) else tuple(dims)
+    shifts, axes = _sizes((shifts,)), _sizes((dims,))
     if len(shifts) != len(axes):
         raise ValueError(f"roll: {len(shifts)} shifts for {len(axes)} dims")
     return _roll(input, shifts=shifts, dims=tuple(normalise_dim(d, input.ndim) for d in axes))
@@ -459,6 +473,8 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     (tensor([0, 1, 2]), tensor([3, 4]))
     """
     n = input.shape[normalise_dim(dim, input.ndim)]
+    if chunks < 1:
+        raise ValueError(f"chunk: there must be a piece at least, not {chunks}")
     return split(input, max(1, -(-n // chunks)), dim)
 
 
@@ -483,9 +499,14 @@ def tril(input: Any, diagonal: int = 0) -> Any:
     """
     from .elementwise import where
 
-    xp = input._xp
-    keep = as_operand(xp.tri(input.shape[-2], input.shape[-1], diagonal, dtype=bool))
-    return where(keep, input, 0).to(input.dtype)
+    return where(_below("tril", input, diagonal), input, 0).to(input.dtype)
+
+
+def _below(op: str, x: Any, diagonal: int) -> Any:
+    """True on and below the diagonal (rows, columns) of matrices x (..., rows, columns)."""
+    if x.ndim < 2:
+        raise ValueError(f"{op}: a tensor of shape {x.shape} holds no matrix, which takes two axes")
+    return as_operand(x._xp.tri(*x.shape[-2:], diagonal, dtype=bool))
 
 
 def triu(input: Any, diagonal: int = 0) -> Any:
@@ -498,6 +519,4 @@ def triu(input: Any, diagonal: int = 0) -> Any:
     """
     from .elementwise import where
 
-    xp = input._xp
-    keep = as_operand(~xp.tri(input.shape[-2], input.shape[-1], diagonal - 1, dtype=bool))
-    return where(keep, input, 0).to(input.dtype)
+    return where(~_below("triu", input, diagonal - 1), input, 0).to(input.dtype)
