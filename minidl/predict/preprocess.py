@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,10 +54,13 @@ class Preprocess:
             )
         for name in ("resize", "crop"):
             side = getattr(self, name)
-            if min(side if isinstance(side, tuple) else (side,)) < 1:
+            sides = side if isinstance(side, tuple) else (side, side)
+            if len(sides) != 2 or min(sides) < 1:
                 raise PredictError(f"{name} is a side in pixels or (height, width), not {side!r}")
-        if self.divide <= 0 or min(self.std) <= 0:
+        if not all(0 < number < math.inf for number in (self.divide, *self.std)):
             raise PredictError(f"divide and std are divided by, so they are positive: {self.divide:g}, {self.std}")
+        if not all(map(math.isfinite, self.mean)):
+            raise PredictError(f"the mean is a number for each channel, not {self.mean}")
 
     @property
     def mode(self) -> str:
@@ -199,4 +203,6 @@ def _parse_numbers(name: str, text: str) -> Any:
         values = [number(part) for part in text.split("/")]
     except ValueError:
         raise PredictError(f"{name}={text} of the preprocessing is no number, and no numbers with / between") from None
+    if name == "divide" and len(values) > 1:
+        raise PredictError(f"divide={text} of the preprocessing: all channels are divided by one number")
     return values if len(values) > 1 or name in ("mean", "std") else values[0]
