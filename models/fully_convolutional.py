@@ -61,6 +61,11 @@ def to_fully_convolutional(model: ConvNet, map_size: tuple[int, int] | None = No
     >>> net(minidl.zeros(0, 3, 287, 255)).shape
     (0, 5, 3, 2)
     """
+    if not isinstance(getattr(model, "classifier", None), nn.Sequential) or not hasattr(model, "features"):
+        raise ModelOptionError(
+            f"to_fully_convolutional: {type(model).__name__} has no `features` before a `classifier` of fully "
+            "connected layers, as AlexNet, ZFNet and VGG have; a network that averages its maps takes any size as it is"
+        )
     layers: list[nn.Module] = []
     with nn.utils.skip_init():
         for layer in model.classifier:

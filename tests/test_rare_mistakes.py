@@ -134,6 +134,10 @@ def pooled(algorithm):
             "does not say how much the auxiliary ones count: give it an attribute aux_weight, such as 0.3",
         ),
         (
+            lambda: models.to_fully_convolutional(models.cifar_resnet20()),
+            "CifarResNet has no `features` before a `classifier` of fully connected layers, as AlexNet",
+        ),
+        (
             lambda: models.to_fully_convolutional(models.lenet5(), map_size=(3, 4)),
             "16 maps of 3x4 are 192; say the size of the maps, map_size=(h, w) with h * w = 25",
         ),
