@@ -13,7 +13,6 @@ import math
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -177,17 +176,6 @@ def _text(values: tuple[Any, ...]) -> str:
 
 
 _MODELS: dict[str, ModelInfo] = {}
-_RECOGNISERS: list[Callable[[str, Path], Any]] = []
-
-
-def add_recogniser(function: Callable[[str, Path], Any]) -> None:
-    """``function(model, file)`` says what is known of a public file of weights besides its arrays, or None."""
-    _RECOGNISERS.append(function)
-
-
-def recognise(model: str, file: Path) -> Any:
-    """What a table of public weights knows of this file (``models.weights.PublicWeights``), or None."""
-    return next((known for function in _RECOGNISERS if (known := function(model, file)) is not None), None)
 
 
 def register(input_shape: Shape, source: str, adapt: Adapt | None = None) -> Callable[[F], F]:

@@ -101,8 +101,11 @@ def feature_extractor(model: nn.Module, return_nodes: str | Sequence[str] | Mapp
     nodes = dict(names) if isinstance(names, Mapping) else {name: name for name in names}
     if not nodes:
         raise LayerNameError("feature_extractor needs the name of a layer at least")
-    for name in nodes:
+    for name, key in nodes.items():
         find_layer(model, name)
+        others = [other for other in nodes if nodes[other] == key and other != name]
+        if others:
+            raise LayerNameError(f"feature_extractor would call the outputs of {name} and {others[0]} both {key!r}")
     return FeatureExtractor(model, nodes, single)
 
 
@@ -167,21 +170,24 @@ def unfreeze(module: M) -> M:
     return module
 
 
-def freeze_until(model: nn.Module, layer: str) -> list[str]:
+def freeze_until(model: nn.Module, layer: str, keep: Iterable[str] = ()) -> list[str]:
     """Freeze all that stands before ``layer`` in ``model.named_modules()``; ``layer`` and what follows go on learning.
 
-    Gives back the names of the frozen modules with parameters.
+    ``keep`` are layers that learn wherever they stand: those with new weights, which :func:`head_layers` names.  An
+    auxiliary head (Inception-v3's stands before the last stages) is frozen with the stages it stands among, but for its
+    last layer.  Gives back the names of the frozen modules with parameters.
 
     >>> from minidl import models
     >>> models.freeze_until(models.cifar_resnet20(), "layer2")[-2:]
     ['layer1.2.conv2', 'layer1.2.bn2']
     """
     find_layer(model, layer)
+    kept = tuple(f"{name}." for name in keep)
     frozen = []
     for name, module in model.named_modules():
         if name == layer:
             break
-        if not list(module.children()):
+        if not list(module.children()) and not f"{name}.".startswith(kept):
             freeze(module)
             if list(module.parameters()):
                 frozen.append(name)
@@ -217,6 +223,49 @@ def head_layers(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
     usual = {called for called, _ in last[False]}
     outputs = head.weight.shape[0]
     return [name, *(n for n, m in last[True] if n not in usual and m.weight.shape[0] == outputs)]
+
+
+def reverse_channels(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
+    """Make a network that was trained on images in blue, green, red take red, green, blue, or the other way round.
+
+    The filters that see the image are turned over along its channels; the network computes what it did.  Give back the
+    names of these layers.  LayerNameError where no convolution (of one group) takes the image as it comes.
+
+    >>> import minidl
+    >>> from minidl import models
+    >>> net, image = models.squeezenet1_1().eval(), minidl.randn(1, 3, 64, 64)
+    >>> before = net(image)
+    >>> models.reverse_channels(net, (3, 64, 64)), minidl.allclose(net(image.flip(1)), before, atol=1e-5)
+    (['features.0'], True)
+    """
+    images: list[minidl.Tensor] = []
+    first: list[str] = []
+
+    def note(name: str) -> Any:
+        def hook(module: nn.Module, args: Any) -> None:
+            if not name:
+                images.append(args[0])
+            if isinstance(module, nn.Conv2d) and args[0] is images[0] and name not in first:
+                first.append(name)
+
+        return hook
+
+    handles = [module.register_forward_pre_hook(note(name)) for name, module in model.named_modules()]
+    try:
+        dry_run(model, input_shape)
+    finally:
+        for handle in handles:
+            handle.remove()
+    layers = [find_layer(model, name) for name in first]
+    if not layers or any(layer.groups != 1 for layer in layers):
+        raise LayerNameError(
+            f"{type(model).__name__} has no convolution of one group that takes the image as it comes, whose filters "
+            "could be turned over"
+        )
+    with minidl.no_grad():
+        for layer in layers:
+            layer.weight.copy_(layer.weight.flip(1))  # (K, C, R, S)
+    return first
 
 
 def param_groups(model: nn.Module, head: Iterable[str], lr: float, head_lr: float) -> list[dict[str, Any]]:

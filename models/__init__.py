@@ -19,6 +19,7 @@ from minidl.transfer import (
     head_layers,
     linear_probe,
     param_groups,
+    reverse_channels,
     unfreeze,
 )
 
@@ -345,6 +346,7 @@ __all__ = [
     "resnext101_32x4d",
     "resnext101_32x8d",
     "resnext101_64x4d",
+    "reverse_channels",
     "se_resnet18",
     "se_resnet34",
     "se_resnet50",

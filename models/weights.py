@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
@@ -23,12 +24,15 @@ from typing import Any
 from minidl import registry
 from minidl.data.download import RemoteFile, fetch, hash_of
 from minidl.data.errors import DataNotFoundError
-from minidl.io import LoadReport, Weights, load_into, load_weights
+from minidl.io import LoadReport, Weights, WeightsError, atomic_write, load_into, load_weights, read_metadata
 from minidl.nn import Module
 from minidl.predict.preprocess import PREPROCESS, Preprocess, with_fields
 
 HERE = Path(__file__).parent
 CACHE_VARIABLE = "MINIDL_CACHE"
+CONVERTED = ("minidl.source", "minidl.source.sha256")  # metadata of a converted file: what it was made from
+
+_DIGITS = 64  # of a SHA-256
 
 
 class UnknownWeightsError(ValueError):
@@ -42,8 +46,8 @@ class PublicWeights:
     ``top1`` and ``top5`` are the source's measurement in percent, with ``preprocess``; ``mib`` the size in units of
     2^20 bytes; both may be unknown.  ``sha256`` are the first digits at least.  ``options`` belong to the
     constructor.  ``drop`` are beginnings of names that the network lacks, ``aliases`` renamings for the others (see
-    :func:`minidl.io.load_into`); ``background`` says that the first output is none of the classes; ``read`` names the
-    function, as "module.function" of this package, that reads a format of its own.
+    :func:`minidl.io.load_into`); ``background`` names the layer, as the file calls it, whose first output is none of
+    the classes; ``read`` names the function, as "module.function" of this package, that reads a format of its own.
     """
 
     model: str
@@ -61,7 +65,7 @@ class PublicWeights:
     options: Mapping[str, Any] = field(default_factory=dict)
     drop: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    background: bool = False
+    background: str = ""
     read: str = ""
 
     @property
@@ -81,6 +85,9 @@ class PublicWeights:
     def fetch(self, cache: str | os.PathLike[str] | None = None, progress: bool = True) -> Path:
         """The file in the cache, from the network if it is not there.
 
+        Where the table has only the first digits of the hash, all of it is kept beside the file, in NAME.sha256, and
+        compared from then on.
+
         :raises DataNotFoundError: it cannot be had; the message says what to put where.
         :raises DataError: something else came.
         """
@@ -91,25 +98,44 @@ class PublicWeights:
             raise DataNotFoundError(
                 f"{self.name} has no public address: put {self.file} there, or name your file with --weights", path
             )
-        fetch(self.name, path.parent, [RemoteFile(self.file, f"sha256:{self.sha256}")], self.address, progress)
+        note = path.with_name(f"{path.name}.sha256")
+        known = _noted(note, self.sha256)
+        fetch(self.name, path.parent, [RemoteFile(self.file, f"sha256:{known}")], self.address, progress)
+        if len(known) < _DIGITS:
+            with contextlib.suppress(OSError), atomic_write(note, "w") as file:  # of a cache that others may only read
+                file.write(f"{hash_of(path, 'sha256')}  {path.name}\n")  # as sha256sum writes it, and checks it
         return path
+
+    def arrays(self, path: str | os.PathLike[str], key: str | None = None) -> Weights:
+        """The arrays of a file of this kind, or of one that `minidl convert` made of it; ``read`` is done."""
+        if not self.read or CONVERTED[0] in _metadata(path):
+            return load_weights(path, key)
+        module, _, function = self.read.partition(".")
+        arrays = getattr(importlib.import_module(f"minidl.models.{module}"), function)(Path(path))
+        return Weights(arrays, path=os.fspath(path))
 
     def load(self, model: Module, path: str | os.PathLike[str], head: str | Sequence[str] = "auto") -> LoadReport:
         """The arrays of a file of this kind into ``model``; all but the head for another number of classes.
 
         ``head`` names layers that keep their new weights in any case, as in :func:`minidl.io.load_into`.
         """
-        if self.read:
-            module, _, function = self.read.partition(".")
-            arrays = getattr(importlib.import_module(f"minidl.models.{module}"), function)(Path(path))
-        else:
-            arrays = load_weights(path)
-        prefix = arrays.prefix if isinstance(arrays, Weights) else ""
-        kept = {name: array for name, array in arrays.items() if not name.startswith(self.drop or ("\0",))}
-        if self.background:  # the last layer's weight and bias
-            for name in list(kept)[-2:]:
-                kept[name] = kept[name][1:]
-        return load_into(model, Weights(kept, prefix=prefix), aliases=self.aliases, head=head)
+        arrays = self.arrays(path)
+        for name in [name for name in arrays if name.startswith(self.drop)]:
+            del arrays[name]
+        if self.background:
+            for name in (f"{self.background}.weight", f"{self.background}.bias"):
+                if name in arrays:
+                    arrays[name] = arrays[name][1:]
+        return load_into(model, arrays, aliases=self.aliases, head=head)
+
+
+def _noted(note: Path, digits: str) -> str:
+    """The whole hash from an earlier fetch, if these are its first digits; else ``digits``."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        found = note.read_text(encoding="ascii")[:_DIGITS]
+        if re.fullmatch(f"{digits}[0-9a-f]{{{_DIGITS - len(digits)}}}", found):
+            return found
+    return digits
 
 
 @functools.cache
@@ -159,51 +185,112 @@ def find(name: str) -> PublicWeights:
     raise UnknownWeightsError(f"no public weights of {model!r} are known{hint} `minidl weights list` shows all")
 
 
+# ---- files ---------------------------------------------------------------------------------------------------------
+
+
+def _metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    try:
+        return read_metadata(path)
+    except WeightsError:  # whoever reads the arrays will say what is wrong with the file
+        return {}
+
+
+def source_of(path: str | os.PathLike[str]) -> tuple[list[PublicWeights], str]:
+    """The rows of the table whose file this is, told by its SHA-256, and that hash.
+
+    A file made by `minidl convert` says which one it was made from, and counts as that.  One file may belong to
+    several networks (with auxiliary heads and without).
+    """
+    found = _metadata(path).get(CONVERTED[1]) or hash_of(Path(path), "sha256")
+    rows = (entry for entries in table().values() for entry in entries)
+    return [entry for entry in rows if entry.sha256 and found.startswith(entry.sha256)], found
+
+
 def recognise(model: str, path: str | os.PathLike[str]) -> PublicWeights | None:
-    """Which of a network's public files this is, told by its hash."""
-    known = table().get(model, [])
-    found = hash_of(Path(path), "sha256") if known else ""
-    return next((entry for entry in known if entry.sha256 and found.startswith(entry.sha256)), None)
+    """Which of a network's public files this is, or was before `minidl convert`; None for any other file."""
+    known = source_of(path)[0] if model in table() else []
+    return next((entry for entry in known if entry.model == model), None)
 
 
-registry.add_recogniser(recognise)
+def locate(
+    name: str,
+    given: str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> tuple[Path, PublicWeights | None]:
+    """The file of weights that is meant for a network, and what the table knows of it, if anything.
+
+    ``given`` is a file: a public one is recognised, and ``name`` may say that it holds the same arrays as one
+    ("resnet50.v2").  Or it is a name itself, "resnet50.v2" or only "v2"; without it ``name`` is.  By name a file is
+    taken from the cache or fetched.
+
+    :raises UnknownWeightsError: none of that name, or those of another network.
+    :raises DataNotFoundError: no such file, or it could not be fetched.
+    """
+    model, _, tag = name.partition(".")
+    if given is not None and Path(given).is_file():
+        return Path(given), find(name) if tag else recognise(model, given)
+    entry = find(name) if given is None else _called(model, os.fspath(given))
+    return entry.fetch(cache, progress), entry
+
+
+def _called(model: str, text: str) -> PublicWeights:
+    """The file of ``model`` with that name, or with the name it has for another network."""
+    own = table().get(model, [])
+    found = None
+    for name in (f"{model}.{text}", text):
+        with contextlib.suppress(UnknownWeightsError):
+            found = found or find(name)
+    for entry in own:
+        if found is not None and found.file == entry.file:
+            return entry
+    has = f"of {model} there are {', '.join(entry.name for entry in own)}" if own else f"there are none of {model}"
+    if found is not None:
+        raise UnknownWeightsError(f"{found.name} are no weights of {model}; {has}")
+    what = "this is a folder" if Path(text).is_dir() else "there is no such file of weights"
+    raise DataNotFoundError(f"{what}, and no such name in `minidl weights list`; {has}", text)
 
 
 def create(
-    name: str, *, pretrained: bool | str = False, cache: str | os.PathLike[str] | None = None, **options: Any
+    name: str,
+    *,
+    pretrained: bool | str | os.PathLike[str] = False,
+    cache: str | os.PathLike[str] | None = None,
+    **options: Any,
 ) -> Module:
     """A new model by name; ``options`` go to its constructor.
 
     Its weights are freshly drawn, or, with ``pretrained``, public ones: True for the first file of the network in
     `minidl weights list`, or which one, such as "v2".  They are fetched once into ``cache`` (a folder; None for the
-    user's cache folder).  With another ``num_classes`` than theirs the last layer stays freshly drawn.
+    user's cache folder).  Or ``pretrained`` is a file of weights.  With a public file, also one that `minidl convert`
+    has made, come the options that belong to it.  With another ``num_classes`` than theirs the last layer stays
+    freshly drawn.
 
     >>> from minidl import models
     >>> sum(p.numel() for p in models.create("lenet5", num_classes=10).parameters())
     61706
     """
-    if pretrained:
-        return create_pretrained(name, "" if pretrained is True else pretrained, cache=cache, **options)
-    return registry.create(name, **options)
+    if pretrained is False:
+        return registry.create(name, **options)
+    return create_pretrained(name, None if pretrained is True else pretrained, cache=cache, **options)
 
 
 def create_pretrained(
     name: str,
-    tag: str = "",
+    which: str | os.PathLike[str] | None = None,
     *,
     cache: str | os.PathLike[str] | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Module:
-    """The network ``name`` with public weights, in training mode like any new one; ``options`` as for ``create``.
-
-    With another ``num_classes`` all is loaded but the last layer, which is freshly drawn.
-    """
-    constructor = registry.info(name).constructor
-    entry = find(f"{name}.{tag}" if tag else name)
-    path = entry.fetch(cache, progress)
-    model = constructor(**{**entry.options, **options})
-    entry.load(model, path)
+    """The network ``name`` with weights, in training mode like any new one; see :func:`create` and :func:`locate`."""
+    registry.info(name).check(options)  # before anything is fetched
+    path, entry = locate(name, which, cache, progress)
+    model = registry.create(name, **{**(entry.options if entry else {}), **options})
+    if entry is not None:
+        entry.load(model, path)
+    else:
+        load_into(model, path, head="auto" if "num_classes" in options else None)
     return model
 
 

@@ -18,7 +18,7 @@ class Looking:
     Parameters
     ----------
     weights
-        A file of weights for the network; without it the public file of `minidl weights list` is taken.
+        A file of weights for the network, or the name of one in minidl weights list; without it the first of these.
     preprocess
         How images are prepared, if not as the weights want it: imagenet, caffe, ... and fields behind the name, as in
         imagenet,resize=320,crop=288 or mean=0.5/0.5/0.5,std=0.5/0.5/0.5.

@@ -14,7 +14,9 @@ def register(app: "cyclopts.App") -> None:
 def convert(source: Path, target: Path, /, *, key: str | None = None, quiet: bool = False) -> None:
     """Convert weights between PyTorch (.pth, .pt, .th), safetensors and NumPy (.npz), also from Caffe (.caffemodel).
 
-    What is in the file is listed; nothing in it is executed. A prefix of all names from DataParallel is taken off.
+    What is in the file is listed; nothing in it is executed. A prefix of all names from DataParallel is taken off. A
+    file of minidl weights list is recognised: the new file says that it was made of it, so that minidl predict, eval
+    and finetune know its options and preprocessing.
 
     Parameters
     ----------
@@ -31,10 +33,13 @@ def convert(source: Path, target: Path, /, *, key: str | None = None, quiet: boo
     from rich.table import Table
 
     from minidl.io import WeightsError, load_weights, save_weights
+    from minidl.models.weights import CONVERTED, source_of
 
-    weights = load_weights(source, key)
+    known, digits = source_of(source)
+    weights = known[0].arrays(source, key) if known else load_weights(source, key)
+    public = ", ".join(entry.name for entry in known)
     try:
-        save_weights(target, weights)
+        save_weights(target, weights, dict(zip(CONVERTED, (public, digits))) if known else None)
     except TypeError as error:  # a dtype that the format lacks
         raise WeightsError(source, f"cannot become {target}: {error}") from error
     if quiet:
@@ -50,5 +55,10 @@ def convert(source: Path, target: Path, /, *, key: str | None = None, quiet: boo
         print(f"they were in {weights.key!r} of the file")
     if weights.prefix:
         print(f"without {weights.prefix!r}, with which all names began")
-    if weights.extra:
-        print("left out: " + ", ".join(sorted(weights.extra)))
+    left = sorted(set(weights.extra) - set(CONVERTED if known else ()))
+    if left:
+        print("left out: " + ", ".join(left))
+    if known:
+        print(f"it is {public} of minidl weights list; the new file says so, and minidl goes by it as by the old one")
+        if known[0].read:
+            print(f"the names of the arrays are those of {known[0].model} in minidl")

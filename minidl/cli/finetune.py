@@ -36,10 +36,11 @@ def finetune(
 ) -> None:
     """Train a model on from weights: minidl finetune resnet18 --weights FILE --data folder:PATH --freeze-until layer4.
 
-    The last layer is new, for the classes of the data; --weights is a file of weights or the folder of a run. Little
-    data: --features layer3 learns a linear classifier on a layer's features, --freeze-until fc on the last ones. More:
-    --freeze-until layer4 fine-tunes the last stage, without it all of the network learns. The run is kept and goes on
-    as with minidl train, which also explains the settings.
+    The last layer is new, for the classes of the data; --weights is a file of weights, the folder of a run, or a name
+    of minidl weights list, such as resnet18.v1, which is fetched if it is not in the cache. Little data: --features
+    layer3 learns a linear classifier on a layer's features, --freeze-until fc on the last ones. More: --freeze-until
+    layer4 fine-tunes the last stage, without it all of the network learns. The run is kept and goes on as with minidl
+    train, which also explains the settings.
 
     Parameters
     ----------
@@ -65,6 +66,8 @@ def finetune(
     settings = settings or TrainConfig()
     if resume is None:
         if settings.weights is None:
-            raise TrainingError("finetune begins with weights: --weights FILE, or the folder of a run")
+            raise TrainingError(
+                "finetune begins with weights: --weights FILE, the folder of a run, or a name of `minidl weights list`"
+            )
         settings = settings.over(_DEFAULTS)
     run_training("finetune", model, settings, resume, out, download, workers, threads, device, save_every)

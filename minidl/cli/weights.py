@@ -16,7 +16,8 @@ def weights(
 ) -> int:
     """Public weights: list them, fetch files into the cache, say where one lies, remove them.
 
-    A fetched file is compared with its checksum. A download that was interrupted goes on where it stopped.
+    A fetched file is compared with its checksum, or with the first digits of it where the table has no more; all of it
+    is then kept beside the file, in NAME.sha256. A download that was interrupted goes on where it stopped.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def weights(
             print(path)
             missing += not path.is_file()
         else:
-            for old in (path, path.with_name(f"{path.name}.part")):
+            for old in (path, *(path.with_name(f"{path.name}.{end}") for end in ("part", "sha256"))):
                 if old.exists():
                     old.unlink()
                     print(f"removed {old}")

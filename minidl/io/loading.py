@@ -88,11 +88,11 @@ def load_into(
     from ..nn import StateDictError
 
     source = weights if isinstance(weights, Mapping) else load_weights(weights, key)
+    file = getattr(source, "path", "") or "the weights"
     own = model.state_dict()
     prefix = source.prefix if isinstance(source, Weights) else ""
     if prefix and all(name.startswith(prefix) for name in own):  # not of DataParallel: the model's own name
-        source = Weights({prefix + name: value for name, value in source.items()}, path=source.path)
-    file = getattr(source, "path", "") or "the weights"
+        source = {prefix + name: value for name, value in source.items()}
     state, renamed = _renamed(source, own, aliases or {}, file)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
     skipped = _head(head, shapes, {name: tuple(value.shape) for name, value in own.items()})

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import minidl  # for minidl.models, which is a floor above and loads when it is used
 
-from ..data.errors import DataNotFoundError
 from ..io import load_into, load_weights
 from .classify import Classifier
 from .errors import PredictError
@@ -37,8 +36,9 @@ def load_classifier(
 ) -> Classifier:
     """The network ``name`` ("resnet50", or "resnet50.v2" for one of its public files) with weights.
 
-    Without ``weights`` the public file is taken, from the cache or the network.  A file of yours may be one of those
-    (told by its hash, or by the name "resnet50.v2"), or any other that fits the network, for any number of classes.
+    Without ``weights`` the public file is taken, from the cache or the network.  ``weights`` may be the name of another
+    ("v2"), or a file of yours: one of the public ones (told by its hash, or by the name "resnet50.v2"), also after
+    `minidl convert`, or any other that fits the network, for any number of classes.
 
     ``preprocess`` and ``classes`` are known for public files; for others they default to ImageNet's numbers at the
     network's own size, and to ImageNet's names where there are 1,000 classes.  ``classes`` is a list, "imagenet",
@@ -56,29 +56,18 @@ def load_classifier(
     >>> len(lenet.classes)
     10
     """
-    table = minidl.models.weights
-    model_name, _, tag = name.partition(".")
-    info = minidl.models.info(model_name)
-    if weights is None:
-        entry = table.find(name)
-        path = entry.fetch(cache, progress)
-    else:
-        path = Path(weights)
-        if not path.is_file():
-            raise DataNotFoundError("there is no such file of weights", path)
-        recognised = table.find(name) if tag else table.recognise(model_name, path)
-        if recognised is None:
-            model, count = _of_a_file(info, path)
-            names = _class_names(classes, count)
-            how = _preprocess(preprocess) or default_preprocess(info)
-            return _classifier(model, how, names, views, name, batch_size, device)
-        entry = recognised
+    info = minidl.models.info(name.partition(".")[0])
+    how = _preprocess(preprocess)
+    path, entry = minidl.models.weights.locate(name, weights, cache, progress)
+    if entry is None:
+        model, count = _of_a_file(info, path)
+        names = _class_names(classes, count)
+        return _classifier(model, how or default_preprocess(info), names, views, name, batch_size, device)
     names = _class_names(classes or entry.classes, None)
-    options = dict(entry.options)
     with minidl.nn.utils.skip_init():
-        model = info.constructor(**options)
+        model = info.constructor(**entry.options)
     entry.load(model, path)
-    return _classifier(model, _preprocess(preprocess) or entry.preprocess, names, views, entry.name, batch_size, device)
+    return _classifier(model, how or entry.preprocess, names, views, entry.name, batch_size, device)
 
 
 def _classifier(
@@ -101,7 +90,7 @@ def _of_a_file(info: ModelInfo, path: Path) -> tuple[Module, int]:
     with minidl.nn.utils.skip_init():
         model = info.constructor()
         last = [name for name, value in model.state_dict().items() if value.ndim > 1][-1]  # of the classes
-        count = arrays[last].shape[0] if last in arrays else None
+        count = arrays[last].shape[0] if last in arrays and arrays[last].shape else None
         if count not in (None, model.state_dict()[last].shape[0]) and "num_classes" in info.options():
             model = info.constructor(num_classes=count)
     load_into(model, arrays)

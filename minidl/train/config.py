@@ -63,7 +63,7 @@ class TrainConfig:
     seed
         Of weights, order and random changes.
     weights
-        File of weights to begin with; the last layer stays new.
+        A file of weights to begin with, the folder of a run, or a name of minidl weights list; the last layer is new.
     freeze_until
         Name of the first layer that learns; what stands before it is fixed, batch normalisation with its statistics.
     features

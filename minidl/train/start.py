@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import minidl  # for minidl.models, which is a floor above and loads when it is used
+
 from .. import registry
-from ..io import WeightsError, load_into, load_weights, read_header
-from ..transfer import LinearProbe, freeze_until, head_layers, linear_probe, param_groups
+from ..io import load_into, load_weights, read_metadata
+from ..transfer import LinearProbe, freeze_until, head_layers, linear_probe, param_groups, reverse_channels
 from .checkpoint import CHECKPOINT_KEY, load_checkpoint
 from .config import TrainConfig
-from .errors import CheckpointError, TrainingError
+from .errors import CheckpointError
 
 # a channel of red, green and blue in [0, 1], as nearly all published weights for photographs expect them
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -27,7 +29,7 @@ class Start:
     Of a public file ``public`` is what the table of weights knows: options, names, preprocessing.
     """
 
-    path: str
+    path: Path
     arrays: Any
     known: Statistics | None = None
     public: Any = None
@@ -37,54 +39,45 @@ class Start:
         """The options with which the network computes what it did for its publisher; the classes are the data's."""
         return {k: v for k, v in (self.public.options if self.public else {}).items() if k != "num_classes"}
 
-    def into(self, model: Any, head: Sequence[str]) -> None:
-        """The weights into ``model``, but for the layers ``head``."""
-        if self.public is not None:
-            self.public.load(model, self.path, head)
-        else:
+    def into(self, model: Any, input_shape: Sequence[int]) -> None:
+        """The weights into ``model``, but for the layers of the scores; it then takes images in red, green, blue."""
+        head = head_layers(model, input_shape)
+        if self.public is None:
             load_into(model, self.arrays, head=head)
+            return
+        self.public.load(model, self.path, head)
+        if self.public.preprocess.channels == "BGR":
+            reverse_channels(model, input_shape)
 
     def statistics(self, input_shape: Sequence[int]) -> Statistics | None:
         """Mean and standard deviation a channel: of the run that made the weights, ImageNet's, or None (measure)."""
         return self.known or (_IMAGENET if input_shape[0] == 3 else None)
 
 
-def find_start(path: str, model: str = "") -> Start:
+def find_start(weights: str, model: str) -> Start:
     """Read a file of weights (see :func:`minidl.io.load_weights`), or the best weights of a run's folder.
 
-    A public file of the network ``model`` is told by its hash.
+    Or ``weights`` is a name of `minidl weights list`.  Of a public file of the network ``model`` all is known.
     """
-    file = Path(path)
-    if file.is_dir():
-        file = file / "best.safetensors"
-    if not file.exists():
-        raise TrainingError(f"--weights {path}: no such file, and no folder of a run with a best.safetensors")
-    public = registry.recognise(model, file)
+    best = Path(weights) / "best.safetensors"
+    file, public = (best, None) if best.is_file() else minidl.models.weights.locate(model, weights)
     if public is not None:
-        return Start(path, None, _statistics(public.name, public.preprocess), public)
-    try:
-        is_checkpoint = CHECKPOINT_KEY in read_header(file).metadata
-    except WeightsError:  # not a safetensors file
-        is_checkpoint = False
-    if not is_checkpoint:
-        return Start(path, load_weights(file))
+        return Start(file, None, _statistics(public.preprocess), public)
+    if CHECKPOINT_KEY not in read_metadata(file):
+        return Start(file, load_weights(file))
     state = load_checkpoint(file)
     try:
         description = state["config"]
-        return Start(path, state["model"], (description["mean"], description["std"]))
+        return Start(file, state["model"], (description["mean"], description["std"]))
     except KeyError as error:
         raise CheckpointError(f"{file}: this checkpoint was not written by minidl train, it lacks {error}") from error
 
 
-def _statistics(name: str, preprocess: Any) -> Statistics:
-    """Mean and deviation of channels in [0, 1], which is how images are read for training."""
-    if preprocess.channels == "BGR":
-        raise TrainingError(
-            f"{name} was trained on images in the order blue, green, red, and minidl finetune reads red, green, blue: "
-            "choose another file of weights"
-        )
+def _statistics(preprocess: Any) -> Statistics:
+    """Mean and deviation of channels in [0, 1], red first, which is how images are read for training."""
     scale = preprocess.divide / 255
-    return [m * scale for m in preprocess.mean], [s * scale for s in preprocess.std]
+    order = -1 if preprocess.channels == "BGR" else 1
+    return [m * scale for m in preprocess.mean[::order]], [s * scale for s in preprocess.std[::order]]
 
 
 def build(description: dict[str, Any], start: Start | None = None) -> Any:
@@ -93,11 +86,11 @@ def build(description: dict[str, Any], start: Start | None = None) -> Any:
     shape = description["input_shape"]
     model: Any = registry.create(description["model"], **description["options"])
     if start is not None:
-        start.into(model, head_layers(model, shape))
+        start.into(model, shape)
     if settings.features:
         return linear_probe(model, settings.features, len(description["classes"]), shape)
     if settings.freeze_until:
-        freeze_until(model, settings.freeze_until)
+        freeze_until(model, settings.freeze_until, keep=head_layers(model, shape))
     return model
 
 

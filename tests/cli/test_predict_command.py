@@ -232,8 +232,9 @@ def test_list_get_path_remove(tmp_path: Path, public: Files, capsys: pytest.Capt
     assert call(capsys, "weights", "path", "cifar_resnet20.v1") == (0, f"{path}\n", "")
     assert "yes" in call(capsys, "weights", "list", "cifar_resnet20")[1]
     (tmp_path / "cache" / f"{name}.part").touch()
+    assert (tmp_path / "cache" / f"{name}.sha256").read_text().endswith(f"  {name}\n")
     code, out, _ = call(capsys, "weights", "remove", "all")
-    assert code == 0 and out.count("removed") == 2 and not list((tmp_path / "cache").iterdir())
+    assert code == 0 and out.count("removed") == 3 and not list((tmp_path / "cache").iterdir())
     assert call(capsys, "weights", "remove", "all") == (0, "", "")
 
 

@@ -1,5 +1,6 @@
 """The table of public weights, the cache, and `pretrained=`: against a server on this machine."""
 
+import dataclasses
 import hashlib
 import re
 from pathlib import Path
@@ -162,7 +163,9 @@ def test_pretrained_fetches_once(tmp_path: Path, server: Files, trained: nn.Modu
     assert model.training
     server.content.clear()
     same(models.create("cifar_resnet20", pretrained="v1", cache=tmp_path / "cache"), trained)
-    with pytest.raises(UnknownWeightsError, match=r"there are no weights 'cifar_resnet20\.v2'"):
+    with pytest.raises(
+        DataNotFoundError, match=r"v2: there is no such file of weights, and no such name in .* are cifar"
+    ):
         models.create("cifar_resnet20", pretrained="v2")
     with pytest.raises(UnknownWeightsError, match="no public weights of 'lenet5' are known"):
         models.create("lenet5", pretrained=True)
@@ -196,6 +199,39 @@ def test_wrong_bytes_do_not_stay_in_the_cache(tmp_path: Path, server: Files, tra
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_the_whole_hash_is_kept_beside_a_file_of_which_the_table_has_eight_digits(
+    tmp_path: Path, server: Files, trained: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((name, body),) = server.content.items()
+    models.create("cifar_resnet20", pretrained=True, cache=tmp_path)
+    digits, note = hashlib.sha256(body).hexdigest(), tmp_path / f"{name}.sha256"
+    assert note.read_text() == f"{digits}  {name}\n"
+    other = f"{digits[:8]}{'0' * 56}"  # another file of the same eight digits
+    note.write_text(f"{other}  {name}\n")
+    with pytest.raises(DataError, match=f"the wrong hash and was thrown away; expected sha256:{other}"):
+        models.create("cifar_resnet20", pretrained=True, cache=tmp_path)
+    for text in ("", "no hash", "0" * 64, "\N{SNOWMAN}"):
+        note.write_text(text, encoding="utf-8")
+        models.create("cifar_resnet20", pretrained=True, cache=tmp_path)
+        assert note.read_text() == f"{digits}  {name}\n"
+    whole = dataclasses.replace(weights.table()["cifar_resnet20"][0], sha256=digits)
+    note.unlink()
+    assert whole.fetch(tmp_path).is_file() and not note.exists()  # the table has it all
+
+
+def test_a_cache_that_cannot_be_written_is_read(
+    tmp_path: Path, server: Files, trained: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((name, body),) = server.content.items()
+    (tmp_path / name).write_bytes(body)
+
+    def refused(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", str(arguments[0]))
+
+    monkeypatch.setattr(weights, "atomic_write", refused)
+    same(models.create("cifar_resnet20", pretrained=True, cache=tmp_path), trained)
+
+
 def test_a_damaged_file_in_the_cache_is_fetched_anew(tmp_path: Path, server: Files, trained: nn.Module) -> None:
     ((name, body),) = server.content.items()
     (tmp_path / name).write_bytes(body[:-1] + b"x")
@@ -219,11 +255,11 @@ def entry_for(model: str, **more) -> PublicWeights:
 def test_what_the_network_lacks_is_dropped_and_the_background_class_too(tmp_path: Path) -> None:
     minidl.manual_seed(2)
     saved = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 8))
-    save(tmp_path / "f.pth", saved, **{"aux1.weight": np.ones(3), "aux2.bias": np.ones(2)})
+    save(tmp_path / "f.pth", saved, **{"aux1.weight": np.ones(3), "aux2.bias": np.ones(2)})  # not the last layer's
     with pytest.raises(StateDictError):
         entry_for("mlp").load(nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 8)), tmp_path / "f.pth")
     model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 7))
-    entry_for("mlp", drop=("aux1.", "aux2."), background=True).load(model, tmp_path / "f.pth")
+    entry_for("mlp", drop=("aux1.", "aux2."), background="1").load(model, tmp_path / "f.pth")
     for name, value in saved.state_dict().items():
         np.testing.assert_array_equal(model.state_dict()[name].numpy(), value.numpy()[name.startswith("1.") :])
 
@@ -265,6 +301,82 @@ def test_files_are_recognised_by_their_hash(tmp_path: Path, trained: nn.Module) 
     (tmp_path / "other.pth").write_bytes(b"other")
     assert weights.recognise("cifar_resnet20", tmp_path / "other.pth") is None
     assert weights.recognise("mlp", tmp_path / "saved.pth") is None
+
+
+# ---- converted files -----------------------------------------------------------------------------------------------
+
+
+def converted(source: Path, target: Path) -> Path:
+    """As `minidl convert` does it."""
+    known, digits = weights.source_of(source)
+    arrays = known[0].arrays(source)
+    save_weights(target, arrays, dict(zip(weights.CONVERTED, (known[0].name, digits), strict=True)))
+    return target
+
+
+def images(*shape: int) -> minidl.Tensor:
+    return minidl.from_numpy(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
+def test_a_converted_file_brings_the_options_along(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shortcuts of akamaster's ResNets pad on both sides, which no array says."""
+    minidl.manual_seed(3)
+    theirs, x = models.create("cifar_resnet20", pad="both").eval(), images(2, 3, 32, 32)
+    _, body = save(tmp_path / "saved.pth", theirs)
+    entry = dataclasses.replace(weights.find("cifar_resnet20"), sha256=hashlib.sha256(body).hexdigest())
+    monkeypatch.setattr(weights, "table", lambda: {"cifar_resnet20": [entry]})
+    path = converted(tmp_path / "saved.pth", tmp_path / f"converted{suffix}")
+    again = converted(path, tmp_path / f"again{suffix}")
+    for file in ("saved.pth", path.name, again.name):
+        assert weights.recognise("cifar_resnet20", tmp_path / file) == entry
+        model = models.create("cifar_resnet20", pretrained=tmp_path / file).eval()
+        np.testing.assert_array_equal(model(x).detach().numpy(), theirs(x).detach().numpy())
+    assert weights.recognise("cifar_resnet56", path) is None
+    seven = models.create("cifar_resnet20", pretrained=str(path), num_classes=7)
+    same(seven, theirs, "linear.weight", "linear.bias")
+
+
+def test_a_file_of_yours_with_another_number_of_classes_is_not_half_loaded(tmp_path: Path) -> None:
+    save(tmp_path / "mine.pth", models.cifar_resnet20(num_classes=7))
+    with pytest.raises(
+        StateDictError, match=r"mine\.pth: the state dict does not fit CifarResNet(.|\n)*number of classes"
+    ):
+        models.create("cifar_resnet20", pretrained=tmp_path / "mine.pth")
+    assert models.create("cifar_resnet20", pretrained=tmp_path / "mine.pth", num_classes=7).linear.weight.shape[0] == 7
+
+
+@pytest.mark.parametrize("name", ["inception_v4", "inception_resnet_v2", "nasnet_a_large"])
+def test_the_background_class_is_that_of_the_last_layer_in_any_order(name: str) -> None:
+    """safetensors sorts its arrays, so the last of a file are not those of the last layer."""
+    entry = weights.find(name)
+    with nn.utils.skip_init():
+        last = list(models.create(name).state_dict())[-1].rpartition(".")[0]
+    layer = entry.background
+    for pattern, replacement in entry.aliases.items():
+        layer = re.sub(pattern, replacement, layer)
+    assert layer == last
+
+
+def test_what_is_meant_by_a_name(tmp_path: Path, server: Files, trained: nn.Module) -> None:
+    entry = weights.table()["cifar_resnet20"][0]
+    cache = tmp_path / "cache"
+    for given in (None, "v1", "cifar_resnet20", "cifar_resnet20.v1"):
+        assert weights.locate("cifar_resnet20", given, cache) == (cache / entry.file, entry)
+    (tmp_path / "other.pth").write_bytes(b"other")
+    assert weights.locate("cifar_resnet20", tmp_path / "other.pth") == (tmp_path / "other.pth", None)
+    assert weights.locate("cifar_resnet20.v1", tmp_path / "other.pth") == (tmp_path / "other.pth", entry)
+    with pytest.raises(UnknownWeightsError, match=r"cifar_resnet20\.v1 are no weights of mlp; there are none of mlp"):
+        weights.locate("mlp", "cifar_resnet20")
+    with pytest.raises(DataNotFoundError, match="this is a folder, and no such name in"):
+        weights.locate("cifar_resnet20", tmp_path)
+
+
+def test_a_file_of_two_networks_by_either_name(tmp_path: Path) -> None:
+    aux = weights.find("googlenet_aux")
+    assert weights._called("googlenet_aux", "googlenet") == weights._called("googlenet_aux", "v1") == aux
 
 
 @pytest.mark.parametrize("depth", [20, 56])

@@ -11,16 +11,24 @@ import pytest
 from PIL import Image
 
 import minidl
-from minidl import models, nn, optim
+from minidl import models, nn, optim, registry
 from minidl.__main__ import main
-from minidl.data import ArrayDataset, DataLoader, Digits
+from minidl.data import ArrayDataset, DataLoader, DataNotFoundError, Digits
 from minidl.data import transforms as T
 from minidl.data.download import hash_of
 from minidl.io import save_weights
 from minidl.predict import Preprocess
-from minidl.train import Trainer, TrainingError, load_checkpoint, load_run
+from minidl.train import Trainer, load_checkpoint, load_run
 from minidl.train.start import find_start
-from minidl.transfer import feature_extractor, freeze_until, head_layers, param_groups
+from minidl.transfer import (
+    LayerNameError,
+    feature_extractor,
+    freeze,
+    freeze_until,
+    head_layers,
+    param_groups,
+    reverse_channels,
+)
 
 
 def digits(classes: range, train: bool, each: int | None = None) -> ArrayDataset:
@@ -196,17 +204,133 @@ def test_how_the_images_of_a_public_file_were_normalised(public: Callable[..., s
     image = np.arange(3.0) * 50  # one pixel, of 0 to 255
     np.testing.assert_allclose((image / 255 - mean) / std, (image - caffe.mean) / caffe.std, rtol=1e-12)
     weights = public(models.create("cifar_resnet20"), preprocess=dataclasses.replace(caffe, channels="BGR"))
-    with pytest.raises(
-        TrainingError, match="in the order blue, green, red, and minidl finetune reads red, green, blue"
+    mean, std = find_start(weights, "cifar_resnet20").statistics((3, 32, 32))
+    np.testing.assert_allclose((image / 255 - mean) / std, (image - caffe.mean[::-1]) / caffe.std[::-1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0.deep_compression", "bninception.cadene"])
+def test_weights_for_blue_green_red_compute_the_same_of_red_green_blue(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a photograph, prepared as the publisher does it and as a run does it."""
+    entry = models.weights.find(name)
+    minidl.manual_seed(1)
+    theirs = registry.create(entry.model, **entry.options).eval()
+    save_weights(tmp_path / "x.safetensors", theirs.state_dict())
+    entry = dataclasses.replace(entry, sha256=hash_of(tmp_path / "x.safetensors", "sha256"), read="")
+    monkeypatch.setattr(models.weights, "table", lambda: {entry.model: [entry]})
+    start = find_start(str(tmp_path / "x.safetensors"), entry.model)
+    ours = registry.create(entry.model, num_classes=5, **start.options).eval()
+    start.into(ours, (3, 64, 64))
+    assert entry.preprocess.channels == "BGR"
+    photo = np.random.default_rng(0).integers(0, 256, (3, 64, 64), np.uint8)
+    mean, std = (np.array(values)[:, None, None] for values in start.statistics((3, 64, 64)))  # (C, 1, 1)
+    mine = ((photo / 255 - mean) / std).astype(np.float32)
+    assert not np.allclose(mine, entry.preprocess.normalized(photo))
+    layer = "features" if entry.model == "squeezenet1_0" else "dropout"
+    got, expected = (
+        feature_extractor(net, layer)(minidl.from_numpy(x[None])).numpy()
+        for net, x in ((ours, mine), (theirs, entry.preprocess.normalized(photo)))
+    )
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_all_networks_for_blue_green_red_are_tested_above() -> None:
+    entries = [entry for row in models.weights.table().values() for entry in row]
+    assert [e.name for e in entries if e.preprocess.channels == "BGR"] == [
+        "bninception.cadene", "squeezenet1_0.deep_compression",
+    ]  # fmt: skip
+
+
+def test_networks_whose_channels_cannot_be_reversed() -> None:
+    message = "has no convolution of one group that takes the image as it comes, whose filters could be turned"
+    for net in (nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), nn.Sequential(nn.Conv2d(3, 6, 1, groups=3))):
+        with pytest.raises(LayerNameError, match=message):
+            reverse_channels(net, (3, 2, 2))
+
+
+def test_a_name_of_the_table_for_weights(photos: Path, public: Callable[..., str], monkeypatch, capsys) -> None:
+    theirs = models.create("cifar_resnet20", pad="both")
+    (photos / "cache").mkdir()
+    file = Path(public(theirs)).rename(photos / "cache" / "public.safetensors")
+    (entry,) = models.weights.table()["cifar_resnet20"]
+    entry = dataclasses.replace(entry, file=file.name, address=())
+    monkeypatch.setattr(models.weights, "table", lambda: {"cifar_resnet20": [entry]})
+    monkeypatch.setenv("MINIDL_CACHE", str(photos / "cache"))
+    (photos / "cifar_resnet20").mkdir()  # no run: a folder may have that name for other reasons
+    quick = ["--data", "first", "--epochs", "1", "--batch-size", "8"]
+    for name in ("cifar_resnet20", "cifar_resnet20.akamaster"):
+        assert find_start(name, "cifar_resnet20").public == entry
+    assert main(["finetune", "cifar_resnet20", "--weights", "cifar_resnet20.akamaster", *quick, "--out", "run"]) == 0
+    assert load_run(photos / "run").description["options"] == {"num_classes": 3, "pad": "both"}
+    capsys.readouterr()
+    for model, name, message in (
+        (
+            "cifar_resnet32",
+            "cifar_resnet20",
+            "cifar_resnet20.akamaster are no weights of cifar_resnet32; there are none",
+        ),
+        (
+            "cifar_resnet20",
+            "resnet5O",
+            "resnet5O: there is no such file of weights, and no such name in `minidl weights",
+        ),
+        (
+            "cifar_resnet20",
+            "first",
+            "first: this is a folder, and no such name in `minidl weights list`; of cifar_resn",
+        ),
     ):
-        find_start(weights, "cifar_resnet20")
+        assert main(["finetune", model, "--weights", name, *quick, "--out", "other"]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    file.unlink()
+    assert main(["finetune", "cifar_resnet20", "--weights", "akamaster", *quick, "--out", "other"]) == 2
+    assert "put public.safetensors there" in capsys.readouterr().err and not (photos / "other").exists()
+
+
+def test_weights_of_another_network_are_told_with_their_file(photos: Path, capsys) -> None:
+    save_weights(photos / "mine.npz", models.cifar_resnet32())
+    arguments = ["finetune", "cifar_resnet20", "--weights", "mine.npz", "--data", "first", "--out", "run"]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("minidl: mine.npz: the state dict does not fit CifarResNet; nothing was loaded.")
+    assert "unexpected" in error and "layer1.3.conv1.weight (16, 16, 3, 3); nearest: 'layer1." in error
+    assert "strict=False" not in error and not (photos / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "name, layer, heads",
+    [
+        ("inception_v3_aux", "Mixed_7a", ["AuxLogits.fc"]),
+        ("googlenet_aux", "fc", ["aux1.fc2", "aux2.fc2"]),
+    ],
+)
+def test_new_layers_of_auxiliary_heads_learn_also_among_frozen_stages(name: str, layer: str, heads: list[str]) -> None:
+    with nn.utils.skip_init():
+        net = models.create(name, num_classes=5)
+    shape = models.info(name).input_shape
+    learns = {n for n in head_layers(net, shape) if n not in freeze_until(net, layer, keep=head_layers(net, shape))}
+    assert learns == {"fc", *heads}
+    for head in heads:
+        stem, _, last = head.rpartition(".")
+        parts = {n: p.requires_grad for n, p in net.named_parameters() if n.startswith(f"{stem}.")}
+        assert len(parts) > 2 and all(grad == n.startswith(f"{stem}.{last}.") for n, grad in parts.items()), parts
+    assert not freeze(net).fc.weight.requires_grad
+    models.unfreeze(net)
+    assert heads[0] in freeze_until(net, layer)  # without `keep` all that stands before
+
+
+def test_two_layers_under_one_key() -> None:
+    with pytest.raises(LayerNameError, match="feature_extractor would call the outputs of layer1 and layer2 both 'a'"):
+        feature_extractor(models.cifar_resnet20(), {"layer1": "a", "layer2": "a", "layer3": "b"})
 
 
 def test_weights_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(TrainingError, match=r"--weights .*nothing: no such file, and no folder of a run with a best"):
-        find_start(str(tmp_path / "nothing"))
+    with pytest.raises(DataNotFoundError, match="nothing: there is no such file of weights, and no such name in"):
+        find_start(str(tmp_path / "nothing"), "lenet5")
     assert main(["finetune", "lenet5", "--data", "digits"]) == 2
-    assert "finetune begins with weights: --weights FILE, or the folder of a run" in capsys.readouterr().err
+    assert "finetune begins with weights: --weights FILE, the folder of a run, or a name of" in capsys.readouterr().err
     assert main(["finetune", "--resume", str(tmp_path)]) == 2
     assert "no run was saved there" in capsys.readouterr().err
 
