@@ -13,6 +13,7 @@ from .compare import Difference, Parting, diff
 from .errors import SeeError
 from .explain import Scattered, Sent, explain, explain_grad, explain_registry, scatter
 from .report import report
+from .report.notebook import widget
 from .step import Stepped, Stepper
 from .terms import Column, Explanation, Factor, Step, Term, Terms
 from .trace import Record, Trace, Value, trace
@@ -59,5 +60,6 @@ __all__ = [
     "report",
     "scatter",
     "trace",
+    "widget",
     "window",
 ]

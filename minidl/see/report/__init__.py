@@ -54,13 +54,21 @@ def render(
     trace: Trace, *, title: str | None = None, optimizer: Optimizer | None = None, limit: int = 6_000_000
 ) -> str:
     """The page that :func:`report` writes, as text."""
-    from .document import document
     from .page import page
+
+    return page(*contents(trace, title=title, optimizer=optimizer, limit=limit))
+
+
+def contents(
+    trace: Trace, *, title: str | None, optimizer: Optimizer | None, limit: int
+) -> tuple[dict[str, Any], bytes]:
+    """What the report shows, as document and numbers."""
+    from .document import document
 
     if not trace.keeps_values:
         raise SeeError("a report shows numbers, and this run was traced with keep_values=False; trace it again")
     step = None if optimizer is None else _step(trace, optimizer)
-    return page(*document(trace, title=title or type(trace.model).__name__, limit=limit, step=step))
+    return document(trace, title=title or type(trace.model).__name__, limit=limit, step=step)
 
 
 def _step(trace: Trace, optimizer: Optimizer) -> dict[str, Any]:

@@ -19,26 +19,31 @@ def _static(name: str) -> str:
 
 
 def script() -> str:
-    """The ES module of the page, whose ``render({model, el})`` also serves as a notebook widget (anywidget)."""
+    """The ES module of the report; what it exports is what anywidget asks of a notebook widget."""
     notice = "\n".join(f"// {line}" for line in _static("dagre.LICENSE").strip().splitlines())
     layout = f"// Layout of the graph: dagre 3.1.3\n{notice}\n{_static('dagre.min.js')}"
     return "\n".join([layout, *(_static(name) for name in _SCRIPTS)])
 
 
-def pack(document: dict[str, Any], numbers: bytes) -> str:
-    """Document and numbers as base64 text: gzip of [length of the JSON, JSON, padding, numbers]."""
+def style() -> str:
+    """The style of the report, of its own elements only."""
+    return _static("report.css")
+
+
+def pack(document: dict[str, Any], numbers: bytes) -> bytes:
+    """Document and numbers in one: gzip of [length of the JSON, JSON, padding, numbers]."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     data = struct.pack("<Q", len(text)) + text + bytes(-len(text) % 8) + numbers
-    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode("ascii")
+    return gzip.compress(data, 6, mtime=0)
 
 
 def page(document: dict[str, Any], numbers: bytes) -> str:
     """The whole file."""
     parts = {
         "title": html.escape(f"{document['title']}: minidl report"),
-        "style": _static("page.css"),
+        "style": style() + _static("page.css"),
         "script": script().replace("</script", "<\\/script"),
-        "data": pack(document, numbers),
+        "data": base64.b64encode(pack(document, numbers)).decode("ascii"),
     }
     text = _static("page.html")
     for name, part in parts.items():

@@ -1,8 +1,12 @@
 // The run: its document (JSON) and the block of numbers behind it.
 
-/** Unpack what page.py packed: gzip of [length of the JSON, JSON, padding, numbers], in base64. */
-async function unpack(base64) {
-  const packed = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+/** The bytes that a text in base64 stands for. */
+function bytesOf(base64) {
+  return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+}
+
+/** Unpack what page.py packed: gzip of [length of the JSON, JSON, padding, numbers]; bytes or a view of them. */
+async function unpack(packed) {
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
   const length = new DataView(bytes.buffer).getUint32(0, true);

@@ -128,7 +128,16 @@ class Graph {
       const chosen = box.key === key;
       box.element.classList.toggle("chosen", chosen);
       box.element.setAttribute("aria-pressed", chosen);
-      if (chosen) box.element.scrollIntoView?.({ block: "nearest", inline: "nearest" });
+      if (chosen) this.bring(box.element);
     }
+  }
+
+  /** Scroll the graph, and nothing around it, until `element` is in sight. */
+  bring(element) {
+    const side = this.element.parentElement;
+    if (!side) return;
+    const [inner, outer] = [element.getBoundingClientRect(), side.getBoundingClientRect()];
+    side.scrollTop += Math.max(0, inner.bottom - outer.bottom) + Math.min(0, inner.top - outer.top);
+    side.scrollLeft += Math.max(0, inner.right - outer.right) + Math.min(0, inner.left - outer.left);
   }
 }

@@ -36,15 +36,18 @@ class App {
       loss && `${run.loss_name} ${digits(loss[0], 5)}`,
     ].filter(Boolean);
     const button = (text, label, action) => h("button", { onclick: action, "aria-label": label, title: label }, text);
+    const other = () => this.show(this.which === "own" ? "grad" : "own");
+    this.gradients = run.loss === null ? null : h("button", { class: "gradients", "aria-pressed": false, title: "key g", onclick: other }, "gradients");
+    this.goto = h("input", { class: "goto", placeholder: this.example(), onchange: (event) => this.find(event.target) });
     this.position = h("output", { "aria-live": "off" });
     return h("header", {},
       h("h1", {}, run.title, h("small", {}, ` ${facts.join(" \u00b7 ")}`)),
       h("div", { class: "buttons" },
         button("|\u25c0", "first step", () => this.step(-this.order.length)), button("\u25c0", "one step back (key p)", () => this.step(-1)), this.position,
         button("\u25b6", "one step on (key n)", () => this.step(1)),
-        run.loss === null ? null : h("button", { id: "which", "aria-pressed": false, title: "key g", onclick: () => this.show(this.which === "own" ? "grad" : "own") }, "gradients"),
+        this.gradients,
         h("button", { onclick: () => this.panel(tablePanel(this)) }, "table"), h("button", { onclick: () => this.panel(memoryPanel(this)) }, "memory"),
-        h("label", {}, "go to ", h("input", { id: "goto", placeholder: this.example(), onchange: (event) => this.find(event.target) })),
+        h("label", {}, "go to ", this.goto),
         h("button", { title: "key t", onclick: () => this.theme() }, "light/dark")));
   }
 
@@ -71,8 +74,7 @@ class App {
 
   setWhich(which) {
     this.which = which;
-    const button = this.element.querySelector("#which");
-    if (button) button.setAttribute("aria-pressed", which === "grad");
+    this.gradients?.setAttribute("aria-pressed", which === "grad");
   }
 
   show(which) {
@@ -100,7 +102,7 @@ class App {
   panel(section) {
     this.middle.replaceChildren(section);
     this.middle.scrollTop = 0;
-    this.middle.focus();
+    this.middle.focus({ preventScroll: true });
   }
 
   fold(path, open, record = null) {
@@ -142,15 +144,18 @@ class App {
   }
 
   theme() {
-    const root = document.documentElement;
-    const dark = (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-    root.dataset.theme = dark ? "light" : "dark";
+    const { dataset } = this.element;
+    const dark = (dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+    dataset.theme = dark ? "light" : "dark";
   }
 
   key(event) {
-    if (event.target.matches("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    // a notebook around it has keys of its own (x cuts the cell): letters, arrows and Enter stay here, the rest is theirs
+    if (event.key.length === 1 || event.key.startsWith("Arrow") || (event.key === "Enter" && !event.shiftKey)) event.stopPropagation();
+    if (event.target.matches("input, select")) return;
     const action = { n: () => this.step(1), p: () => this.step(-1), g: () => this.run.loss !== null && this.show(this.which === "own" ? "grad" : "own"), t: () => this.theme(),
-      "/": () => this.element.querySelector("#goto").focus(), f: () => this.box?.path && this.box.path !== "loss" && this.fold(this.box.path, true) }[event.key];
+      "/": () => this.goto.focus(), f: () => this.box?.path && this.box.path !== "loss" && this.fold(this.box.path, true) }[event.key];
     if (action) {
       event.preventDefault();
       action();
@@ -164,8 +169,32 @@ function largest(shape, numbers) {
   return unflat(shape, best);
 }
 
-/** Entry of the page and of a notebook widget (anywidget): draw the run that model.get("data") packs into `el`. */
-export async function render({ model, el }) {
-  const run = await unpack(model.get("data"));
-  return new App(run, el);
+// ---- in a notebook -------------------------------------------------------------------------------------------------
+
+/** "dark" or "light" by what lies behind `element`, null where nothing opaque does. */
+function themeBehind(element) {
+  for (let e = element.parentElement; e; e = e.parentElement) {
+    const [r, g, b, opaque = 1] = getComputedStyle(e).backgroundColor.match(/[\d.]+/g)?.map(Number) ?? [0, 0, 0, 0];
+    if (opaque > 0.5) return 0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light";
+  }
+  return null;
 }
+
+/** Entry for anywidget: draws the run that model.get("data") packs into `el`, and returns what takes it away again. */
+async function render({ model, el }) {
+  const root = h("div");
+  el.append(root);
+  const drawn = new ResizeObserver(() => { // once it has a place on the page: el may come to it after this
+    const theme = root.isConnected && themeBehind(root);
+    if (theme) root.dataset.theme = theme;
+    if (root.isConnected) drawn.disconnect();
+  });
+  drawn.observe(root);
+  new App(await unpack(model.get("data")), root);
+  return () => {
+    drawn.disconnect();
+    root.remove();
+  };
+}
+
+export default { render };

@@ -42,8 +42,8 @@ function layerPanel(app, box) {
   ].filter(Boolean);
   const isGrad = app.which === "grad" && output.grad;
   const which = isGrad ? "grad" : "own";
-  const panel = h("section", { "aria-labelledby": "layer-title" },
-    h("h2", { id: "layer-title" }, box.title, module ? h("small", {}, ` ${module.kind}(${module.text})`) : null),
+  const panel = h("section", { "aria-label": box.title },
+    h("h2", { class: "layer-title" }, box.title, module ? h("small", {}, ` ${module.kind}(${module.text})`) : null),
     h("dl", { class: "facts" }, facts.map(([k, v]) => [h("dt", {}, k), h("dd", {}, v)])),
     foldButtons(app, box),
     h("h3", {}, isGrad ? `Gradient of the loss with respect to ${output.name}` : `Output ${output.name}`),
@@ -92,13 +92,13 @@ function health(value, which) {
 function explainPanel(app, value, index, which) {
   const { run } = app;
   const name = bracket(run.nameOf(value.number, which), index);
-  const panel = h("section", { "aria-labelledby": "explain-title", id: "explanation" });
+  const panel = h("section", { "aria-label": name, class: "explanation" });
   const tabs = h("p", { class: "buttons", role: "group", "aria-label": "what to explain" },
     h("button", { "aria-pressed": which === "own", onclick: () => app.ask(value, index, "own") }, "the number"),
     value.grad ? h("button", { "aria-pressed": which === "grad", onclick: () => app.ask(value, index, "grad") }, "its gradient") : null,
     value.after ? h("button", { "aria-pressed": which === "after", onclick: () => app.ask(value, index, "after") }, "its change in one step") : null);
   if (which === "after") {
-    panel.append(h("h2", { id: "explain-title" }, `One step of ${bracket(value.name, index)}`), tabs, change(app, value, index));
+    panel.append(h("h2", { class: "explain-title" }, `One step of ${bracket(value.name, index)}`), tabs, change(app, value, index));
     return panel;
   }
   let answer;
@@ -106,13 +106,13 @@ function explainPanel(app, value, index, which) {
     answer = app.explainer.explain(value, index, which);
   } catch (error) {
     if (!(error instanceof Unknown)) throw error;
-    panel.append(h("h2", { id: "explain-title" }, name), tabs, h("p", { class: "note" }, error.message, ". In the terminal: "),
+    panel.append(h("h2", { class: "explain-title" }, name), tabs, h("p", { class: "note" }, error.message, ". In the terminal: "),
       h("pre", {}, `minidl explain MODEL --input X --at "${name}"`));
     return panel;
   }
   const meaning = which === "grad" ? `the loss would change by ${digits(answer.stored)} for each unit that ${bracket(value.name, index)} grows` : "";
   panel.append(
-    h("h2", { id: "explain-title" }, `${name} = ${digits(answer.stored, 8)}`), tabs,
+    h("h2", { class: "explain-title" }, `${name} = ${digits(answer.stored, 8)}`), tabs,
     h("p", {}, [answer.record ? `${answer.record.op}: ` : "", answer.formula, meaning ? `; ${meaning}` : ""].join("")),
     ...answer.lines.slice(0, 12).map((line) => h("p", { class: "note" }, line)),
     fields(app, value, index, which, answer),
