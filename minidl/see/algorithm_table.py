@@ -14,6 +14,7 @@ from ..kernels.errors import UnsupportedError
 from ..kernels.geometry import Conv, Ints, Padding
 from ..kernels.spec import conv as definition
 from ..kernels.spec import error_bounds, fft, im2col, winograd
+from .shown import Shown
 
 PASSES = ("forward", "input_grad", "weight_grad")
 Array = np.ndarray
@@ -67,8 +68,8 @@ class Steps:
         return {**described, "arrays": arrays, "sources": sources}
 
 
-@dataclass
-class Table:
+@dataclass(repr=False)
+class Table(Shown):
     """All algorithms of one convolution; ``rows`` compare them, ``steps`` show what they compute on the way."""
 
     problem: str

@@ -10,6 +10,7 @@ import numpy as np
 
 from .bug_list import Bug, bugs
 from .errors import SeeError
+from .shown import Shown
 
 
 @dataclass
@@ -24,8 +25,8 @@ class Finding:
         return dict(self.__dict__)
 
 
-@dataclass
-class Broken:
+@dataclass(repr=False)
+class Broken(Shown):
     """A bug, what the checks say, and a training without and with it (mean loss of each tenth; test accuracy)."""
 
     name: str

@@ -10,6 +10,7 @@ import numpy as np
 from .errors import SeeError
 from .explain import explain_grad
 from .names import element, find, find_element
+from .shown import Shown
 from .terms import Explanation
 from .trace import Trace, Value
 from .update import explain_update
@@ -32,8 +33,8 @@ class Link:
         return {**self.__dict__, "shape": list(self.shape)}
 
 
-@dataclass
-class Chain:
+@dataclass(repr=False)
+class Chain(Shown):
     """``links``: every gradient on the way, loss first.  ``strand``: one element of each, the weight's first, each
     explained; it follows the largest term.  ``update``: what the optimiser makes of it."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .names import element
+from .shown import Shown
 from .terms import ulps
 from .trace import Trace, Value
 
@@ -37,8 +38,8 @@ class Parting:
         return {**self.__dict__, "index": list(self.index), "at": self.at}
 
 
-@dataclass
-class Difference:
+@dataclass(repr=False)
+class Difference(Shown):
     """What :func:`diff` found.  ``given`` are inputs, parameters and constants that differ before anything runs;
     ``first`` is the first result that does, and ``after`` all that do, in order; ``structure`` says in words where the
     two programs part, if they do."""

@@ -10,11 +10,12 @@ import numpy as np
 
 from .errors import SeeError
 from .names import find
+from .shown import Shown
 from .trace import Record, Trace, Value, trace
 
 
-@dataclass
-class Stepped:
+@dataclass(repr=False)
+class Stepped(Shown):
     """One operation that ran: its record, its results now, and how far they are from the recorded ones."""
 
     record: Record

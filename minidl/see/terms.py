@@ -15,6 +15,7 @@ import numpy as np
 
 from ..kernels.spec.error_bounds import gamma
 from .names import element
+from .shown import Shown
 
 Array = np.ndarray
 
@@ -64,8 +65,8 @@ class Column:
         return Factor(self.source, index, float(self.values[i]))
 
 
-@dataclass
-class Terms:
+@dataclass(repr=False)
+class Terms(Shown):
     """n terms: products of ``columns``.  ``padding`` marks those that read outside the array."""
 
     columns: list[Column]
@@ -74,6 +75,11 @@ class Terms:
 
     def __len__(self) -> int:
         return len(self.products)
+
+    def __str__(self) -> str:
+        from .text import SHOWN, table
+
+        return "\n".join([f"{len(self)} terms, in all {self.total:.9g}", *table(self, SHOWN)])
 
     @property
     def running(self) -> Array:
@@ -136,8 +142,8 @@ class Step:
         return {"name": self.name, "formula": self.formula, "value": self.value}
 
 
-@dataclass
-class Explanation:
+@dataclass(repr=False)
+class Explanation(Shown):
     """Where one number comes from.
 
     ``value`` is the stored number and ``computed`` the same from ``terms``, ``addends`` (bias) and ``steps`` in

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..tensor import Tensor
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Value:
     """One array of a run: who made it (``record``, None for what was given), and what it is called."""
 
@@ -38,6 +38,9 @@ class Value:
     array: Any = None
     storage: Any = None
     version: int = 0
+
+    def __repr__(self) -> str:
+        return f"<value {self.name}: {self.dtype} {self.shape}>"
 
     def read(self) -> np.ndarray:
         """The values as a NumPy array, not to be written to; SeeError where they are gone."""

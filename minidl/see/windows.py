@@ -10,6 +10,7 @@ from ..kernels import drawing
 from ..kernels import shape_errors as say
 from ..kernels.geometry import Axis, Ints, Padding, per_axis, per_axis_pads
 from .errors import SeeError
+from .shown import Shown
 
 
 @dataclass
@@ -44,8 +45,8 @@ class Side:
         return {**self.__dict__, "pad": list(self.pad)}
 
 
-@dataclass
-class Window:
+@dataclass(repr=False)
+class Window(Shown):
     """A window operation on one axis or several."""
 
     sides: list[Side]

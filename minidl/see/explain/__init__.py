@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import SeeError
 from ..names import element, find_element
+from ..shown import Shown
 from ..terms import Column, Explanation, Step, Terms, rounding
 from ..trace import Record, Trace, Value, trace
 from . import conv, elementwise, linear, loss, norm, pooling, reduction, resize, shape, softmax
@@ -258,8 +259,8 @@ class Sent:
         }
 
 
-@dataclass
-class Scattered:
+@dataclass(repr=False)
+class Scattered(Shown):
     """Where the gradient of one number goes; ``goals`` has an entry for each argument of the operation that made it."""
 
     at: str

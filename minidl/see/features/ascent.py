@@ -42,7 +42,7 @@ def _check(**least: tuple[float, float]) -> None:
 # ---- a unit --------------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(repr=False)
 class Maximised(Picture):
     """The input ``x`` (C, H, W) that was made for ``unit``, its score ``before`` (of the start) and ``after``.
 
@@ -157,7 +157,7 @@ def _start(
 # ---- DeepDream -----------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(repr=False)
 class Dream(Picture):
     """``x`` (C, H, W) dreamt from ``image``; ``scores``: for each octave, what the layer answered at its beginning and
     its end; ``sizes`` (H, W) of the octaves."""

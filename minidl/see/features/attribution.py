@@ -27,7 +27,7 @@ _SOURCES = {
 }
 
 
-@dataclass
+@dataclass(repr=False)
 class Attribution(Picture):
     """Which pixels of each image made a unit answer as it did.
 

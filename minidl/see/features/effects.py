@@ -35,7 +35,7 @@ KERNELS: dict[str, np.ndarray] = {
 give 0 where the image is flat; the others keep its brightness."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Effects(Picture):
     """``results`` (C, H, W) by the name of the kernel; ``kernels`` the numbers; ``x`` the photograph in 0..1."""
 

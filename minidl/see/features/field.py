@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SHARE = 1 - 0.9545
 
 
-@dataclass
+@dataclass(repr=False)
 class ReceptiveField(Picture):
     """What the unit at ``position`` of a layer sees of the input.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...nn import Module
 
 
-@dataclass
+@dataclass(repr=False)
 class Filters(Picture):
     """The filters of one layer: ``weights`` (K, C/groups, R, S), K filters of C/groups slices.
 
@@ -102,7 +102,7 @@ def filters(
     return Filters(path, values, colour, scale, rows, columns, colours is not None and colours.bgr)
 
 
-@dataclass
+@dataclass(repr=False)
 class Maps(Picture):
     """What a layer makes of one image: ``maps`` (K, P, Q); the picture shows the first ``limit``."""
 

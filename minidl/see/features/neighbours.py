@@ -33,7 +33,7 @@ class Near:
         return float((np.asarray(labels)[self.index] == np.asarray(query_labels)[:, None]).mean())
 
 
-@dataclass
+@dataclass(repr=False)
 class Neighbours(Picture):
     """The nearest images by ``pixels`` and by the ``features`` of ``layer``; ``labels`` where they are known."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...nn import Module
 
 
-@dataclass
+@dataclass(repr=False)
 class Occlusion(Picture):
     """``scores`` (P, Q) of the unit with the square at each place, its score ``whole`` without one.
 

@@ -40,7 +40,7 @@ class Patch:
         }  # fmt: skip
 
 
-@dataclass
+@dataclass(repr=False)
 class Patches(Picture):
     """The strongest patches of some units: ``rows[i]`` those of ``units[i]``, strongest first."""
 

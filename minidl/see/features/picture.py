@@ -16,13 +16,14 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import SeeError
+from ..shown import Shown
 
 Scale = Literal["tile", "whole", "none"]
 PAPER = 255  # what lies between tiles
 MISSING = 0.5  # grey for NaN: outside of an image
 
 
-class Picture:
+class Picture(Shown):
     """A result that can be looked at: ``image()`` is uint8 (H, W, 3), ``save(path)`` writes it to a file.
 
     A notebook shows it by itself.
@@ -45,7 +46,7 @@ class Picture:
         return encoded(self.image())
 
 
-@dataclass
+@dataclass(repr=False)
 class Several(Picture):
     """Results of one kind beside each other."""
 

@@ -44,7 +44,7 @@ class LayerShift:
         return {"layer": self.name, "jump": self.jump, **numbers}
 
 
-@dataclass
+@dataclass(repr=False)
 class Shifting(Picture):
     """``layers`` for the ``shifts`` (pixels) of the image along ``axis`` (0 rows, 1 columns); ``wrap`` as asked."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...nn import Module
 
 
-@dataclass
+@dataclass(repr=False)
 class Surface(Picture):
     """``losses`` (A,) at the weights plus ``steps`` (A,) times a direction, or (A, A) with a second one (the columns).
 
