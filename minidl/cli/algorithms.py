@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ._checks import at_least
+from .shape import sizes
 
 if TYPE_CHECKING:
     import cyclopts
@@ -48,10 +49,10 @@ def algorithms(
     import numpy as np
 
     from minidl import see
-    from minidl.summary import parse_shape
 
     rng = np.random.default_rng(0)
-    x, w = (rng.standard_normal(parse_shape(text)).astype(np.float32) for text in (input, filters))
+    shapes = sizes(input, "the images' shape", "N,C,H,W"), sizes(filters, "the filters' shape", "K,C,R,S")
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
     table = see.algorithms(x, w, stride, padding, dilation, groups, repeats=repeats)
     if json:
         import json as encoder

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from ._checks import at_least
+
 if TYPE_CHECKING:
     import cyclopts
 
@@ -49,17 +51,15 @@ def diff(
     json
         Print for programs.
     """
-    from minidl import see, tensor
+    at_least(0, rtol=rtol)
+    from minidl import see
     from minidl.see.inputs import open_model
 
     runs = []
     for text, file in ((input, weights), (input_b or input, weights_b or weights)):
         subject = open_model(model, file, options)
         x, _ = subject.input(text)
-        backward: dict[str, Any] = (
-            {} if target is None else {"target": tensor([target] * x.shape[0]), "loss": "cross_entropy"}
-        )
-        runs.append(see.trace(subject.model, x, **backward))
+        runs.append(subject.trace(x, target))
     if set:
         stepper = see.Stepper(runs[1])
         for change in set:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from ._checks import at_least
+
 if TYPE_CHECKING:
     import cyclopts
 
@@ -48,17 +50,15 @@ def explain(
     json
         Print for programs.
     """
-    from minidl import see, tensor
+    at_least(1, terms=terms)
+    from minidl import see
     from minidl.see import text
     from minidl.see.inputs import open_model
 
     subject = open_model(model, weights, options)
     x, label = subject.input(input)
     backward = scatter or any(".grad" in a or a.startswith("loss") for a in at)
-    extra: dict[str, Any] = {}
-    if backward:
-        extra = {"target": tensor([label or 0 if target is None else target] * x.shape[0]), "loss": "cross_entropy"}
-    run = see.trace(subject.model, x, **extra)
+    run = subject.trace(x, (label or 0 if target is None else target) if backward else None)
     answers: list[Any] = [see.scatter(run, a) if scatter else see.explain(run, a) for a in at]
     if json:
         import json as encoder

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ._checks import at_least
+
 if TYPE_CHECKING:
     import cyclopts
 
@@ -59,18 +61,16 @@ def report(
     """
     from rich.console import Console
 
-    from minidl import optim, see, tensor
+    at_least(0, lr=lr, momentum=momentum, weight_decay=weight_decay, limit=limit)
+    from minidl import optim, see
     from minidl.see.inputs import open_model
 
     subject = open_model(model, weights, options)
     net = subject.model.train(train)
     x, label = subject.input(input)
     target = target if target is not None else label or 0
-    question: dict[str, Any] = {"target": tensor([target] * x.shape[0]), "loss": "cross_entropy"}
-    see.trace(
-        net, x, **question, keep_values=False
-    )  # compiles what has to be compiled, so that the times are those of the work
-    run = see.trace(net, x, **question)
+    subject.trace(x, target, keep_values=False)  # compiles what has to be compiled: the times are those of the work
+    run = subject.trace(x, target)
     shared: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
     rule = {
         "sgd": lambda: optim.SGD(net.parameters(), momentum=momentum, **shared),

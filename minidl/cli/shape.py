@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Literal
 
+from ._checks import OptionError
+
 if TYPE_CHECKING:
     import cyclopts
 
@@ -43,14 +45,28 @@ def shape(
         Print for programs.
     """
     from minidl import see
-    from minidl.summary import parse_shape
 
-    steps = stride or (kernel if operation == "pool" else "1")
-    sizes, taps, distance, pads, spread = map(parse_shape, (size, kernel, steps, padding, dilation))
-    found = see.window(sizes, taps, distance, pads, spread, ceil)
+    given = {
+        "--size": size, "--kernel": kernel, "--stride": stride or (kernel if operation == "pool" else "1"),
+        "--padding": padding, "--dilation": dilation,
+    }  # fmt: skip
+    axes, taps, steps, pads, spread = (sizes(text, name) for name, text in given.items())
+    found = see.window(axes, taps, steps, pads, spread, ceil)
     if json:
         import json as encoder
 
         print(encoder.dumps(found.to_dict(), indent=2))
     else:
         print(found)
+
+
+def sizes(text: str, option: str, example: str = "28 or 28,32") -> tuple[int, ...]:
+    """Whole numbers with commas, or an x, between them.
+
+    >>> sizes("28,32", "--size"), sizes("3x3", "--kernel")
+    ((28, 32), (3, 3))
+    """
+    parts = text.replace("×", ",").replace("x", ",").split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise OptionError(f"{option} {text}: whole numbers from 0 with commas between them, as {example}")
+    return tuple(map(int, parts))

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     import cyclopts
 
-HELP = """n [COUNT]        run the next operation, or COUNT of them
+HELP = """n [COUNT]        run the next operation, or COUNT of them, at most to the end
 b [COUNT]        take the last operation back
 g NAME           go to just after NAME was made, forwards or backwards
 p NAME           print a value or, as NAME[i,j], an element
@@ -52,13 +52,12 @@ def step(
     do
         Commands to run instead of reading them, as --do "n 3" "p conv1[0,0,0,0]".
     """
-    from minidl import see, tensor
+    from minidl import see
     from minidl.see.inputs import open_model
 
     subject = open_model(model, weights, options)
     x, _ = subject.input(input)
-    backward = {} if target is None else {"target": tensor([target] * x.shape[0]), "loss": "cross_entropy"}
-    stepper = see.Stepper(subject.model, x, **backward)
+    stepper = see.Stepper(subject.trace(x, target))
     total = len(stepper.recorded.records)
     print(f"{total} operations; h shows the commands")
     failed = 0
@@ -92,9 +91,11 @@ def command(stepper: Any, line: str) -> str:
 
     word, *rest = line.split()[:1] + line.split()[1:] or [""]
     argument = " ".join(rest)
+    if word in ("g", "p", "e") and not argument:
+        raise see.SeeError(f"{word} NAME: which? As {word} conv1[0,0,3,3]")
     if word == "n":
-        count = _count(argument)
-        return "\n".join(str(stepper.next()) for _ in range(count))
+        left = len(stepper.recorded.records) - stepper.position
+        return "\n".join(str(stepper.next()) for _ in range(min(_count(argument), max(left, 1))))
     if word == "b":
         upcoming = stepper.back(_count(argument))
         return f"next is {upcoming.label}"
@@ -104,13 +105,14 @@ def command(stepper: Any, line: str) -> str:
     if word == "p":
         value = stepper.value(argument)
         return f"{argument} = {value:.9g}" if not getattr(value, "shape", ()) else f"{argument} {summary(value)}"
-    if word == "s" and len(rest) == 2:
+    if word == "s":
         try:
-            new = float(rest[1])
+            name, value = rest
+            new = float(value)
         except ValueError:
-            raise see.SeeError(f"s NAME VALUE sets a number, not {rest[1]!r}") from None
-        stepper.set(rest[0], new)
-        return f"{rest[0]} is {new:g}; {stepper.position} operations have run"
+            raise see.SeeError(f"s NAME VALUE sets a number, as s conv1[0,0,3,3] 5, not {argument!r}") from None
+        stepper.set(name, new)
+        return f"{name} is {new:g}; {stepper.position} operations have run"
     if word == "e":
         return str(see.explain(stepper.trace(), argument))
     if word == "l":
@@ -119,6 +121,8 @@ def command(stepper: Any, line: str) -> str:
     if word == "r":
         stepper.reset()
         return "at the beginning"
+    if word and word not in ("h", "help", "?"):
+        raise see.SeeError(f"no command is called {word!r}\n{HELP}")
     return HELP if word else ""
 
 

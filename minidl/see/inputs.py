@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import SeeError
+from .trace import Trace, trace
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,25 @@ class Subject:
         if path.suffix == ".npy":
             return self._array(path), None
         return self._image(path), None
+
+    def trace(self, x: Any, target: int | None = None, *, keep_values: bool = True) -> Trace:
+        """Run the model on ``x``; with the number of a class also back, from the cross-entropy with it.
+
+        SeeError where input or class do not suit the model.
+
+        >>> from minidl.see.inputs import open_model
+        >>> net = open_model("lenet5")
+        >>> net.trace(net.input("random:0")[0], 3).loss_name
+        'cross_entropy'
+        """
+        question: dict[str, Any] = {} if target is None else {"target": [target] * len(x), "loss": "cross_entropy"}
+        try:
+            return trace(self.model, x, **question, keep_values=keep_values)
+        except ValueError as error:
+            if type(error).__module__.partition(".")[0] == "minidl":
+                raise
+            wanted = "" if target is None else f" and class {target}"
+            raise SeeError(f"this network does not run on an input of shape {x.shape}{wanted}: {error}") from error
 
     def part(self, kind: str, option: str, instead: str = "digits") -> Any:
         """The data set ``digits`` (its test part), ``test`` or ``train``, as inputs: pairs of an image and its class.

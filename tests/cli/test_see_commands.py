@@ -44,6 +44,31 @@ def test_inputs_that_are_none(capsys, tmp_path, monkeypatch, input, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            ["explain", "--at", "loss", "--target", "10"],
+            "and class 10: cross_entropy: class number 10 in the target",
+        ),
+        (
+            ["step", "--do", "n", "--target", "-1"],
+            "but the input has 10 classes (0 to 9)",
+        ),
+        (["diff", "--target", "10"], "this network does not run on an input of shape (1, 1, 32, 32) and class 10"),
+        (["report", "--target", "10"], "classes are counted from 0"),
+        (["report", "--lr", "-1"], "--lr must be at least 0, not -1"),
+        (["explain", "--at", "loss", "--terms", "0"], "--terms must be at least 1, not 0"),
+        (["diff", "--rtol", "nan"], "--rtol must be at least 0, not nan"),
+    ],
+)
+def test_numbers_that_there_are_not(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main([arguments[0], "lenet5", *arguments[1:]]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_inputs_from_files(capsys, tmp_path):
     from PIL import Image
 
@@ -82,6 +107,14 @@ def test_shape_draws_and_lists_sizes(capsys):
     assert main(["shape", "pool", "--size", "8,9", "--kernel", "3", "--ceil", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["out"] == [3, 3]
     assert main(["shape", "conv", "--size", "7", "--kernel", "3", "--stride", "0"]) == 2
+    capsys.readouterr()
+    for option in ("--size", "--kernel", "--stride", "--padding", "--dilation"):
+        given = {"--size": "7", "--kernel": "3", option: "-1"}
+        assert main(["shape", "conv", *(word for pair in given.items() for word in pair)]) == 2
+        message = f"{option} -1: whole numbers from 0 with commas between them, as 28 or 28,32"
+        assert message in capsys.readouterr().err
+    assert main(["algorithms", "1,3,a,8", "4,3,3,3"]) == 2
+    assert "the images' shape 1,3,a,8: whole numbers from 0" in capsys.readouterr().err
 
 
 def test_algorithms(capsys):
@@ -100,10 +133,28 @@ def test_step_takes_commands(capsys):
         "next is features.1/tanh", "4 operations have run", "at the beginning", "g NAME           go to just after",
     ):  # fmt: skip
         assert part in out
-    assert main(["step", "lenet5", "--do", "n x"]) == 2
-    assert "how many operations? 'x' is not a whole number" in capsys.readouterr().out
-    assert main(["step", "lenet5", "--do", "s input[0,0,0,0] x"]) == 2
-    assert "s NAME VALUE sets a number, not 'x'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "line, answer",
+    [
+        ("n x", "how many operations? 'x' is not a whole number"),
+        ("s input[0,0,0,0] x", "sets a number, as s conv1[0,0,3,3] 5, not 'input[0,0,0,0] x'"),
+        ("s input[0,0,0,0]", "s NAME VALUE sets a number"),
+        ("p", "p NAME: which? As p conv1[0,0,3,3]"),
+        ("forward", "no command is called 'forward'\nn [COUNT] "),
+    ],
+)
+def test_a_slip_of_the_finger_is_answered(capsys, line, answer):
+    assert main(["step", "lenet5", "--do", line]) == 2
+    assert answer in capsys.readouterr().out
+
+
+def test_step_runs_to_the_end_and_no_further(capsys):
+    assert main(["step", "lenet5", "--do", "n 999"]) == 0
+    assert "#17 forward" in capsys.readouterr().out
+    assert main(["step", "lenet5", "--do", "n 999", "n"]) == 2
+    assert "the run ends here, after 18 operations: back() or goto()" in capsys.readouterr().out
 
 
 def test_step_reads_a_pipe(capsys, monkeypatch):
