@@ -13,6 +13,7 @@ import math
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -176,6 +177,21 @@ def _text(values: tuple[Any, ...]) -> str:
 
 
 _MODELS: dict[str, ModelInfo] = {}
+_LOCATE: list[Callable[[str, str], tuple[Path, Any]]] = []
+
+
+def locate_with(function: Callable[[str, str], tuple[Path, Any]]) -> None:
+    """``function(model, weights)`` finds files of weights; see :func:`locate`."""
+    _LOCATE.append(function)
+
+
+def locate(model: str, weights: str) -> tuple[Path, Any]:
+    """The file that is meant by ``weights``, its path or a name of public weights, and what is known of it.
+
+    By the table of public weights (``models.weights.locate``, ``PublicWeights``); as long as the networks of the papers
+    are not imported a path is a path, and nothing is known.
+    """
+    return _LOCATE[-1](model, weights) if _LOCATE else (Path(weights), None)
 
 
 def register(input_shape: Shape, source: str, adapt: Adapt | None = None) -> Callable[[F], F]:

@@ -234,6 +234,9 @@ def locate(
     return entry.fetch(cache, progress), entry
 
 
+registry.locate_with(locate)
+
+
 def _called(model: str, text: str) -> PublicWeights:
     """The file of ``model`` with that name, or with the name it has for another network."""
     own = table().get(model, [])

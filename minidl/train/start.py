@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import minidl  # for minidl.models, which is a floor above and loads when it is used
-
 from .. import registry
 from ..io import load_into, load_weights, read_metadata
 from ..transfer import LinearProbe, freeze_until, head_layers, linear_probe, param_groups, reverse_channels
@@ -60,7 +58,7 @@ def find_start(weights: str, model: str) -> Start:
     Or ``weights`` is a name of `minidl weights list`.  Of a public file of the network ``model`` all is known.
     """
     best = Path(weights) / "best.safetensors"
-    file, public = (best, None) if best.is_file() else minidl.models.weights.locate(model, weights)
+    file, public = (best, None) if best.is_file() else registry.locate(model, weights)
     if public is not None:
         return Start(file, None, _statistics(public.preprocess), public)
     if CHECKPOINT_KEY not in read_metadata(file):
