@@ -161,6 +161,8 @@ def test_vgg16_line_by_line_as_the_lectures_list_it(capsys: pytest.CaptureFixtur
         ("resnet101_v1", "layer4.2.bn3", (1027, 32, 0)),
         ("mobilenet_v1", "features.13.1.2", (315, 32, 0)),
         ("inception_v3", "Mixed_7c", (1311, 32, None)),
+        ("inception_v4", "features.21", (2071, 32, None)),
+        ("inception_resnet_v2", "conv2d_7b.conv", (3039, 32, None)),
         ("lenet5", "features.5", (16, 4, 7.5)),
     ],
 )
