@@ -21,6 +21,18 @@ __all__ = ["Module", "current_label", "current_module", "current_path"]
 M = TypeVar("M", bound="Module")
 
 
+class MissingAttribute(AttributeError):
+    """An attribute that a module does not have.  What it could have meant is looked for when somebody reads it: most
+    of these answer ``hasattr`` and are never read."""
+
+    def __init__(self, owner: Module, attribute: str) -> None:
+        super().__init__(owner, attribute)
+
+    def __str__(self) -> str:
+        owner, attribute = self.args
+        return f"{type(owner).__name__} has no attribute {attribute!r}{_did_you_mean(attribute, dir(owner))}"
+
+
 class Module:
     """The base of every layer and network.
 
@@ -204,7 +216,7 @@ class Module:
             self._require_init()
         if hasattr(type(self), name):  # a property that failed: its own error says more
             return object.__getattribute__(self, name)
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{_did_you_mean(name, dir(self))}")
+        raise MissingAttribute(self, name)
 
     def __delattr__(self, name: str) -> None:
         for table in (self._parameters, self._buffers, self._modules):

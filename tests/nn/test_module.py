@@ -249,6 +249,19 @@ def test_unknown_attributes_name_their_neighbours():
     assert {"first", "bias", "forward", "state_dict"} <= set(dir(net))
 
 
+def test_only_who_reads_the_error_pays_for_its_suggestions(monkeypatch):
+    """Building a network asks hasattr thousands of times."""
+    monkeypatch.setattr("difflib.get_close_matches", lambda *args, **options: pytest.fail("searched for neighbours"))
+    net = Net()
+    assert not hasattr(net, "frist") and getattr(net, "frist", 7) == 7
+    net.register_buffer("another", None)
+    monkeypatch.undo()
+    try:
+        net.frist  # noqa: B018
+    except AttributeError as error:
+        assert "did you mean 'first'" in str(pickle.loads(pickle.dumps(error)))
+
+
 def test_a_property_that_fails_is_not_hidden():
     class Broken(nn.Module):
         @property
