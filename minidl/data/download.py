@@ -170,7 +170,7 @@ def _complete(url: str, part: Path, progress: Progress | None) -> bool:
                     os.truncate(part, 0)  # longer than the file there, so of another one
                     continue
                 if error.code < 500 or attempt == ATTEMPTS:
-                    raise Unreachable(f"HTTPError: {error.code} {error.reason}") from error
+                    raise Unreachable(f"HTTPError: {error.code} {_words(error.reason)}") from error
         except urllib.error.URLError as error:
             raise Unreachable(_words(error.reason)) from error
         except (OSError, HTTPException) as error:
@@ -185,7 +185,8 @@ def _complete(url: str, part: Path, progress: Progress | None) -> bool:
 
 
 def _words(reason: BaseException | str) -> str:
-    return f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) else reason
+    text = str(reason) or "without a reason"  # as a timeout of some systems, and the answer of some proxies
+    return f"{type(reason).__name__}: {text}" if isinstance(reason, BaseException) else text
 
 
 def _load(url: str, part: Path, progress: Progress | None) -> bool:

@@ -51,4 +51,6 @@ def refusing(path: str | os.PathLike[str], say: Callable[[BaseException], str]) 
         # EINVAL: a damaged archive says that something lies before its beginning
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
+        if isinstance(error, MemoryError):  # which has no text
+            raise WeightsError(path, f"there is not enough memory for what is in it {error}".rstrip()) from error
         raise WeightsError(path, say(error)[:_LONGEST]) from error

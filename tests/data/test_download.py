@@ -12,6 +12,8 @@ import sys
 import textwrap
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +133,23 @@ def test_pages_of_errors(tmp_path: Path, server: Files, code: int, asked: int) -
     with pytest.raises(Unreachable, match=f"HTTPError: {code}"):
         download(server.address + "a.bin", tmp_path / "a.bin", sha256(BODY))
     assert len(server.asked) == asked and names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "reason, said",
+    [
+        ("", "without a reason"),
+        (TimeoutError(), "TimeoutError: without a reason"),
+        (TimeoutError("timed out"), "TimeoutError: timed out"),
+    ],
+)
+def test_errors_without_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: object, said: str) -> None:
+    def fails(*arguments: object, **more: object) -> None:
+        raise urllib.error.URLError(reason)
+
+    monkeypatch.setattr(urllib.request, "urlopen", fails)
+    with pytest.raises(Unreachable, match=f"^{said}$"):
+        download("http://127.0.0.1/a.bin", tmp_path / "a.bin", sha256(BODY))
 
 
 def test_a_server_that_is_busy_for_a_moment(tmp_path: Path, server: Files) -> None:

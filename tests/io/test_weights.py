@@ -117,6 +117,16 @@ def test_files_of_other_kinds(tmp_path: Path, data: bytes) -> None:
         load_weights(tmp_path / "x")
 
 
+def test_too_little_memory_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*arguments: object, **more: object) -> None:
+        raise MemoryError
+
+    save_weights(tmp_path / "x.npz", NAMED)
+    monkeypatch.setattr(np.lib.format, "read_array", none_left)
+    with pytest.raises(WeightsError, match=r"x\.npz: there is not enough memory for what is in it$"):
+        load_weights(tmp_path / "x.npz")
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_weights(tmp_path / "x.pth")
