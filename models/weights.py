@@ -110,6 +110,8 @@ class PublicWeights:
         """The arrays of a file of this kind, or of one that `minidl convert` made of it; ``read`` is done."""
         if not self.read or CONVERTED[0] in _metadata(path):
             return load_weights(path, key)
+        if key is not None:
+            raise WeightsError(path, f"key={key!r} chooses inside PyTorch files; {self.name} has one set of weights")
         module, _, function = self.read.partition(".")
         arrays = getattr(importlib.import_module(f"minidl.models.{module}"), function)(Path(path))
         return Weights(arrays, path=os.fspath(path))
@@ -247,11 +249,11 @@ def _called(model: str, text: str) -> PublicWeights:
     for entry in own:
         if found is not None and found.file == entry.file:
             return entry
-    has = f"of {model} there are {', '.join(entry.name for entry in own)}" if own else f"there are none of {model}"
+    has = f"`minidl weights list`, which has {', '.join(entry.name for entry in own) or 'nothing'} for {model}"
     if found is not None:
-        raise UnknownWeightsError(f"{found.name} are no weights of {model}; {has}")
+        raise UnknownWeightsError(f"{found.name} are weights of another network: see {has}")
     what = "this is a folder" if Path(text).is_dir() else "there is no such file of weights"
-    raise DataNotFoundError(f"{what}, and no such name in `minidl weights list`; {has}", text)
+    raise DataNotFoundError(f"{what}, and no such name in {has}", text)
 
 
 def create(

@@ -59,6 +59,6 @@ def convert(source: Path, target: Path, /, *, key: str | None = None, quiet: boo
     if left:
         print("left out: " + ", ".join(left))
     if known:
-        print(f"it is {public} of minidl weights list; the new file says so, and minidl goes by it as by the old one")
+        print(f"it is {public} of minidl weights list, and minidl will take the new file for the same")
         if known[0].read:
             print(f"the names of the arrays are those of {known[0].model} in minidl")

@@ -90,7 +90,10 @@ def test_a_public_file_keeps_what_the_table_knows(public: weights.PublicWeights,
     ):
         assert main(["convert", source, target]) == 0
         printed = " ".join(capsys.readouterr().out.split())
-        assert "it is cifar_resnet20.akamaster of minidl weights list; the new file says so" in printed
+        assert (
+            "it is cifar_resnet20.akamaster of minidl weights list, and minidl will take the new file for the same"
+            in printed
+        )
         assert "left out" not in printed and answers(target) == expected
     plain = {name: np.array(array) for name, array in load_weights("c.th").items()}
     save_weights("plain.npz", plain)  # somebody else's: nothing is known of it, but on demand

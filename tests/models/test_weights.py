@@ -12,7 +12,7 @@ import minidl
 from minidl import models, nn
 from minidl.data import DataError, DataNotFoundError
 from minidl.data import download as downloading
-from minidl.io import save_weights
+from minidl.io import WeightsError, save_weights
 from minidl.io.loading import _other_number_of_classes
 from minidl.models import weights
 from minidl.models._cadene import from_cadene
@@ -164,7 +164,7 @@ def test_pretrained_fetches_once(tmp_path: Path, server: Files, trained: nn.Modu
     server.content.clear()
     same(models.create("cifar_resnet20", pretrained="v1", cache=tmp_path / "cache"), trained)
     with pytest.raises(
-        DataNotFoundError, match=r"v2: there is no such file of weights, and no such name in .* are cifar"
+        DataNotFoundError, match=r"v2: there is no such file of weights, and no such name in .* has cifar_res"
     ):
         models.create("cifar_resnet20", pretrained="v2")
     with pytest.raises(UnknownWeightsError, match="no public weights of 'lenet5' are known"):
@@ -360,6 +360,14 @@ def test_the_background_class_is_that_of_the_last_layer_in_any_order(name: str) 
     assert layer == last
 
 
+def test_a_format_of_its_own_has_no_sets_to_choose(tmp_path: Path) -> None:
+    (tmp_path / "x.net").write_bytes(b"x")
+    with pytest.raises(
+        WeightsError, match=r"key='ema' chooses inside PyTorch files; squeezenet1_0\.deep_compression has"
+    ):
+        weights.find("squeezenet1_0.deep_compression").arrays(tmp_path / "x.net", key="ema")
+
+
 def test_what_is_meant_by_a_name(tmp_path: Path, server: Files, trained: nn.Module) -> None:
     entry = weights.table()["cifar_resnet20"][0]
     cache = tmp_path / "cache"
@@ -368,7 +376,9 @@ def test_what_is_meant_by_a_name(tmp_path: Path, server: Files, trained: nn.Modu
     (tmp_path / "other.pth").write_bytes(b"other")
     assert weights.locate("cifar_resnet20", tmp_path / "other.pth") == (tmp_path / "other.pth", None)
     assert weights.locate("cifar_resnet20.v1", tmp_path / "other.pth") == (tmp_path / "other.pth", entry)
-    with pytest.raises(UnknownWeightsError, match=r"cifar_resnet20\.v1 are no weights of mlp; there are none of mlp"):
+    with pytest.raises(
+        UnknownWeightsError, match=r"cifar_resnet20\.v1 are weights of another network: see .* has nothing for mlp"
+    ):
         weights.locate("mlp", "cifar_resnet20")
     with pytest.raises(DataNotFoundError, match="this is a folder, and no such name in"):
         weights.locate("cifar_resnet20", tmp_path)

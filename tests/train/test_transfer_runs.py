@@ -268,7 +268,7 @@ def test_a_name_of_the_table_for_weights(photos: Path, public: Callable[..., str
         (
             "cifar_resnet32",
             "cifar_resnet20",
-            "cifar_resnet20.akamaster are no weights of cifar_resnet32; there are none",
+            "cifar_resnet20.akamaster are weights of another network: see `minidl weights list`, which has nothing for",
         ),
         (
             "cifar_resnet20",
@@ -278,7 +278,7 @@ def test_a_name_of_the_table_for_weights(photos: Path, public: Callable[..., str
         (
             "cifar_resnet20",
             "first",
-            "first: this is a folder, and no such name in `minidl weights list`; of cifar_resn",
+            "first: this is a folder, and no such name in `minidl weights list`, which has cifar_resnet20.ak",
         ),
     ):
         assert main(["finetune", model, "--weights", name, *quick, "--out", "other"]) == 2
