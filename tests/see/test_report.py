@@ -213,6 +213,8 @@ def test_why_a_weight_changes(opened):
     page.fill(".goto", "features.0.weight[2,0,1,3]")
     page.press(".goto", "Enter")
     page.click("text=its change in one step")
+    pressed = page.locator(".explanation [aria-pressed]").evaluate_all("all => all.map(e => e.ariaPressed)")
+    assert pressed == ["false", "false", "true"], "the number, its gradient, its change"
     w = model.get_parameter("features.0.weight").numpy()[2, 0, 1, 3]
     g = run.gradients["features.0.weight"].read()[2, 0, 1, 3]
     proof = page.locator(".explanation .sum")

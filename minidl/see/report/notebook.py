@@ -28,7 +28,7 @@ def widget(
     >>> from minidl import models, see
     >>> run = see.trace(models.lenet5(), minidl.ones(1, 1, 32, 32), target=[3], loss="cross_entropy")
     >>> see.widget(run)  # doctest: +SKIP
-    <report of LeNet5, 0.9 MB>
+    <report of LeNet5, 0.7 MB>
     """
     from . import contents
     from .page import pack
