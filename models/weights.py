@@ -208,12 +208,6 @@ def source_of(path: str | os.PathLike[str]) -> tuple[list[PublicWeights], str]:
     return [entry for entry in rows if entry.sha256 and found.startswith(entry.sha256)], found
 
 
-def recognise(model: str, path: str | os.PathLike[str]) -> PublicWeights | None:
-    """Which of a network's public files this is, or was before `minidl convert`; None for any other file."""
-    known = source_of(path)[0] if model in table() else []
-    return next((entry for entry in known if entry.model == model), None)
-
-
 def locate(
     name: str,
     given: str | os.PathLike[str] | None = None,
@@ -226,12 +220,17 @@ def locate(
     ("resnet50.v2").  Or it is a name itself, "resnet50.v2" or only "v2"; without it ``name`` is.  By name a file is
     taken from the cache or fetched.
 
-    :raises UnknownWeightsError: none of that name, or those of another network.
+    :raises UnknownWeightsError: none of that name, or a public file of other networks.
     :raises DataNotFoundError: no such file, or it could not be fetched.
     """
     model, _, tag = name.partition(".")
     if given is not None and Path(given).is_file():
-        return Path(given), find(name) if tag else recognise(model, given)
+        known = [find(name)] if tag else source_of(given)[0]
+        of_model = [entry for entry in known if entry.model == model]
+        if known and not of_model:
+            names = ", ".join(entry.name for entry in known)
+            raise UnknownWeightsError(f"{os.fspath(given)} is {names} of `minidl weights list`, no file for {model}")
+        return Path(given), of_model[0] if of_model else None
     entry = find(name) if given is None else _called(model, os.fspath(given))
     return entry.fetch(cache, progress), entry
 

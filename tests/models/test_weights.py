@@ -297,10 +297,14 @@ def test_names_of_nasnet_in_cadenes_files(name: str, each: int) -> None:
 
 def test_files_are_recognised_by_their_hash(tmp_path: Path, trained: nn.Module) -> None:
     entry = weights.table()["cifar_resnet20"][0]
-    assert weights.recognise("cifar_resnet20", tmp_path / "saved.pth") == entry
+    assert weights.locate("cifar_resnet20", tmp_path / "saved.pth") == (tmp_path / "saved.pth", entry)
     (tmp_path / "other.pth").write_bytes(b"other")
-    assert weights.recognise("cifar_resnet20", tmp_path / "other.pth") is None
-    assert weights.recognise("mlp", tmp_path / "saved.pth") is None
+    for name in ("cifar_resnet20", "mlp"):
+        assert weights.locate(name, tmp_path / "other.pth") == (tmp_path / "other.pth", None)
+    with pytest.raises(
+        UnknownWeightsError, match=r"pth is cifar_resnet20\.v1 of `minidl weights list`, no file for mlp"
+    ):
+        weights.locate("mlp", tmp_path / "saved.pth")
 
 
 # ---- converted files -----------------------------------------------------------------------------------------------
@@ -331,10 +335,11 @@ def test_a_converted_file_brings_the_options_along(
     path = converted(tmp_path / "saved.pth", tmp_path / f"converted{suffix}")
     again = converted(path, tmp_path / f"again{suffix}")
     for file in ("saved.pth", path.name, again.name):
-        assert weights.recognise("cifar_resnet20", tmp_path / file) == entry
+        assert weights.locate("cifar_resnet20", tmp_path / file)[1] == entry
         model = models.create("cifar_resnet20", pretrained=tmp_path / file).eval()
         np.testing.assert_array_equal(model(x).detach().numpy(), theirs(x).detach().numpy())
-    assert weights.recognise("cifar_resnet56", path) is None
+    with pytest.raises(UnknownWeightsError, match=r"is cifar_resnet20\.akamaster of .* no file for cifar_resnet56"):
+        models.create("cifar_resnet56", pretrained=path)
     seven = models.create("cifar_resnet20", pretrained=str(path), num_classes=7)
     same(seven, theirs, "linear.weight", "linear.bias")
 

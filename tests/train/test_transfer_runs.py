@@ -181,7 +181,8 @@ def test_a_public_file_computes_what_it_did_for_its_publisher(photos: Path, publ
     """The shortcuts pad on both sides, which no array of the file says: only the table knows."""
     theirs = models.create("cifar_resnet20", pad="both").eval()
     weights = public(theirs)
-    assert find_start(weights, "cifar_resnet32").public is None  # the table is that of one network
+    with pytest.raises(models.weights.UnknownWeightsError, match="no file for cifar_resnet32"):
+        find_start(weights, "cifar_resnet32")
     start = ["finetune", "cifar_resnet20", "--weights", weights, "--data", "first", "--epochs", "1", "--lr", "0"]
     assert main([*start, "--head-lr", "0", "--batch-size", "8", "--out", "run"]) == 0
     run = load_run(photos / "run")
