@@ -115,7 +115,7 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
     finish_tile(count, tile.rows, taps, table, results)
     # rows a multiple of a page apart share a few lines of the L1 cache and drive each other out: copy them
     apart = cut.block_depth * tile.itemsize + 64
-    copied = cut.block_taps == 1 and w.x_step2 % 4096 == 0
+    copied = cut.block_taps == 1 and taps > 0 and w.x_step2 % 4096 == 0  # without a tap nothing is read
     copies = np.empty((tiles * tile.rows if copied else 1) * apart, np.uint8)
     copy_table = address_of(copies) + apart * np.arange(tiles * tile.rows)
     edge_width = tile.width * tile.itemsize

@@ -117,6 +117,7 @@ WIDE = (
     case((2, 33, 4, 5), (70, 33, 1, 1), 2, story="1x1, strided"),
     case((1, 1024, 3, 5), (20, 1024, 1, 1), story="pixels a page apart"),
     case((1, 512, 3, 4), (17, 512, 2, 2), 1, 1, story="pixels a page apart, several taps"),
+    case((1, 9, 5, 6), (1024, 9, 1, 1), 2, story="1x1, strided, pixels of the gradient a page apart"),
     case((2, 37, 6, 5), (37, 1, 3, 3), (1, 2), 1, 1, 37, story="depthwise, channels that fill no vector"),
     case((2, 20, 4, 29), (20, 1, 3, 3), 1, 1, 1, 20, story="depthwise, runs of pixels that read no padding"),
     case((1, 48, 5, 41), (48, 1, 2, 3), (1, 2), (0, 1), (2, 3), 48, story="depthwise, strided runs, three vectors"),
