@@ -368,7 +368,7 @@ def test_the_background_class_is_that_of_the_last_layer_in_any_order(name: str) 
 def test_a_format_of_its_own_has_no_sets_to_choose(tmp_path: Path) -> None:
     (tmp_path / "x.net").write_bytes(b"x")
     with pytest.raises(
-        WeightsError, match=r"key='ema' chooses inside PyTorch files; squeezenet1_0\.deep_compression has"
+        WeightsError, match=r"key='ema' chooses inside PyTorch files; .*\.deep_compression has one set of weights"
     ):
         weights.find("squeezenet1_0.deep_compression").arrays(tmp_path / "x.net", key="ema")
 
