@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import re
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -353,9 +354,22 @@ def test_a_file_of_yours_with_another_number_of_classes_is_not_half_loaded(tmp_p
     assert models.create("cifar_resnet20", pretrained=tmp_path / "mine.pth", num_classes=7).linear.weight.shape[0] == 7
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
+def test_the_background_class_is_that_of_the_last_layer_in_any_order(tmp_path: Path, suffix: str) -> None:
+    """safetensors sorts its arrays, so the last ones of a file need not be those of the last layer."""
+
+    def net(classes: int) -> nn.Module:
+        return nn.Sequential(OrderedDict(stem=nn.Linear(4, 6), fc=nn.Linear(6, classes)))
+
+    saved, model = net(8), net(7)
+    save_weights(tmp_path / f"f{suffix}", saved)
+    entry_for("mlp", background="fc").load(model, tmp_path / f"f{suffix}")
+    for name, value in saved.state_dict().items():
+        np.testing.assert_array_equal(model.state_dict()[name].numpy(), value.numpy()[name.startswith("fc") :])
+
+
 @pytest.mark.parametrize("name", ["inception_v4", "inception_resnet_v2", "nasnet_a_large"])
-def test_the_background_class_is_that_of_the_last_layer_in_any_order(name: str) -> None:
-    """safetensors sorts its arrays, so the last of a file are not those of the last layer."""
+def test_the_background_class_is_that_of_the_last_layer(name: str) -> None:
     entry = weights.find(name)
     with nn.utils.skip_init():
         last = list(models.create(name).state_dict())[-1].rpartition(".")[0]
