@@ -241,6 +241,9 @@ registry.locate_with(locate)
 def _called(model: str, text: str) -> PublicWeights:
     """The file of ``model`` with that name, or with the name it has for another network."""
     own = table().get(model, [])
+    has = f"`minidl weights list`, which has {', '.join(entry.name for entry in own) or 'nothing'} for {model}"
+    if not text:
+        raise UnknownWeightsError(f"an empty text names no weights: see {has}")
     found = None
     for name in (f"{model}.{text}", text):
         with contextlib.suppress(UnknownWeightsError):
@@ -248,7 +251,6 @@ def _called(model: str, text: str) -> PublicWeights:
     for entry in own:
         if found is not None and found.file == entry.file:
             return entry
-    has = f"`minidl weights list`, which has {', '.join(entry.name for entry in own) or 'nothing'} for {model}"
     if found is not None:
         raise UnknownWeightsError(f"{found.name} are weights of another network: see {has}")
     what = "this is a folder" if Path(text).is_dir() else "there is no such file of weights"
@@ -258,7 +260,7 @@ def _called(model: str, text: str) -> PublicWeights:
 def create(
     name: str,
     *,
-    pretrained: bool | str | os.PathLike[str] = False,
+    pretrained: bool | str | os.PathLike[str] | None = False,
     cache: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Module:
@@ -274,7 +276,7 @@ def create(
     >>> sum(p.numel() for p in models.create("lenet5", num_classes=10).parameters())
     61706
     """
-    if pretrained is False:
+    if pretrained is None or pretrained is False:
         return registry.create(name, **options)
     return create_pretrained(name, None if pretrained is True else pretrained, cache=cache, **options)
 

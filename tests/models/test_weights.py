@@ -401,6 +401,10 @@ def test_what_is_meant_by_a_name(tmp_path: Path, server: Files, trained: nn.Modu
         weights.locate("mlp", "cifar_resnet20")
     with pytest.raises(DataNotFoundError, match="this is a folder, and no such name in"):
         weights.locate("cifar_resnet20", tmp_path)
+    with pytest.raises(UnknownWeightsError, match=r"an empty text names no weights: see .* has cifar_resnet20"):
+        models.create("cifar_resnet20", pretrained="")
+    with pytest.raises(AssertionError):
+        same(models.create("cifar_resnet20", pretrained=None), trained)
 
 
 def test_a_file_of_two_networks_by_either_name(tmp_path: Path) -> None:
