@@ -102,8 +102,9 @@ class PublicWeights:
         known = _noted(note, self.sha256)
         fetch(self.name, path.parent, [RemoteFile(self.file, f"sha256:{known}")], self.address, progress)
         if len(known) < _DIGITS:
-            with contextlib.suppress(OSError), atomic_write(note, "w") as file:  # of a cache that others may only read
-                file.write(f"{hash_of(path, 'sha256')}  {path.name}\n")  # as sha256sum writes it, and checks it
+            line = f"{hash_of(path, 'sha256')}  {path.name}\n"  # as sha256sum writes it, and checks it
+            with contextlib.suppress(OSError), atomic_write(note) as file:  # a cache that may only be read stays so
+                file.write(line.encode())
         return path
 
     def arrays(self, path: str | os.PathLike[str], key: str | None = None) -> Weights:
