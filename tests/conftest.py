@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: a second thread would wait for the other worker's, spinning
+    for library in ("OPENBLAS", "MKL"):  # NumPy's, and that of PyTorch, which follows it
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 sys.modules.update(dict.fromkeys(filter(None, os.environ.get("MINIDL_TEST_WITHOUT", "").split(","))))  # type: ignore[arg-type]
 
 

@@ -100,7 +100,9 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     missing = [name for name in ("sphinx", "myst_parser", "furo") if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f'no {", ".join(missing)}: python -m pip install -e ".[docs]" to build the documentation')
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", str(ROOT / "docs"), str(tmp_path)]
+    # in Sphinx's plain theme: the one of the real pages takes as long as all the rest, and knows nothing of the texts
+    options = ["-W", "--keep-going", "-q", "-D", "html_theme=basic"]
+    command = [sys.executable, "-m", "sphinx", *options, str(ROOT / "docs"), str(tmp_path)]
     env = dict(os.environ, PYTHONPATH=str(ROOT))
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)
     assert done.returncode == 0, done.stderr

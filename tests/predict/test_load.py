@@ -119,12 +119,11 @@ def test_lenet_of_caffe_on_mnist(shared_data: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("depth, right", [(20, 3992), (56, 4000)])
-def test_cifar_resnets_on_training_images(shared_data: Path, depth: int, right: int) -> None:
-    entry = weights.find(f"cifar_resnet{depth}")
+def test_a_cifar_resnet_on_training_images(shared_data: Path) -> None:
+    entry = weights.find("cifar_resnet20")
     net = load_classifier(entry.model, shared_data / "weights" / "cifar_resnet" / entry.file)
     samples = load_samples(shared_data / "cifar10" / "train_first4000_lossless.npz", net.classes)
-    assert score(net, samples).correct[1] == pytest.approx(right, abs=1)
+    assert score(net, samples).correct[1] == pytest.approx(3992, abs=1)
 
 
 # ---- which files are meant -----------------------------------------------------------------------------------------
