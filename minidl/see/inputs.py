@@ -96,6 +96,8 @@ class Subject:
             raise SeeError(
                 f"{path} holds {array.dtype} {array.shape}; the model takes numbers of shape (N, *{self.input_shape})"
             )
+        if not array.size:
+            raise SeeError(f"{path} holds no input: its shape is {array.shape}")
         return _batch(array)
 
     def _image(self, path: Path) -> Any:

@@ -184,8 +184,8 @@ class Explanation(Shown):
 
     @property
     def exact(self) -> bool:
-        """Whether stored and computed agree as well as rounding allows; false also where one is NaN alone."""
-        return abs(self.difference) <= self.bound
+        """Whether stored and computed agree as well as rounding allows; NaN agrees with NaN and with nothing else."""
+        return self.difference == 0 or abs(self.difference) <= self.bound
 
     def to_dict(self, limit: int | None = None) -> dict[str, Any]:
         """For JSON; ``limit`` keeps only so many of the largest terms."""

@@ -32,6 +32,7 @@ def test_explain_of_gradients_as_json(capsys):
         ("random:x", "after random: comes a whole number, as in random:17"),
         ("test:3", "only the folder of a training run knows its data; give digits:3"),
         ("cut.npy", "cut.npy is not an .npy file of numbers"),
+        ("empty.npy", "empty.npy holds no input: its shape is (0, 1, 32, 32)"),
         ("bad.npy", "holds float64 (1, 2); the model takes numbers of shape (N, *(1, 32, 32))"),
         ("none.png", "none.png"),
     ],
@@ -39,6 +40,7 @@ def test_explain_of_gradients_as_json(capsys):
 def test_inputs_that_are_none(capsys, tmp_path, monkeypatch, input, message):
     monkeypatch.chdir(tmp_path)
     np.save("bad.npy", np.zeros(2))
+    np.save("empty.npy", np.zeros((0, 1, 32, 32)))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "bad.npy").read_bytes()[:40])
     assert main(["explain", "lenet5", "--input", input, "--at", "loss"]) == 2
     assert message in capsys.readouterr().err

@@ -92,6 +92,16 @@ def test_a_number_that_is_wrong_is_not_explained(name):
     assert "NOT EXPLAINED: beyond the bound" in str(e)
 
 
+def test_not_a_number_is_explained_by_terms_that_are_none():
+    x, w = np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3))
+    x[0, 0, 0, 0] = np.nan
+    run = see.trace(minidl.nn.functional.conv2d, (x, w), loss=lambda y: y.sum())
+    e = see.explain(run, "conv[0,0,0,0]")
+    assert math.isnan(e.value) and e.exact and "NOT EXPLAINED" not in str(e)
+    run.names["conv"].array = np.zeros((1, 1, 2, 2))
+    assert not see.explain(run, "conv[0,0,0,0]").exact, "a number where the terms give none"
+
+
 @pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d", "matmul", "max_pool2d", "avg_pool2d", "softmax", "pad",
                                   "embedding", "interpolate", "batch_norm", "fold", "einsum", "mul"])  # fmt: skip
 def test_what_is_scattered_is_what_the_receiver_gathers(name):

@@ -127,6 +127,9 @@ def test_dreams_that_cannot_begin():
         features.dream(nn.Linear(3, 2), np.ones((1, 3)), "output")
     with pytest.raises(SeeError, match="0 has 4 channels, so 4 is outside 0 to 3"):
         features.dream(convnet(), np.ones((1, 2, 12, 12)), "conv1[4]")
+    small = r"the smallest of 4 octaves, 12x12 of 32x32, is too small for features.3: take fewer octaves or a smaller"
+    with pytest.raises(SeeError, match=small):
+        features.dream(minidl.models.lenet5(), np.ones((1, 1, 32, 32)), "conv2")
 
 
 # ---- loss surface ----------------------------------------------------------------------------------------------------

@@ -83,6 +83,23 @@ def test_layers_without_filters_or_maps(call, message):
         call()
 
 
+@pytest.mark.parametrize(
+    "call, name",
+    [
+        (lambda: features.filters(lenet5(), "conv2", rows=0), "rows"),
+        (lambda: features.filters(lenet5(), "conv2", columns=0), "columns"),
+        (lambda: features.maps(lenet5(), np.ones((1, 1, 32, 32)), "conv1", limit=0), "limit"),
+        (lambda: features.patches(lenet5(), np.ones((1, 1, 32, 32)), "conv1", k=0), "k"),
+        (lambda: features.patches(lenet5(), np.ones((1, 1, 32, 32)), "conv1", most=0), "most"),
+        (lambda: features.effects(np.ones((1, 6, 6)), columns=0), "columns"),
+        (lambda: features.effects(np.ones((1, 6, 6)), side=0), "side"),
+    ],
+)
+def test_a_picture_shows_something(call, name):
+    with pytest.raises(SeeError, match=f"^{name} is 1 at least, not 0$"):
+        call()
+
+
 def test_maps_are_the_results_of_the_layer():
     net, x = two_convolutions(), RNG(1).standard_normal((2, 2, 12, 10))
     found = features.maps(net, x, "conv1")
@@ -237,8 +254,6 @@ def test_patches_at_the_border_are_grey_outside():
 
 
 def test_patches_that_cannot_be_cut_out():
-    with pytest.raises(SeeError, match="0 patches: at least one"):
-        features.patches(two_convolutions(), np.ones((1, 2, 12, 10)), "conv1[0]", k=0)
     with pytest.raises(SeeError, match=re.escape("patches are cut out of images (N, C, H, W), not of inputs of shape")):
         features.patches(nn.Linear(3, 2), np.ones((1, 3)), "output[0]")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SeeError
+from ..errors import SeeError, check_least
 from ..text import number
 from . import picture
 from .colours import Colours, shown
@@ -31,12 +31,6 @@ def _uphill(model: Module, x: np.ndarray, goal: Callable[[Tensor], Tensor], laye
         (gradient,) = grad(value, leaf)
     assert gradient is not None
     return float(value.item()), gradient.cpu().numpy()
-
-
-def _check(**least: tuple[float, float]) -> None:
-    for name, (value, low) in least.items():
-        if not value >= low:
-            raise SeeError(f"{name} is {low:g} at least, not {value:g}")
 
 
 # ---- a unit --------------------------------------------------------------------------------------------------------
@@ -112,8 +106,8 @@ def maximize(
     True
     """
     asked = find_unit(model, unit)
-    _check(steps=(steps, 1), lr=(lr, 0), decay=(decay, 0), blur=(blur, 0), blur_every=(blur_every, 1))
-    _check(jitter=(jitter, 0))
+    check_least(steps=(steps, 1), lr=(lr, 0), decay=(decay, 0), blur=(blur, 0), blur_every=(blur_every, 1))
+    check_least(jitter=(jitter, 0))
     rng = np.random.default_rng(seed)
     x = _start(model, shape, start, colours, rng)
     low, high = (-np.inf, np.inf) if colours is None else colours.limits(x.shape[1])
@@ -218,7 +212,7 @@ def dream(
     from ...data.sampling import resize
 
     asked = find_unit(model, unit)
-    _check(octaves=(octaves, 1), ratio=(ratio, 1), steps=(steps, 1), lr=(lr, 0), jitter=(jitter, 0))
+    check_least(octaves=(octaves, 1), ratio=(ratio, 1), steps=(steps, 1), lr=(lr, 0), jitter=(jitter, 0))
     image = as_batch(model, x)[:1].cpu().numpy()
     if image.ndim != 4:
         raise SeeError(f"a dream begins with an image (N, C, H, W), not with an input of shape {image.shape}")
@@ -235,11 +229,19 @@ def dream(
 
     scores = []
     detail = np.zeros_like(image[:, :, :1, :1])
-    for size in sizes:
+    for octave, size in enumerate(sizes):
         base = resize(image, size)
         detail = resize(detail, size)
         dreamt = base + detail
-        begin = _uphill(model, dreamt, goal, asked.layer)[0]
+        try:
+            begin = _uphill(model, dreamt, goal, asked.layer)[0]
+        except ValueError as error:
+            if octave or octaves == 1 or isinstance(error, SeeError):
+                raise
+            raise SeeError(
+                f"the smallest of {octaves} octaves, {size[0]}x{size[1]} of {h}x{w}, is too small for {asked.layer}: "
+                f"take fewer octaves or a smaller ratio ({str(error).splitlines()[0]})"
+            ) from error
         for _ in range(steps):
             shift = tuple(int(s) for s in rng.integers(-jitter, jitter + 1, 2))
             g = _uphill(model, np.roll(dreamt, shift, (2, 3)), goal, asked.layer)[1]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ... import as_tensor, no_grad
 from ...nn import functional as F
-from ..errors import SeeError
+from ..errors import SeeError, check_least
 from . import picture
 from .picture import Picture
 from .smoothing import gaussian
@@ -89,6 +89,7 @@ def effects(
     >>> [round(float(y.max()), 6) for y in found.results.values()]
     [0.25, 0.0, 0.25]
     """
+    check_least(columns=(columns, 1), side=(side, 1))
     given = np.asarray(image.numpy() if hasattr(image, "numpy") else image)
     if given.ndim != 3 or not given.size:
         raise SeeError(f"a photograph has the shape (C, H, W), not {given.shape}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ... import no_grad
 from ...transfer import find_layer
-from ..errors import SeeError
+from ..errors import SeeError, check_least
 from . import picture
 from .colours import Colours
 from .picture import Picture, Scale
@@ -99,6 +99,7 @@ def filters(
     values = weight.detach().cpu().numpy()
     values = values if values.ndim == 4 else values[:, None]  # (K, 1, C, R)
     colour = values.shape[1] == 3 and path == convolutions[0]
+    check_least(rows=(rows, 1), columns=(columns, 1))
     return Filters(path, values, colour, scale, rows, columns, colours is not None and colours.bgr)
 
 
@@ -138,6 +139,7 @@ def maps(model: Module, x: Any, layer: str, *, scale: Scale = "tile", limit: int
 
     Source: Zeiler and Fergus 2014, arXiv:1311.2901, figure 4.  SeeError for a layer without maps.
     """
+    check_least(limit=(limit, 1))
     batch = as_batch(model, x)[:1]
     path = find_path(model, layer)
     with evaluating(model), no_grad():

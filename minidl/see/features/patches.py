@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SeeError
+from ..errors import SeeError, check_least
 from ..text import number
 from . import picture
 from .colours import Colours, shown
@@ -112,8 +112,7 @@ def patches(
     x = as_batch(model, images)
     if x.ndim != 4:
         raise SeeError(f"patches are cut out of images (N, C, H, W), not of inputs of shape {x.shape}")
-    if k < 1:
-        raise SeeError(f"{k} patches: at least one")
+    check_least(k=(k, 1), most=(most, 1))
     asked = find_unit(model, unit)
     seen = sight(model, asked.layer, x.shape[1:])
     y = answers(model, asked.layer, x, batch)  # (N, K, P, Q) or (N, K)
