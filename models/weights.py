@@ -203,10 +203,20 @@ def source_of(path: str | os.PathLike[str]) -> tuple[list[PublicWeights], str]:
 
     A file made by `minidl convert` says which one it was made from, and counts as that.  One file may belong to
     several networks (with auxiliary heads and without).
+
+    :raises WeightsError: a public file is called so, and has another hash.
     """
     found = _metadata(path).get(CONVERTED[1]) or hash_of(Path(path), "sha256")
-    rows = (entry for entries in table().values() for entry in entries)
-    return [entry for entry in rows if entry.sha256 and found.startswith(entry.sha256)], found
+    rows = [entry for entries in table().values() for entry in entries if entry.sha256]
+    known = [entry for entry in rows if found.startswith(entry.sha256)]
+    for entry in rows:
+        if not known and entry.file == Path(path).name:  # before it computes something else without a word
+            raise WeightsError(
+                path,
+                f"it is called like {entry.name} of `minidl weights list`, whose SHA-256 begins with "
+                f"{entry.sha256[:8]}, but has another: it is damaged, or needs another name",
+            )
+    return known, found
 
 
 def locate(
@@ -222,6 +232,7 @@ def locate(
     taken from the cache or fetched.
 
     :raises UnknownWeightsError: none of that name, or a public file of other networks.
+    :raises WeightsError: a public file is called so, and has another hash.
     :raises DataNotFoundError: no such file, or it could not be fetched.
     """
     model, _, tag = name.partition(".")

@@ -379,6 +379,16 @@ def test_the_background_class_is_that_of_the_last_layer(name: str) -> None:
     assert layer == last
 
 
+def test_a_damaged_file_is_not_taken_for_one_of_yours(tmp_path: Path, trained: nn.Module) -> None:
+    """The older format of PyTorch has no checksums, and options and preprocessing would be those of any file."""
+    entry = weights.table()["cifar_resnet20"][0]
+    (tmp_path / entry.file).write_bytes((tmp_path / "saved.pth").read_bytes()[:-1] + b"x")
+    message = "it is called like cifar_resnet20.v1 of `minidl weights list`, whose SHA-256 begins with " + entry.sha256
+    with pytest.raises(WeightsError, match=f"{re.escape(message)}, but has another: it is damaged, or needs another n"):
+        weights.locate("cifar_resnet20", tmp_path / entry.file)
+    assert weights.locate("cifar_resnet20.v1", tmp_path / entry.file)[1] == entry  # who says so, gets it
+
+
 def test_a_format_of_its_own_has_no_sets_to_choose(tmp_path: Path) -> None:
     (tmp_path / "x.net").write_bytes(b"x")
     with pytest.raises(
