@@ -210,7 +210,7 @@ def source_of(path: str | os.PathLike[str]) -> tuple[list[PublicWeights], str]:
     rows = [entry for entries in table().values() for entry in entries if entry.sha256]
     known = [entry for entry in rows if found.startswith(entry.sha256)]
     for entry in rows:
-        if not known and entry.file == Path(path).name:  # before it computes something else without a word
+        if not known and entry.address and entry.file == Path(path).name:  # before it computes something else
             raise WeightsError(
                 path,
                 f"it is called like {entry.name} of `minidl weights list`, whose SHA-256 begins with "

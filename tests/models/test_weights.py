@@ -389,6 +389,13 @@ def test_a_damaged_file_is_not_taken_for_one_of_yours(tmp_path: Path, trained: n
     assert weights.locate("cifar_resnet20.v1", tmp_path / entry.file)[1] == entry  # who says so, gets it
 
 
+def test_caffes_own_name_for_a_file_may_be_of_yours(tmp_path: Path) -> None:
+    """Everybody who trains its example gets a lenet_iter_10000.caffemodel."""
+    path = tmp_path / weights.find("lenet_caffe").file
+    path.write_bytes(b"mine")
+    assert weights.locate("lenet_caffe", path) == (path, None)
+
+
 def test_a_format_of_its_own_has_no_sets_to_choose(tmp_path: Path) -> None:
     (tmp_path / "x.net").write_bytes(b"x")
     with pytest.raises(
