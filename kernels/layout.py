@@ -46,8 +46,11 @@ def memory(a: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]] | None:
 
 
 def memory_or_copy(a: np.ndarray, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
-    """``memory(a)``, or that of a borrowed copy (workspace ``name``) where ``a`` has gaps."""
-    found = memory(a)
+    """``memory(a)``, or that of a borrowed copy (workspace ``name``) where ``a`` has gaps or may not be written.
+
+    What must not be written is another type to Numba: a copy takes milliseconds, to compile all anew many seconds.
+    """
+    found = memory(a) if a.flags.writeable else None
     if found is None:
         copy = borrow(name, a.shape, a.dtype)
         copy[...] = a

@@ -111,7 +111,7 @@ def _run(
     xs, x_strides = layout.memory_or_copy(x, "x")
     channels, filters = x.shape[1] // groups, y.shape[1] // groups
     t = tiling(axes, x.shape[0], groups, filters)
-    weights = np.ascontiguousarray(w).reshape(-1)
+    weights = layout.memory_or_copy(np.ascontiguousarray(w), "w")[0]
     sizes = (x.shape[0], groups, channels, filters)
     pieces = items(t, axes, x.shape[0], groups, filters)
     _correlate(

@@ -387,7 +387,7 @@ def layouts(algorithm: str, dtype: str, passes: tuple[str, ...] = PASSES, cases:
         given = operands(c, pass_, dtype)
         bound = error_bound(c, pass_, algorithm, dtype)
         for name, stored in LAYOUTS.items():
-            # read-only is another type to a compiler, so each combination costs a compilation
+            # to a compiler read-only is another type: one combination shows whether a kernel takes it
             for odd in ((0, 1),) if stored is read_only else ((0, 1), (0,), (1,)):
                 arrays = [stored(a) if i in odd else a for i, a in enumerate(given)]
                 which = " and ".join(OPERANDS[pass_][i] for i in odd)

@@ -27,6 +27,14 @@ def test_copies_of_gappy_arrays() -> None:
     np.testing.assert_array_equal(flat.reshape(a.shape), a)
 
 
+def test_what_must_not_be_written_is_copied() -> None:
+    a = np.arange(6.0).reshape(2, 3)
+    a.flags.writeable = False
+    flat, strides = layout.memory_or_copy(a, "test")
+    assert flat.flags.writeable and strides == (3, 1) and not np.shares_memory(flat, a)
+    np.testing.assert_array_equal(flat, np.arange(6.0))
+
+
 def test_channels_last() -> None:
     last = np.zeros((2, 5, 4, 3)).transpose(0, 3, 1, 2)
     assert layout.channels_last(last) and not layout.channels_last(np.zeros((2, 3, 5, 4)))
