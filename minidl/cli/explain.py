@@ -1,11 +1,12 @@
 """``minidl explain``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ._checks import at_least
+from ._checks import OptionError, at_least
+from .report import first_step
 
 if TYPE_CHECKING:
     import cyclopts
@@ -24,6 +25,11 @@ def explain(
     target: int | None = None,
     terms: int = 12,
     scatter: bool = False,
+    chain: bool = False,
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd",
+    lr: float = 0.01,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
     json: bool = False,
     options: Annotated[dict[str, Any] | None, Parameter(help="Of the model, as --options.activation relu.")] = None,
 ) -> int:
@@ -47,24 +53,40 @@ def explain(
         How many terms to show of each sum, the largest.
     scatter
         Show where the gradient of the number goes instead.
+    chain
+        Of a weight: show the whole way from the loss through every gradient to its change in one step.
+    optimizer
+        Rule of that step.
+    lr
+        Its learning rate.
+    momentum
+        Its momentum, of sgd.
+    weight_decay
+        Its L2 penalty (decoupled with adamw).
     json
         Print for programs.
     """
     at_least(1, terms=terms)
+    if scatter and chain:
+        raise OptionError("--scatter and --chain are two questions: ask one after the other")
     from minidl import see
     from minidl.see import text
     from minidl.see.inputs import open_model
 
     subject = open_model(model, weights, options)
     x, label = subject.input(input)
-    backward = scatter or any(".grad" in a or a.startswith("loss") for a in at)
+    backward = scatter or chain or any(".grad" in a or a.startswith("loss") for a in at)
     run = subject.trace(x, (label or 0 if target is None else target) if backward else None)
-    answers: list[Any] = [see.scatter(run, a) if scatter else see.explain(run, a) for a in at]
+    if chain:
+        rule = first_step(subject.model, optimizer, lr, momentum, weight_decay)
+        answers: list[Any] = [see.chain(run, a, rule) for a in at]
+    else:
+        answers = [see.scatter(run, a) if scatter else see.explain(run, a) for a in at]
     if json:
         import json as encoder
 
         print(encoder.dumps([a.to_dict(terms) for a in answers], indent=2))
     else:
-        show: Any = text.scattered if scatter else text.explanation
+        show: Any = text.chained if chain else text.scattered if scatter else text.explanation
         print("\n\n".join(show(a, terms) for a in answers))
     return 0 if scatter or all(a.exact for a in answers) else 1

@@ -61,8 +61,8 @@ def report(
     """
     from rich.console import Console
 
-    at_least(0, lr=lr, momentum=momentum, weight_decay=weight_decay, limit=limit)
-    from minidl import optim, see
+    at_least(0, limit=limit)
+    from minidl import see
     from minidl.see.inputs import open_model
 
     subject = open_model(model, weights, options)
@@ -71,11 +71,17 @@ def report(
     target = target if target is not None else label or 0
     subject.trace(x, target, keep_values=False)  # compiles what has to be compiled: the times are those of the work
     run = subject.trace(x, target)
-    shared: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
-    rule = {
-        "sgd": lambda: optim.SGD(net.parameters(), momentum=momentum, **shared),
-        "adam": lambda: optim.Adam(net.parameters(), **shared),
-        "adamw": lambda: optim.AdamW(net.parameters(), **shared),
-    }[optimizer]()
+    rule = first_step(net, optimizer, lr, momentum, weight_decay)
     see.report(run, out, title=f"{Path(model).name}, {input}", optimizer=rule, limit=round(limit * 1e6))
     Console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, open it in a browser", soft_wrap=True, highlight=False)
+
+
+def first_step(net: Any, optimizer: str, lr: float, momentum: float, weight_decay: float) -> Any:
+    """The optimiser that ``--optimizer`` and its options name, before its first step."""
+    at_least(0, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    from minidl import optim
+
+    shared: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+    if optimizer == "sgd":
+        return optim.SGD(net.parameters(), momentum=momentum, **shared)
+    return {"adam": optim.Adam, "adamw": optim.AdamW}[optimizer](net.parameters(), **shared)

@@ -45,6 +45,11 @@ class Chain(Shown):
     strand: list[Explanation] = field(default_factory=list)
     update: Explanation | None = None
 
+    @property
+    def exact(self) -> bool:
+        """Whether every explanation of it is."""
+        return all(e.exact for e in (*self.strand, *([] if self.update is None else [self.update])))
+
     def to_dict(self, limit: int | None = None) -> dict[str, Any]:
         return {
             "at": self.at,

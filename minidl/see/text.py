@@ -99,7 +99,7 @@ def scattered(s: Scattered, limit: int = SHOWN) -> str:
     return "\n".join(lines)
 
 
-def chained(c: Chain) -> str:
+def chained(c: Chain, limit: int = SHOWN) -> str:
     """The chain from the loss to a weight, as text."""
     lines = [f"loss = {number(c.loss).strip()}", "gradients on the way, from the loss:"]
     width = max((len(k.name) for k in c.links), default=0)
@@ -115,7 +115,7 @@ def chained(c: Chain) -> str:
             largest = f"{len(e.terms)} terms, largest {product} = {number(term.product).strip()}"
         lines.append(f"  {e.at} = {number(e.value).strip()}: {largest}")
     if c.update is not None:
-        lines.append(explanation(c.update))
+        lines.append(explanation(c.update, limit))
     return "\n".join(lines)
 
 

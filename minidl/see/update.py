@@ -162,7 +162,7 @@ def explain_update(optimizer: Optimizer, parameter: Any, gradient: np.ndarray, i
     kept = [t for t in described.terms if t[2] != 0.0] or described.terms[:1]
     columns = [
         Column("", ", ".join(n for n, _, _ in kept), None, np.array([q for _, _, q in kept])),
-        Column("factor", "factor", None, np.array([c for _, c, _ in kept])),
+        Column("", "factor", None, np.array([c for _, c, _ in kept])),
     ]
     terms = Terms(columns, columns[0].values * columns[1].values)
     states = [Step(f"{k} before", f"{old.get(k, 0.0):.7g}", float(old.get(k, 0.0))) for k in state if k != "step"]

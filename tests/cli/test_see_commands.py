@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+import minidl
 from minidl.__main__ import main
 
 
@@ -23,6 +24,27 @@ def test_explain_of_gradients_as_json(capsys):
     assert first["what"] == "gradient" and first["exact"] and second["at"] == "loss"
     assert main(["explain", "lenet5", "--scatter", "--at", "conv1[0,0,1,1]"]) == 0
     assert "sends it through conv (features.0/conv) to" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_the_whole_way_from_the_loss_to_a_change(capsys, optimizer):
+    at = "conv1.weight[0,0,1,1]"
+    options = ["--target", "3", "--optimizer", optimizer, "--lr", "0.25", "--momentum", "0", "--weight-decay", "0.5"]
+    assert main(["explain", "lenet5", "--chain", "--at", at, *options, "--json"]) == 0
+    [chain] = json.loads(capsys.readouterr().out)
+    assert [k["name"] for k in chain["links"]][-1] == "features.0.weight.grad"
+    assert chain["strand"][0]["value"] == chain["gradient"]
+    if optimizer == "sgd":
+        minidl.manual_seed(0)  # as the command draws the weights
+        weight = minidl.models.create("lenet5").get_parameter("features.0.weight").numpy()[0, 0, 1, 1]
+        assert chain["update"]["value"] == pytest.approx(-0.25 * (chain["gradient"] + 0.5 * weight), rel=1e-4)
+    assert main(["explain", "lenet5", "--chain", "--at", at, *options]) == 0
+    out = capsys.readouterr().out
+    assert "gradients on the way, from the loss:" in out and "one strand, from the weight back" in out
+    assert main(["explain", "lenet5", "--chain", "--at", "conv1[0,0,1,1]"]) == 2
+    assert "a chain ends at a parameter, and features.0 is none" in capsys.readouterr().err
+    assert main(["explain", "lenet5", "--chain", "--scatter", "--at", at]) == 2
+    assert "--scatter and --chain are two questions" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
