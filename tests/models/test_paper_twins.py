@@ -4,11 +4,8 @@ A twin shares nothing with the model but the names of the arrays.  Same random w
 the input and of every parameter, and the statistics of batch normalisation, in evaluation and in training mode.
 """
 
-import numpy as np
 import pytest
 
-import minidl
-from minidl import nn
 from minidl.models.bninception import BNInception
 from minidl.models.fractalnet import FractalNet
 from minidl.models.inception_v4 import InceptionResNetV2, InceptionV4
@@ -17,45 +14,11 @@ from minidl.models.preact_resnet import CifarPreActResNet, PreActBasic, PreActBo
 from minidl.models.resnet import BasicBlock, Bottleneck
 from minidl.models.se_net import SENet
 from minidl.models.xception import Xception
+from tests.checks.twins import check_twin, mean, unit
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 pytestmark = pytest.mark.torch
-
-
-class Net:
-    """torch's functions on arrays called by their names in the state dict."""
-
-    def __init__(self, state, training, eps=1e-5):
-        self.state, self.training, self.eps = state, training, eps
-
-    def has(self, name):
-        return f"{name}.weight" in self.state
-
-    def conv(self, x, name, stride=1, padding=None, groups=1):
-        w = self.state[f"{name}.weight"]
-        padding = tuple(k // 2 for k in w.shape[2:]) if padding is None else padding
-        return F.conv2d(x, w, self.state.get(f"{name}.bias"), stride, padding, 1, groups)
-
-    def bn(self, x, name):
-        weight, bias, mean, var = (self.state[f"{name}.{k}"] for k in ("weight", "bias", "running_mean", "running_var"))
-        if self.training:
-            self.state[f"{name}.num_batches_tracked"] += 1
-        return F.batch_norm(x, mean, var, weight, bias, self.training, 0.1, self.eps)
-
-    def linear(self, x, name):
-        return F.linear(x, self.state[f"{name}.weight"], self.state[f"{name}.bias"])
-
-    def count(self, prefix):
-        """How many of prefix0, prefix1, ... there are."""
-        i = 0
-        while any(key.startswith(f"{prefix}{i}.") for key in self.state):
-            i += 1
-        return i
-
-
-def mean(x):
-    return x.mean((2, 3))
 
 
 # ---- SE-ResNet: Hu et al., equations 2 to 4 and figure 3 ------------------------------------------------------------
@@ -129,11 +92,6 @@ def fractal(net, x):
 
 
 # ---- Inception-v4 and Inception-ResNet-v2: figures 3 to 9 and 15 to 19 -----------------------------------------------
-
-
-def unit(net, x, name, stride=1, valid=False):
-    padding = 0 if valid or stride == 2 else None
-    return net.bn(net.conv(x, f"{name}.conv", stride, padding), f"{name}.bn").relu()
 
 
 def row(net, x, name, *strides, valid=False):
@@ -339,51 +297,8 @@ CASES = {
 }  # fmt: skip
 
 
-def distance(got, wanted):
-    wanted = wanted.detach().numpy()
-    return np.abs(got.detach().numpy() - wanted).max() / max(np.abs(wanted).max(), 1e-12)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_model_is_what_the_equations_say(name):
     make, twin, options, side, eps = CASES[name]
-    rng = np.random.default_rng(0)
-    with nn.utils.skip_init():
-        ours = make().to("float64")
-    state = {}
-    for key, value in ours.state_dict().items():
-        if value.dtype.kind != "f":
-            state[key] = torch.tensor(value.numpy().copy())
-            continue
-        fan_in = max(1, value.numel() // value.shape[0])
-        drawn = (
-            rng.standard_normal(value.shape) * (2 / fan_in) ** 0.5
-            if value.ndim > 1
-            else rng.uniform(0.5, 1.5, value.shape) * (0.1 if key.endswith("bias") else 1)
-        )
-        state[key] = torch.tensor(drawn)
-    ours.load_state_dict({key: value.numpy() for key, value in state.items()})
-    parameters = dict(ours.named_parameters())
-    for key in parameters:
-        state[key].requires_grad_(True)
-
-    for training in (False, True):
-        ours.train(training)
-        ours.zero_grad()
-        for value in state.values():
-            value.grad = None
-        x = rng.standard_normal((3, 3, side, side))
-        a, b = torch.tensor(x, requires_grad=True), minidl.tensor(x, requires_grad=True)
-        y, z = twin(Net(state, training, eps), a, **options), ours(b)
-        g = rng.standard_normal(tuple(y.shape))
-        y.backward(torch.tensor(g))
-        z.backward(minidl.tensor(g))
-        assert distance(z, y) < 1e-9
-        assert distance(b.grad, a.grad) < 1e-7
-        largest = max(float(state[key].grad.abs().max()) for key in parameters)
-        for key, p in parameters.items():  # a bias in front of batch normalisation has gradients of rounding alone
-            wanted = state[key].grad
-            assert distance(p.grad, wanted) < 1e-7 or float(wanted.abs().max()) < 1e-12 * largest, key
-        for key, value in ours.state_dict().items():
-            assert distance(value, state[key]) < 1e-9, key
+    check_twin(make, twin, (3, 3, side, side), eps, **options)
