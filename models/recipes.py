@@ -1,8 +1,8 @@
 """How the papers trained their networks, as data: ``minidl recipes`` lists them, ``minidl train NAME --recipe paper``.
 
-Where the paper counts updates, epochs are computed from its data and batch.  What a recipe says that training here
-does not do (many machines, averaged weights, ...) stands in ``notes``.  Numbers are those of the papers' text or, where
-``source`` says so, of the authors' programs.
+Where the paper counts updates, epochs are computed from its data and batch.  What the paper does and training here does
+not (many machines, averaged weights, initial values, ...) stands in ``differs`` and is printed.  Numbers are those of
+the papers' text or, where ``source`` says so, of the authors' programs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Recipe:
     """One paper's training: settings in its own units (epochs), and where they stand.
 
     ``milestones`` are the epochs after which step multiplies the learning rate by ``gamma``; ``every`` is how many
-    epochs lie between two reductions of exponential.
+    epochs lie between two reductions of exponential; in the ``warmup`` epochs the rate is ``warmup_lr``, or rises where
+    that is 0.  ``notes`` says where numbers are from, ``differs`` what the paper does otherwise.
     """
 
     models: tuple[str, ...]  # names, * for any letters
@@ -42,13 +43,14 @@ class Recipe:
     gamma: float = 0.1
     every: float = 0.0
     warmup: int = 0
+    warmup_lr: float = 0.0
     augment: str = "none"
     label_smoothing: float = 0.0
     clip: float = 0.0
     optimizer_options: dict[str, float] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)  # of the model
-    init: str = "the model's default"
     notes: str = ""
+    differs: str = ""
 
     def settings(self) -> TrainConfig:
         """As settings of a run, whose schedule is given in shares of it: another number of epochs stretches it.
@@ -61,6 +63,7 @@ class Recipe:
             "milestones": [m / self.epochs for m in self.milestones] or None,
             "interval": self.every / self.epochs if self.every else None,
             "data": None if self.data == "imagenet" else self.data,
+            "warmup_lr": self.warmup_lr or None,
         }
         same: tuple[str, ...] = (
             "epochs",
@@ -83,7 +86,10 @@ class Recipe:
         elif self.schedule == "exponential":
             schedule += f" x {self.gamma:g} every {self.every:g}"
         rule = f"{self.optimizer} {self.momentum:g}, batch {self.batch}, rate {self.lr:g}, decay {self.weight_decay:g}"
-        return f"{self.data}, {self.epochs} epochs, {rule}, {schedule}, augment {self.augment}"
+        if self.warmup:
+            schedule += f", warm-up {self.warmup}" + (f" at {self.warmup_lr:g}" if self.warmup_lr else "")
+        options = "".join(f", {name} {value}" for name, value in self.options.items())
+        return f"{self.data}, {self.epochs} epochs, {rule}, {schedule}, augment {self.augment}{options}"
 
 
 def _imagenet(**settings: Any) -> Recipe:
@@ -94,6 +100,48 @@ def _cifar(**settings: Any) -> Recipe:
     base = {"data": "cifar10", "batch": 128, "weight_decay": 1e-4, "lr": 0.1, "augment": "flip"}
     return Recipe(**{**base, **settings})
 
+
+# what several recipes share
+_VGG: dict[str, Any] = {
+    "source": "Simonyan and Zisserman 2015, section 3.1",
+    "lr": 0.01,
+    "weight_decay": 5e-4,
+    "epochs": 74,
+    "milestones": (30, 50, 65),
+    "augment": "vgg",
+    "notes": "370,000 updates; the rate is lowered three times, when the validation accuracy stands still",
+}
+_GOOGLENET: dict[str, Any] = {
+    "source": "Szegedy et al. 2015, section 6; rate and batch as in Caffe's solver",
+    "batch": 32,
+    "lr": 0.01,
+    "weight_decay": 2e-4,
+    "epochs": 64,
+    "schedule": "exponential",
+    "gamma": 0.96,
+    "every": 8,
+    "augment": "inception",
+    "notes": "the loss of each auxiliary head counts 0.3",
+    "differs": "asynchronous updates on many machines, here one; weights averaged",
+}
+_INCEPTION_V3: dict[str, Any] = {
+    "source": "Szegedy et al. 2016, section 8",
+    "batch": 32,
+    "optimizer": "rmsprop",
+    "optimizer_options": {"alpha": 0.9, "eps": 1.0},
+    "lr": 0.045,
+    "weight_decay": 4e-5,
+    "epochs": 100,
+    "schedule": "exponential",
+    "gamma": 0.94,
+    "every": 2,
+    "clip": 2.0,
+    "label_smoothing": 0.1,
+    "augment": "inception",
+    "notes": "the loss of the auxiliary head counts 0.4",
+    "differs": "50 replicas with batches of 32, here one; weights averaged",
+}
+_CIFAR_RESNET = "the mean image is subtracted, here the mean colour; 5,000 of the 50,000 images are held out, here none"
 
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
@@ -106,8 +154,9 @@ RECIPES: tuple[Recipe, ...] = (
         momentum=0.0,
         milestones=(2, 5, 8, 12),
         gamma=0.4,
-        init="uniform within 2.4 / fan-in",
-        notes="the paper divides each step by the diagonal of the Hessian, and its rates go 5, 2, 1, 0.5, 0.1 (e-4)",
+        differs="the paper divides each step by the diagonal of the Hessian; its rates are 5, 2, 1, 0.5, 0.1 (e-4), "
+        "here 5, 2, 0.8, 0.32, 0.13; its loss is the distance to drawings of the digits, here cross-entropy; lenet5 "
+        "begins with PyTorch's initial values, the paper (and lenet5_1998) within 2.4 / fan-in",
     ),
     _imagenet(
         models=("alexnet", "alexnet_cs231n"),
@@ -117,8 +166,9 @@ RECIPES: tuple[Recipe, ...] = (
         weight_decay=5e-4,
         milestones=(30, 60, 80),
         augment="alexnet",
-        init="N(0, 0.01^2), biases 1 in conv2, 4, 5 and the hidden layers",
-        notes="the rate was lowered by hand, three times, when the validation error stood still; tested on 10 crops",
+        notes="the rate was lowered by hand, three times, when the validation error stood still",
+        differs="tested on 10 crops, here on one; alexnet begins with PyTorch's initial values, the paper (and "
+        "alexnet_cs231n) with N(0, 0.01^2) and biases 1 in conv2, 4, 5 and the hidden layers",
     ),
     _imagenet(
         models=("alexnet_grouped",),
@@ -128,8 +178,8 @@ RECIPES: tuple[Recipe, ...] = (
         weight_decay=5e-4,
         milestones=(20, 40, 60, 80),
         augment="alexnet",
-        init="N(0, 0.01^2), biases 1 in conv2, 4, 5 and the hidden layers",
-        notes="100,000 updates of 256 images for each step; the paper's batch is 128",
+        notes="100,000 updates of 256 images for each step",
+        differs="the paper's batch is 128; tested on 10 crops, here on one",
     ),
     _imagenet(
         models=("zfnet", "zfnet_512"),
@@ -140,19 +190,16 @@ RECIPES: tuple[Recipe, ...] = (
         epochs=70,
         schedule="plateau",
         augment="alexnet",
-        init="N(0, 0.01^2), biases 0",
-        notes="filters of a convolution whose RMS exceeds 0.1 are scaled back to it; weight decay is not stated",
+        notes="weight decay is not stated",
+        differs="filters of a convolution whose RMS exceeds 0.1 are scaled back to it, here they stay",
     ),
+    _imagenet(models=("vgg11", "vgg11_lrn"), options={"init": "paper"}, **_VGG),
     _imagenet(
-        models=("vgg*",),
-        source="Simonyan and Zisserman 2015, section 3.1",
-        lr=0.01,
-        weight_decay=5e-4,
-        epochs=74,
-        milestones=(30, 50, 65),
-        augment="vgg",
-        init="network A from N(0, 0.1^2), its layers in the deeper ones; or Glorot",
-        notes="370,000 updates; the rate is lowered when the validation accuracy stands still, three times",
+        models=("vgg11_bn", "vgg13*", "vgg16", "vgg16_bn", "vgg16_c", "vgg19*"),
+        options={"init": "xavier"},
+        differs="the deeper networks begin with layers of a trained network A (models.vgg.start_from), here with "
+        "Glorot's initial values, which the authors found to do as well",
+        **_VGG,
     ),
     _cifar(
         models=("nin_cifar10",),
@@ -161,34 +208,23 @@ RECIPES: tuple[Recipe, ...] = (
         weight_decay=5e-4,
         epochs=160,
         milestones=(80, 120),
-        init="N(0, 0.05^2)",
-        notes="global contrast normalisation and whitening first; the paper lowers the rate twice and does not state "
-        "epochs and weight decay, which stand here as commonly taken",
+        notes="the rate is lowered twice; epochs and weight decay are not stated and stand here as commonly taken",
+        differs="images are normalised in contrast and whitened, here by their mean and deviation",
     ),
     _cifar(
         models=("all_cnn_*", "allcnn_model_*", "strided_cnn_*", "convpool_cnn_*"),
-        source="Springenberg et al. 2015, section 3.1",
-        batch=128,
+        source="Springenberg et al. 2015, section 3.1; batch and rate as in the public Caffe files",
+        batch=256,
         lr=0.05,
         weight_decay=1e-3,
         epochs=350,
         milestones=(200, 250, 300),
-        init="He et al. 2015",
-        notes="the rate is chosen among 0.25, 0.1, 0.05, 0.01; images are whitened and normalised in contrast first",
+        notes="the rate is chosen among 0.25, 0.1, 0.05, 0.01",
+        differs="images are normalised in contrast and whitened, here by their mean and deviation; shifts are of up "
+        "to 5 pixels, here 4",
     ),
-    _imagenet(
-        models=("googlenet*",),
-        source="Szegedy et al. 2015, section 6; rate and batch as in Caffe's solver",
-        batch=32,
-        lr=0.01,
-        weight_decay=2e-4,
-        epochs=64,
-        schedule="exponential",
-        gamma=0.96,
-        every=8,
-        augment="inception",
-        notes="asynchronous updates on many machines and averaged weights in the paper; auxiliary losses count 0.3",
-    ),
+    _imagenet(models=("googlenet", "googlenet_original"), options={"aux_logits": True}, **_GOOGLENET),
+    _imagenet(models=("googlenet*_aux",), **_GOOGLENET),
     _imagenet(
         models=("bninception",),
         source="Ioffe and Szegedy 2015, section 4.2.1",
@@ -200,25 +236,11 @@ RECIPES: tuple[Recipe, ...] = (
         gamma=0.9,
         every=1,
         augment="inception",
-        notes="the form BN-x30: rate 30 times Inception's 0.0015, decayed six times faster; many machines",
+        notes="the form BN-x30: rate 30 times Inception's 0.0015, decayed six times faster",
+        differs="many machines, here one",
     ),
-    _imagenet(
-        models=("inception_v3", "inception_v3_aux"),
-        source="Szegedy et al. 2016, section 8",
-        batch=32,
-        optimizer="rmsprop",
-        optimizer_options={"alpha": 0.9, "eps": 1.0},
-        lr=0.045,
-        weight_decay=4e-5,
-        epochs=100,
-        schedule="exponential",
-        gamma=0.94,
-        every=2,
-        clip=2.0,
-        label_smoothing=0.1,
-        augment="inception",
-        notes="50 replicas of batches of 32 in the paper; weights averaged; auxiliary losses count 0.4",
-    ),
+    _imagenet(models=("inception_v3",), options={"aux_logits": True}, **_INCEPTION_V3),
+    _imagenet(models=("inception_v3_aux",), **_INCEPTION_V3),
     _imagenet(
         models=("inception_v4", "inception_resnet_v2"),
         source="Szegedy et al. 2017, section 4",
@@ -233,7 +255,7 @@ RECIPES: tuple[Recipe, ...] = (
         every=2,
         label_smoothing=0.1,
         augment="inception",
-        notes="20 replicas in the paper; weights averaged",
+        differs="20 replicas with batches of 32, here one; weights averaged",
     ),
     _imagenet(
         models=("resnet18", "resnet34", "resnet50*", "resnet101*", "resnet152*", "plain18", "plain34"),
@@ -241,16 +263,17 @@ RECIPES: tuple[Recipe, ...] = (
         epochs=120,
         milestones=(30, 60, 90),
         augment="resnet",
-        init="He et al. 2015",
-        notes="600,000 updates; the rate is lowered when the error stands still; tested on 10 crops",
+        notes="600,000 updates",
+        differs="the rate is lowered when the error stands still, here after 30, 60 and 90 epochs; tested on 10 crops, "
+        "here on one",
     ),
     _cifar(
         models=("cifar_resnet[2345]*", "cifar_plain*"),
         source="He et al. 2016, section 4.2",
         epochs=164,
         milestones=(82, 123),
-        init="He et al. 2015",
-        notes="64,000 updates with drops at 32,000 and 48,000; the mean image is subtracted, here the mean colour",
+        notes="64,000 updates with drops at 32,000 and 48,000",
+        differs=_CIFAR_RESNET,
     ),
     _cifar(
         models=("cifar_resnet110*", "cifar_resnet1202"),
@@ -258,8 +281,10 @@ RECIPES: tuple[Recipe, ...] = (
         epochs=164,
         milestones=(82, 123),
         warmup=1,
-        init="He et al. 2015",
-        notes="begins with rate 0.01 until the training error is below 80 %, about 400 updates: here the first epoch",
+        warmup_lr=0.01,
+        notes="64,000 updates with drops at 32,000 and 48,000",
+        differs=f"the rate is 0.01 until the training error is below 80 %, about 400 updates, here for the first epoch "
+        f"(391); {_CIFAR_RESNET}",
     ),
     _cifar(
         models=("cifar_preact_resnet*",),
@@ -267,15 +292,15 @@ RECIPES: tuple[Recipe, ...] = (
         epochs=164,
         milestones=(82, 123),
         warmup=1,
-        init="He et al. 2015",
-        notes="begins with rate 0.01 for 400 updates: here the first epoch; the authors' program takes batches of 64",
+        warmup_lr=0.01,
+        notes="the authors' program takes batches of 64",
+        differs="the rate is 0.01 for 400 updates, here for the first epoch (391)",
     ),
     _imagenet(
         models=("preact_resnet*",),
         source="He et al. 2016 (identity mappings), appendix",
         milestones=(30, 60),
         augment="inception",
-        init="He et al. 2015",
     ),
     _cifar(
         models=("wrn_*",),
@@ -286,7 +311,6 @@ RECIPES: tuple[Recipe, ...] = (
         milestones=(60, 120, 160),
         gamma=0.2,
         augment="reflect",
-        init="He et al. 2015",
         notes="dropout 0.3 between the convolutions of a block is the paper's variant",
     ),
     _imagenet(
@@ -294,14 +318,12 @@ RECIPES: tuple[Recipe, ...] = (
         source="Zagoruyko and Komodakis 2016, section 3.4",
         milestones=(30, 60),
         augment="resnet",
-        init="He et al. 2015",
     ),
     _imagenet(
         models=("resnext*",),
         source="Xie et al. 2017, section 4",
         milestones=(30, 60),
         augment="inception",
-        init="He et al. 2015",
     ),
     _cifar(
         models=("cifar_resnext*",),
@@ -309,7 +331,6 @@ RECIPES: tuple[Recipe, ...] = (
         weight_decay=5e-4,
         epochs=300,
         milestones=(150, 225),
-        init="He et al. 2015",
     ),
     _imagenet(
         models=("se_*", "senet154"),
@@ -319,22 +340,21 @@ RECIPES: tuple[Recipe, ...] = (
         epochs=100,
         milestones=(30, 60, 90),
         augment="inception",
-        init="He et al. 2015",
     ),
     _cifar(
         models=("cifar_se_resnet*",),
         source="Hu et al. 2018, section 6.2: as the networks without the blocks (He et al. 2016, section 4.2)",
         epochs=164,
         milestones=(82, 123),
-        init="He et al. 2015",
+        differs=_CIFAR_RESNET,
     ),
     _imagenet(
         models=("densenet*",),
-        source="Huang et al. 2017, section 4.2",
+        source="Huang et al. 2017, section 4.2; initial values as in the authors' program",
         optimizer="nesterov",
+        options={"init": "authors"},
         milestones=(30, 60),
         augment="inception",
-        init="He et al. 2015",
     ),
     _cifar(
         models=("cifar_densenet*",),
@@ -343,7 +363,6 @@ RECIPES: tuple[Recipe, ...] = (
         optimizer="nesterov",
         epochs=300,
         milestones=(150, 225),
-        init="He et al. 2015",
         notes="dropout 0.2 behind each convolution but the first on data without augmentation",
     ),
     _cifar(
@@ -354,8 +373,8 @@ RECIPES: tuple[Recipe, ...] = (
         weight_decay=0.0,
         epochs=400,
         milestones=(200, 300, 350, 375),
-        init="Xavier, as Caffe has it",
-        notes="the rate falls whenever the epochs that remain have halved; drop-path 0.15",
+        notes="the rate falls whenever the epochs that remain have halved; drop-path 0.15; weight decay is not stated",
+        differs="the rate falls on when fewer than 25 epochs remain; biases learn twice as fast",
     ),
     _imagenet(
         models=("mobilenet_v1*",),
@@ -370,7 +389,7 @@ RECIPES: tuple[Recipe, ...] = (
         every=1,
         epochs=300,
         augment="inception",
-        notes="little or no weight decay on the depthwise filters; less augmentation than for large networks",
+        differs="little or no weight decay on the depthwise filters, and less augmentation than for large networks",
     ),
     _imagenet(
         models=("mobilenet_v2*",),
@@ -385,7 +404,7 @@ RECIPES: tuple[Recipe, ...] = (
         every=1,
         epochs=300,
         augment="inception",
-        notes="16 machines with 96 images each",
+        differs="16 machines with batches of 96, here one",
     ),
     _imagenet(
         models=("mobilenet_v3*",),
@@ -399,7 +418,8 @@ RECIPES: tuple[Recipe, ...] = (
         every=3,
         epochs=600,
         augment="inception",
-        notes="averaged weights with decay 0.9999; the number of epochs is not stated",
+        notes="the number of epochs is not stated",
+        differs="weights averaged with decay 0.9999",
     ),
     _imagenet(
         models=("mnasnet*", "efficientnet*"),
@@ -415,7 +435,7 @@ RECIPES: tuple[Recipe, ...] = (
         epochs=350,
         warmup=5,
         augment="inception",
-        notes="averaged weights and, for EfficientNet, AutoAugment",
+        differs="weights averaged and, for EfficientNet, AutoAugment",
     ),
     _imagenet(
         models=("shufflenet*",),
@@ -439,7 +459,8 @@ RECIPES: tuple[Recipe, ...] = (
         every=2,
         epochs=120,
         augment="inception",
-        notes="60 processors together, averaged weights; the paper states neither batch nor epochs",
+        notes="the paper states neither batch nor epochs",
+        differs="60 processors together, here one; weights averaged",
     ),
     _imagenet(
         models=("nasnet_*",),
@@ -457,7 +478,7 @@ RECIPES: tuple[Recipe, ...] = (
         label_smoothing=0.1,
         augment="inception",
         options={"aux_logits": True},
-        notes="many machines, averaged weights; the large network with drop_path 0.3",
+        differs="many machines, here one; weights averaged; the large network with drop_path 0.3",
     ),
     _imagenet(
         models=("squeezenet*",),

@@ -11,7 +11,8 @@ def register(app: "cyclopts.App") -> None:
 
 
 def recipes(filter: str = "", *, json: bool = False) -> None:
-    """List how the papers trained their networks; minidl train NAME --recipe paper does the same.
+    """List how the papers trained their networks; minidl train NAME --recipe paper does the same, with the differences
+    that are named: what the paper does, and what happens here.
 
     Parameters
     ----------
@@ -41,3 +42,5 @@ def recipes(filter: str = "", *, json: bool = False) -> None:
             console.print(", ".join(names), style="bold")
             console.print(f"  {recipe}")
             console.print(f"  {recipe.source}" + (f"; {recipe.notes}" if recipe.notes else ""), style="dim")
+            if recipe.differs:
+                console.print(f"  not as in the paper: {recipe.differs}", style="dim")

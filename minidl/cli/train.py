@@ -91,10 +91,14 @@ def train(
 
 
 def _with_recipe(model: str, name: str, settings: TrainConfig) -> TrainConfig:
-    """``settings``, and those of the model's paper where they say nothing."""
+    """``settings``, and those of the model's paper where they say nothing; prints what the paper did otherwise."""
+    from rich.console import Console
+
     from minidl.models.recipes import recipe
 
     found = recipe(model, name)
+    if found.differs:
+        Console(markup=False, highlight=False, soft_wrap=True).print(f"not as in the paper: {found.differs}")
     if found.data == "imagenet" and settings.data is None:
         raise TrainingError(f"the recipe of {model} is for ImageNet: name a folder of images with --data FOLDER")
     return settings.over(found.settings())

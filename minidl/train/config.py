@@ -51,6 +51,8 @@ class TrainConfig:
         How often exponential does, as a share of the run.
     warmup
         Epochs in which the learning rate rises to its value.
+    warmup_lr
+        Learning rate of the epochs of the warm-up, if it shall stay the same in them.
     augment
         Random changes of the training images: shift (a sixteenth of the side), affine (small rotation, shift and
         scale), flip (left-right and shift), reflect (the same, the border mirrored), none; and those of the papers for
@@ -94,6 +96,7 @@ class TrainConfig:
     gamma: float | None = None
     interval: float | None = None
     warmup: int | None = None
+    warmup_lr: float | None = None
     augment: AugmentName | None = None
     label_smoothing: float | None = None
     clip: float | None = None
@@ -111,7 +114,7 @@ class TrainConfig:
 
     def in_use(self) -> dict[str, Any]:
         """The settings that this run depends on: no momentum where the optimiser has none, no clipping by 0."""
-        without = {"data_dir", "options"}
+        without = {"data_dir", "options"} | (set() if self.warmup else {"warmup_lr"})
         without |= {name for name in ("warmup", "label_smoothing", "clip") if not getattr(self, name)}
         if self.optimizer not in ("sgd", "nesterov", "rmsprop"):
             without.add("momentum")
@@ -207,6 +210,8 @@ def _check(config: TrainConfig) -> None:
             raise TrainingError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
     if config.warmup and config.schedule == "plateau":
         raise TrainingError("--warmup goes with the schedules cosine, step and constant, not with plateau")
+    if config.warmup_lr is not None and not config.warmup_lr > 0:
+        raise TrainingError(f"--warmup-lr is a learning rate above 0, not {config.warmup_lr}")
     if config.warmup and config.schedule_epochs and config.warmup >= config.schedule_epochs:
         raise TrainingError(f"--warmup {config.warmup} leaves nothing of {config.schedule_epochs} epochs")
     shares = {"interval": (config.interval,), "milestones": config.milestones or (), "gamma": (config.gamma,)}
@@ -287,5 +292,9 @@ def make_scheduler(config: TrainConfig, optimizer: Any, batches: int = 1) -> Any
         main = schedules.ConstantLR(optimizer, factor=1.0)
     if not warmup:
         return HoldLR(main, steps)
-    rise = schedules.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
-    return HoldLR(schedules.SequentialLR(optimizer, [rise, main], milestones=[warmup]), steps)
+    before: Any
+    if config.warmup_lr is None:
+        before = schedules.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    else:
+        before = schedules.ConstantLR(optimizer, factor=config.warmup_lr / (config.lr or 1.0), total_iters=warmup)
+    return HoldLR(schedules.SequentialLR(optimizer, [before, main], milestones=[warmup]), steps)

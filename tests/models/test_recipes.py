@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from minidl import models, optim, registry, zeros
+from minidl import models, nn, optim, registry, zeros
+from minidl._macs import dry_run
+from minidl.cli._app import run
 from minidl.models.facts import FACTS
 from minidl.models.recipes import RECIPES, UnknownRecipeError, all_recipes, recipe
 from minidl.train import TrainConfig, complete
@@ -15,7 +17,7 @@ GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="
 # no paper of their own: toys, parts, conversions, and networks known from their weights alone
 WITHOUT = {
     *("alexnet_fc_conv", "inception_naive_module", "inception_reduced_module", "lenet_300_100", "lenet_caffe"),
-    *("mlp", "nin_imagenet", "simple_convnet"),
+    *("mlp", "nin_imagenet", "simple_convnet", "vgg16_fc_conv_384"),
 }
 
 
@@ -71,6 +73,60 @@ def test_all_recipes_are_settings():
         assert bool(entry.milestones) == (entry.schedule == "step")
         assert bool(entry.every) == (entry.schedule == "exponential")
         assert "section" in entry.source or "appendix" in entry.source
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet110", "cifar_resnet1202", "cifar_preact_resnet1001"])
+def test_the_deep_networks_for_cifar_begin_with_a_tenth_of_the_rate(name):
+    """He et al. 2016, section 4.2: 0.01 in the first 400 updates or so, which is an epoch of 391; then 0.1."""
+    full = complete(name, recipe(name).settings())
+    optimizer = make_optimizer(full, [zeros(1, requires_grad=True)])
+    schedule = make_scheduler(full, optimizer)
+    rates = []
+    for _ in range(164):
+        rates.append(optimizer.param_groups[0]["lr"])
+        schedule.step()
+    assert rates == pytest.approx([0.01] + 81 * [0.1] + 41 * [0.01] + 41 * [0.001])
+
+
+def test_all_cnn_has_the_batch_of_the_public_files():
+    """256 images, rate 0.05, Caffe's xavier, which is what the network begins with."""
+    entry = recipe("all_cnn_c")
+    assert (entry.batch, entry.lr, entry.weight_decay, entry.milestones) == (256, 0.05, 1e-3, (200, 250, 300))
+
+
+@pytest.mark.parametrize(
+    "name", ["googlenet", "googlenet_original", "googlenet_aux", "inception_v3", "inception_v3_aux"]
+)
+def test_networks_with_auxiliary_heads_are_trained_with_them(name):
+    entry = recipe(name)
+    with nn.utils.skip_init():
+        net = models.create(name, **entry.options)
+    outputs, _ = dry_run(net, models.info(name).input_shape, training=True)
+    assert outputs.aux_weight == (0.3 if name.startswith("google") else 0.4)
+    assert f"auxiliary head counts {outputs.aux_weight}" in entry.notes
+
+
+@pytest.mark.parametrize(("name", "init"), [("vgg11", "paper"), ("vgg16", "xavier"), ("densenet121", "authors")])
+def test_initial_values_that_a_network_has_by_an_option_are_those_of_its_paper(name, init):
+    assert recipe(name).settings().options == {"init": init}
+
+
+def test_what_is_not_as_in_the_paper_is_printed(capsys):
+    assert run(["recipes"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    differ = [
+        line.removeprefix("  not as in the paper: ") for line in printed if line.startswith("  not as in the paper")
+    ]
+    assert differ == [entry.differs for entry in RECIPES if entry.differs]
+    for words in (
+        "lenet5 begins with PyTorch's initial values, the paper (and lenet5_1998) within 2.4 / fan-in",
+        "here 5, 2, 0.8, 0.32, 0.13",  # 5e-4 times 0.4, 0.4^2, ...
+        "the rate is 0.01 until the training error is below 80 %, about 400 updates, here for the first epoch",
+        "weights averaged",
+    ):
+        assert any(words in line for line in differ), words
+    assert run(["recipes", "resnet110"]) == 0
+    assert "step x 0.1 after 82, 123, warm-up 1 at 0.01, augment flip" in capsys.readouterr().out
 
 
 def test_what_is_given_goes_before_the_recipe_and_stretches_it():

@@ -28,7 +28,7 @@ def test_given_beats_the_recipe_which_beats_the_general_value(monkeypatch: pytes
 def test_all_settings_get_a_value() -> None:
     full = complete("lenet5", TrainConfig())
     missing = [name for name, value in vars(full).items() if value is None]
-    assert missing == ["data_dir", "weights", "freeze_until", "features", "head_lr"]
+    assert missing == ["data_dir", "warmup_lr", "weights", "freeze_until", "features", "head_lr"]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,7 @@ def test_all_settings_get_a_value() -> None:
         ({"lr": math.nan}, "--lr must be at least 0, not nan"),
         ({"warmup": 3, "schedule": "plateau"}, "--warmup goes with the schedules cosine, step and constant"),
         ({"warmup": 5, "epochs": 5}, "--warmup 5 leaves nothing of 5 epochs"),
+        ({"warmup": 1, "warmup_lr": 0.0}, r"--warmup-lr is a learning rate above 0, not 0\.0"),
         ({"warmup": 2, "epochs": 5, "schedule_epochs": 2}, "--warmup 2 leaves nothing of 2 epochs"),
         ({"schedule_epochs": 0}, "--schedule-epochs must be at least 1, not 0"),
         ({"optimizer": "nesterov", "momentum": 0.0}, "--optimizer nesterov needs --momentum above 0"),
@@ -80,6 +81,7 @@ def test_schedules() -> None:
     assert rates(epochs=4, schedule="cosine") == [1, 0.8536, 0.5, 0.1464]
     assert rates(epochs=7, schedule="cosine", warmup=3) == [0.25, 0.5, 0.75, 1, 0.8536, 0.5, 0.1464]
     assert rates(epochs=1, schedule="step") == [1.0]
+    assert rates(epochs=6, schedule="step", warmup=2, warmup_lr=0.2) == [0.2, 0.2, 1, 1, 0.1, 0.01]
 
 
 def test_plateau() -> None:
@@ -101,7 +103,9 @@ def test_plateau() -> None:
         ),
         ({"schedule": "exponential"}, ("gamma 0.1", "interval 0.1"), ("milestones",)),
         ({"schedule": "constant"}, ("schedule constant",), ("gamma", "schedule_epochs", "warmup", "clip")),
-        ({"warmup": 2, "clip": 1.0}, ("warmup 2", "clip 1.0"), ("label_smoothing",)),
+        ({"warmup": 2, "clip": 1.0}, ("warmup 2", "clip 1.0"), ("label_smoothing", "warmup_lr")),
+        ({"warmup": 2, "warmup_lr": 0.01}, ("warmup 2", "warmup_lr 0.01"), ()),
+        ({"warmup_lr": 0.01}, (), ("warmup",)),
         ({"epochs": 9, "schedule_epochs": 5}, ("epochs 9", "schedule_epochs 5"), ()),
     ],
 )

@@ -341,6 +341,7 @@ def test_recipes_and_models_from_the_command_line(photos: Path, capsys: pytest.C
     assert "the recipe of resnet18 is for ImageNet: name a folder of images with --data" in capsys.readouterr().err
     arguments = ["cifar_resnet20", "--recipe", "paper", "--data", "first", "--epochs", "1", "--batch-size", "8"]
     assert main(["train", *arguments, "--out", "run"]) == 0
+    assert "not as in the paper: the mean image is subtracted, here the mean colour" in capsys.readouterr().out
     settings = json.loads((photos / "run" / "config.json").read_text())["settings"]
     assert (settings["epochs"], settings["batch_size"], settings["lr"]) == (1, 8, 0.1)
     assert (settings["optimizer"], settings["weight_decay"], settings["augment"]) == ("sgd", 1e-4, "flip")
