@@ -44,7 +44,7 @@ class Subject:
         return self._image(path), None
 
     def trace(self, x: Any, target: int | None = None, *, keep_values: bool = True) -> Trace:
-        """Run the model on ``x``; with the number of a class also back, from the cross-entropy with it.
+        """Run the model on ``x``; with the number of a class also back, from the :func:`cross_entropy` with it.
 
         SeeError where input or class do not suit the model.
 
@@ -53,7 +53,7 @@ class Subject:
         >>> net.trace(net.input("random:0")[0], 3).loss_name
         'cross_entropy'
         """
-        question: dict[str, Any] = {} if target is None else {"target": [target] * len(x), "loss": "cross_entropy"}
+        question: dict[str, Any] = {} if target is None else {"target": [target] * len(x), "loss": cross_entropy}
         try:
             return trace(self.model, x, **question, keep_values=keep_values)
         except ValueError as error:
@@ -112,6 +112,19 @@ class Subject:
             raise SeeError(f"an image cannot become an input of shape {shape}: give an .npy file")
         x = _batch(read_image(path, "L" if shape[0] == 1 else "RGB")[None] / np.float32(255))
         return x if x.shape[1:] == shape else interpolate(x, shape[1:], mode="bilinear")
+
+
+def cross_entropy(outputs: Any, target: Any) -> Any:
+    """The loss of a question: of scores (N, C), of scores (N, C, *) with one class for all positions, or of several
+    heads as in training."""
+    from ..nn import functional
+    from ..train.losses import total_loss
+
+    def of(scores: Any, target: Any) -> Any:
+        everywhere = target.reshape(-1, *(1,) * (scores.ndim - 2)).expand(-1, *scores.shape[2:])
+        return functional.cross_entropy(scores, target if scores.ndim == 2 else everywhere)
+
+    return total_loss(of, outputs, target)[0]
 
 
 def open_model(name: str | Path, weights: str | Path | None = None, options: dict[str, Any] | None = None) -> Subject:

@@ -93,6 +93,24 @@ def test_numbers_that_there_are_not(capsys, tmp_path, monkeypatch, arguments, me
     assert not list(tmp_path.iterdir())
 
 
+def test_networks_with_maps_or_several_heads_have_a_loss_too():
+    from minidl.nn import functional as F
+    from minidl.see.inputs import cross_entropy, open_model
+
+    subject = open_model("inception_naive_module")
+    x = minidl.randn(1, 256, 5, 4)
+    run = subject.trace(x, 3)
+    scores = run.outputs[0].read()[0].reshape(672, -1)
+    assert scores.shape[1] == 20
+    expected = F.cross_entropy(minidl.tensor(scores.T.copy()), minidl.tensor([3] * 20)).item()
+    assert run.loss.item(()) == pytest.approx(expected, rel=1e-5) and run.loss_name == "cross_entropy"
+
+    heads = minidl.models.GoogLeNetOutputs(*(minidl.randn(2, 4, requires_grad=True) for _ in range(3)))
+    one, two, three = (F.cross_entropy(head, minidl.tensor([1, 2])).item() for head in heads)
+    total = cross_entropy(heads, minidl.tensor([1, 2])).item()
+    assert total == pytest.approx(one + 0.3 * (two + three), rel=1e-5)
+
+
 def test_inputs_from_files(capsys, tmp_path):
     from PIL import Image
 

@@ -6,7 +6,7 @@ import pytest
 import minidl
 from minidl import models, nn, optim, see
 from minidl.nn import functional as F
-from minidl.see.report import render, report
+from minidl.see.report import contents, document, render, report
 
 
 class Mixed(nn.Module):
@@ -246,6 +246,31 @@ def test_steps_go_forward_and_then_back(opened):
     assert page.get_attribute(".gradients", "aria-pressed") == "true"  # the backward pass begins, at the loss
     page.keyboard.press("p")
     assert page.get_attribute(".gradients", "aria-pressed") == "false"
+    page.keyboard.press("g")
+    page.click('[data-key="features.3"]')
+    captions = page.locator(".middle figcaption").all_inner_texts()
+    assert [c.split(": ")[0] for c in captions] == ["gradient", "features.3.weight.grad", "features.3.bias.grad"]
+
+
+def test_keys_go_on_working_where_what_had_the_focus_is_drawn_anew(opened):
+    run, _ = lenet_run()
+    page = opened(run)
+    position = page.locator("header output")
+    page.locator(".middle canvas").first.click()  # has the focus, and goes with the layer
+    page.keyboard.press("n")
+    page.keyboard.press("n")
+    assert position.inner_text().startswith("3/")
+    page.locator(".explanation .ref").first.click()  # goes with the explanation
+    page.keyboard.press("g")
+    assert page.get_attribute(".gradients", "aria-pressed") == "true"
+    page.click("text=Fold features")
+    page.keyboard.press("f")  # unfolds again
+    assert page.locator('[data-key="features.3"]').count() == 1
+    page.locator('[data-key="features.3"]').focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.dataset.key") == "features.3"
+    page.keyboard.press("t")
+    assert page.evaluate("document.querySelector('#report').dataset.theme") in ("light", "dark")
 
 
 def test_modules_fold_and_unfold(opened):
@@ -293,6 +318,20 @@ def test_a_large_network_gets_pictures_and_a_pointer_to_the_terminal(opened):
     page.fill(".goto", "features.0[0,1,2,3]")
     page.press(".goto", "Enter")
     assert 'minidl explain MODEL --input X --at "features.0[0,1,2,3]"' in page.inner_text(".explanation")
+
+
+def test_many_values_have_small_pictures(monkeypatch):
+    run, _ = lenet_run()
+    shown = {}
+    for budget in (10**9, 20_000, 1):
+        monkeypatch.setattr(document, "_PICTURES", budget)
+        entries, _ = contents(run, title=None, optimizer=None, limit=2_000)
+        found = [
+            n["picture"] for v in entries["values"].values() for n in (v["own"], v["grad"]) if "picture" in (n or ())
+        ]
+        shown[budget] = sum(p["data"]["count"] for p in found), max(p["shape"][0] for p in found), len(found)
+    (_, most, pictures), (size, some, _), (_, one, _) = shown.values()
+    assert (most, one) == (12, 1) and 1 < some < 12 and size <= 20_000 and pictures > 5
 
 
 @pytest.mark.parametrize("width", [390, 1400, 1920])

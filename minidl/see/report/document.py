@@ -21,8 +21,9 @@ from .formulas import formula
 
 FORMAT = 1
 _BINS = 32
-_MAPS = 12  # maps in the picture of a value that does not fit
+_MAPS = 12  # maps in the picture of a value that does not fit, at most
 _SIDE = 40  # pixels of such a map, at most
+_PICTURES = 4_000_000  # bytes of all pictures: the more there are, the fewer maps has each
 _SAMPLE = 1 << 20  # elements of an array that its statistics look at, about
 _LONGEST_MOVE = 1 << 18  # elements of an output whose source positions are written down one by one
 
@@ -58,6 +59,7 @@ def document(trace: Trace, *, title: str, limit: int, step: dict[str, Any] | Non
     records = [r for r in trace.records if r.phase != "backward"]
     values = _values(trace, records)
     exact = _that_fit(trace, values, step, limit)
+    maps = _maps_each(trace, [v for v in values if v.number not in exact])
     ledger, kept = _ledger(records, values)
     shown = {
         "format": FORMAT,
@@ -68,8 +70,8 @@ def document(trace: Trace, *, title: str, limit: int, step: dict[str, Any] | Non
         "loss": None if trace.loss is None else trace.loss.number,
         "outputs": [v.number for v in trace.outputs],
         "modules": _modules(trace),
-        "values": {str(v.number): _value(trace, v, v.number in exact, blobs, step) for v in values},
-        "records": [_record(trace, r, blobs, kept.get(r.number, 0)) for r in records],
+        "values": {str(v.number): _value(trace, v, v.number in exact, maps, blobs, step) for v in values},
+        "records": [_record(trace, r, exact, blobs, kept.get(r.number, 0)) for r in records],
         "ledger": ledger,
         "formulas": {r.op: formula(r.op) for r in records},
         "step": None if step is None else step["rule"],
@@ -114,29 +116,41 @@ def _that_fit(trace: Trace, values: list[Value], step: dict[str, Any] | None, li
     return fit
 
 
-def _value(trace: Trace, value: Value, exact: bool, blobs: Blobs, step: dict[str, Any] | None) -> dict[str, Any]:
+def _maps_each(trace: Trace, values: list[Value]) -> int:
+    """How many maps the picture of each of ``values`` and of its gradient shows."""
+    shapes = [v.shape for v in values for shown in (v, gradient_of(trace, v)) if shown is not None and len(v.shape) > 2]
+    sizes = [(math.prod(s[:-2]), math.prod(-(-n // -(-max(s[-2:]) // _SIDE)) for n in s[-2:])) for s in shapes]
+    for maps in range(_MAPS, 1, -1):
+        if sum(min(planes, maps) * pixels for planes, pixels in sizes) <= _PICTURES:
+            return maps
+    return 1
+
+
+def _value(
+    trace: Trace, value: Value, exact: bool, maps: int, blobs: Blobs, step: dict[str, Any] | None
+) -> dict[str, Any]:
     gradient = gradient_of(trace, value)
     entry: dict[str, Any] = {
         "name": value.name,
         "shape": list(value.shape),
         "dtype": value.dtype.name,
         "record": None if value.record is None else value.record.number,
-        "own": _numbers(value.read(), exact, blobs),
-        "grad": None if gradient is None else _numbers(gradient.read(), exact, blobs),
+        "own": _numbers(value.read(), exact, maps, blobs),
+        "grad": None if gradient is None else _numbers(gradient.read(), exact, maps, blobs),
     }
     if step is not None and value.name in step["after"] and exact:
         entry["after"] = blobs.add(step["after"][value.name])
     return entry
 
 
-def _numbers(array: np.ndarray, exact: bool, blobs: Blobs) -> dict[str, Any]:
+def _numbers(array: np.ndarray, exact: bool, maps: int, blobs: Blobs) -> dict[str, Any]:
     """Statistics of an array, and itself or a picture of it."""
     entry = _statistics(array)
     if exact:
         kept = array if array.dtype.name in ("float32", "float64", "int32") else array.astype(np.float64)
         entry["data"] = blobs.add(kept)
     elif array.ndim >= 3:
-        entry["picture"] = _picture(array, blobs)
+        entry["picture"] = _picture(array, maps, blobs)
     return entry
 
 
@@ -168,9 +182,9 @@ def _statistics(array: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _picture(array: np.ndarray, blobs: Blobs) -> dict[str, Any]:
+def _picture(array: np.ndarray, count: int, blobs: Blobs) -> dict[str, Any]:
     """The first maps of the first image, every so many pixels, in 256 steps from minimum to maximum."""
-    maps = array.reshape(-1, *array.shape[-2:])[:_MAPS]
+    maps = array.reshape(-1, *array.shape[-2:])[:count]
     every = max(1, -(-max(maps.shape[1:]) // _SIDE))
     maps = maps[:, ::every, ::every].astype(np.float64)
     low, high = float(maps.min()), float(maps.max())
@@ -181,7 +195,7 @@ def _picture(array: np.ndarray, blobs: Blobs) -> dict[str, Any]:
 # ---- records -----------------------------------------------------------------------------------------------------
 
 
-def _record(trace: Trace, record: Record, blobs: Blobs, kept: int) -> dict[str, Any]:
+def _record(trace: Trace, record: Record, exact: set[int], blobs: Blobs, kept: int) -> dict[str, Any]:
     return {
         "number": record.number,
         "op": record.op,
@@ -196,7 +210,7 @@ def _record(trace: Trace, record: Record, blobs: Blobs, kept: int) -> dict[str, 
         "backward_ms": record.backward_seconds * 1e3,
         "macs": call_macs(record.primitive, record.args, record.attrs, record.outputs[0]),
         "kept": kept,
-        "rule": _rule(record, blobs),
+        "rule": _rule(record, exact, blobs),
     }
 
 
@@ -207,7 +221,7 @@ def _plain(value: Any) -> Any:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _rule(record: Record, blobs: Blobs) -> dict[str, Any]:
+def _rule(record: Record, exact: set[int], blobs: Blobs) -> dict[str, Any]:
     """What the page has to know to take an output of this record apart."""
     op, attrs = record.op, record.attrs
     if op in ("conv", "conv_input_grad"):
@@ -221,7 +235,8 @@ def _rule(record: Record, blobs: Blobs) -> dict[str, Any]:
         return {"kind": op, "taps": [_taps(a) for a in pool.axes], "divisors": counts.ravel().tolist()}
     if op in _SAME_ORDER:
         return {"kind": "same_order"}
-    if op in _MOVES and record.outputs[0].shape and math.prod(record.outputs[0].shape) <= _LONGEST_MOVE:
+    small = math.prod(record.outputs[0].shape) <= _LONGEST_MOVE and record.outputs[0].number in exact
+    if op in _MOVES and record.outputs[0].shape and small:
         source = record.args[0]
         places = np.arange(math.prod(source.shape), dtype=np.int64).reshape(source.shape)
         return {"kind": "move", "sources": blobs.add(record.primitive.forward(places, **attrs).astype(np.int32))}

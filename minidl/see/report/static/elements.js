@@ -19,6 +19,13 @@ function fill(element, attributes, children) {
   return element;
 }
 
+/** Draw `element` anew; where it had the focus it keeps it, so that keys go on working. */
+function redraw(element, ...children) {
+  const focused = element.contains(element.getRootNode().activeElement);
+  element.replaceChildren(...children);
+  if (focused) element.focus({ preventScroll: true });
+}
+
 function table(caption, head, rows) {
   return h("table", {}, h("caption", {}, caption),
     h("thead", {}, h("tr", {}, head.map((t) => h("th", { scope: "col" }, t)))),

@@ -10,7 +10,7 @@ class Graph {
     this.container = new Set();
     for (const { path } of run.modules) if (path) this.container.add(path.split(".").slice(0, -1).join("."));
     this.unfoldUpTo(48);
-    this.element = h("div", { class: "graph", role: "group", "aria-label": "graph of the network" });
+    this.element = h("div", { class: "graph", role: "group", "aria-label": "graph of the network", tabindex: -1 });
     this.draw();
   }
 
@@ -84,7 +84,7 @@ class Graph {
     });
     const nodes = this.shown.map((box) => this.box(box, layout.node(box.key)));
     const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}` }, edges, nodes);
-    this.element.replaceChildren(picture);
+    redraw(this.element, picture);
     this.mark(this.selected);
   }
 

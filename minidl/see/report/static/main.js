@@ -90,7 +90,7 @@ class App {
     if (!box) return;
     this.box = box;
     this.graph.mark(box.key);
-    this.middle.replaceChildren(layerPanel(this, box));
+    redraw(this.middle, layerPanel(this, box));
     if (move) {
       const place = this.order.findIndex((s) => s.record === box.records[0] && s.which === this.which);
       if (place >= 0) this.at = place;
@@ -118,7 +118,7 @@ class App {
   /** Explain one number at the right, and show where it lives. */
   ask(value, index, which, focus = true) {
     this.picked = { value, index, which };
-    this.right.replaceChildren(explainPanel(this, value, index, which));
+    redraw(this.right, explainPanel(this, value, index, which));
     this.right.scrollTop = 0;
     if (!focus) return;
     const maker = this.run.maker(value) ?? this.run.consumers.get(value.number)?.[0].record;

@@ -51,10 +51,11 @@ function layerPanel(app, box) {
     new Maps(run, output, which, { onPick: app.ask, picked: app.pickedIn(output, which) }).element,
     histogram(output[which], isGrad ? "gradient" : "output"));
   for (const value of givenTo(run, box)) {
+    const shown = app.which === "grad" && value.grad ? "grad" : "own";
     panel.append(h("details", { open: size(value.shape) < 5000 },
-      h("summary", {}, `${value.name} ${value.shape.join("\u00d7")}${app.which === "grad" && value.grad ? ": its gradient" : ""}`),
-      new Maps(run, value, app.which === "grad" && value.grad ? "grad" : "own", { onPick: app.ask, picked: app.pickedIn(value, app.which) }).element,
-      histogram(value[app.which === "grad" && value.grad ? "grad" : "own"], value.name)));
+      h("summary", {}, `${value.name} ${value.shape.join("\u00d7")}${shown === "grad" ? ": its gradient" : ""}`),
+      new Maps(run, value, shown, { onPick: app.ask, picked: app.pickedIn(value, shown) }).element,
+      histogram(value[shown], run.nameOf(value.number, shown))));
   }
   for (const op of new Set(box.records.map((r) => r.op))) {
     const formula = run.formulas[op];
