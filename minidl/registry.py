@@ -198,7 +198,8 @@ def register(input_shape: Shape, source: str, adapt: Adapt | None = None) -> Cal
     """Decorator: put a constructor function into the zoo under its own name.
 
     The function that comes back looks at its options before it builds anything (:meth:`ModelInfo.check`), so that
-    ``models.resnet50(num_classes=-3)`` and ``models.create("resnet50", num_classes=-3)`` say the same.
+    ``models.resnet50(num_classes=-3)`` and ``models.create("resnet50", num_classes=-3)`` say the same.  Classes such as
+    ``models.ResNet`` leave numbers that cannot be to their layers.
     """
 
     def put(constructor: F) -> F:
