@@ -281,18 +281,20 @@ def mean_rows(x, depth, height, row, divisor, y):
     count, outs, rows, columns = y.shape
     for task in prange(count * outs * rows):
         a, p, q = task // (outs * rows), task // rows % outs, task % rows
-        y[a, p, q] = 0
+        line = np.zeros(x.shape[3], x.dtype)  # the rows that these windows read, added up: all side by side
         for i in range(depth[0][p], depth[1][p], depth[2]):
             for j in range(height[0][q], height[1][q], height[2]):
-                for t in range(row[0]):
-                    first, stop, k = inside(t, row, x.shape[3], columns)
-                    tap, total = x[a, i, j, k:], y[a, p, q, first:stop]
-                    if row[1] == 1:
-                        add_tap(tap, 1, total)
-                    elif row[1] == 2:
-                        add_tap(tap, 2, total)
-                    else:
-                        add_tap(tap, row[1], total)
+                add_tap(x[a, i, j], 1, line)
+        y[a, p, q] = 0
+        for t in range(row[0]):
+            first, stop, k = inside(t, row, x.shape[3], columns)
+            tap, total = line[k:], y[a, p, q, first:stop]
+            if row[1] == 1:
+                add_tap(tap, 1, total)
+            elif row[1] == 2:
+                add_tap(tap, 2, total)
+            else:
+                add_tap(tap, row[1], total)
         for r in range(columns):
             y[a, p, q, r] /= divisor[p, q, r]
 
@@ -326,17 +328,19 @@ def mean_grad_rows(g, depth, height, row, divisor, dx):
         for p in range(outs):
             for q in range(rows):
                 shares = g[a, p, q] / divisor[p, q]
+                line = np.zeros(dx.shape[3], g.dtype)  # what each row that these windows read gets
+                for t in range(row[0]):
+                    first, stop, k = inside(t, row, dx.shape[3], columns)
+                    into, share = line[k:], shares[first:stop]
+                    if row[1] == 1:
+                        add_share(into, 1, share)
+                    elif row[1] == 2:
+                        add_share(into, 2, share)
+                    else:
+                        add_share(into, row[1], share)
                 for i in range(depth[0][p], depth[1][p], depth[2]):
                     for j in range(height[0][q], height[1][q], height[2]):
-                        for t in range(row[0]):
-                            first, stop, k = inside(t, row, dx.shape[3], columns)
-                            into, share = dx[a, i, j, k:], shares[first:stop]
-                            if row[1] == 1:
-                                add_share(into, 1, share)
-                            elif row[1] == 2:
-                                add_share(into, 2, share)
-                            else:
-                                add_share(into, row[1], share)
+                        add_share(dx[a, i, j], 1, line)
 
 
 @njit(parallel=True)
