@@ -1,6 +1,9 @@
 """``minidl algorithms``."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
 
 from ._checks import at_least
 from .shape import sizes
@@ -22,6 +25,8 @@ def algorithms(
     dilation: int = 1,
     groups: int = 1,
     repeats: int = 3,
+    draw: Annotated[Literal["forward", "input_grad", "weight_grad"], Parameter(name="--pass")] = "forward",
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     json: bool = False,
 ) -> None:
     """Compute one convolution by every algorithm: time, operations, memory and error of each, in all three passes.
@@ -42,10 +47,18 @@ def algorithms(
         Groups of channels.
     repeats
         Runs of each kernel; the fastest counts.
+    draw
+        The pass whose intermediates are drawn.
+    out
+        Draw them into this file, .png, .jpg or .webp: columns by their pixels, spectra, tiles.
     json
         Print for programs.
     """
     at_least(1, repeats=repeats)
+    if out is not None:
+        from minidl.see.features.picture import file_format
+
+        file_format(out)  # before anything is computed
     import numpy as np
 
     from minidl import see
@@ -60,3 +73,7 @@ def algorithms(
         print(encoder.dumps(table.to_dict(), indent=2))
     else:
         print(table)
+    if out is not None:
+        see.Intermediates(table, draw).save(out)
+        if not json:
+            print(f"picture: {out}")

@@ -5,6 +5,7 @@ one shows it as text.
 """
 
 from . import features
+from .algorithm_picture import Intermediates
 from .algorithm_table import Row, Steps, Table, algorithms
 from .breaking import Broken, Finding, break_it
 from .bug_list import Bug, bugs
@@ -29,6 +30,7 @@ __all__ = [
     "Explanation",
     "Factor",
     "Finding",
+    "Intermediates",
     "Link",
     "Parting",
     "Record",

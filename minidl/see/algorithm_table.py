@@ -70,11 +70,13 @@ class Steps:
 
 @dataclass(repr=False)
 class Table(Shown):
-    """All algorithms of one convolution; ``rows`` compare them, ``steps`` show what they compute on the way."""
+    """All algorithms of one convolution; ``rows`` compare them, ``steps`` show what they compute on the way (drawn by
+    :class:`Intermediates`).  ``input_shape`` is (C, *size)."""
 
     problem: str
     rows: list[Row] = field(default_factory=list)
     steps: list[Steps] = field(default_factory=list)
+    input_shape: tuple[int, ...] = ()
 
     def to_dict(self, values: bool = False) -> dict[str, Any]:
         return {
@@ -116,10 +118,10 @@ def algorithms(
     x, w = (a.numpy() if hasattr(a, "_array") else np.asarray(a) for a in (x, w))
     conv = Conv.from_shapes(x.shape, w.shape, stride, padding, dilation, groups)
     if g is None:
-        g = np.random.default_rng(0).standard_normal(conv.y_shape)
+        g = np.random.default_rng([0, 1]).standard_normal(conv.y_shape)  # other numbers than those of a seed 0
     g = np.asarray(g.numpy() if hasattr(g, "_array") else g, x.dtype)
     operands = {"forward": (x, w), "input_grad": (w, g), "weight_grad": (x, g)}
-    table = Table(str(conv))
+    table = Table(str(conv), input_shape=(conv.in_channels, *conv.size))
     for pass_, (a, b) in operands.items():
         truth = getattr(definition, pass_)(a.astype(np.float64), b.astype(np.float64), conv)
         chosen = catalogue.plan("conv", pass_, conv, dtype=x.dtype)
