@@ -90,4 +90,7 @@ def test_scores_of_test_images(file: Path, depth: int, shared_data: Path) -> Non
         raw, offsets, labels = data["jpeg"].tobytes(), data["offset"], data["y"]
     starts, ends = offsets[: len(labels)], np.append(offsets, len(raw))[1 : len(labels) + 1]
     images = np.stack([np.asarray(image.open(io.BytesIO(raw[a:b]))) for a, b in zip(starts, ends, strict=True)])
-    assert accuracy(network(file, depth), images, labels) == pytest.approx({20: 81.0, 56: 83.2}[depth], abs=0.1)
+    if depth == 20:
+        assert accuracy(network(file, depth), images, labels) == pytest.approx(81.0, abs=0.1)
+    else:  # 83.2 of all; PyTorch's own functions find 83.16 of every fourth, which takes a quarter of the time
+        assert accuracy(network(file, depth), images[::4], labels[::4]) == pytest.approx(83.16, abs=0.05)
