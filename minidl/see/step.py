@@ -70,6 +70,10 @@ class Stepper:
             if v.record is None:
                 self._arrays[v.number] = v.array
 
+    def __repr__(self) -> str:
+        upcoming = "the end" if self.upcoming is None else self.upcoming.label
+        return f"<stepper: {self.position} of {len(self.recorded.records)} operations have run, next is {upcoming}>"
+
     # ---- moving ----------------------------------------------------------------------------------------
 
     @property

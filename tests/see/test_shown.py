@@ -63,6 +63,14 @@ def test_the_terms_say_how_many_and_how_much(made):
     assert str(terms).startswith(f"18 terms, in all {terms.total:.9g}\n18 terms, the 12 largest of them:\n")
 
 
+def test_a_stepper_says_where_it_stands():
+    stepper = see.Stepper(lambda x: (x * 2).relu(), minidl.ones(2, 3))
+    stepper.next()
+    assert repr(stepper) == "<stepper: 1 of 2 operations have run, next is relu>"
+    stepper.next()
+    assert repr(stepper) == "<stepper: 2 of 2 operations have run, next is the end>"
+
+
 def test_a_value_says_name_type_and_shape():
     run = see.trace(lambda x: x * 2, minidl.ones(2, 3))
     assert repr(run.names["input"]) == "<value input: float32 (2, 3)>"
