@@ -23,6 +23,7 @@ def explain(
     input: str = "random:0",
     weights: Path | None = None,
     target: int | None = None,
+    train: bool = False,
     terms: int = 12,
     scatter: bool = False,
     chain: bool = False,
@@ -49,6 +50,8 @@ def explain(
         File of weights; without one they are random.
     target
         The class for the loss, whose gradients are explained; by default the input's own, or 0.
+    train
+        Run as in training: batch norm with the statistics of this input, dropout on.
     terms
         How many terms to show of each sum, the largest.
     scatter
@@ -74,6 +77,7 @@ def explain(
     from minidl.see.inputs import open_model
 
     subject = open_model(model, weights, options)
+    subject.model.train(train)
     x, label = subject.input(input)
     backward = scatter or chain or any(".grad" in a or a.startswith("loss") for a in at)
     run = subject.trace(x, (label or 0 if target is None else target) if backward else None)

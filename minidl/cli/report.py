@@ -1,5 +1,6 @@
 """``minidl report``."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -72,7 +73,13 @@ def report(
     subject.trace(x, target, keep_values=False)  # compiles what has to be compiled: the times are those of the work
     run = subject.trace(x, target)
     rule = first_step(net, optimizer, lr, momentum, weight_decay)
-    see.report(run, out, title=f"{Path(model).name}, {input}", optimizer=rule, limit=round(limit * 1e6))
+    words = ["minidl", "explain", model, "--input", input, "--target", str(target)]
+    words += ["--weights", str(weights)] if weights is not None else []
+    words += [word for name, value in (options or {}).items() for word in (f"--options.{name}", str(value))]
+    command = shlex.join([*words, "--train"] if train else words)
+    see.report(
+        run, out, title=f"{Path(model).name}, {input}", optimizer=rule, limit=round(limit * 1e6), command=command
+    )
     Console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, open it in a browser", soft_wrap=True, highlight=False)
 
 

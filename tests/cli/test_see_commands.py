@@ -1,7 +1,11 @@
 """minidl explain, step, diff, shape, break, algorithms."""
 
+import base64
+import gzip
 import io
 import json
+import re
+import shlex
 
 import numpy as np
 import pytest
@@ -91,6 +95,27 @@ def test_numbers_that_there_are_not(capsys, tmp_path, monkeypatch, arguments, me
     assert main([arguments[0], "lenet5", *arguments[1:]]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_report_advises_a_command_that_answers(capsys, tmp_path):
+    """For a number that did not fit into the file: the same network, input, class and mode."""
+    path = tmp_path / "page.html"
+    options = ["--input", "digits:7", "--weights", str(tmp_path / "w.npz"), "--train", "--options.activation", "relu"]
+    minidl.manual_seed(5)
+    minidl.io.save_weights(tmp_path / "w.npz", minidl.models.lenet5(activation="relu").state_dict())
+    assert main(["report", "lenet5", *options, "-o", str(path), "--limit", "0.01"]) == 0
+    packed = re.search(r'id="data">([^<]*)<', path.read_text(encoding="utf-8"))[1]
+    content = gzip.decompress(base64.b64decode(packed))
+    shown = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    command = shlex.split(shown["command"])
+    assert command[:3] == ["minidl", "explain", "lenet5"] and command[-1] == "--train"
+    capsys.readouterr()
+    assert main([*command[1:], "--at", "conv1[0,2,3,4]", "loss", "--json"]) == 0
+    number, loss = json.loads(capsys.readouterr().out)
+    [entry] = [v for v in shown["values"].values() if v["name"] == "features.0"]
+    assert entry["own"]["min"] <= number["value"] <= entry["own"]["max"]
+    total = shown["values"][str(shown["loss"])]
+    assert loss["value"] == pytest.approx(total["own"]["mean"], rel=1e-6)
 
 
 def test_networks_with_maps_or_several_heads_have_a_loss_too():

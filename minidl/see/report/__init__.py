@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["render", "report"]
 
+COMMAND = "minidl explain MODEL --input X"
+
 _RULES = {"SGD": ("lr", "momentum", "weight_decay", "nesterov"), "Adam": ("lr", "betas", "eps", "weight_decay")}
 _RULES["AdamW"] = _RULES["Adam"]
 
@@ -24,13 +26,15 @@ def report(
     title: str | None = None,
     optimizer: Optimizer | None = None,
     limit: int = 6_000_000,
+    command: str = COMMAND,
 ) -> None:
     """Write the report of ``trace`` to ``path``: a self-contained HTML file that opens without a network.
 
     Graph, shapes, times and memory; feature maps, filters, gradients and their histograms; each number taken apart
     into its terms.  ``limit`` bounds the bytes of exact numbers in the file, small values first: of the others the
     page has pictures.  With ``optimizer`` (SGD, Adam or AdamW of the model's parameters, before its first step) the
-    page also tells why each weight changes in one step; model and optimiser are left as they were.
+    page also tells why each weight changes in one step; model and optimiser are left as they were.  ``command`` is
+    what the page advises for numbers that it has not.
 
     Raises SeeError for a trace without values, and OSError where the file cannot be written; an older file is then
     left whole.
@@ -45,22 +49,25 @@ def report(
     """
     from ...io import atomic_write
 
-    text = render(trace, title=title, optimizer=optimizer, limit=limit)
+    text = render(trace, title=title, optimizer=optimizer, limit=limit, command=command)
     with atomic_write(path, "w", encoding="utf-8") as file:
         file.write(text)
 
 
-def render(
-    trace: Trace, *, title: str | None = None, optimizer: Optimizer | None = None, limit: int = 6_000_000
-) -> str:
+def render(trace: Trace, **options: Any) -> str:
     """The page that :func:`report` writes, as text."""
     from .page import page
 
-    return page(*contents(trace, title=title, optimizer=optimizer, limit=limit))
+    return page(*contents(trace, **options))
 
 
 def contents(
-    trace: Trace, *, title: str | None, optimizer: Optimizer | None, limit: int
+    trace: Trace,
+    *,
+    title: str | None = None,
+    optimizer: Optimizer | None = None,
+    limit: int = 6_000_000,
+    command: str = COMMAND,
 ) -> tuple[dict[str, Any], bytes]:
     """What the report shows, as document and numbers."""
     from .document import document
@@ -68,7 +75,8 @@ def contents(
     if not trace.keeps_values:
         raise SeeError("a report shows numbers, and this run was traced with keep_values=False; trace it again")
     step = None if optimizer is None else _step(trace, optimizer)
-    return document(trace, title=title or type(trace.model).__name__, limit=limit, step=step)
+    shown, numbers = document(trace, title=title or type(trace.model).__name__, limit=limit, step=step)
+    return {**shown, "command": command}, numbers
 
 
 def _step(trace: Trace, optimizer: Optimizer) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...packages import PIP
 from ..errors import SeeError
 from ..trace import Trace
+from . import COMMAND, contents
 
 if TYPE_CHECKING:
     import anywidget
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def widget(
-    trace: Trace, *, title: str | None = None, optimizer: Optimizer | None = None, limit: int = 6_000_000
+    trace: Trace,
+    *,
+    title: str | None = None,
+    optimizer: Optimizer | None = None,
+    limit: int = 6_000_000,
+    command: str = COMMAND,
 ) -> anywidget.AnyWidget:
     """The report of ``trace`` as a widget: JupyterLab, Jupyter Notebook, VS Code and marimo show it below the cell.
 
@@ -30,11 +36,10 @@ def widget(
     >>> see.widget(run)  # doctest: +SKIP
     <report of LeNet5, 0.7 MB>
     """
-    from . import contents
     from .page import pack
 
     kind = _kind()  # before the work
-    document, numbers = contents(trace, title=title, optimizer=optimizer, limit=limit)
+    document, numbers = contents(trace, title=title, optimizer=optimizer, limit=limit, command=command)
     return kind(data=pack(document, numbers), title=document["title"])
 
 

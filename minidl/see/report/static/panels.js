@@ -108,7 +108,7 @@ function explainPanel(app, value, index, which) {
   } catch (error) {
     if (!(error instanceof Unknown)) throw error;
     panel.append(h("h2", { class: "explain-title" }, name), tabs, h("p", { class: "note" }, error.message, ". In the terminal: "),
-      h("pre", {}, `minidl explain MODEL --input X --at "${name}"`));
+      h("pre", {}, `${run.command} --at "${name}"`));
     return panel;
   }
   const meaning = which === "grad" ? `the loss would change by ${digits(answer.stored)} for each unit that ${bracket(value.name, index)} grows` : "";
