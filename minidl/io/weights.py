@@ -120,7 +120,8 @@ def _kind(path: str | os.PathLike[str]) -> str:
     with open(path, "rb") as file:
         start = file.read(9)
         if start[:2] != b"PK":
-            if start[8:] == b"{" and start[:1] != b"\x80":
+            # a header's length may begin as a pickle does, with 80; then zeros follow, as they do in no pickle
+            if start[8:] == b"{" and (start[:1] != b"\x80" or start[4:8] == bytes(4)):
                 return "safetensors"
             # a name, a layer of the oldest format, or one of today's: the field with which protocol buffers begin
             return "caffe" if start[:1] in (b"\n", b"\x12") or start[:2] == b"\xa2\x06" else "torch"

@@ -36,6 +36,15 @@ def test_the_content_decides_when_reading(tmp_path: Path, suffix: str) -> None:
             np.testing.assert_array_equal(loaded[key], array)
 
 
+@pytest.mark.parametrize("length", [128, 384, 640, 128 + 256 * 256])
+def test_a_safetensors_header_of_any_length(tmp_path: Path, length: int) -> None:
+    """Its length is the first byte of the file: 128 (and 640) begin as a pickle does, with 80 (and 80 02)."""
+    entry = b'{"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}'
+    header = entry + b" " * (length - len(entry) - 1) + b"}"
+    (tmp_path / "x").write_bytes(length.to_bytes(8, "little") + header + np.float64(3).tobytes())
+    assert {name: array.tolist() for name, array in load_weights(tmp_path / "x").items()} == {"a": [3.0]}
+
+
 def test_the_older_format_of_pytorch(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(both_formats(NAMED)["older"])
     assert list(load_weights(tmp_path / "x.npz")) == list(NAMED)
