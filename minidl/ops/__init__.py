@@ -3,6 +3,7 @@
 from types import FunctionType as _FunctionType
 
 from .activation import log_softmax, relu, softmax
+from .arithmetic import add, atan2, div, floor_divide, maximum, minimum, mul, pow, remainder, square, sub
 from .comparison import allclose, equal
 from .creation import (
     arange,
@@ -22,10 +23,8 @@ from .elementwise import (
 )
 from .elementwise import (
     acos,
-    add,
     asin,
     atan,
-    atan2,
     bitwise_and,
     bitwise_not,
     bitwise_or,
@@ -36,14 +35,12 @@ from .elementwise import (
     clone,
     cos,
     cosh,
-    div,
     eq,
     erf,
     exp,
     exp2,
     expm1,
     floor,
-    floor_divide,
     ge,
     gt,
     isfinite,
@@ -59,14 +56,9 @@ from .elementwise import (
     logical_or,
     logical_xor,
     lt,
-    maximum,
-    minimum,
-    mul,
     ne,
     neg,
-    pow,
     reciprocal,
-    remainder,
     round,
     rsqrt,
     sigmoid,
@@ -74,8 +66,6 @@ from .elementwise import (
     sin,
     sinh,
     sqrt,
-    square,
-    sub,
     tan,
     tanh,
     trunc,

@@ -7,6 +7,7 @@ from types import FunctionType
 from typing import Any
 
 from . import activation as a
+from . import arithmetic as ar
 from . import comparison as co
 from . import creation as c
 from . import elementwise as e
@@ -32,30 +33,30 @@ class TensorMethods:
     __slots__ = ()
 
     # arithmetic
-    add, sub, mul, div, pow = e.add, e.sub, e.mul, e.div, e.pow
-    subtract, multiply, divide, true_divide = e.sub, e.mul, e.div, e.div
-    neg, abs, square, floor_divide, remainder = e.neg, e.abs_, e.square, e.floor_divide, e.remainder
-    maximum, minimum, clamp, clip = e.maximum, e.minimum, e.clamp, e.clamp
-    __add__ = __radd__ = e.add
-    __mul__ = __rmul__ = e.mul
-    __sub__, __truediv__, __pow__, __floordiv__, __mod__ = e.sub, e.div, e.pow, e.floor_divide, e.remainder
+    add, sub, mul, div, pow = ar.add, ar.sub, ar.mul, ar.div, ar.pow
+    subtract, multiply, divide, true_divide = ar.sub, ar.mul, ar.div, ar.div
+    neg, abs, square, floor_divide, remainder = e.neg, e.abs_, ar.square, ar.floor_divide, ar.remainder
+    maximum, minimum, clamp, clip = ar.maximum, ar.minimum, e.clamp, e.clamp
+    __add__ = __radd__ = ar.add
+    __mul__ = __rmul__ = ar.mul
+    __sub__, __truediv__, __pow__, __floordiv__, __mod__ = ar.sub, ar.div, ar.pow, ar.floor_divide, ar.remainder
     __neg__, __abs__, __invert__ = e.neg, e.abs_, e.bitwise_not
     __and__, __or__, __xor__ = e.bitwise_and, e.bitwise_or, e.bitwise_xor
 
     def __rsub__(self, other: Any) -> Any:
-        return e.sub(other, self)
+        return ar.sub(other, self)
 
     def __rtruediv__(self, other: Any) -> Any:
-        return e.div(other, self)
+        return ar.div(other, self)
 
     def __rpow__(self, other: Any) -> Any:
-        return e.pow(other, self)
+        return ar.pow(other, self)
 
     def __rfloordiv__(self, other: Any) -> Any:
-        return e.floor_divide(other, self)
+        return ar.floor_divide(other, self)
 
     def __rmod__(self, other: Any) -> Any:
-        return e.remainder(other, self)
+        return ar.remainder(other, self)
 
     def where(self, condition: Any, other: Any) -> Any:
         """This tensor where ``condition`` is true, else ``other``."""

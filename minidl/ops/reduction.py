@@ -263,7 +263,7 @@ def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
         _not_empty("max", input, normalise_dims(None, input.ndim))
         return amax(input)
     if not isinstance(dim, (int, np.integer)):
-        from .elementwise import maximum
+        from .arithmetic import maximum
 
         return maximum(input, dim)
     return _along(as_operand(input), dim, keepdim, argmax)
@@ -282,7 +282,7 @@ def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
         _not_empty("min", input, normalise_dims(None, input.ndim))
         return amin(input)
     if not isinstance(dim, (int, np.integer)):
-        from .elementwise import minimum
+        from .arithmetic import minimum
 
         return minimum(input, dim)
     return _along(as_operand(input), dim, keepdim, argmin)

@@ -52,7 +52,7 @@ class Mutant:
     """One bug.
 
     target   ``"package.module:function"`` or ``"package.module:Class.method"``; numbers are indices, as in
-             ``"minidl.ops.elementwise:_mul.rules.0.function"``
+             ``"minidl.ops.arithmetic:_mul.rules.0.function"``
     checks   callables without arguments (functools.partial of a check), or ``"package.module:function"``
     old, new an edit of the target's source; `old` must occur exactly once
     replace  instead of an edit: takes the true function, returns the wrong one

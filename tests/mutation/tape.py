@@ -14,7 +14,7 @@ _ENGINE = "minidl.autograd.engine"
 _TAPE = "minidl.autograd.tape"
 _MODE = "minidl.autograd.mode:set_grad_enabled"
 _TENSOR = "minidl.tensor:Tensor"
-_ELEMENTWISE = "minidl.ops.elementwise"
+_ARITHMETIC = "minidl.ops.arithmetic"
 _REDUCTION = "minidl.ops.reduction"
 _COMMON = "minidl.ops._common"
 _CONV = "minidl.ops.conv"
@@ -369,19 +369,19 @@ RULES = (
     ),
     _rule(
         "product_rule_forgets_the_factor",
-        f"{_ELEMENTWISE}:_mul.rules.0.function",
+        f"{_ARITHMETIC}:_mul.rules.0.function",
         "the gradient of a * b with respect to a is taken for g",
         lambda true, g, y, a, b: true(g, y, a, b * 0 + 1),
     ),
     _rule(
         "sign_of_the_subtrahend",
-        f"{_ELEMENTWISE}:_sub.rules.1.function",
+        f"{_ARITHMETIC}:_sub.rules.1.function",
         "the second argument of a difference gets the first one's gradient",
         lambda true, g, y, a, b: true(-g, y, a, b),
     ),
     _rule(
         "rule_detaches",
-        f"{_ELEMENTWISE}:_pow.rules.0.function",
+        f"{_ARITHMETIC}:_pow.rules.0.function",
         "right gradients that cannot be differentiated again",
         lambda true, g, y, a, b: true(g, y, a, b).detach(),
     ),
