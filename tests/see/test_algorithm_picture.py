@@ -59,7 +59,8 @@ def test_every_pass_and_dimension_can_be_drawn(pass_, x, w, options):
 
 
 def test_what_cannot_be_drawn():
-    with pytest.raises(see.SeeError, match="a convolution has the passes forward, input_grad, weight_grad, and no 'backward'"):
+    passes = "a convolution has the passes forward, input_grad, weight_grad, and no 'backward'"
+    with pytest.raises(see.SeeError, match=passes):
         see.Intermediates(table(), "backward")
     with pytest.raises(see.SeeError, match="this table was made with steps=False: there is nothing to draw"):
         see.Intermediates(table(steps=False))
