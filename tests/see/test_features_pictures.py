@@ -2,11 +2,13 @@
 
 import io
 import re
+import warnings
 
 import numpy as np
 import pytest
 
 import minidl
+from minidl import nn
 from minidl.models import lenet5
 from minidl.see import SeeError, features
 from minidl.see.features import picture
@@ -170,5 +172,9 @@ def test_plots_are_pictures():
     for result in (field, shift, flat, hill, high, level):
         drawn = result.image()
         assert drawn.dtype == np.uint8 and drawn.shape[2] == 3 and np.ptp(drawn) > 200
+    deep = features.shift(nn.Sequential(nn.Conv2d(1, 2, 1), *(nn.ReLU() for _ in range(60))), x[:1], shifts=(1,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # where the names of all layers leave no room for the curves matplotlib warns
+        assert deep.image().shape[:2] > shift.image().shape[:2] and len(deep.layers) > 60
     assert str(hill) == "loss 0 at the weights; least 0 at (0, 0), along the first direction 1 at -1 and 1 at 1"
     assert hill.to_dict()["most"] == 2

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .surface import Surface
 
 
+_NAMES = 28  # of layers in a legend, at most
+
+
 def _pixels(drawn: Any, dpi: int = 100) -> np.ndarray:
     """A figure as a picture (H, W, 3)."""
     from PIL import Image
@@ -97,18 +100,28 @@ def _rectangle(corner: tuple[float, float], width: int, height: int) -> Any:
 
 def shifting(found: Shifting) -> np.ndarray:
     """How far each layer is from having moved along, and from having stayed."""
-    drawn = blank_figure(9.6, 3.9)
+    from matplotlib import colormaps
+
+    count = len(found.layers)
+    deep = count > 10  # then one list beside both, coloured by depth, names at even distances
+    drawn = blank_figure(12.0 if deep else 9.6, 5.6 if deep else 3.9)
     left, right = drawn.subplots(1, 2)
-    for layer in found.layers:
+    for number, layer in enumerate(found.layers):
         name = f"{layer.name}, step {layer.jump}" if layer.jump else layer.name
+        style = {"marker": "o", "markersize": 3, **({"color": colormaps["viridis"](number / count)} if deep else {})}
         if not np.isnan(layer.equivariance).all():
-            left.plot(found.shifts, layer.equivariance, marker="o", markersize=3, label=name)
-        right.plot(found.shifts, layer.change, marker="o", markersize=3, label=layer.name)
+            left.plot(found.shifts, layer.equivariance, label=name, **style)
+        right.plot(found.shifts, layer.change, label=name if deep else layer.name, **style)
     left.set(title="does it follow? distance from the shifted maps", xlabel="pixels that the image moves")
     right.set(title="does it stay? distance from the old maps", xlabel="pixels that the image moves")
     for axes in (left, right):
         axes.set_ylim(bottom=-0.02)
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(fontsize=7)
+        if not deep:
+            axes.legend(fontsize=7)
+    if deep:
+        handles, names = right.get_legend_handles_labels()
+        every = -(-count // _NAMES)
+        drawn.legend(handles[::every], names[::every], loc="outside right center", fontsize=7)
     return _pixels(drawn)
