@@ -170,19 +170,28 @@ def unfreeze(module: M) -> M:
     return module
 
 
-def freeze_until(model: nn.Module, layer: str, keep: Iterable[str] = ()) -> list[str]:
+def _prefixes(model: nn.Module, layers: str | Iterable[str]) -> tuple[str, ...]:
+    """What the names of all that lies in these layers begin with, a dot behind; LayerNameError for a wrong name."""
+    names = [layers] if isinstance(layers, str) else list(layers)
+    for name in names:
+        find_layer(model, name)
+    return tuple(f"{name}." for name in names)
+
+
+def freeze_until(model: nn.Module, layer: str, keep: str | Iterable[str] = ()) -> list[str]:
     """Freeze all that stands before ``layer`` in ``model.named_modules()``; ``layer`` and what follows go on learning.
 
     ``keep`` are layers that learn wherever they stand: those with new weights, which :func:`head_layers` names.  An
     auxiliary head (Inception-v3's stands before the last stages) is frozen with the stages it stands among, but for its
-    last layer.  Gives back the names of the frozen modules with parameters.
+    last layer.  Gives back the names of the frozen modules with parameters.  LayerNameError for a name that the model
+    lacks.
 
     >>> from minidl import models
     >>> models.freeze_until(models.cifar_resnet20(), "layer2")[-2:]
     ['layer1.2.conv2', 'layer1.2.bn2']
     """
     find_layer(model, layer)
-    kept = tuple(f"{name}." for name in keep)
+    kept = _prefixes(model, keep)
     frozen = []
     for name, module in model.named_modules():
         if name == layer:
@@ -268,8 +277,10 @@ def reverse_channels(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
     return first
 
 
-def param_groups(model: nn.Module, head: Iterable[str], lr: float, head_lr: float) -> list[dict[str, Any]]:
+def param_groups(model: nn.Module, head: str | Iterable[str], lr: float, head_lr: float) -> list[dict[str, Any]]:
     """Groups for an optimiser: what learns of the model at ``lr``, and of the layers ``head`` at ``head_lr``.
+
+    LayerNameError where the model has no layer of such a name; :func:`head_layers` knows the last ones.
 
     >>> from minidl import models, optim
     >>> net = models.cifar_resnet20()
@@ -277,7 +288,7 @@ def param_groups(model: nn.Module, head: Iterable[str], lr: float, head_lr: floa
     >>> [(len(group["params"]), group["lr"]) for group in optim.SGD(groups).param_groups]
     [(57, 0.001), (2, 0.1)]
     """
-    heads = tuple(f"{name}." for name in head)
+    heads = _prefixes(model, head)
     groups: list[dict[str, Any]] = [{"params": [], "lr": lr}, {"params": [], "lr": head_lr}]
     for name, p in model.named_parameters():
         if p.requires_grad:

@@ -162,3 +162,16 @@ def test_learning_rates_by_group():
         np.testing.assert_allclose(state(net)[name], before[name] - np.float32(lr) * gradient, rtol=1e-5, atol=1e-7)
     models.freeze_until(net, "linear")
     assert [g["lr"] for g in models.param_groups(net, ["linear"], 0.01, 0.5)] == [0.5]
+
+
+def test_layers_that_the_model_lacks_are_no_silent_nothing():
+    """A wrong name would leave the new layer at the small rate, or frozen, without a word."""
+    net = shell("cifar_resnet20")
+    with pytest.raises(LayerNameError, match=r"CifarResNet has no layer 'fc'.* Its stages: conv1"):
+        models.param_groups(net, ["fc"], 0.01, 0.5)
+    with pytest.raises(LayerNameError, match="CifarResNet has no layer 'fc'"):
+        models.freeze_until(net, "layer2", keep=["fc"])
+    assert all(p.requires_grad for p in net.parameters())
+    one = models.param_groups(net, "linear", 0.01, 0.5)
+    assert [(len(g["params"]), g["lr"]) for g in one] == [(57, 0.01), (2, 0.5)]
+    assert "conv1" not in models.freeze_until(net, "layer1", keep="conv1")
