@@ -1,7 +1,7 @@
 """See: explain any number of a run, forward and backward; step, compare, and look at algorithms, windows and bugs.
 
-``trace`` records a run; everything else here asks it questions.  Answers are dataclasses with ``to_dict()``; printing
-one shows it as text.
+``trace`` records a run; everything else here asks it questions.  Answers are dataclasses with ``to_dict()``; ``print``
+and a notebook show one as text, Python's prompt its first line.
 """
 
 from . import features
