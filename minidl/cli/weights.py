@@ -66,7 +66,8 @@ def _list(names: tuple[str, ...], cache: Path | None) -> None:
     wanted = set(names)
     for name in wanted:
         table.find(name)
-    rows = Table("name", "top-1", "top-5", "MiB", "here", "licence", Column("file", overflow="fold"))
+    first, last = Column("name", no_wrap=True), Column("file", overflow="fold")
+    rows = Table(first, "top-1", "top-5", "MiB", "here", "licence", last)
     for entries in table.table().values():
         for entry in entries:
             if not wanted or wanted & {entry.model, entry.name}:
@@ -74,5 +75,8 @@ def _list(names: tuple[str, ...], cache: Path | None) -> None:
                 shown = [f"{value:.1f}" if value is not None else "" for value in numbers]
                 here = "yes" if entry.path(cache).is_file() else ""
                 rows.add_row(entry.name, *shown, here, entry.licence, entry.url or f"your {entry.file}")
-    Console(markup=False).print(rows)
+    console = Console(markup=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 160)  # a file or pipe is as wide as it takes
+    console.print(rows)
     print(f"top-1 and top-5 in percent, as published. The files are kept in {table.cache_folder(cache)}")

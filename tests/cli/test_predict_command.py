@@ -266,3 +266,13 @@ def test_the_real_table_is_listed_whole(capsys: pytest.CaptureFixture[str], monk
     assert "https://download.pytorch.org/models/resnet50-0676ba61.pth" in out
     assert "resnet50.v2" in call(capsys, "weights", "list", "resnet50")[1]
     assert "resnet50.v2" not in call(capsys, "weights", "list", "resnet50.v1")[1]
+
+
+def test_the_names_are_whole_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # they are what the other commands take
+    for forced in ("", "1"):  # a pipe, and what rich takes for a terminal
+        monkeypatch.setenv("FORCE_COLOR", forced)
+        code, out, _ = call(capsys, "weights", "list")
+        assert code == 0 and [name for name in weights.names() if name not in out] == []
