@@ -1,8 +1,9 @@
 """Parameters, multiply-adds and published errors of the zoo, so that they can be listed without building it.
 
-``tests/models/test_golden.py`` holds the counts against the networks themselves.  Errors in %: top-1 / top-5 on
-ImageNet's validation images where nothing else is said, one network and one crop, as the paper prints them (or as its
-text says elsewhere; "torchvision's weights": measured by torchvision).  An empty text: the paper states none.
+``tests/models/test_recipes.py`` holds the counts against golden.json, as ``test_golden.py`` does the networks.  Errors
+in %: top-1 / top-5 on ImageNet's validation images where nothing else is said, one network and one crop, as the paper
+prints them (or as its text says elsewhere; "torchvision's weights": measured by torchvision; "shortcuts A": of zeros,
+where the network here projects).  An empty text: the paper states none.
 """
 
 from __future__ import annotations
@@ -115,8 +116,8 @@ FACTS: dict[str, Facts] = {
     "resnet101_v1": Facts(44_549_160, 7_570_194_432, "21.75 / 6.05, 10 crops"),
     "resnet152": Facts(60_192_808, 11_513_626_624, "21.69 / 5.95, torchvision's weights"),
     "resnet152_v1": Facts(60_192_808, 11_282_415_616, "21.43 / 5.71, 10 crops"),
-    "resnet18": Facts(11_689_512, 1_814_073_344, "27.88 / -, 10 crops"),
-    "resnet34": Facts(21_797_672, 3_663_761_408, "24.19 / 7.40, 10 crops"),
+    "resnet18": Facts(11_689_512, 1_814_073_344, "27.88 / -, 10 crops, shortcuts A"),
+    "resnet34": Facts(21_797_672, 3_663_761_408, "24.52 / 7.46, 10 crops"),
     "resnet50": Facts(25_557_032, 4_089_184_256, "23.87 / 7.14, torchvision's weights"),
     "resnet50_v1": Facts(25_557_032, 3_857_973_248, "22.85 / 6.71, 10 crops"),
     "resnext101_32x4d": Facts(44_177_704, 7_969_996_800, "21.2 / 5.6"),

@@ -5,6 +5,7 @@ import pytest
 
 import minidl
 from minidl import models, nn
+from minidl.models.facts import FACTS
 from minidl.models.resnet import BasicBlock, Bottleneck, ResNet, projection
 from tests.checks.models import check_runs_both_ways, layer_shapes, shell, sizes
 
@@ -117,6 +118,12 @@ def test_a_projection_only_where_the_shapes_differ():
         stages = (net.layer1, net.layer2, net.layer3, net.layer4)
         assert [stage[0].downsample is not None for stage in stages] == wanted
         assert all(block.downsample is None for stage in stages for block in list(stage)[1:])
+
+
+def test_the_published_errors_are_those_of_these_shortcuts():
+    """He et al. 2015, tables 2 and 3: zeros (A), projections where shapes differ (B, as here) or everywhere (C)."""
+    assert FACTS["resnet34"].error == "24.52 / 7.46, 10 crops"
+    assert FACTS["resnet18"].error == "27.88 / -, 10 crops, shortcuts A"
 
 
 def test_initial_values():
