@@ -38,7 +38,7 @@ def from_comment(comment: bytes) -> dict[str, str]:
     ({'epoch': '3'}, {})
     """
     try:
-        found = json.loads(comment)
+        found = json.loads(comment.decode())  # of bytes, json would guess the encoding and import its codec
         return checked(found)
     except (ValueError, TypeError, RecursionError):  # no JSON, no table of texts, nested too deeply
         return {}

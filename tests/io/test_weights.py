@@ -99,7 +99,8 @@ def test_the_comment_of_an_archive(tmp_path: Path) -> None:
     assert not path.exists()
     save_weights(path, NAMED, {"epoch": "3"})
     assert sorted(np.load(path)) == sorted(NAMED)
-    for comment in (b"packed on Monday", b"[" * 60_000, b'{"x": 1}', b"[1]", b"\xff", b"3"):
+    other = '{"x": "1"}'.encode("utf-32-be")
+    for comment in (b"packed on Monday", b"[" * 60_000, b'{"x": 1}', b"[1]", b"\xff", b"3", other):
         with zipfile.ZipFile(path, "a") as archive:
             archive.comment = comment
         assert load_weights(path).extra == {}
