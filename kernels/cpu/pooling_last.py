@@ -172,41 +172,57 @@ def _split(piece: int, rows0: int, rows1: int) -> tuple[int, int, int]:
 
 
 @njit
-def _list_taps(t: Any, p: int, q: int, r: int, taps: Any) -> int:
-    """The positions in the plane of what window (p, q, r) reads; how many."""
+def _list_rows(t: Any, p: int, q: int, rows: Any) -> int:
+    """Where in the plane the rows begin that window (p, q, ...) reads, for any r; how many."""
     i0, i1 = _pair(t.table0, p)
     j0, j1 = _pair(t.table1, q)
-    k0, k1 = _pair(t.table2, r)
     count, i = 0, i0
     while i < i1:
         j = j0
         while j < j1:
-            k, row = k0, (i * t.size1 + j) * t.size2
-            while k < k1:
-                taps[count] = row + k
-                count, k = count + 1, k + t.step2
-            j += t.step1
+            rows[count] = (i * t.size1 + j) * t.size2
+            count, j = count + 1, j + t.step1
         i += t.step0
     return count
 
 
 @njit
-def _list_windows(t: Any, i: int, j: int, k: int, windows: Any) -> int:
-    """The numbers of the windows that read position (i, j, k) of the plane, in their order; how many."""
+def _list_taps(t: Any, rows: Any, many: int, r: int, taps: Any) -> int:
+    """The positions in the plane of what a window reads, from its rows and r; how many."""
+    k0, k1 = _pair(t.table2, r)
+    count = 0
+    for row in range(many):
+        k = k0
+        while k < k1:
+            taps[count] = rows[row] + k
+            count, k = count + 1, k + t.step2
+    return count
+
+
+@njit
+def _list_rows_of_windows(t: Any, i: int, j: int, rows: Any) -> int:
+    """The numbers of the first windows of the rows of windows that may read position (i, j, ...); how many."""
     p0, p1 = _pair(t.table0, i)
     q0, q1 = _pair(t.table1, j)
-    r0, r1 = _pair(t.table2, k)
     count = 0
     for p in range(p0, p1):
         for q in range(q0, q1):
-            for r in range(r0, r1):
-                if (
-                    _reads(t.begin0, t.step0, p, i)
-                    and _reads(t.begin1, t.step1, q, j)
-                    and _reads(t.begin2, t.step2, r, k)
-                ):
-                    windows[count] = (p * t.out1 + q) * t.out2 + r
-                    count += 1
+            if _reads(t.begin0, t.step0, p, i) and _reads(t.begin1, t.step1, q, j):
+                rows[count] = (p * t.out1 + q) * t.out2
+                count += 1
+    return count
+
+
+@njit
+def _list_windows(t: Any, rows: Any, many: int, k: int, windows: Any) -> int:
+    """The numbers of the windows that read a position, from its rows of windows and k, in their order; how many."""
+    r0, r1 = _pair(t.table2, k)
+    count = 0
+    for row in range(many):
+        for r in range(r0, r1):
+            if _reads(t.begin2, t.step2, r, k):
+                windows[count] = rows[row] + r
+                count += 1
     return count
 
 
@@ -216,15 +232,19 @@ def _reads(begins: int, step: int, window: int, position: int) -> bool:
     return step == 1 or (position - read(_Begin, begins + 8 * window).position) % step == 0
 
 
+WIDE = 4  # vectors side by side: what a tap costs besides its loads is paid once for all of them
+
+
 @njit
 def _max_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
     n, p, q = _split(piece, t.out0, t.out1)
-    pixel, taps = t.channels * tile.itemsize, np.empty(t.most_taps, np.int64)
+    pixel, taps, rows = t.channels * tile.itemsize, np.empty(t.most_taps, np.int64), np.empty(t.most_taps, np.int64)
+    many = _list_rows(t, p, q, rows)
     image = m.x + n * t.size0 * t.size1 * t.size2 * pixel
     for r in range(t.out2):
-        count = _list_taps(t, p, q, r, taps)
+        count = _list_taps(t, rows, many, r, taps)
         at = (piece * t.out2 + r) * t.channels
         for c in range(0, t.channels, tile.lanes):
             first = min(c, t.channels - tile.lanes)
@@ -235,7 +255,7 @@ def _max_piece(tile: Any, arguments: int, piece: int) -> None:
                 best, winner = keep_larger(tap, best, place, winner)
             store(m.y + (at + first) * tile.itemsize, best)
             store(m.places + (at + first) * 4, winner)
-    keep((taps,))
+    keep((taps, rows))
 
 
 @njit
@@ -243,10 +263,11 @@ def _max_grad_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
     n, i, j = _split(piece, t.size0, t.size1)
-    windows = np.empty(t.most_windows, np.int64)
+    windows, rows = np.empty(t.most_windows, np.int64), np.empty(t.most_windows, np.int64)
+    many = _list_rows_of_windows(t, i, j, rows)
     image = n * t.out0 * t.out1 * t.out2 * t.channels
     for k in range(t.size2):
-        count = _list_windows(t, i, j, k, windows)
+        count = _list_windows(t, rows, many, k, windows)
         own = broadcast(tile.places, (i * t.size1 + j) * t.size2 + k)
         for c in range(0, t.channels, tile.lanes):
             first = min(c, t.channels - tile.lanes)
@@ -256,12 +277,13 @@ def _max_grad_piece(tile: Any, arguments: int, piece: int) -> None:
                 winner, share = load(tile.places, m.places + at * 4), load(tile, m.y + at * tile.itemsize)
                 total = total + where_equal(winner, own, share)
             store(m.x + ((piece * t.size2 + k) * t.channels + first) * tile.itemsize, total)
-    keep((windows,))
+    keep((windows, rows))
 
 
 @njit
-def _divisor(tile: Any, divisors: int, window: int) -> Any:
-    return elements(tile, divisors + window * tile.itemsize, 1)[0]
+def _number(tile: Any, numbers: int, index: int) -> Any:
+    """Number ``index`` of an array of the tile's dtype, in all elements of a vector."""
+    return broadcast(tile, elements(tile, numbers + index * tile.itemsize, 1)[0])
 
 
 @njit
@@ -269,19 +291,33 @@ def _mean_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
     n, p, q = _split(piece, t.out0, t.out1)
-    pixel, taps = t.channels * tile.itemsize, np.empty(t.most_taps, np.int64)
+    vector, pixel = tile.lanes * tile.itemsize, t.channels * tile.itemsize
+    taps, rows = np.empty(t.most_taps, np.int64), np.empty(t.most_taps, np.int64)
+    many = _list_rows(t, p, q, rows)
     image = m.x + n * t.size0 * t.size1 * t.size2 * pixel
     for r in range(t.out2):
-        count = _list_taps(t, p, q, r, taps)
-        divisor = broadcast(tile, _divisor(tile, m.divisors, (p * t.out1 + q) * t.out2 + r))
-        at = (piece * t.out2 + r) * t.channels
-        for c in range(0, t.channels, tile.lanes):
-            first = min(c, t.channels - tile.lanes)
+        count = _list_taps(t, rows, many, r, taps)
+        divisor = _number(tile, m.divisors, (p * t.out1 + q) * t.out2 + r)
+        result, c = m.y + (piece * t.out2 + r) * pixel, 0
+        while c + WIDE * vector <= pixel:
+            s0, s1, s2, s3 = zero(tile), zero(tile), zero(tile), zero(tile)
+            for i in range(count):
+                tap = image + taps[i] * pixel + c
+                s0, s1 = s0 + load(tile, tap), s1 + load(tile, tap + vector)
+                s2, s3 = s2 + load(tile, tap + 2 * vector), s3 + load(tile, tap + 3 * vector)
+            store(result + c, s0 / divisor)
+            store(result + c + vector, s1 / divisor)
+            store(result + c + 2 * vector, s2 / divisor)
+            store(result + c + 3 * vector, s3 / divisor)
+            c += WIDE * vector
+        while c < pixel:
+            first = min(c, pixel - vector)
             total = zero(tile)
             for i in range(count):
-                total = total + load(tile, image + taps[i] * pixel + first * tile.itemsize)
-            store(m.y + (at + first) * tile.itemsize, total / divisor)
-    keep((taps,))
+                total = total + load(tile, image + taps[i] * pixel + first)
+            store(result + first, total / divisor)
+            c += vector
+    keep((taps, rows))
 
 
 @njit
@@ -289,16 +325,30 @@ def _mean_grad_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
     n, i, j = _split(piece, t.size0, t.size1)
-    windows = np.empty(t.most_windows, np.int64)
-    image = n * t.out0 * t.out1 * t.out2 * t.channels
+    vector, pixel = tile.lanes * tile.itemsize, t.channels * tile.itemsize
+    windows, rows = np.empty(t.most_windows, np.int64), np.empty(t.most_windows, np.int64)
+    many = _list_rows_of_windows(t, i, j, rows)
+    image = m.y + n * t.out0 * t.out1 * t.out2 * pixel
     for k in range(t.size2):
-        count = _list_windows(t, i, j, k, windows)
-        for c in range(0, t.channels, tile.lanes):
-            first = min(c, t.channels - tile.lanes)
+        count = _list_windows(t, rows, many, k, windows)
+        result, c = m.x + (piece * t.size2 + k) * pixel, 0
+        while c + WIDE * vector <= pixel:
+            s0, s1, s2, s3 = zero(tile), zero(tile), zero(tile), zero(tile)
+            for w in range(count):
+                share, part = image + windows[w] * pixel + c, _number(tile, m.divisors, windows[w])
+                s0, s1 = s0 + load(tile, share) * part, s1 + load(tile, share + vector) * part
+                s2, s3 = s2 + load(tile, share + 2 * vector) * part, s3 + load(tile, share + 3 * vector) * part
+            store(result + c, s0)
+            store(result + c + vector, s1)
+            store(result + c + 2 * vector, s2)
+            store(result + c + 3 * vector, s3)
+            c += WIDE * vector
+        while c < pixel:
+            first = min(c, pixel - vector)
             total = zero(tile)
             for w in range(count):
-                part = broadcast(tile, _divisor(tile, m.divisors, windows[w]))
-                share = load(tile, m.y + (image + windows[w] * t.channels + first) * tile.itemsize)
-                total = total + share * part
-            store(m.x + ((piece * t.size2 + k) * t.channels + first) * tile.itemsize, total)
-    keep((windows,))
+                share = load(tile, image + windows[w] * pixel + first)
+                total = total + share * _number(tile, m.divisors, windows[w])
+            store(result + first, total)
+            c += vector
+    keep((windows, rows))
