@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from minidl.predict import Ensemble
+    from minidl.predict import Classifier, Ensemble
 
 
 @dataclass(kw_only=True)
@@ -57,24 +57,40 @@ class Looking:
 
         views = Views(self.crops, _sides(self.scales), self.dense, self.mirror)
         files = [(name, self.weights), *((n, Path(f) if f else None) for n, _, f in map(_partition, self.ensemble))]
-        return Ensemble(
-            [
-                load_classifier(
-                    one,
-                    file,
-                    preprocess=self.preprocess,
-                    classes=self.classes,
-                    views=views,
-                    cache=self.cache,
-                    device=self.device,
-                )
-                for one, file in files
-            ]
-        )
+        members = []
+        for one, file in files:
+            member = load_classifier(
+                one,
+                file,
+                preprocess=self.preprocess,
+                classes=self.classes,
+                views=views,
+                cache=self.cache,
+                device=self.device,
+            )
+            members.append(member)
+            _tell_of_options(member, file)
+        return Ensemble(members)
 
     def given(self) -> list[str]:
         """The options that differ from their defaults, for commands that take none of them."""
         return [f"--{name}" for name, value in vars(self).items() if value != getattr(Looking(), name)]
+
+
+def _tell_of_options(classifier: Classifier, file: Path | None) -> None:
+    """Say which options the usual public weights want, where a file may hold their arrays and nothing tells."""
+    import sys
+
+    from minidl.models import weights
+
+    for entry in weights.table().get(classifier.name, [])[:1]:  # of a public file the name has a tag
+        if entry.options and len(classifier.classes) == len(weights.class_names(entry.classes)):
+            options = ", ".join(f"{name} = {value}" for name, value in entry.options.items())
+            print(
+                f"minidl: {file} is no file of `minidl weights list`; if its arrays are those of {entry.name}, which "
+                f"wants {options}, write {entry.name} instead of {classifier.name}",
+                file=sys.stderr,
+            )
 
 
 def _partition(text: str) -> tuple[str, str, str]:

@@ -276,3 +276,18 @@ def test_the_names_are_whole_on_a_narrow_terminal(
         monkeypatch.setenv("FORCE_COLOR", forced)
         code, out, _ = call(capsys, "weights", "list")
         assert code == 0 and [name for name in weights.names() if name not in out] == []
+
+
+def test_a_file_that_may_hold_public_arrays_and_does_not_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """The arrays fit with the zeros of the shortcuts behind and on both sides; one of the two answers is nonsense."""
+    write_photos("a.png")
+    for name, classes in (("ten.npz", 10), ("seven.npz", 7)):
+        save_weights(name, models.cifar_resnet20(num_classes=classes))
+    code, out, err = call(capsys, "predict", "cifar_resnet20", "a.png", "--weights", "ten.npz", "--csv")
+    assert code == 0 and out.count("\n") == 6
+    assert err == (
+        "minidl: ten.npz is no file of `minidl weights list`; if its arrays are those of cifar_resnet20.akamaster, "
+        "which wants pad = both, write cifar_resnet20.akamaster instead of cifar_resnet20\n"
+    )
+    for silent in (("cifar_resnet20.akamaster", "ten.npz"), ("cifar_resnet20", "seven.npz")):
+        assert call(capsys, "predict", silent[0], "a.png", "--weights", silent[1], "--csv")[2] == ""
