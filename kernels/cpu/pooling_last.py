@@ -240,21 +240,45 @@ def _max_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
     n, p, q = _split(piece, t.out0, t.out1)
-    pixel, taps, rows = t.channels * tile.itemsize, np.empty(t.most_taps, np.int64), np.empty(t.most_taps, np.int64)
+    vector, four, pixel = tile.lanes * tile.itemsize, 4 * tile.lanes, t.channels * tile.itemsize
+    taps, rows = np.empty(t.most_taps, np.int64), np.empty(t.most_taps, np.int64)
     many = _list_rows(t, p, q, rows)
     image = m.x + n * t.size0 * t.size1 * t.size2 * pixel
     for r in range(t.out2):
         count = _list_taps(t, rows, many, r, taps)
-        at = (piece * t.out2 + r) * t.channels
-        for c in range(0, t.channels, tile.lanes):
+        at, c, place = (piece * t.out2 + r) * t.channels, 0, broadcast(tile.places, taps[0])
+        while c + WIDE * tile.lanes <= t.channels:
+            source = image + c * tile.itemsize
+            tap = source + taps[0] * pixel
+            b0, b1 = load(tile, tap), load(tile, tap + vector)
+            b2, b3 = load(tile, tap + 2 * vector), load(tile, tap + 3 * vector)
+            w0, w1, w2, w3 = place, place, place, place
+            for i in range(count):  # the first tap again: if it is NaN it wins
+                tap, here = source + taps[i] * pixel, broadcast(tile.places, taps[i])
+                b0, w0 = keep_larger(load(tile, tap), b0, here, w0)
+                b1, w1 = keep_larger(load(tile, tap + vector), b1, here, w1)
+                b2, w2 = keep_larger(load(tile, tap + 2 * vector), b2, here, w2)
+                b3, w3 = keep_larger(load(tile, tap + 3 * vector), b3, here, w3)
+            result, places = m.y + (at + c) * tile.itemsize, m.places + (at + c) * 4
+            store(result, b0)
+            store(result + vector, b1)
+            store(result + 2 * vector, b2)
+            store(result + 3 * vector, b3)
+            store(places, w0)
+            store(places + four, w1)
+            store(places + 2 * four, w2)
+            store(places + 3 * four, w3)
+            c += WIDE * tile.lanes
+        while c < t.channels:
             first = min(c, t.channels - tile.lanes)
             source = image + first * tile.itemsize
-            best, winner = load(tile, source + taps[0] * pixel), broadcast(tile.places, taps[0])
-            for i in range(count):  # the first tap again: if it is NaN it wins
-                tap, place = load(tile, source + taps[i] * pixel), broadcast(tile.places, taps[i])
-                best, winner = keep_larger(tap, best, place, winner)
+            best, winner = load(tile, source + taps[0] * pixel), place
+            for i in range(count):
+                tap, here = load(tile, source + taps[i] * pixel), broadcast(tile.places, taps[i])
+                best, winner = keep_larger(tap, best, here, winner)
             store(m.y + (at + first) * tile.itemsize, best)
             store(m.places + (at + first) * 4, winner)
+            c += tile.lanes
     keep((taps, rows))
 
 
@@ -263,20 +287,37 @@ def _max_grad_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
     n, i, j = _split(piece, t.size0, t.size1)
+    vector, four, pixel = tile.lanes * tile.itemsize, 4 * tile.lanes, t.channels * tile.itemsize
     windows, rows = np.empty(t.most_windows, np.int64), np.empty(t.most_windows, np.int64)
     many = _list_rows_of_windows(t, i, j, rows)
     image = n * t.out0 * t.out1 * t.out2 * t.channels
     for k in range(t.size2):
         count = _list_windows(t, rows, many, k, windows)
         own = broadcast(tile.places, (i * t.size1 + j) * t.size2 + k)
-        for c in range(0, t.channels, tile.lanes):
+        result, c = m.x + (piece * t.size2 + k) * pixel, 0
+        while c + WIDE * tile.lanes <= t.channels:
+            s0, s1, s2, s3 = zero(tile), zero(tile), zero(tile), zero(tile)
+            for w in range(count):
+                at = image + windows[w] * t.channels + c
+                winner, share = m.places + at * 4, m.y + at * tile.itemsize
+                s0 = s0 + where_equal(load(tile.places, winner), own, load(tile, share))
+                s1 = s1 + where_equal(load(tile.places, winner + four), own, load(tile, share + vector))
+                s2 = s2 + where_equal(load(tile.places, winner + 2 * four), own, load(tile, share + 2 * vector))
+                s3 = s3 + where_equal(load(tile.places, winner + 3 * four), own, load(tile, share + 3 * vector))
+            store(result + c * tile.itemsize, s0)
+            store(result + c * tile.itemsize + vector, s1)
+            store(result + c * tile.itemsize + 2 * vector, s2)
+            store(result + c * tile.itemsize + 3 * vector, s3)
+            c += WIDE * tile.lanes
+        while c < t.channels:
             first = min(c, t.channels - tile.lanes)
             total = zero(tile)
             for w in range(count):
                 at = image + windows[w] * t.channels + first
                 winner, share = load(tile.places, m.places + at * 4), load(tile, m.y + at * tile.itemsize)
                 total = total + where_equal(winner, own, share)
-            store(m.x + ((piece * t.size2 + k) * t.channels + first) * tile.itemsize, total)
+            store(result + first * tile.itemsize, total)
+            c += tile.lanes
     keep((windows, rows))
 
 
