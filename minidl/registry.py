@@ -82,6 +82,8 @@ class ModelInfo:
             elif not any(p.kind is p.VAR_KEYWORD for p in self.parameters.values()):
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else "."
+                if name == "pretrained":  # of models.create, which reads weights as well
+                    hint = f": models.create({self.name!r}, pretrained={value!r}) loads weights."
                 has = ", ".join(known) or "none"
                 raise ModelOptionError(f"{self.name} has no option {name!r}{hint} Its options: {has}")
 

@@ -290,6 +290,10 @@ def create(
     """
     if pretrained is None or pretrained is False:
         return registry.create(name, **options)
+    if pretrained is not True and not isinstance(pretrained, (str, os.PathLike)):
+        raise registry.ModelOptionError(
+            f'pretrained is True, a name such as "v2" of `minidl weights list`, or a file, not {pretrained!r}'
+        )
     return create_pretrained(name, None if pretrained is True else pretrained, cache=cache, **options)
 
 

@@ -438,3 +438,11 @@ def test_a_published_file(shared_data: Path, tmp_path: Path, depth: int) -> None
     (tmp_path / entry.file).write_bytes(file.read_bytes())
     model = models.create(entry.model, pretrained=True, cache=tmp_path)  # nothing is fetched
     assert model.state_dict()["conv1.weight"].shape == (16, 3, 3, 3)
+
+
+def test_pretrained_where_it_cannot_be() -> None:
+    with pytest.raises(models.ModelOptionError, match=r"pretrained is True, a name such as .* or a file, not 1"):
+        models.create("resnet18", pretrained=1)
+    hint = r"resnet18 has no option 'pretrained': models\.create\('resnet18', pretrained=True\) loads weights\. Its"
+    with pytest.raises(models.ModelOptionError, match=hint):
+        models.resnet18(pretrained=True)
