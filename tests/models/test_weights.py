@@ -445,4 +445,4 @@ def test_pretrained_where_it_cannot_be() -> None:
         models.create("resnet18", pretrained=1)
     hint = r"resnet18 has no option 'pretrained': models\.create\('resnet18', pretrained=True\) loads weights\. Its"
     with pytest.raises(models.ModelOptionError, match=hint):
-        models.resnet18(pretrained=True)
+        models.info("resnet18").constructor(pretrained=True)
