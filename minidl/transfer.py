@@ -109,21 +109,60 @@ def feature_extractor(model: nn.Module, return_nodes: str | Sequence[str] | Mapp
     return FeatureExtractor(model, nodes, single)
 
 
+class Standardize(nn.Module):
+    """Features (N, K) less their mean, divided by their deviation: over all that was seen in training so far.
+
+    Unlike batch normalisation it treats a sample alike whatever stands beside it, so a batch of one will do; and
+    nothing of it is learnt.  Means of two sets are merged as in Chan, Golub and LeVeque 1979, "Updating formulae and a
+    pairwise algorithm for computing sample variances", equation 2.1.
+
+    >>> layer = Standardize(1)
+    >>> layer(minidl.tensor([[1.0], [3.0]]))
+    tensor([[-1.],
+            [ 1.]])
+    >>> layer.eval()(minidl.tensor([[4.0]]))
+    tensor([[2.]])
+    """
+
+    eps = 1e-6
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", minidl.zeros(num_features))
+        self.register_buffer("variance", minidl.ones(num_features))
+        self.register_buffer("count", minidl.tensor(0.0))
+
+    def forward(self, x: minidl.Tensor) -> minidl.Tensor:
+        if self.training and len(x):
+            with minidl.no_grad():
+                self._see(x)
+        return (x - self.mean) / (self.variance + self.eps).sqrt()
+
+    def _see(self, x: minidl.Tensor) -> None:
+        total = self.count + len(x)
+        new, moved = len(x) / total, x.mean(0) - self.mean  # the share of the new samples
+        self.variance.copy_(self.variance * (1 - new) + x.var(0, correction=0) * new + moved**2 * (new * (1 - new)))
+        self.mean.copy_(self.mean + moved * new)
+        self.count.copy_(total)
+
+
 class LinearProbe(nn.Module):
     """A linear classifier on the features of one layer, maps averaged; the network below stays as it is.
 
-    Made by :func:`linear_probe`.
+    The features are standardised (:class:`Standardize`), as linear classifiers want them: those of a layer after ReLU
+    have means many times their deviations, with which gradient descent gets nowhere.  Made by :func:`linear_probe`.
     """
 
     def __init__(self, extractor: FeatureExtractor, channels: int, num_classes: int) -> None:
         super().__init__()
         self.features = freeze(extractor)
+        self.standardize = Standardize(channels)
         self.fc = nn.Linear(channels, num_classes)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
         with minidl.no_grad():
             y = self.features(x)
-        return self.fc(y.mean(tuple(range(2, y.ndim))) if y.ndim > 2 else y)
+        return self.fc(self.standardize(y.mean(tuple(range(2, y.ndim))) if y.ndim > 2 else y))
 
 
 def linear_probe(model: nn.Module, layer: str, num_classes: int, input_shape: Sequence[int]) -> LinearProbe:

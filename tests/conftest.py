@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: a second thread would wait for the other worker's, spinning
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: a second thread would spin and wait for the other worker
     for library in ("OPENBLAS", "MKL"):  # NumPy's, and that of PyTorch, which follows it
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 

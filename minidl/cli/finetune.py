@@ -1,5 +1,6 @@
 """``minidl finetune``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _DEFAULTS = TrainConfig(
     epochs=20, batch_size=32, optimizer="sgd", lr=1e-3, head_lr=1e-2, momentum=0.9, weight_decay=1e-4, schedule="cosine"
 )
+# a linear classifier is quick to learn, and has too few parameters to gain by images that are no longer like the test's
+_LINEAR = replace(_DEFAULTS, head_lr=0.1, augment="none")
 
 
 def register(app: "cyclopts.App") -> None:
@@ -69,5 +72,31 @@ def finetune(
             raise TrainingError(
                 "finetune begins with weights: --weights FILE, the folder of a run, or a name of `minidl weights list`"
             )
-        settings = settings.over(_DEFAULTS)
+        settings = settings.over(_LINEAR if settings.features else _DEFAULTS)
+        _tell_of_options(model or "", settings)
     run_training("finetune", model, settings, resume, out, download, workers, threads, device, save_every)
+
+
+def _tell_of_options(model: str, settings: TrainConfig) -> None:
+    """Say which options the usual public weights want, where a file may hold their arrays and nothing tells."""
+    import sys
+
+    from minidl.io import WeightsError, read_metadata
+    from minidl.models import weights
+    from minidl.train.checkpoint import CHECKPOINT_KEY
+
+    file = Path(settings.weights or "")
+    try:
+        told = not file.is_file() or weights.source_of(file)[0] or CHECKPOINT_KEY in read_metadata(file)
+    except WeightsError:  # whoever reads the arrays says what is wrong
+        return
+    for entry in () if told else weights.table().get(model, [])[:1]:
+        missing = {name: value for name, value in entry.options.items() if name not in settings.options}
+        if missing:
+            wants = ", ".join(f"{name} = {value}" for name, value in entry.options.items())
+            add = " ".join(f"--options.{name} {value}" for name, value in missing.items())
+            print(
+                f"minidl: {file} is no file of `minidl weights list`; if its arrays are those of {entry.name}, which "
+                f"wants {wants}, add {add}",
+                file=sys.stderr,
+            )

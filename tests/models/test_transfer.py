@@ -5,7 +5,7 @@ import pytest
 
 import minidl
 from minidl import models, nn, optim
-from minidl.transfer import LayerNameError
+from minidl.transfer import LayerNameError, Standardize
 from tests.checks.models import shell
 
 
@@ -81,11 +81,31 @@ def test_a_linear_probe_learns_its_classifier_alone():
         losses.append(loss.item())
     assert losses[2] < losses[0]
     changed = [name for name, value in state(probe).items() if not np.array_equal(value, before[name])]
-    assert changed == ["fc.weight", "fc.bias"]
-    features = models.feature_extractor(net, "layer2")(x).mean((2, 3))
-    np.testing.assert_allclose(probe(x).detach().numpy(), probe.fc(features).detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert changed == ["standardize.mean", "standardize.variance", "standardize.count", "fc.weight", "fc.bias"]
+    features = models.feature_extractor(net, "layer2")(x).mean((2, 3)).numpy()
+    scaled = (features - features.mean(0)) / np.sqrt(features.var(0) + 1e-6)  # the batch was seen three times
+    expected = scaled @ probe.fc.weight.detach().numpy().T + probe.fc.bias.detach().numpy()
+    np.testing.assert_allclose(probe.eval()(x).detach().numpy(), expected, rtol=1e-4, atol=1e-4)
     flat = models.linear_probe(models.lenet5(), "classifier.1", 3, (1, 32, 32))
     assert flat(image(2, 1, 32, 32)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("sizes", [(5,), (1, 4), (3, 1, 1, 7)])
+def test_features_are_standardised_by_all_that_was_seen(sizes):
+    rng = np.random.default_rng(sum(sizes))
+    x = (rng.standard_normal((sum(sizes), 3)) * [1e-2, 1, 50] + [5, 0, -400]).astype("float32")
+    layer, start = Standardize(3), 0
+    for size in sizes:
+        layer(minidl.tensor(x[start : start + size]))
+        start += size
+    np.testing.assert_allclose(layer.mean.numpy(), x.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer.variance.numpy(), x.var(0), rtol=1e-3)
+    kept = state(layer)
+    given = rng.standard_normal((2, 3)).astype("float32")
+    y = layer.eval()(minidl.tensor(given)).numpy()
+    np.testing.assert_allclose(y, (given - x.mean(0)) / np.sqrt(x.var(0) + 1e-6), rtol=1e-3)
+    layer.train()(minidl.zeros(0, 3))
+    assert all(np.array_equal(value, kept[name]) for name, value in state(layer).items())
 
 
 # ---- freezing -------------------------------------------------------------------------------------------------------
