@@ -220,9 +220,14 @@ def register(input_shape: Shape, source: str, adapt: Adapt | None = None) -> Cal
     return put
 
 
-def names() -> list[str]:
-    """All names that :func:`create` knows, in alphabetical order."""
-    return sorted(_MODELS)
+def names(filter: str = "") -> list[str]:
+    """The names that :func:`create` knows, in alphabetical order: all, or those that contain ``filter``.
+
+    >>> import minidl.models
+    >>> names("resnet15")
+    ['preact_resnet152', 'resnet152', 'resnet152_v1', 'se_resnet152']
+    """
+    return sorted(name for name in _MODELS if filter in name)
 
 
 def info(name: str) -> ModelInfo:

@@ -102,6 +102,10 @@ def to_fully_connected(model: FullyConvolutional) -> ConvNet:
     >>> models.to_fully_connected(there).classifier[1]
     Linear(in_features=9216, out_features=4096, bias=True)
     """
+    if not any(isinstance(layer, nn.Conv2d) for layer in model.classifier):
+        raise ModelOptionError(
+            f"to_fully_connected: the classifier of {type(model).__name__} has no convolution to turn back"
+        )
     layers: list[nn.Module] = []
     size: tuple[int, ...] = (1, 1)
     with nn.utils.skip_init():

@@ -129,7 +129,8 @@ def report(trainer: Any, console: Any) -> None:
         console.print(f"no plots were drawn: {error}", highlight=False, soft_wrap=True)
     seconds = sum(row["seconds"] for row in trainer.history)
     console.print(
-        f"{accuracy_line(result)}, after {trainer.epoch} epochs of {seconds:.0f} s in all. The run is in {folder}",
+        f"{accuracy_line(result)}, after {trainer.epoch} "
+        f"epoch{'s' if trainer.epoch != 1 else ''} of {seconds:.0f} s in all. The run is in {folder}",
         highlight=False,
         soft_wrap=True,
     )

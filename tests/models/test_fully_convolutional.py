@@ -152,3 +152,8 @@ def test_convolutions_that_are_no_fully_connected_layers_are_refused():
         classifier = nn.Sequential(nn.Conv2d(4, 6, 3, **options))
         with pytest.raises(models.ModelOptionError, match="no fully connected layer"):
             models.to_fully_connected(models.FullyConvolutional(nn.Sequential(), classifier))
+
+
+def test_a_network_without_a_convolution_to_turn_back() -> None:
+    with pytest.raises(models.ModelOptionError, match="the classifier of ConvNet has no convolution to turn back"):
+        models.to_fully_connected(models.lenet5())
