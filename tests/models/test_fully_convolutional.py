@@ -155,5 +155,5 @@ def test_convolutions_that_are_no_fully_connected_layers_are_refused():
 
 
 def test_a_network_without_a_convolution_to_turn_back() -> None:
-    with pytest.raises(models.ModelOptionError, match="the classifier of ConvNet has no convolution to turn back"):
+    with pytest.raises(models.ModelOptionError, match="the classifier of LeNet5 has no convolution to turn back"):
         models.to_fully_connected(models.lenet5())
