@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minidl.kernels.jit import HAVE_NUMBA
+pytest.importorskip("numba", reason="NumPy's own kernels check every index")
+
 from tests.checks import edges
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +21,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not HAVE_NUMBA, reason="NumPy's own kernels check every index")
 def test_nothing_is_touched_beyond_operands_and_results() -> None:
     done = run("-m", "tests.checks.edges")
     last = done.stdout.strip().splitlines()[-1]
