@@ -73,8 +73,10 @@ def finetune(
                 "finetune begins with weights: --weights FILE, the folder of a run, or a name of `minidl weights list`"
             )
         settings = settings.over(_LINEAR if settings.features else _DEFAULTS)
-        _tell_of_options(model or "", settings)
-    run_training("finetune", model, settings, resume, out, download, workers, threads, device, save_every)
+    run_training(
+        "finetune", model, settings, resume, out, download, workers, threads, device, save_every,
+        begun=lambda: _tell_of_options(model or "", settings),
+    )  # fmt: skip
 
 
 def _tell_of_options(model: str, settings: TrainConfig) -> None:

@@ -1,5 +1,6 @@
 """``minidl train``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -115,8 +116,12 @@ def run_training(
     threads: int | None,
     device: str,
     save_every: float,
+    begun: Callable[[], None] = lambda: None,
 ) -> None:
-    """What ``minidl train`` and ``minidl finetune`` do: start a run or go on with one, show it, report its result."""
+    """What ``minidl train`` and ``minidl finetune`` do: start a run or go on with one, show it, report its result.
+
+    ``begun`` is called when a run has begun: weights to begin with fit.
+    """
     at_least(0, workers=workers, save_every=save_every)
     from rich.console import Console
 
@@ -147,6 +152,7 @@ def run_training(
     else:
         folder = new_run_folder(out, model, settings.data or "digits")
         trainer = start_run(model, settings, folder, **common)
+        begun()
     description = trainer.config
     full = TrainConfig(**description["settings"])
     options = "".join(f", {k} {v}" for k, v in description["options"].items())

@@ -7,9 +7,10 @@ import minidl
 from minidl import models, nn
 from tests.checks.torchvision_models import torchvision_models
 
-MODELS = {  # name, side of the images
+# name, side of the images: so large that no batch norm has three values to normalise, which blows up each rounding
+MODELS = {
     "alexnet": 96,
-    "densenet121": 48,
+    "densenet121": 64,
     "efficientnet_b0": 48,
     "googlenet": 64,
     "googlenet_aux": 64,
