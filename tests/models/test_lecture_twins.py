@@ -193,6 +193,9 @@ def cifar_resnet(net, x, shortcut="A", front=0.0, groups=1, head="linear"):
                 y = net.conv(y, f"{block}conv{layer}", step, groups=groups if (layers, layer) == (3, 2) else 1)
                 y = net.bn(y, f"{block}bn{layer}")
                 y = y.relu() if layer < layers else y
+            if net.has(block + "se_module.fc1"):  # Hu et al. 2018, section 3: each map times its own gate
+                hidden = net.conv(y.mean((2, 3), keepdim=True), block + "se_module.fc1").relu()
+                y = y * torch.sigmoid(net.conv(hidden, block + "se_module.fc2"))
             if net.has(block + "downsample.0"):
                 y = y + net.bn(net.conv(x, block + "downsample.0", stride), block + "downsample.1")
             elif shortcut != "none":
@@ -262,6 +265,7 @@ CASES = {
         lambda: models.cifar_resnet20(7, pad="both"), cifar_resnet, {"front": 0.5}, (3, 3, 16, 16), 1e-5,
     ),
     "cifar_resnet20, projections": (models.cifar_resnet20_b, cifar_resnet, {}, (3, 3, 16, 16), 1e-5),
+    "cifar_se_resnet20": (models.cifar_se_resnet20, cifar_resnet, {}, (3, 3, 16, 20), 1e-5),
     "cifar_plain20": (models.cifar_plain20, cifar_resnet, {"shortcut": "none"}, (3, 3, 16, 16), 1e-5),
     "cifar_resnet, 14 layers": (lambda: CifarResNet(14, 7), cifar_resnet, {}, (3, 3, 17, 16), 1e-5),
     "cifar_resnext": (
