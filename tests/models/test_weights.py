@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import re
+import tomllib
 from collections import OrderedDict
 from pathlib import Path
 
@@ -36,9 +37,23 @@ def test_every_row_belongs_to_a_network_and_says_what_it_is() -> None:
         assert entry.licence and entry.page.startswith("https://") and entry.preprocess.crop
         assert entry.address == () or re.fullmatch(r"[0-9a-f]{8,10}|[0-9a-f]{64}", entry.sha256), entry.name
         assert all(address.startswith(("https://", "http://")) and address.endswith("/") for address in entry.address)
-        assert not entry.address or entry.sha256[:8] in entry.file or len(entry.sha256) == 64
         assert entry.top5 is None or 0 < entry.top1 < entry.top5 < 100
         assert len(weights.class_names(entry.classes)) == 1000 or entry.classes in ("cifar10", "mnist")
+
+
+def test_a_whole_hash_begins_with_the_digits_in_the_name_of_its_file() -> None:
+    """As the publisher prints them; it has 64, in lower case, and two networks with one file have one hash."""
+    content = tomllib.loads((weights.HERE / "weights.toml").read_text(encoding="utf-8"))
+    hashes: dict[str, str | None] = {}
+    for row in [row for network in content["files"].values() for row in network]:
+        name, whole = row["file"], row.get("sha256")
+        printed = re.search(r"-([0-9a-f]{8,10})\.\w+$", name)
+        assert printed or whole, name
+        if whole is not None:
+            assert re.fullmatch("[0-9a-f]{64}", whole) and whole.startswith(printed[1] if printed else ""), name
+        assert hashes.setdefault(name, whole) == whole, name
+    known = [whole for whole in hashes.values() if whole]
+    assert len(known) == len(set(known)) >= 50
 
 
 def test_sizes_of_the_files_fit_the_networks() -> None:
@@ -72,7 +87,9 @@ def test_another_number_of_classes_concerns_the_last_layers_only() -> None:
 
 def test_what_is_known_of_single_files() -> None:
     v1, v2 = (weights.find(f"resnet50.{tag}") for tag in ("v1", "v2"))
-    assert (v1.url, v1.sha256) == ("https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61")
+    assert v1.url == "https://download.pytorch.org/models/resnet50-0676ba61.pth"
+    assert v1.sha256 == "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a"
+    assert weights.find("vgg13").sha256 == "19584684"  # what its name says: the table has no more
     assert (v1.top1, v1.top5, v2.top1, v2.preprocess.resize) == (76.13, 92.862, 80.858, 232)
     assert weights.find("resnet50") == v1 and v1.preprocess == PREPROCESS["imagenet"]
     assert weights.find("googlenet").options == {"transform_input": True}
