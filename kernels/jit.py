@@ -14,11 +14,11 @@ Three traps are handled here, each met in practice:
 * Numba refuses to compile at all when it finds no writable folder for its cache.  Here the cache is left out.
 """
 
-import ast
 import functools
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -163,26 +163,32 @@ def _imported_files(source: Path) -> set[Path]:
         path = waiting.pop()
         if path not in files:
             files.add(path)
-            waiting += [found for found in _may_import(path, path.read_bytes()) if found.is_file()]
+            waiting += [found for found in _may_import(path, path.read_text(encoding="utf-8")) if found.is_file()]
     return files
 
 
+_FROM = re.compile(r"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)", re.MULTILINE)
+
+
 @functools.cache
-def _may_import(path: Path, text: bytes) -> tuple[Path, ...]:
-    """Where what a file with this text imports may lie on this floor.  Kept: most modules import the same few."""
+def _may_import(path: Path, text: str) -> tuple[Path, ...]:
+    """Where what a file with this text imports may lie on this floor.  Kept: most modules import the same few.
+
+    Anything that looks like an import counts, in a comment too: a file too many does no harm.  To parse the files
+    would take a fifth of a second, at the start of every process that computes.
+    """
     found: list[Path] = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom):
-            module = (node.module or "").split(".")
-            if node.level:
-                folder = path.parents[node.level - 1].joinpath(*module)
-            elif module[:2] == ["minidl", "kernels"]:
-                folder = _FLOOR.joinpath(*module[2:])
-            else:
-                continue
-            # `from .a import b`: b may be a name in a.py, in a/__init__.py, or the module a/b.py
-            found += [folder.with_suffix(".py"), folder / "__init__.py"]
-            found += [folder / f"{alias.name}.py" for alias in node.names]
+    for dots, module, names in _FROM.findall(text):
+        parts = module.split(".") if module else []
+        if dots:
+            folder = path.parents[len(dots) - 1].joinpath(*parts)
+        elif parts[:2] == ["minidl", "kernels"]:
+            folder = _FLOOR.joinpath(*parts[2:])
+        else:
+            continue
+        # `from .a import b`: b may be a name in a.py, in a/__init__.py, or the module a/b.py
+        found += [folder.with_suffix(".py"), folder / "__init__.py"]
+        found += [folder / f"{name}.py" for name in re.findall(r"\w+", names)]
     return tuple(found)
 
 
