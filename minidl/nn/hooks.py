@@ -129,9 +129,17 @@ def enter(module: Module) -> None:
     path = ""
     if ACTIVE.stack:
         outer, parent = ACTIVE.stack[-1]
-        name = next((n for n, m in parent.named_modules() if m is module), type(module).__name__)
+        name = _name_inside(parent, module)
         path = f"{outer}.{name}" if outer and name else outer or name
     ACTIVE.stack.append((path, module))
+
+
+def _name_inside(parent: Module, module: Module) -> str:
+    """Where ``module`` stands in ``parent``; its class where it does not.  Most modules call their own children."""
+    for name, child in parent._modules.items():
+        if child is module:
+            return name
+    return next((n for n, m in parent.named_modules() if m is module), type(module).__name__)
 
 
 def leave() -> None:
