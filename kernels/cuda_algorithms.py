@@ -10,10 +10,10 @@ from __future__ import annotations
 from functools import partial
 from math import prod
 
-from .arrays import im2col
+from .arrays import fft, im2col
 from .catalogue import Cost
 from .conv_algorithms import add, anything, traffic
-from .cuda import depthwise, implicit_gemm, windows
+from .cuda import depthwise, implicit_gemm, pipelined, windows, winograd
 from .geometry import Conv
 
 MEMORY = 3.5e12  # bytes per second, read and written once
@@ -50,11 +50,13 @@ DIRECT_FLOPS = 2e12  # each product reads both of its factors from a cache
 
 def direct_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     moved = traffic(conv, itemsize)
-    seconds = 2 * conv.macs * itemsize / 4 / DIRECT_FLOPS + moved / MEMORY + parts(pass_, conv) * LAUNCH
+    seconds = 2 * conv.macs * max(1, itemsize / 4) / DIRECT_FLOPS + moved / MEMORY + parts(pass_, conv) * LAUNCH
     return Cost(2 * conv.macs, moved, 0, seconds)
 
 
-add("direct", ".cuda.direct", windows.supports, direct_cost, device="cuda", dtypes=("float32", "float64"))
+FLOATS = ("float32", "float64", "float16")
+
+add("direct", ".cuda.direct", windows.supports, direct_cost, device="cuda", dtypes=FLOATS)
 
 
 # depthwise: as fast as memory ------------------------------------------------------------------------------
@@ -64,36 +66,98 @@ DEPTHWISE_FLOPS = 1e13
 
 def depthwise_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     moved = traffic(conv, itemsize)
-    seconds = 2 * conv.macs * itemsize / 4 / DEPTHWISE_FLOPS + moved / MEMORY
+    seconds = 2 * conv.macs * max(1, itemsize / 4) / DEPTHWISE_FLOPS + moved / MEMORY
     launches = 2 if pass_ == "weight_grad" else parts(pass_, conv)
     return Cost(2 * conv.macs, moved, 0, seconds + launches * LAUNCH)
 
 
-add("depthwise", ".cuda.depthwise", depthwise.supports, depthwise_cost, device="cuda", dtypes=("float32", "float64"))
+add("depthwise", ".cuda.depthwise", depthwise.supports, depthwise_cost, device="cuda", dtypes=FLOATS)
 
 
 # implicit_gemm and its relatives on tensor cores: tiles of a product ------------------------------------------
 
-TILE_FLOPS = {0: 2.5e13, 1: 1e14, 3: 4e13}  # whole tiles that fill the card, by ``terms``
+TILE_FLOPS = {"implicit_gemm": 2.5e13, "tf32": 2e14, "tf32x3": 7.5e13, "bf16": 4e14, "fp16": 4e14}  # on a full card
 TILE_SHARE = {implicit_gemm.LARGE: 1.0, implicit_gemm.NARROW: 0.85, implicit_gemm.SMALL: 0.6}  # of it that they reach
+KINDS = {"tf32": pipelined.TF32, "tf32x3": pipelined.TF32X3, "bf16": pipelined.BF16, "fp16": pipelined.FP16}
 
 
-def implicit_gemm_cost(terms: int, pass_: str, conv: Conv, itemsize: int) -> Cost:
+def tiles_cost(algorithm: str, pass_: str, conv: Conv, itemsize: int) -> Cost:
     work = seconds = workspace = 0.0
-    for problem in implicit_gemm.problems(pass_, conv):
+    kind = KINDS.get(algorithm)
+    wide = kind.operands(pass_, conv) if kind else conv
+    for problem in implicit_gemm.problems(pass_, wide):
         tiles = prod(problem.tile.count(problem.rows, problem.columns)) * problem.count
         flops = 2.0 * tiles * problem.tile.rows * problem.tile.columns * problem.depth
         busy = min(1.0, tiles * problem.slices / implicit_gemm.BLOCKS)
         share = busy * TILE_SHARE[problem.tile]
         work += flops
-        seconds += flops / (TILE_FLOPS[terms] * share or 1) + 2 * LAUNCH  # one packs weights or adds up slices
+        seconds += flops / (TILE_FLOPS[algorithm] * share or 1) + 2 * LAUNCH  # one packs weights or adds up slices
         workspace += itemsize * prod(conv.w_shape) * (problem.slices if pass_ == "weight_grad" else 1)
     moved = traffic(conv, itemsize)
+    if algorithm == "bf16":  # float32 operands are copied first: 4 bytes read, 2 written, 2 read instead of 4
+        moved += moved
+        workspace += staged_bytes(pass_, wide)
     return Cost(work, moved, int(workspace), seconds + moved / MEMORY)
 
 
-for name, terms in (("implicit_gemm", 0), ("tf32", 1), ("tf32x3", 3)):
+def staged_bytes(pass_: str, wide: Conv) -> int:
+    """Copies in 16 bits of the operands that are images."""
+    x, y = (2 * prod(shape) for shape in (wide.x_shape, wide.y_shape))
+    return {"forward": x, "input_grad": y, "weight_grad": x + y}[pass_]
+
+
+for name, dtype in (
+    ("implicit_gemm", "float32"), ("tf32", "float32"), ("tf32x3", "float32"), ("bf16", "float32"), ("fp16", "float16"),
+):  # fmt: skip
+    supports = KINDS[name].obstacle if name in ("bf16", "fp16") else implicit_gemm.supports
+    as_good_as_plain = name in ("implicit_gemm", "fp16")
     add(
-        name, f".cuda.{name}", implicit_gemm.supports, partial(implicit_gemm_cost, terms),
-        device="cuda", automatic=terms == 0, exact=terms == 0, dtypes=("float32",),
+        name, f".cuda.{name}", supports, partial(tiles_cost, name),
+        device="cuda", automatic=as_good_as_plain, exact=as_good_as_plain, dtypes=(dtype,),
     )  # fmt: skip
+
+
+# winograd: transforms, and a batch of products by cuBLAS -----------------------------------------------------
+
+WINOGRAD_CALL = 2e-5  # of CuPy's product, and its allocations
+
+
+def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    m, _ = winograd.matrices(pass_, conv)
+    points = (m + 2) ** 2
+    filters = itemsize * points * prod(conv.w_shape[:2])
+    squares = conv.batch * winograd.image_bytes(pass_, conv)
+    tiles = squares // (itemsize * points * (conv.in_channels + conv.out_channels) or 1)
+    flops = 2.0 * points * tiles * conv.in_channels * conv.out_channels / conv.groups
+    depth, columns = conv.in_channels // conv.groups, conv.out_channels // conv.groups
+    rate = GEMM_FLOPS * depth / (depth + 32) * columns / (columns + 32)
+    calls = -(-squares // winograd.CHUNK_BYTES)
+    moved = traffic(conv, itemsize) + 2 * squares + 2 * filters  # the tiles overlap, but a cache sees to that
+    seconds = flops / max(rate, 1) + moved / MEMORY + 4 * calls * LAUNCH + calls * WINOGRAD_CALL
+    return Cost(flops, moved, int(min(squares, winograd.CHUNK_BYTES) + filters), seconds)
+
+
+add(
+    "winograd", ".cuda.winograd", winograd.supports, winograd_cost,
+    device="cuda", exact=False, dtypes=("float32",),
+)  # fmt: skip
+
+
+# fft: cuFFT, and a batch of complex products ------------------------------------------------------------------
+
+FFT_PASSES = 8  # over the spectra: transforms in two steps, put into the products' order and back
+FFT_CALL = 3e-4  # some thirty calls of CuPy
+
+
+def fft_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    images, filters = conv.batch * fft.image_bytes(conv, itemsize), fft.filter_bytes(conv, itemsize)
+    flops = 4.0 * fft.points(conv) * conv.batch * conv.in_channels * conv.out_channels / conv.groups
+    chunks = max(1, -(-images // fft.CHUNK_BYTES))
+    moved = FFT_PASSES * (images + chunks * filters) // 3
+    depth, columns = conv.in_channels // conv.groups, conv.out_channels // conv.groups
+    rate = GEMM_FLOPS * 4 / itemsize * depth / (depth + 32) * columns / (columns + 32)
+    seconds = flops / max(rate, 1) + moved / COPY_BYTES + chunks * FFT_CALL
+    return Cost(flops, moved, int(min(images, fft.CHUNK_BYTES) + filters), seconds)
+
+
+add("fft", ".arrays.fft", anything, fft_cost, device="cuda", exact=False, dtypes=("float32", "float64"))

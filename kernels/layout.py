@@ -25,9 +25,12 @@ def empty(shape: tuple[int, ...], like: np.ndarray) -> np.ndarray:
     >>> channels_last(empty((2, 5, 4, 4), like=np.zeros((2, 8, 8, 3)).transpose(0, 3, 1, 2)))
     True
     """
+    return empty_last(shape, like) if channels_last(like) else array_module(like).empty(shape, like.dtype)
+
+
+def empty_last(shape: tuple[int, ...], like: np.ndarray) -> np.ndarray:
+    """A channels-last array (N, C, ...) of ``like``'s dtype."""
     xp = array_module(like)
-    if not channels_last(like):
-        return xp.empty(shape, like.dtype)
     return xp.moveaxis(xp.empty((shape[0], *shape[2:], shape[1]), like.dtype), -1, 1)
 
 

@@ -1,6 +1,6 @@
 """Convolution as it is defined, in CUDA: one thread for each result, or one block for each weight's gradient.
 
-The twin of the fast kernels: any stride, padding, dilation, groups and storage order, float32 and float64.
+The twin of the fast kernels: any stride, padding, dilation, groups and storage order; sums of float16 are float32.
 """
 
 from __future__ import annotations

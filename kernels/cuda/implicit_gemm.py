@@ -137,12 +137,23 @@ def _correlate(terms: int) -> windows.Correlate:
     return correlate
 
 
-def _macros(x: Array, size: Tile, terms: int) -> dict[str, Any]:
-    if terms and (has := array_module(x).cuda.Device().compute_capability) in OLD:
+def is_old(xp: Any) -> bool:
+    """Whether the current device has no tensor cores, or not those that are needed here."""
+    return xp.cuda.Device().compute_capability in OLD
+
+
+def check_tensor_cores(xp: Any, numbers: str) -> None:
+    if is_old(xp):
+        major, minor = xp.cuda.Device().compute_capability
         raise UnsupportedError(
-            f"tensor cores multiply TF32 from compute capability 8.0 on, and this card has {has[0]}.{has[1]}: "
+            f"tensor cores multiply {numbers} from compute capability 8.0 on, and this card has {major}.{minor}: "
             'algorithm="implicit_gemm" computes in float32 there'
         )
+
+
+def _macros(x: Array, size: Tile, terms: int) -> dict[str, Any]:
+    if terms:
+        check_tensor_cores(array_module(x), "TF32")
     return {
         "ROWS": size.rows, "COLUMNS": size.columns, "DEPTH": size.depth, "WARP_ROWS": size.warp_rows,
         "TERMS": terms, "CHANNELS_LAST": channels_last(x),

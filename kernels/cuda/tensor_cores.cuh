@@ -2,41 +2,16 @@
 //
 // Tensor cores multiply in TF32: float32 with 10 instead of 23 bits behind the point, products added in float32.
 // TERMS 1 rounds the operands once: three digits.  TERMS 3 writes each as high + low, both TF32, and adds the products
-// high high + high low + low high; only low low, 2^-22 of the whole, is left out: nearly float32.  Compute capability
-// 8.0 and later.
+// high high + high low + low high: nearly float32.  Compute capability 8.0 and later.
 
 #pragma once
+
+#include "fragments.cuh"
 
 constexpr int GAP = 8;  // between the rows of a tile in shared memory: the lanes of a warp then read 32 banks
 constexpr int WARP_COLUMNS = 32, WARPS_ACROSS = COLUMNS / WARP_COLUMNS;
 constexpr int THREADS = 32 * (ROWS / WARP_ROWS) * WARPS_ACROSS;
 constexpr int BLOCKS = 1;  // at a time on a multiprocessor: operands in two parts take most of its registers
-
-#ifndef CUDA_EMULATED  // the emulator of the tests has these two in C++
-__device__ inline float round_to_tf32(float x) {
-    unsigned bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-    return __uint_as_float(bits);
-}
-
-// sum (16 x 8) += a (16 x 8) b (8 x 8), spread over the lanes of the warp as the PTX manual says for m16n8k8.
-__device__ inline void multiply_add_16x8x8(float (&sum)[4], const float (&a)[4], const float (&b)[2]) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-        : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
-          "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
-}
-#endif
-
-template <int N> struct Fragment {  // a lane's elements of an operand
-    float high[N], low[N];
-
-    __device__ void set(int i, float x) {
-        high[i] = round_to_tf32(x);
-        if (TERMS == 3) low[i] = round_to_tf32(x - high[i]);
-    }
-};
 
 struct Product {
     static constexpr int DOWN = WARP_ROWS / 16, ACROSS = WARP_COLUMNS / 8;
@@ -60,26 +35,18 @@ struct Product {
         const int r = lane / 4, c = lane % 4;
 #pragma unroll
         for (int k = 0; k < DEPTH; k += 8) {
-            Fragment<4> u[DOWN];
-            Fragment<2> v[ACROSS];
-#pragma unroll
-            for (int i = 0; i < DOWN; ++i)
-#pragma unroll
-                for (int e = 0; e < 4; ++e) u[i].set(e, a[k + c + e / 2 * 4][row + i * 16 + r + e % 2 * 8]);
+            Fragment<float, 4> u;
+            Fragment<float, 2> v[ACROSS];
 #pragma unroll
             for (int j = 0; j < ACROSS; ++j)
 #pragma unroll
                 for (int e = 0; e < 2; ++e) v[j].set(e, b[k + c + e * 4][column + j * 8 + r]);
 #pragma unroll
-            for (int i = 0; i < DOWN; ++i)
+            for (int i = 0; i < DOWN; ++i) {
 #pragma unroll
-                for (int j = 0; j < ACROSS; ++j) {
-                    if (TERMS == 3) {  // the small ones first
-                        multiply_add_16x8x8(sum[i][j], u[i].low, v[j].high);
-                        multiply_add_16x8x8(sum[i][j], u[i].high, v[j].low);
-                    }
-                    multiply_add_16x8x8(sum[i][j], u[i].high, v[j].high);
-                }
+                for (int e = 0; e < 4; ++e) u.set(e, a[k + c + e / 2 * 4][row + i * 16 + r + e % 2 * 8]);
+                multiply_add(sum[i], u, v);
+            }
         }
     }
 

@@ -1,9 +1,9 @@
-"""``implicit_gemm`` on tensor cores with operands in TF32, three digits; for compute capability 8.0 and later."""
+"""Tensor cores with operands in TF32, three digits; for compute capability 8.0 and later."""
 
 from functools import partial
 
-from . import implicit_gemm
+from . import pipelined
 
-forward = partial(implicit_gemm.forward, terms=1)
-input_grad = partial(implicit_gemm.input_grad, terms=1)
-weight_grad = partial(implicit_gemm.weight_grad, terms=1)
+forward = partial(pipelined.forward, kind=pipelined.TF32)
+input_grad = partial(pipelined.input_grad, kind=pipelined.TF32)
+weight_grad = partial(pipelined.weight_grad, kind=pipelined.TF32)

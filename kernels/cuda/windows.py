@@ -141,12 +141,15 @@ Launch = Callable[[Array, Ints, int], None]
 
 
 def in_slices(launch: Launch, dw: Array, conv: Conv, count: int) -> Array:
-    """dw, summed in ``count`` slices of the pixels that are then added in their order: the same bits in every run."""
-    length = -(-(conv.batch * prod(conv.out)) // count)
-    if count == 1:
+    """dw, summed in ``count`` slices of the pixels that are then added in their order: the same bits in every run.
+
+    What is launched writes float32 where dw is float16.
+    """
+    length, half = -(-(conv.batch * prod(conv.out)) // count), dw.itemsize < 4
+    if count == 1 and not half:
         launch(dw, weight_strides(dw, conv), length)
         return dw
-    sums = array_module(dw).empty((count, *dw.shape), dw.dtype)
+    sums = array_module(dw).empty((count, *dw.shape), "float32" if half else dw.dtype)
     launch(sums, weight_strides(sums[0], conv), length)
     dw[...] = sums.sum(axis=0)
     return dw

@@ -98,32 +98,51 @@ def error_bound(
         return fft_bound(pass_, a, b, conv, dtype, **options)
     if algorithm in ("spec", "direct", "im2col", "depthwise", "implicit_gemm"):
         return direct_bound(pass_, a, b, conv, dtype)
-    if algorithm in ("tf32", "tf32x3"):
-        return tf32_bound(pass_, a, b, conv, dtype, parts=2 if algorithm == "tf32x3" else 1)
+    if algorithm in TENSOR_CORES:
+        return tensor_core_bound(pass_, a, b, conv, dtype, *TENSOR_CORES[algorithm])
     raise KeyError(f"no error bound is derived for the algorithm {algorithm!r}")
 
 
 def direct_bound(pass_: str, a: np.ndarray, b: np.ndarray, conv: Conv, dtype: Any) -> np.ndarray:
-    """Elementwise bound for any order of summation: direct and im2col.  (a, b) is (x, w), (w, g) or (x, g)."""
-    return gamma(terms(pass_, conv), dtype) * getattr(spec, pass_)(_size(a, dtype), _size(b, dtype), conv)
+    """Elementwise bound for any order of summation: direct and im2col.  (a, b) is (x, w), (w, g) or (x, g).
+
+    Sums of float16 are float32, and rounded once more in the end.
+    """
+    half = np.dtype(dtype) == np.float16
+    sizes = getattr(spec, pass_)(_size(a, dtype), _size(b, dtype), conv)
+    bound = gamma(terms(pass_, conv), np.float32 if half else dtype) * sizes
+    return _rounded_to_half(bound, pass_, a, b, conv) if half else bound
 
 
-def tf32_bound(pass_: str, a: np.ndarray, b: np.ndarray, conv: Conv, dtype: Any, parts: int) -> np.ndarray:
-    """Elementwise bound where tensor cores multiply operands cut into ``parts`` numbers of 11 bits each (TF32).
+TENSOR_CORES = {"tf32": (1, 2.0**-11), "tf32x3": (2, 2.0**-11), "bf16": (1, 2.0**-8), "fp16": (1, 0.0)}
+"""Of `tensor_core_bound`: parts of an operand, and the unit roundoff of each (float16 operands are what they are)."""
 
-    A part errs by at most v = 2^-11 of what it rounds.  One part: (1 + v)^2 - 1.  Two, a = h + l + e with |l| <= v |a|
+
+def tensor_core_bound(
+    pass_: str, a: np.ndarray, b: np.ndarray, conv: Conv, dtype: Any, parts: int, v: float
+) -> np.ndarray:
+    """Elementwise bound where tensor cores multiply operands cut into ``parts`` numbers with unit roundoff v.
+
+    A part errs by at most v of what it rounds.  One part: (1 + v)^2 - 1.  Two, a = h + l + e with |l| <= v |a|
     (1 + v) and |e| <= v^2 |a|: the products h h', h l' and l h' leave out l l' + e b + a e' - e e', which is below
-    v^2 (3 + 4 v) |a| |b|.  Tensor cores cut sums off instead of rounding them: two units for each product of parts.
+    v^2 (3 + 4 v) |a| |b|.  Sums are float32, and tensor cores cut them off instead of rounding them: two units for each
+    product of parts.
 
     >>> one = np.ones((1, 1, 1))
-    >>> bound = tf32_bound("forward", one, one, Conv.from_shapes((1, 1, 1), (1, 1, 1)), "float32", 1)
+    >>> bound = tensor_core_bound("forward", one, one, Conv.from_shapes((1, 1, 1), (1, 1, 1)), "float32", 1, 2.0**-11)
     >>> round(bound.item() / 2**-11, 3)
     2.001
     """
-    v = 2.0**-11
     lost = v * (2 + v) if parts == 1 else v * v * (3 + 4 * v)
-    rounded = gamma(2 * (2 * parts - 1) * terms(pass_, conv), dtype)
-    return (lost + rounded) * getattr(spec, pass_)(_size(a, dtype), _size(b, dtype), conv)
+    rounded = gamma(2 * (2 * parts - 1) * terms(pass_, conv), np.float32)
+    bound = (lost + rounded) * getattr(spec, pass_)(_size(a, dtype), _size(b, dtype), conv)
+    return _rounded_to_half(bound, pass_, a, b, conv) if np.dtype(dtype) == np.float16 else bound
+
+
+def _rounded_to_half(bound: np.ndarray, pass_: str, a: np.ndarray, b: np.ndarray, conv: Conv) -> np.ndarray:
+    """``bound`` of a sum, and what rounding it to float16 adds: 2^-11 of itself, or 2^-25 where it is subnormal."""
+    exact = getattr(spec, pass_)(*(_size(array, np.float16, keep_sign=True) for array in (a, b)), conv)
+    return bound + unit_roundoff(np.float16) * (np.abs(exact) + bound) + 2.0**-25
 
 
 def winograd_bound(

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arrays import array_module
 from ..geometry import Conv
 from ..tiling import read, write
 
@@ -65,9 +66,9 @@ def transform_size(conv: Conv) -> tuple[int, ...]:
 def forward(x: np.ndarray, w: np.ndarray, conv: Conv) -> Spectra:
     """y (N, K, *out) of x (N, C, *size) and w (K, C/G, *kernel)."""
     X, W = _input_spectrum(x, conv), _kernel_spectrum(w, conv)
-    Y = np.einsum("ngc...,gkc...->ngk...", _split(X, 1, conv.groups), _split(W, 0, conv.groups).conj())
+    Y = array_module(x).einsum("ngc...,gkc...->ngk...", _split(X, 1, conv.groups), _split(W, 0, conv.groups).conj())
     Y = Y.reshape(conv.batch, conv.out_channels, *Y.shape[3:])  # (N, G, K/G, *freq) -> (N, K, *freq)
-    y = np.zeros(conv.y_shape, x.dtype)
+    y = array_module(x).zeros(conv.y_shape, x.dtype)
     write(y, _inverse(Y, conv), (0,) * conv.ndim, conv.stride)
     return Spectra(transform_size(conv), X, W, Y, y)
 
@@ -75,9 +76,9 @@ def forward(x: np.ndarray, w: np.ndarray, conv: Conv) -> Spectra:
 def input_grad(w: np.ndarray, g: np.ndarray, conv: Conv) -> Spectra:
     """dx (N, C, *size) of w (K, C/G, *kernel) and the output gradient g (N, K, *out)."""
     W, Y = _kernel_spectrum(w, conv), _output_spectrum(g, conv)
-    X = np.einsum("gkc...,ngk...->ngc...", _split(W, 0, conv.groups), _split(Y, 1, conv.groups))
+    X = array_module(g).einsum("gkc...,ngk...->ngc...", _split(W, 0, conv.groups), _split(Y, 1, conv.groups))
     X = X.reshape(conv.batch, conv.in_channels, *X.shape[3:])  # (N, G, C/G, *freq) -> (N, C, *freq)
-    dx = np.zeros(conv.x_shape, g.dtype)
+    dx = array_module(g).zeros(conv.x_shape, g.dtype)
     write(dx, _inverse(X, conv), _before_padding(conv))
     return Spectra(transform_size(conv), X, W, Y, dx)
 
@@ -85,9 +86,9 @@ def input_grad(w: np.ndarray, g: np.ndarray, conv: Conv) -> Spectra:
 def weight_grad(x: np.ndarray, g: np.ndarray, conv: Conv) -> Spectra:
     """dw (K, C/G, *kernel) of x (N, C, *size) and the output gradient g (N, K, *out)."""
     X, Y = _input_spectrum(x, conv), _output_spectrum(g, conv)
-    W = np.einsum("ngc...,ngk...->gkc...", _split(X, 1, conv.groups), _split(Y, 1, conv.groups).conj())
+    W = array_module(x).einsum("ngc...,ngk...->gkc...", _split(X, 1, conv.groups), _split(Y, 1, conv.groups).conj())
     W = W.reshape(*conv.w_shape[:2], *W.shape[3:])  # (G, K/G, C/G, *freq) -> (K, C/G, *freq)
-    dw = np.zeros(conv.w_shape, x.dtype)
+    dw = array_module(x).zeros(conv.w_shape, x.dtype)
     write(dw, _inverse(W, conv), (0,) * conv.ndim, conv.dilation)
     return Spectra(transform_size(conv), X, W, Y, dw)
 
@@ -109,12 +110,13 @@ def _before_padding(conv: Conv) -> tuple[int, ...]:
 
 
 def _transform(a: np.ndarray, conv: Conv, start: tuple[int, ...], step: tuple[int, ...]) -> np.ndarray:
-    signal = read(np.empty((*a.shape[:2], *transform_size(conv)), a.dtype), a, start, step)
-    return np.fft.rfftn(signal, axes=_spatial(conv))
+    xp = array_module(a)
+    signal = read(xp.empty((*a.shape[:2], *transform_size(conv)), a.dtype), a, start, step)
+    return xp.fft.rfftn(signal, axes=_spatial(conv))
 
 
 def _inverse(spectrum: np.ndarray, conv: Conv) -> np.ndarray:
-    return np.fft.irfftn(spectrum, s=transform_size(conv), axes=_spatial(conv))
+    return array_module(spectrum).fft.irfftn(spectrum, s=transform_size(conv), axes=_spatial(conv))
 
 
 def _spatial(conv: Conv) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 
 from minidl.kernels import catalogue, pooling
+from minidl.kernels.cpu import winograd_tiles
 from minidl.kernels.cuda import implicit_gemm, windows
 from minidl.kernels.geometry import Conv
 from minidl.kernels.pooling import Pool
@@ -26,6 +27,15 @@ GROUPED = {
     "runs of rows that are left over": Conv.from_shapes((2, 35, 5, 3), (35, 1, 3, 3), 1, 1, groups=35),
 }
 TILED = {"several tiles each way": Conv.from_shapes((2, 5, 9, 10), (70, 5, 3, 3), 1, 1)}
+PIPELINED = ("tf32", "tf32x3", "bf16", "fp16")
+WHOLE = {  # channels fill whole vectors, and terms or pixels more steps than there are stages
+    "many terms": Conv.from_shapes((2, 64, 6, 7), (48, 32, 3, 3), (2, 1), 1, groups=2),
+    "many pixels": Conv.from_shapes((5, 8, 9, 8), (16, 8, 3, 3), 1, 1),
+}
+SQUARES = {  # 3 x 3 kernels of stride 1, for Winograd
+    "groups, uneven pads": Conv.from_shapes((2, 6, 7, 5), (4, 3, 3, 3), 1, ((0, 3), (2, 1)), groups=2),
+    "two by two": Conv.from_shapes((3, 5, 2, 2), (4, 5, 3, 3), 1, 1),
+}
 FEW = ("strides, pads and dilations differ", "stride and dilation share a factor", "three axes")
 WINDOWS = {
     "overlapping": Pool.from_shape((2, 3, 7, 6), (3, 2), (2, 1), (1, 0)),
@@ -60,8 +70,15 @@ def gappy(cupy: Any, a: np.ndarray) -> Any:
     return wide[..., ::-2]
 
 
+def shifted(cupy: Any, a: np.ndarray) -> Any:
+    """Channels-last, but not from the beginning of a vector on."""
+    flat = cupy.full(a.size + 1, np.nan, a.dtype)[1:]
+    flat[...] = cupy.asarray(np.ascontiguousarray(np.moveaxis(a, 1, -1)).reshape(-1))
+    return cupy.moveaxis(flat.reshape(a.shape[0], *a.shape[2:], a.shape[1]), -1, 1)
+
+
 Layout = Callable[[Any, np.ndarray], Any]
-LAYOUTS: tuple[Layout, ...] = (plain, channels_last, gappy)
+LAYOUTS: tuple[Layout, ...] = (plain, channels_last, gappy, shifted)
 
 
 # the promise ----------------------------------------------------
@@ -76,13 +93,16 @@ def agrees(cupy: Any, k: catalogue.Kernel, problem: Conv, dtype: str, lay: Layou
     host = operands(*arrays(problem, dtype))[k.pass_]
     wide = [a.astype("float64") for a in host]
     expected = getattr(spec, k.pass_)(*wide, problem)
-    bound = error_bound(k.algorithm, k.pass_, *wide, problem, dtype)
+    options = winograd_tiles.options(k.pass_, problem) if k.algorithm == "winograd" else {}
+    bound = error_bound(k.algorithm, k.pass_, *wide, problem, dtype, **options)
     device = [lay(cupy, a) for a in host]
     out = None if lay is plain else lay(cupy, np.full(expected.shape, np.nan, dtype))
     got = k.call(*device, problem, out=out)
     assert type(got) is cupy.ndarray and got.dtype == dtype and got.shape == expected.shape
     assert out is None or got is out
     error = np.abs(got.get().astype("float64") - expected)
+    if bound.shape != error.shape:  # on the 2-norm over the spatial axes
+        error = np.sqrt((error**2).sum(axis=tuple(range(2, error.ndim)), keepdims=True))
     wrong = int((~(error <= bound)).sum())
     assert not wrong, f"{k.algorithm} {k.pass_} {dtype} {lay.__name__}, {problem}: {wrong} of {error.size} are wrong"
     for a, before in zip(device, host):
@@ -147,10 +167,11 @@ def standin() -> Iterator[Any]:
 
 
 def emulated_agreement(algorithm: str, pass_: str, problem: str, layout: int = 0, count: int = 0) -> None:
-    """`agrees` in float32 on the stand-in, for one of the problems here by its name; ``count`` slices, 0: as chosen."""
-    case = {**CASES, **GROUPED, **TILED}[problem]
+    """`agrees` on the stand-in, for one of the problems here by its name; ``count`` slices, 0: as chosen."""
+    case = {**CASES, **GROUPED, **TILED, **WHOLE, **SQUARES}[problem]
     with standin() as cupy, slices(count) if count else nullcontext():
-        agrees(cupy, kernel(pass_, algorithm), case, "float32", LAYOUTS[layout])
+        dtype = "float16" if algorithm == "fp16" else "float32"
+        agrees(cupy, kernel(pass_, algorithm), case, dtype, LAYOUTS[layout])
 
 
 def emulated_pooling(name: str) -> None:

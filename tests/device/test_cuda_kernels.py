@@ -11,6 +11,8 @@ import minidl
 import minidl.nn.functional as F
 from minidl import nn, optim
 from minidl.kernels import catalogue, conv
+from minidl.kernels.arrays import fft
+from minidl.kernels.cuda import winograd
 from minidl.kernels.errors import UnsupportedError
 from minidl.kernels.geometry import Conv
 from minidl.kernels.spec import conv as spec
@@ -18,7 +20,10 @@ from tests.checks.cuda import (
     FEW,
     GROUPED,
     PASSES,
+    PIPELINED,
+    SQUARES,
     TILED,
+    WHOLE,
     WINDOWS,
     agrees,
     channels_last,
@@ -26,6 +31,7 @@ from tests.checks.cuda import (
     kernel,
     plain,
     pools,
+    shifted,
     slices,
     tiled,
 )
@@ -42,39 +48,57 @@ def _can_run(cupy: Any) -> None:
 
 
 def cases(algorithm: str) -> dict[str, Conv]:
-    if algorithm.startswith("tf32"):
-        return {name: CASES[name] for name in FEW} | TILED
+    if algorithm in PIPELINED:
+        return {name: CASES[name] for name in FEW} | TILED | WHOLE
+    if algorithm == "winograd":
+        return SQUARES | TILED
     extra = GROUPED if algorithm == "depthwise" else TILED if algorithm == "implicit_gemm" else {}
     return {n: c for n, c in CASES.items() if n != "many channels" or algorithm == "implicit_gemm"} | EMPTY | extra
 
 
 @pytest.mark.parametrize("pass_", PASSES)
-@pytest.mark.parametrize("algorithm", ["direct", "depthwise", "implicit_gemm", "tf32", "tf32x3"])
+@pytest.mark.parametrize("algorithm", ["direct", "depthwise", "implicit_gemm", *PIPELINED, "winograd", "fft"])
 def test_it_is_the_definition(algorithm: str, pass_: str, cupy: Any) -> None:
     k, done = kernel(pass_, algorithm), 0
-    for problem in cases(algorithm).values():
-        for dtype in k.dtypes or ():
+    for i, problem in enumerate(cases(algorithm).values()):
+        dtypes = k.dtypes or ()
+        for dtype in sorted({dtypes[0], dtypes[i % len(dtypes)]}):
             if k.obstacle(problem, np.dtype(dtype)) is None:
                 agrees(cupy, k, problem, dtype, plain)
-                if dtype == "float32" or algorithm == "direct":
+                if dtype != "float64" or algorithm == "direct":
                     agrees(cupy, k, problem, dtype, channels_last)
                 done += 1
     assert done >= len(FEW)
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "depthwise", "implicit_gemm"])
+@pytest.mark.parametrize("algorithm", ["direct", "depthwise", "implicit_gemm", "tf32"])
 def test_arrays_with_gaps(algorithm: str, cupy: Any) -> None:
     for pass_ in PASSES:
         agrees(cupy, kernel(pass_, algorithm), GROUPED["two channels to a group, strided"], "float32", gappy)
 
 
+def test_vectors_off_their_boundary(cupy: Any) -> None:
+    for pass_ in PASSES:
+        agrees(cupy, kernel(pass_, "tf32"), WHOLE["many pixels"], "float32", shifted)
+
+
+def test_images_in_groups(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where they would not fit into memory together."""
+    for module, algorithm in ((winograd, "winograd"), (fft, "fft")):
+        monkeypatch.setattr(module, "CHUNK_BYTES", 1)
+        for pass_ in PASSES:
+            agrees(cupy, kernel(pass_, algorithm), TILED["several tiles each way"], "float32", plain)
+
+
 @pytest.mark.parametrize(
-    ("algorithm", "tile"), [("implicit_gemm", t) for t in ("LARGE", "NARROW")] + [("tf32x3", "LARGE")]
+    ("algorithm", "tile"),
+    [("implicit_gemm", t) for t in ("LARGE", "NARROW")] + [("tf32x3", "LARGE"), ("tf32", "NARROW"), ("fp16", "LARGE")],
 )
 def test_tiles_of_large_layers(algorithm: str, tile: str, cupy: Any) -> None:
     with tiled(tile):
         for pass_, lay in zip(PASSES, (plain, channels_last, plain)):
-            agrees(cupy, kernel(pass_, algorithm), TILED["several tiles each way"], "float32", lay)
+            dtype = "float16" if algorithm == "fp16" else "float32"
+            agrees(cupy, kernel(pass_, algorithm), TILED["several tiles each way"], dtype, lay)
 
 
 @pytest.mark.parametrize("algorithm", ["depthwise", "implicit_gemm"])
@@ -143,3 +167,7 @@ def test_tf32_needs_a_card_that_has_it(cupy: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cupy.cuda.Device, "compute_capability", "75")
     with pytest.raises(UnsupportedError, match=r"multiply TF32 from compute capability 8\.0 on, .* 7\.5"):
         conv.forward(x, w, problem, "tf32")
+    with pytest.raises(UnsupportedError, match=r"multiply bfloat16 from compute capability 8\.0 on, .* 7\.5"):
+        conv.forward(x, w, problem, "bf16")
+    half = conv.forward(x.astype("float16"), w.astype("float16"), problem, "fp16")  # with the products of CuPy
+    np.testing.assert_allclose(half.get(), spec.forward(x.get(), w.get(), problem), 0.01, 0.01)

@@ -67,11 +67,13 @@ def test_tiles_cover_the_result() -> None:
 @pytest.mark.parametrize(
     ("problem", "dtype", "chosen"),
     [
-        (Conv.from_shapes((64, 256, 56, 56), (256, 256, 3, 3), 1, 1), "float32", "implicit_gemm"),
+        (Conv.from_shapes((64, 256, 56, 56), (256, 256, 3, 3), 1, 1), "float32", "winograd"),
+        (Conv.from_shapes((64, 256, 56, 56), (256, 256, 3, 3), 2, 1), "float32", "implicit_gemm"),
+        (Conv.from_shapes((32, 128, 64, 64), (128, 128, 31, 31), 1, 15), "float32", "fft"),
         (Conv.from_shapes((64, 144, 56, 56), (144, 1, 3, 3), 1, 1, groups=144), "float32", "depthwise"),
         (Conv.from_shapes((64, 144, 56, 56), (144, 1, 3, 3), 1, 1, groups=144), "float64", "depthwise"),
         (Conv.from_shapes((2, 3, 5, 5, 5, 5), (4, 3, 3, 3, 3, 3)), "float32", "im2col"),
-        (Conv.from_shapes((8, 64, 28, 28), (64, 64, 3, 3)), "float16", "im2col"),
+        (Conv.from_shapes((8, 64, 28, 28), (64, 64, 3, 3)), "float16", "fp16"),
     ],
 )
 def test_the_plan(problem: Conv, dtype: str, chosen: str) -> None:
@@ -79,12 +81,13 @@ def test_the_plan(problem: Conv, dtype: str, chosen: str) -> None:
         assert catalogue.plan("conv", pass_, problem, dtype=dtype, device="cuda").algorithm == chosen
 
 
-def test_every_estimate_is_a_time() -> None:
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_every_estimate_is_a_time(dtype: str) -> None:
     for problem in (CASES | EMPTY).values():
         for pass_ in PASSES:
             for k in catalogue.kernels("conv", pass_, "cuda"):
-                if k.obstacle(problem, np.dtype("float32")) is None:
-                    cost = k.cost(problem, 4)
+                if k.obstacle(problem, np.dtype(dtype)) is None:
+                    cost = k.cost(problem, np.dtype(dtype).itemsize)
                     assert 0 < cost.seconds < 1 and cost.flops >= 0 and cost.workspace >= 0
 
 
@@ -103,3 +106,8 @@ def test_reasons() -> None:
     many = Conv.from_shapes((1, 40000, 2, 2), (40000, 1, 1, 1), groups=40000)
     assert why("implicit_gemm", many) == "has a grid for at most 30000 groups, not 40000"
     assert why("implicit_gemm", wide, "float64") == "computes in float32, not float64"
+    long = Conv.from_shapes((2, 8, 40, 9), (8, 8, 28, 3))
+    assert why("fp16", long, "float16") == "has a bit for each of 31 taps along the axes, not 32"
+    assert why("tf32", long) is None, "its twin counts taps, however many"
+    swollen = Conv.from_shapes((2048, 63, 128, 128), (63, 1, 3, 3), groups=63)
+    assert why("bf16", swollen) == "counts elements in 32 bits, and an array here has 16911433728"

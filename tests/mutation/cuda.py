@@ -64,7 +64,7 @@ DIRECT = (
 
 DEPTHWISE = (
     _bug("run_beyond_the_last_row", "depthwise.cu", ("depthwise", "forward", ROWS),
-         "a run that is cut off writes all its rows", "if (first + r < rows.out) y[at", "y[at"),
+         "a run that is cut off writes all its rows", "if (first + r < rows.out) round_to", "round_to"),
     _bug("unsigned_offset", "depthwise.cu", ("depthwise", "weight_grad", GROUPED, 2),
          "blockIdx is unsigned, and with it the whole of an offset that can be negative",
          "dw[slice * p.w_slice", "dw[blockIdx.y * p.w_slice"),
@@ -92,18 +92,76 @@ TILES = (
          "a thread's two runs of rows are written as one of eight", "f(i / 4 * (ROWS / 2)", "f(i / 4 * 4"),
 )  # fmt: skip
 
+ONE_CHANNEL = "depthwise, two filters each"  # which stays with the tiles that registers feed
 FRAGMENTS = (
-    _bug("fragment_rows_and_columns", "implicit_gemm.cu", ("tf32", "forward", TILED),
+    _bug("fragment_rows_and_columns", "implicit_gemm.cu", ("tf32", "forward", ONE_CHANNEL),
          "the second element of a lane lies four columns on, not eight rows down",
          "a[k + c + e / 2 * 4][row + i * 16 + r + e % 2 * 8]", "a[k + c + e % 2 * 4][row + i * 16 + r + e / 2 * 8]"),
-    _bug("fragment_b_in_pairs", "implicit_gemm.cu", ("tf32", "forward", TILED),
+    _bug("fragment_b_in_pairs", "implicit_gemm.cu", ("tf32", "forward", ONE_CHANNEL),
          "a lane's two elements of b taken for neighbours", "b[k + c + e * 4]", "b[k + c * 2 + e]"),
-    _bug("low_times_low", "implicit_gemm.cu", ("tf32x3", "forward", TILED),
+    _bug("low_times_low", "pipelined.cu", ("tf32x3", "forward", TILED),
          "adds the product that may be left out, and leaves out one that may not",
-         "u[i].low, v[j].high", "u[i].low, v[j].low"),
-    _bug("high_part_not_rounded", "implicit_gemm.cu", ("tf32x3", "forward", TILED),
+         "a.low, b[j].high", "a.low, b[j].low"),
+    _bug("high_part_not_rounded", "pipelined.cu", ("tf32x3", "forward", TILED),
          "nothing is left for the low part, and the tensor core cuts off the rest",
          "high[i] = round_to_tf32(x);", "high[i] = x;"),
+)  # fmt: skip
+
+TERMS, PIXELS = "many terms", "many pixels"
+PIPELINE = (
+    _bug("copies_not_waited_for", "pipelined.cu", ("fp16", "forward", TERMS),
+         "multiplies what is still on its way", "wait_for_copies<STAGES - 2>();", ""),
+    _bug("waits_for_the_step_before", "pipelined.cu", ("fp16", "forward", TERMS),
+         "one group too many may be under way", "wait_for_copies<STAGES - 2>();", "wait_for_copies<STAGES - 1>();"),
+    _bug("waits_for_its_own_copies_only", "pipelined.cu", ("fp16", "forward", TERMS),
+         "no barrier: the others' copies may not have arrived",
+         "__syncthreads();                // and so", "// and so"),
+    _bug("brings_into_the_stage_that_is_read", "pipelined.cu", ("fp16", "forward", TERMS),
+         "the ring is taken for one stage longer than it is", "bring(step + STAGES - 1);", "bring(step + STAGES);"),
+    _bug("empty_groups_not_counted", "pipelined.cu", ("fp16", "forward", TERMS),
+         "the last steps wait for a group that was never ended, and so not for their own",
+         "end_group_of_copies();  // an empty", "if (step < steps) end_group_of_copies();  // an empty"),
+    _bug("rest_of_a_step", "pipelined.cu", ("fp16", "forward", TERMS),
+         "weights beyond the last term are read, and zero times NaN is NaN",
+         "return k < total && column < p.columns ?", "return column < p.columns ?"),
+    _bug("matrices_exchanged", "pipelined.cu", ("fp16", "forward", TERMS),
+         "rows 8 to 15 and the second half of the terms change places",
+         "place(first + lane % 16, 2 * k + lane / 16)",
+         "place(first + lane % 8 + lane / 16 * 8, 2 * k + lane / 8 % 2)"),
+    _bug("columns_exchanged", "pipelined.cu", ("fp16", "weight_grad", PIXELS),
+         "pixels 8 to 15 and the next eight columns change places",
+         "place(k * 16 + lane % 16, first / VECTOR + lane / 16)",
+         "place(k * 16 + lane % 8 + lane / 16 * 8, first / VECTOR + lane / 8 % 2)"),
+    _bug("numbers_not_transposed", "pipelined.cu", ("tf32", "weight_grad", PIXELS),
+         "reads filters where pixels lie", "number(tile, k * 8 + lane % 4 + e / 2 * 4, first + lane / 4 + e % 2 * 8)",
+         "number(tile, k * 8 + lane % 4 + e % 2 * 4, first + lane / 4 + e / 2 * 8)"),
+    _bug("bits_of_rows_and_columns", "pipelined.cu", ("fp16", "forward", TERMS),
+         "the bits of rows follow those of planes, and columns do not follow them",
+         "1u << (p.axis[0].taps + p.axis[1].taps + t2)", "1u << (p.axis[0].taps + t2)"),
+    _bug("pair_over_the_edge", "pipelined.cu", ("fp16", "forward", FIRST),
+         "the second of two results is written where there is only one", "if (k + 1 < p.columns) to", "to"),
+    _bug("zeros_left_out", "staging.cu", ("bf16", "forward", TILED),
+         "behind a group's last channel stands the next number, not zero",
+         "round_to(real ? wide(", "round_to(true ? wide("),
+    _in_python("not_on_a_boundary", "staging:_in_vectors", ("tf32", "forward", PIXELS, 3),
+               "takes channels that lie side by side for vectors, wherever they begin",
+               " and a.data.ptr % 16 == 0", ""),
+    _in_python("filters_not_padded", "pipelined:Kind.operands", ("fp16", "weight_grad", FIRST),
+               "the weight gradient is told of the input's zeros only",
+               'if pass_ != "forward":', 'if pass_ == "input_grad":'),
+)  # fmt: skip
+
+SQUARES = (
+    _bug("points_exchanged", "winograd.cu", ("winograd", "forward", TILED),
+         "points are numbered column by column on the way in, and row by row on the way back",
+         "points[(long long)(i * HEIGHT + j)", "points[(long long)(j * HEIGHT + i)"),
+    _bug("square_over_the_edge", "winograd.cu", ("winograd", "forward", TILED),
+         "a square that reaches over the edge writes all its results",
+         "if (inside(p, square.i + i, square.j + j)) image", "image"),
+    _in_python("winograd_not_flipped", "winograd:input_grad", ("winograd", "input_grad", TILED),
+               "correlates the cotangent with the filters as they are", "[..., ::-1, ::-1]", ""),
+    _in_python("winograd_pads_of_the_input", "winograd:input_grad", ("winograd", "input_grad", "groups, uneven pads"),
+               "the cotangent is padded as the input was", "[2 - low for", "[low for"),
 )  # fmt: skip
 
 HOST = (
@@ -135,4 +193,5 @@ POOLING = tuple(
     )
 )  # fmt: skip
 
-MUTANTS = () if emulated.missing() else (*WINDOWS, *DIRECT, *DEPTHWISE, *TILES, *FRAGMENTS, *HOST, *POOLING)
+EVERY = (*WINDOWS, *DIRECT, *DEPTHWISE, *TILES, *FRAGMENTS, *PIPELINE, *SQUARES, *HOST, *POOLING)
+MUTANTS = () if emulated.missing() else EVERY

@@ -4,7 +4,8 @@
 //   - threads run in random order from barrier to barrier, blocks in random order: what depends on the order differs;
 //   - shared memory is full of NaN when a block begins;
 //   - a barrier that some thread of the block never reaches is an error, as is an index beyond a declared array, a
-//     misaligned vector, and a read or write far outside of the arguments (the caller puts NaN around them).
+//     misaligned vector, and a read or write far outside of the arguments (the caller puts NaN around them);
+//   - an asynchronous copy makes its target NaN at once and arrives when its thread waits for it, not before.
 
 #pragma once
 #define CUDA_EMULATED
@@ -45,11 +46,30 @@ static inline int max(int a, int b) {
     return a > b ? a : b;
 }
 
+extern "C" {
+float sqrtf(float), expf(float), logf(float), fmaf(float, float, float);
+double sqrt(double), exp(double), log(double), fma(double, double, double);
+}
+static inline float __fmaf_rn(float a, float b, float c) {
+    return fmaf(a, b, c);
+}
+static inline double __fma_rn(double a, double b, double c) {
+    return fma(a, b, c);
+}
+
 namespace emulator {
 
 constexpr size_t STACK = 1 << 16;
 constexpr unsigned MOST_THREADS = 1024, WARP = 32;
 enum State { READY, AT_BARRIER, IN_WARP, DONE };
+
+constexpr unsigned MOST_COPIES = 128;  // under way for a thread
+constexpr size_t MOST_SHARED = 1 << 18;
+
+struct Copy {
+    unsigned char *to, bytes[16];
+    unsigned group;
+};
 
 struct Thread {  // a fiber, which runs the kernel for one block after the other
     bool started;
@@ -57,11 +77,17 @@ struct Thread {  // a fiber, which runs the kernel for one block after the other
     uint3 index;
     State state;
     float in[10], out[4];  // of a collective operation of the warp
+    unsigned words[6], given[4];
+    const unsigned char* row;
+    unsigned copies_sent, copies_here, group;  // positions in its ring, and the number of the group that is being filled
 };
 
 static Thread threads[MOST_THREADS];
+static Copy copies[MOST_THREADS][MOST_COPIES];
 static unsigned count, current;
 static char* stacks;
+static unsigned char *shared_end, *shared_memory;  // of the size that the launch asks for; behind it nothing may be touched
+static unsigned shared_bytes;
 static jmp_buf scheduler;
 static sigjmp_buf fault;
 static char message[200];
@@ -120,8 +146,10 @@ template <class Compute> static void together(Compute compute) {
 
 static bool run_block() {
     memset(__start_shared_memory, 0xff, __stop_shared_memory - __start_shared_memory);  // NaN
+    memset(shared_memory, 0xff, shared_bytes);
     for (unsigned i = 0; i < count; ++i) {
         Thread& t = threads[i];
+        t.copies_sent = t.copies_here = t.group = 0;
         t.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
         t.state = READY;
     }
@@ -183,6 +211,13 @@ static const char* run(const unsigned* dimensions, unsigned seed) {
     random_state = 0x9e3779b97f4a7c15u ^ seed;
     if (!stacks)
         stacks = (char*)mmap(0, STACK * MOST_THREADS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (!shared_end) {
+        const int access = PROT_READ | PROT_WRITE;
+        shared_end = (unsigned char*)mmap(0, MOST_SHARED + 4096, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        mprotect(shared_end += MOST_SHARED, 4096, PROT_NONE);
+    }
+    shared_bytes = dimensions[6];
+    shared_memory = shared_end - (shared_bytes + 127) / 128 * 128;
     stack.ss_sp = handler_stack;
     stack.ss_size = sizeof handler_stack;
     sigaltstack(&stack, &stack_before);
@@ -202,7 +237,7 @@ static void call(void (*kernel)(P...), void** arguments, std::index_sequence<I..
     kernel(*static_cast<std::remove_cv_t<P>*>(arguments[I])...);
 }
 
-// dimensions: of the grid, of a block.  sizes: bytes of each argument as the caller has it.
+// dimensions: of the grid, of a block, bytes of shared memory.  sizes: bytes of each argument as the caller has it.
 template <class... P>
 static const char* launch(void (*kernel)(P...), const unsigned* dimensions, void** arguments, const unsigned* sizes,
                           unsigned given, unsigned seed) {
@@ -228,6 +263,70 @@ static const char* launch(void (*kernel)(P...), const unsigned* dimensions, void
 
 static inline void __syncthreads() {
     emulator::wait(emulator::AT_BARRIER);
+}
+
+// ---- what instructions.cuh writes in PTX --------------------------------------------------------------------------
+
+struct float16 {
+    uint16_t bits;
+};
+struct bfloat16 {
+    uint16_t bits;
+};
+
+static inline uint32_t __float_as_uint(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return bits;
+}
+
+static inline float __uint_as_float(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+static inline float wide(float x) {
+    return x;
+}
+static inline double wide(double x) {
+    return x;
+}
+static inline float wide(float16 x) {
+    const int exponent = x.bits >> 10 & 31, fraction = x.bits & 1023;
+    const float size = exponent == 31 ? (fraction ? __builtin_nanf("") : __builtin_inff())
+                       : exponent     ? __builtin_ldexpf(1024 + fraction, exponent - 25)
+                                      : __builtin_ldexpf(fraction, -24);
+    return x.bits >> 15 ? -size : size;
+}
+static inline float wide(bfloat16 x) {
+    return __uint_as_float((uint32_t)x.bits << 16);
+}
+
+// To the nearest, halves to even.
+static inline void round_to(float x, float& y) {
+    y = x;
+}
+static inline void round_to(double x, double& y) {
+    y = x;
+}
+static inline void round_to(float x, bfloat16& y) {
+    const uint32_t bits = __float_as_uint(x);
+    y.bits = x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+static inline void round_to(float x, float16& y) {
+    const uint16_t sign = __float_as_uint(x) >> 16 & 0x8000;
+    const float size = __builtin_fabsf(x);
+    int exponent = 0;
+    __builtin_frexpf(size, &exponent);  // size < 2^exponent
+    const int unit = size == 0.0f || exponent < -13 ? -24 : exponent - 11;
+    const float rounded = __builtin_rintf(__builtin_ldexpf(size, -unit));  // at most 2^11 of these units
+    if (x != x)
+        y.bits = 0x7fff;
+    else if (size >= 65520.0f)
+        y.bits = sign | 0x7c00;
+    else  // 2^10 units are the step from exponent to exponent, also where rounding reaches it
+        y.bits = sign | (uint16_t)(unit == -24 ? rounded : (unit + 24) * 1024 + rounded);
 }
 
 // To the nearest of 10 bits behind the point, halves away from zero.
@@ -273,4 +372,96 @@ static inline void multiply_add_16x8x8(float (&sum)[4], const float (&a)[4], con
             }
     });
     memcpy(sum, me.out, sizeof sum);
+}
+
+template <class T>
+static inline void multiply_add_16x8x16(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2], T) {
+    using namespace emulator;
+    Thread& me = threads[current];
+    memcpy(me.words, a, sizeof a);
+    memcpy(me.words + 4, b, sizeof b);
+    memcpy(me.in, sum, sizeof sum);
+    together([](Thread* warp) {
+        float A[16][16], B[16][8], C[16][8];
+        for (int lane = 0; lane < 32; ++lane) {
+            const int group = lane >> 2, in_group = lane & 3;
+            for (int i = 0; i < 8; ++i) {  // a0 ... a7, two in a register
+                const T x = {(uint16_t)(warp[lane].words[i >> 1] >> 16 * (i & 1))};
+                A[group + (i & 2 ? 8 : 0)][in_group * 2 + (i & 1) + (i & 4 ? 8 : 0)] = wide(x);
+            }
+            for (int i = 0; i < 4; ++i) {
+                const T x = {(uint16_t)(warp[lane].words[4 + (i >> 1)] >> 16 * (i & 1))};
+                B[in_group * 2 + (i & 1) + (i & 2 ? 8 : 0)][group] = wide(x);
+            }
+            for (int i = 0; i < 4; ++i) C[group + (i & 2 ? 8 : 0)][in_group * 2 + (i & 1)] = warp[lane].in[i];
+        }
+        for (int lane = 0; lane < 32; ++lane)
+            for (int i = 0; i < 4; ++i) {
+                const int row = (lane >> 2) + (i & 2 ? 8 : 0), column = (lane & 3) * 2 + (i & 1);
+                float result = C[row][column];
+                for (int k = 0; k < 16; ++k) result += A[row][k] * B[k][column];
+                warp[lane].out[i] = result;
+            }
+    });
+    memcpy(sum, me.out, sizeof sum);
+}
+
+// ---- shared memory of a size given at the launch, copies into it, matrices out of it ---------------------------------
+
+#define SHARED_MEMORY(name) unsigned char* const name = emulator::shared_memory
+
+static inline void copy_16_bytes(void* to, const void* from, bool real) {
+    using namespace emulator;
+    Thread& me = threads[current];
+    if (me.copies_sent - me.copies_here == MOST_COPIES || (uintptr_t)to % 16 || (real && (uintptr_t)from % 16))
+        __builtin_trap();
+    Copy& copy = copies[current][me.copies_sent++ % MOST_COPIES];
+    copy.to = (unsigned char*)to;
+    copy.group = me.group;
+    if (real)
+        memcpy(copy.bytes, from, 16);
+    else
+        memset(copy.bytes, 0, 16);
+    memset(to, 0xff, 16);  // from now on until it has arrived, nobody can know what is there
+}
+
+static inline void end_group_of_copies() {
+    ++emulator::threads[emulator::current].group;
+}
+
+template <int N> static inline void wait_for_copies() {
+    using namespace emulator;
+    Thread& me = threads[current];
+    while (me.copies_here != me.copies_sent) {
+        const Copy& copy = copies[current][me.copies_here % MOST_COPIES];
+        if (copy.group + N >= me.group) return;
+        memcpy(copy.to, copy.bytes, 16);
+        ++me.copies_here;
+    }
+}
+
+// ldmatrix.x4 of the PTX manual: row r of matrix i lies where lane 8 i + r says.
+static inline void load_matrices(unsigned (&to)[4], const void* row, bool transposed = false) {
+    using namespace emulator;
+    Thread& me = threads[current];
+    if ((uintptr_t)row % 16) __builtin_trap();
+    me.row = (const unsigned char*)row;
+    me.words[0] = transposed;
+    together([](Thread* warp) {
+        for (int lane = 0; lane < 32; ++lane)
+            for (int matrix = 0; matrix < 4; ++matrix) {
+                uint16_t pair[2];
+                for (int i = 0; i < 2; ++i) {
+                    const int r = warp->words[0] ? (lane & 3) * 2 + i : lane >> 2;
+                    const int column = warp->words[0] ? lane >> 2 : (lane & 3) * 2 + i;
+                    memcpy(pair + i, warp[matrix * 8 + r].row + column * 2, 2);
+                }
+                warp[lane].given[matrix] = pair[0] | (uint32_t)pair[1] << 16;
+            }
+    });
+    memcpy(to, me.given, sizeof to);
+}
+
+static inline void load_transposed(unsigned (&to)[4], const void* row) {
+    load_matrices(to, row, true);
 }

@@ -27,6 +27,7 @@ HEADER = Path(__file__).with_name("cuda_emulator.h")
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-ffp-contract=off", "-U_FORTIFY_SOURCE")
 TRAPS = ("-fsanitize=bounds,alignment,signed-integer-overflow,shift", "-fsanitize-undefined-trap-on-error")
 FENCE = 1 << 14  # bytes around the memory of an array
+MOST_SHARED = 99 << 10  # bytes that a block can ask for on the cards with the least, 8.6 and 12.0
 
 
 def missing() -> str | None:
@@ -52,6 +53,7 @@ class RawKernel:
 
     def __init__(self, code: str, name: str, options: tuple[str, ...] = (), backend: str = "nvrtc") -> None:
         self.name, self.options = name, options
+        self.max_dynamic_shared_size_bytes = 48 << 10
         library = _library(code, options)
         if not hasattr(library, f"launch_{name}"):
             raise AttributeError(f"CUDA_ERROR_NOT_FOUND: named symbol not found: {name}")
@@ -64,12 +66,14 @@ class RawKernel:
         sizes = [max(1, n) for n in (*(*grid, 1, 1)[:3], *(*block, 1, 1)[:3])]  # CuPy makes ones of zeros
         assert sizes[0] < 1 << 31 and max(sizes[1:3]) < 1 << 16, f"CUDA has no grid of {sizes[:3]}"
         assert np.prod(sizes[3:]) <= 1024, f"CUDA has no blocks of {sizes[3:]}"
+        assert self.max_dynamic_shared_size_bytes <= MOST_SHARED, "more shared memory than some cards have"
+        assert shared_mem <= self.max_dynamic_shared_size_bytes, "set max_dynamic_shared_size_bytes first"
         memory = Fences()
         values = [memory.argument(a) for a in args]
         pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
         given = (ctypes.c_uint * len(values))(*(v.nbytes for v in values))
         RawKernel.launches += 1
-        error = self._launch((ctypes.c_uint * 6)(*sizes), pointers, given, len(values), RawKernel.launches)
+        error = self._launch((ctypes.c_uint * 7)(*sizes, shared_mem), pointers, given, len(values), RawKernel.launches)
         assert error is None, f"{self.name}: {error.decode()}"
         memory.bring_back(self.name)
 

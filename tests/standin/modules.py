@@ -271,7 +271,8 @@ def pinned(name: str) -> Callable[..., np.ndarray]:
 def modules() -> dict[str, ModuleType]:
     """Every module of the stand-in by the name under which it is imported."""
     names = words("""
-        cupy cupy.linalg cupy.lib cupy.lib.stride_tricks cupy.cuda cupy.random cupyx cupyx.scipy cupyx.scipy.special
+        cupy cupy.fft cupy.linalg cupy.lib cupy.lib.stride_tricks cupy.cuda cupy.random
+        cupyx cupyx.scipy cupyx.scipy.special
     """)
     made = {name: ModuleType(name) for name in names}
     for name, module in made.items():
@@ -301,6 +302,8 @@ def modules() -> dict[str, ModuleType]:
         get_default_memory_pool=cuda.MemoryPool,
         get_default_pinned_memory_pool=cuda.MemoryPool,
     )
+    for name in offered.FFT:
+        setattr(made["cupy.fft"], name, on_device(getattr(np.fft, name)))
     for name in offered.LINALG:
         setattr(made["cupy.linalg"], name, _linalg(name))
     made["cupy.linalg"].__dict__["LinAlgError"] = np.linalg.LinAlgError

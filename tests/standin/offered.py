@@ -45,3 +45,5 @@ CONSTANTS = words("""
 """)
 
 LINALG = words("cholesky det eigh eigvalsh inv lstsq matrix_power norm pinv qr slogdet solve svd")
+
+FFT = words("irfftn rfftn")

@@ -46,6 +46,18 @@ extern "C" __global__ void off_boundary(float* y, int i) {
     *(float4*)&kept[i] = float4{1, 2, 3, 4};
     y[threadIdx.x] = kept[i];
 }
+extern "C" __global__ void copied(const float* x, float* y, int end, int wait, int skip) {
+    SHARED_MEMORY(kept);
+    copy_16_bytes(kept + 16 * threadIdx.x, x + 4 * threadIdx.x + skip, threadIdx.x != 5);
+    if (end) end_group_of_copies();
+    if (wait) wait_for_copies<0>();
+    __syncthreads();
+    y[threadIdx.x] = *(float*)(kept + 16 * (63 - threadIdx.x));
+}
+extern "C" __global__ void beyond_dynamic(float* y) {
+    SHARED_MEMORY(kept);
+    y[threadIdx.x] = kept[1024 + threadIdx.x];
+}
 extern "C" __global__ void overflow(float* y, int i) { y[threadIdx.x] = i + 1; }
 extern "C" __global__ void write_at(float* y, int i) { y[i] = 1; }
 extern "C" __global__ void read_at(const float* x, float* y, long long i) { y[threadIdx.x] = x[i]; }
@@ -114,6 +126,25 @@ def test_mistakes_are_noticed(name: str, arguments: tuple[Any, ...], message: st
     assert (y.get() == 1).all()
 
 
+def test_copies_arrive_when_their_thread_waits(cp: Any) -> None:
+    x = np.arange(256, dtype="float32")
+    expected = x[::4].copy()
+    expected[5] = 0  # sent as zeros
+    for end, wait in ((1, 1), (0, 1), (1, 0)):
+        y = cp.empty(64, "float32")
+        kernel("copied")((1,), (64,), (cp.asarray(x), y, INT(end), INT(wait), INT(0)), shared_mem=1024)
+        if end and wait:
+            np.testing.assert_array_equal(y.get(), expected[::-1])
+        else:
+            assert np.isnan(y.get()).all()
+    with pytest.raises(AssertionError, match="reads a vector off its boundary"):
+        kernel("copied")((1,), (64,), (cp.asarray(x), y, INT(1), INT(1), INT(1)), shared_mem=1024)
+    with pytest.raises(AssertionError, match="touches memory outside"):
+        kernel("beyond_dynamic")((1,), (64,), (y,), shared_mem=1024)
+    with pytest.raises(AssertionError, match="set max_dynamic_shared_size_bytes first"):
+        kernel("beyond_dynamic")((1,), (64,), (y,), shared_mem=50 << 10)
+
+
 def test_what_lies_around_an_array_is_no_number(cp: Any) -> None:
     x, y = cp.ones((4, 8), "float32"), cp.empty(64, "float32")
     for inside, view in ((0, x[1]), (-1, x), (32, x)):
@@ -153,3 +184,48 @@ def test_tensor_cores_multiply(cp: Any) -> None:
     np.testing.assert_array_equal(c.get(), a @ b + 1)
     product((1,), (32,), (cp.asarray(a + np.float32(2**-12)), cp.asarray(b), c))  # what does not fit is cut off
     np.testing.assert_array_equal(c.get(), a @ b + 1)
+
+
+@pytest.mark.parametrize("number", ["float16", "bfloat16"])
+def test_tensor_cores_multiply_16_bits(number: str, cp: Any) -> None:
+    """m16n8k16, fed by ldmatrix: a as it lies, b transposed on the way."""
+    source = """
+    extern "C" __global__ void product(const float* a, const float* b, float* c) {
+        SHARED_MEMORY(kept);
+        NUMBER* numbers = (NUMBER*)kept;  // a (16 x 16), then b (16 x 8)
+        const int lane = threadIdx.x;
+        for (int i = lane; i < 256; i += 32) round_to(a[i], numbers[i]);
+        for (int i = lane; i < 128; i += 32) round_to(b[i], numbers[256 + i]);
+        __syncthreads();
+        unsigned u[4], v[4];
+        load_matrices(u, numbers + lane % 16 * 16 + lane / 16 * 8);
+        load_transposed(v, numbers + 256 + lane % 16 * 8);
+        const unsigned w[2] = {v[0], v[1]};
+        float sum[4] = {1, 1, 1, 1};
+        multiply_add_16x8x16(sum, u, w, NUMBER{});
+        for (int i = 0; i < 4; ++i) c[(lane / 4 + i / 2 * 8) * 8 + lane % 4 * 2 + i % 2] = sum[i];
+    }
+    extern "C" __global__ void rounded(const float* x, NUMBER* y, float* z) {
+        round_to(x[blockIdx.x], y[blockIdx.x]);
+        z[blockIdx.x] = wide(y[blockIdx.x]);
+    }
+    """
+    module = emulated.RawModule(code=source, options=(f"-DNUMBER={number}",))
+    rng = np.random.default_rng(4)
+    a, b = (rng.integers(-128, 129, s).astype("float32") for s in ((16, 16), (16, 8)))
+    c = cp.empty((16, 8), "float32")
+    module.get_function("product")((1,), (32,), (cp.asarray(a), cp.asarray(b), c), shared_mem=768)
+    np.testing.assert_array_equal(c.get(), a @ b + 1)
+
+    x = (2.0 ** rng.integers(-30, 17, 2000) * rng.standard_normal(2000)).astype("float32")
+    x[:8] = 0, -0.0, np.inf, -np.inf, np.nan, 65519, 65520, 2.0**-25
+    x[8:1000].view("uint32")[...] &= 0xFFFF8000  # ties of bfloat16 are among them
+    y, z = cp.empty(2000, "uint16"), cp.empty(2000, "float32")
+    module.get_function("rounded")((2000,), (1,), (cp.asarray(x), y, z))
+    if number == "float16":
+        with np.errstate(over="ignore"):
+            expected = x.astype("float16").astype("float32")
+    else:
+        mantissa, exponent = np.frexp(x)
+        expected = np.where(np.isfinite(x), np.ldexp(np.rint(mantissa * 256) / 256, exponent), x)
+    np.testing.assert_array_equal(z.get(), expected)

@@ -1,0 +1,309 @@
+// The matrix products of implicit_gemm.cu on tensor cores, fed by copies that run beside the program.
+//
+// Three stages of shared memory form a ring: while a block multiplies the tiles of one step, those of the next two are
+// on their way.  Nobody carries them: a copy goes from main memory to shared memory without passing a register
+// (cp.async), zeros stand for padding, and the lanes of a warp read their parts of eight rows at once (ldmatrix).
+//
+// Everything moves in vectors of 16 bytes: 4 numbers in float32, 8 in 16 bits.  So x, g and the packed weights have
+// their channels side by side, a multiple of a vector in each group; staging.py brings them into this order.
+//
+//   correlate    a row of a tile is a pixel (a filter) with 128 bytes of neighbouring terms
+//   weight_grad  a row of a tile is a pixel, with the neighbouring filters (terms) that the tile is about
+//
+// ELEMENT is float (as TF32, see fragments.cuh for TERMS), float16 or bfloat16; RESULT what correlate writes.
+
+#include "window.cuh"
+#include "fragments.cuh"
+
+constexpr int VECTOR = 16 / sizeof(ELEMENT);  // elements
+constexpr int DEPTH = 8 * VECTOR;             // terms of a step
+constexpr int THREADS = 128, WARP_ROWS = ROWS / 2, WARP_COLUMNS = COLUMNS / 2;
+constexpr int STAGES = 3, STAGE_BYTES = (ROWS + COLUMNS) * 128;
+// At a time on a multiprocessor: tiles of 128 x 128 and operands in two parts need all registers.
+constexpr int BLOCKS = ROWS * COLUMNS > 128 * 64 || TERMS == 3 ? 2 : ROWS > 64 ? 3 : 4;
+constexpr int UNROLLED = TERMS == 3 ? 1 : 4;  // parts of a step; three products for each hide that the next is fetched late
+
+// Vectors of a tile in shared memory, RUN of them in a row.  Were they there in their order, the same vector of
+// neighbouring rows would lie in the same banks; so each row has its own order, and eight rows use all 32 banks.
+template <int RUN> struct Tile {
+    static constexpr int BYTES = RUN * 16;  // of a row
+    static constexpr int STEP = THREADS / RUN;
+
+    // The i-th vector that this thread brings.
+    __device__ static int vector() { return threadIdx.x % RUN; }
+    __device__ static int row(int i) { return threadIdx.x / RUN + i * STEP; }
+};
+
+// A tile for correlate: WIDTH rows, in each the terms of a step.
+template <int WIDTH> struct TermsAlong : Tile<8> {
+    static constexpr int COUNT = WIDTH / STEP;
+
+    __device__ static int place(int row, int vector) { return row * BYTES + (vector ^ row % 8) * 16; }
+
+    // The fragment of 16 rows and terms 2 k, 2 k + 1, counted in vectors.
+    __device__ static void left(Fragment<ELEMENT, 4>& a, const unsigned char* tile, int first, int k, int lane) {
+        unsigned registers[4];
+        load_matrices(registers, tile + place(first + lane % 16, 2 * k + lane / 16));
+#pragma unroll
+        for (int e = 0; e < 4; ++e) a.set(e, registers[e]);
+    }
+
+    // Those of twice 8 columns.
+    __device__ static void right(Fragment<ELEMENT, 2>& b, Fragment<ELEMENT, 2>& next, const unsigned char* tile,
+                                 int first, int k, int lane) {
+        unsigned registers[4];
+        load_matrices(registers, tile + place(first + lane % 8 + lane / 16 * 8, 2 * k + lane / 8 % 2));
+#pragma unroll
+        for (int e = 0; e < 2; ++e) b.set(e, registers[e]), next.set(e, registers[2 + e]);
+    }
+};
+
+// A tile for weight_grad: DEPTH rows, in each what a pixel has for WIDTH neighbouring rows (columns) of the product.
+template <int WIDTH> struct TermsAcross : Tile<WIDTH / VECTOR> {
+    using Tile<WIDTH / VECTOR>::BYTES, Tile<WIDTH / VECTOR>::STEP;
+    static constexpr int COUNT = DEPTH / STEP;
+    static constexpr bool TRANSPOSES = sizeof(ELEMENT) == 2;  // ldmatrix does it, for numbers of 16 bits only
+
+    __device__ static int place(int row, int vector) {
+        return row * BYTES + (vector ^ (TRANSPOSES ? row % 8 : row % 4 * 2)) * 16;
+    }
+    __device__ static unsigned number(const unsigned char* tile, int row, int column) {
+        return *(const unsigned*)(tile + place(row, column / VECTOR) + column % VECTOR * sizeof(ELEMENT));
+    }
+
+    __device__ static void left(Fragment<ELEMENT, 4>& a, const unsigned char* tile, int first, int k, int lane) {
+        unsigned registers[4];
+        if constexpr (TRANSPOSES)
+            load_transposed(registers,
+                            tile + place(k * 16 + lane % 8 + lane / 16 * 8, first / VECTOR + lane / 8 % 2));
+        else
+#pragma unroll
+            for (int e = 0; e < 4; ++e)
+                registers[e] = number(tile, k * 8 + lane % 4 + e / 2 * 4, first + lane / 4 + e % 2 * 8);
+#pragma unroll
+        for (int e = 0; e < 4; ++e) a.set(e, registers[e]);
+    }
+
+    __device__ static void right(Fragment<ELEMENT, 2>& b, Fragment<ELEMENT, 2>& next, const unsigned char* tile,
+                                 int first, int k, int lane) {
+        unsigned registers[4];
+        if constexpr (TRANSPOSES)
+            load_transposed(registers, tile + place(k * 16 + lane % 16, first / VECTOR + lane / 16));
+        else
+#pragma unroll
+            for (int e = 0; e < 4; ++e)
+                registers[e] = number(tile, k * 8 + lane % 4 + e % 2 * 4, first + lane / 4 + e / 2 * 8);
+#pragma unroll
+        for (int e = 0; e < 2; ++e) b.set(e, registers[e]), next.set(e, registers[2 + e]);
+    }
+};
+
+// The sums of a warp, in pieces of 16 x 8.
+struct Sums {
+    static constexpr int DOWN = WARP_ROWS / 16, ACROSS = WARP_COLUMNS / 8;
+    float sum[DOWN][ACROSS][4];
+    int row, column, lane;
+
+    __device__ Sums()
+        : row(threadIdx.x / 64 * WARP_ROWS), column(threadIdx.x / 32 % 2 * WARP_COLUMNS), lane(threadIdx.x % 32) {
+#pragma unroll
+        for (int i = 0; i < DOWN; ++i)
+#pragma unroll
+            for (int j = 0; j < ACROSS; ++j)
+#pragma unroll
+                for (int e = 0; e < 4; ++e) sum[i][j][e] = 0.0f;
+    }
+
+    // Adds the product of the tiles of a step.
+    template <class A, class B> __device__ void add(const unsigned char* a, const unsigned char* b) {
+#pragma unroll UNROLLED
+        for (int k = 0; k < 4; ++k) {  // two vectors of terms at a time
+            Fragment<ELEMENT, 4> u;
+            Fragment<ELEMENT, 2> v[ACROSS];
+#pragma unroll
+            for (int j = 0; j < ACROSS; j += 2) B::right(v[j], v[j + 1], b, column + j * 8, k, lane);
+#pragma unroll
+            for (int i = 0; i < DOWN; ++i) {
+                A::left(u, a, row + i * 16, k, lane);
+                multiply_add(sum[i], u, v);
+            }
+        }
+    }
+
+    // f(row, column, sum, sum of the next column) for all results of this lane.
+    template <class F> __device__ void each(F f) const {
+#pragma unroll
+        for (int i = 0; i < DOWN; ++i)
+#pragma unroll
+            for (int half = 0; half < 2; ++half)
+#pragma unroll
+                for (int j = 0; j < ACROSS; ++j)
+                    f(row + i * 16 + lane / 4 + half * 8, column + j * 8 + lane % 4 * 2, sum[i][j][half * 2],
+                      sum[i][j][half * 2 + 1]);
+    }
+};
+
+// The sum over all steps.  fetch_a(step) gives what says of this thread's i-th vector where it comes from; null: zeros.
+template <class A, class B, class FetchA, class FetchB>
+__device__ inline void multiply(unsigned char* ring, int steps, FetchA fetch_a, FetchB fetch_b, const ELEMENT* anywhere,
+                                Sums& sums) {
+    auto bring = [&](int step) {
+        if (step < steps) {
+            unsigned char *a = ring + step % STAGES * STAGE_BYTES, *b = a + ROWS * 128;
+            auto source_a = fetch_a(step);
+            auto source_b = fetch_b(step);
+#pragma unroll
+            for (int i = 0; i < A::COUNT; ++i) {
+                const ELEMENT* from = source_a(i);
+                copy_16_bytes(a + A::place(A::row(i), A::vector()), from ? from : anywhere, from);
+            }
+#pragma unroll
+            for (int i = 0; i < B::COUNT; ++i) {
+                const ELEMENT* from = source_b(i);
+                copy_16_bytes(b + B::place(B::row(i), B::vector()), from ? from : anywhere, from);
+            }
+        }
+        end_group_of_copies();  // an empty one too: they are counted
+    };
+
+#pragma unroll 1
+    for (int step = 0; step < STAGES - 1; ++step) bring(step);
+    for (int step = 0; step < steps; ++step) {
+        wait_for_copies<STAGES - 2>();  // this thread's part of the step is there,
+        __syncthreads();                // and so is that of the others; nobody reads the stage before any more
+        bring(step + STAGES - 1);
+        const unsigned char* a = ring + step % STAGES * STAGE_BYTES;
+        sums.template add<A, B>(a, a + ROWS * 128);
+    }
+}
+
+// Whether a tap of a window lies inside of x is asked for each vector.  The answers fit into a word: a bit for each tap
+// of each axis.  NO_TAP is never among them.
+constexpr unsigned NO_TAP = 1u << 31;
+
+__device__ inline unsigned taps_inside(const Window& p, const Corner& corner) {
+    const int begin[3] = {corner.i0, corner.i1, corner.i2};
+    unsigned bits = 0, bit = 1;
+#pragma unroll
+    for (int a = 0; a < 3; ++a)
+        for (int t = 0; t < p.axis[a].taps; ++t, bit <<= 1)
+            if (p.inside(begin[a] + t * p.axis[a].dilation, a)) bits |= bit;
+    return bits;
+}
+
+struct alignas(2 * sizeof(RESULT)) Pair {
+    RESULT first, second;
+};
+
+// blockIdx.x counts columns of tiles first: neighbouring blocks then read the same pixels, and those lie in the cache.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(const ELEMENT* __restrict__ x,
+                                                                        const ELEMENT* __restrict__ w,
+                                                                        RESULT* __restrict__ y, const Window p) {
+    SHARED_MEMORY(ring);
+    using A = TermsAlong<ROWS>;
+    using B = TermsAlong<COLUMNS>;
+    const int total = p.taps() * p.depth, pixels = p.pixels(), group = blockIdx.z;
+    const int across = (p.columns + COLUMNS - 1) / COLUMNS;
+    const int first_row = (int)blockIdx.x / across * ROWS, first_column = (int)blockIdx.x % across * COLUMNS;
+    x += group * p.depth;
+    w += group * p.columns * total;
+    y += group * p.columns * p.y_channel;
+
+    int at[A::COUNT];
+    unsigned inside[A::COUNT];
+#pragma unroll
+    for (int i = 0; i < A::COUNT; ++i) {
+        const int m = first_row + A::row(i);
+        const Corner corner = p.corner(m);
+        at[i] = corner.at;
+        inside[i] = m < pixels ? taps_inside(p, corner) : 0;
+    }
+    auto fetch_x = [&](int step) {
+        int k = step * DEPTH + A::vector() * VECTOR, offset = 0;
+        unsigned needed = NO_TAP;
+        if (k < total) {
+            offset = split(k, p.by_depth);
+            const int t2 = split(k, p.by_taps[2]), t1 = split(k, p.by_taps[1]), t0 = k;
+            offset += t0 * p.axis[0].dilation * p.x_step[0] + t1 * p.axis[1].dilation * p.x_step[1] +
+                      t2 * p.axis[2].dilation * p.x_step[2];
+            needed = 1u << t0 | 1u << (p.axis[0].taps + t1) | 1u << (p.axis[0].taps + p.axis[1].taps + t2);
+        }
+        return [&, offset, needed](int i) -> const ELEMENT* {
+            return (inside[i] & needed) == needed ? x + (at[i] + offset) : nullptr;
+        };
+    };
+    auto fetch_w = [&](int step) {
+        const int k = step * DEPTH + B::vector() * VECTOR;
+        return [&, k](int i) -> const ELEMENT* {
+            const int column = first_column + B::row(i);
+            return k < total && column < p.columns ? w + (column * total + k) : nullptr;
+        };
+    };
+    Sums sums;
+    multiply<A, B>(ring, (total + DEPTH - 1) / DEPTH, fetch_x, fetch_w, x, sums);
+
+    const int odd = p.columns | p.y_image | p.y_step[0] | p.y_step[1] | p.y_step[2];
+    const bool in_pairs = p.y_channel == 1 && !(odd & 1) && (size_t)y % sizeof(Pair) == 0;
+    sums.each([&](int row, int column, float first, float second) {
+        const int m = first_row + row, k = first_column + column;
+        if (m >= pixels || k >= p.columns) return;
+        RESULT* to = y + (p.result(m) + k * p.y_channel);
+        Pair pair;
+        round_to(first, pair.first);
+        round_to(second, pair.second);
+        if (in_pairs) {
+            *(Pair*)to = pair;
+        } else {
+            to[0] = pair.first;
+            if (k + 1 < p.columns) to[p.y_channel] = pair.second;
+        }
+    });
+}
+
+// blockIdx.z counts the slices of each group, as in implicit_gemm.cu.  p counts channels and filters with the zeros
+// behind those of a group; dw has but the real ones.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) weight_grad(const ELEMENT* __restrict__ x,
+                                                                          const ELEMENT* __restrict__ g,
+                                                                          float* __restrict__ dw, const Window p,
+                                                                          int channels, int filters) {
+    SHARED_MEMORY(ring);
+    using A = TermsAcross<ROWS>;
+    using B = TermsAcross<COLUMNS>;
+    const int terms = p.taps() * p.depth, across = (terms + COLUMNS - 1) / COLUMNS;
+    const int first_row = (int)blockIdx.x / across * ROWS, first_column = (int)blockIdx.x % across * COLUMNS;
+    const int slices = gridDim.z / p.groups, group = blockIdx.z / slices, slice = blockIdx.z % slices;
+    const int start = slice * p.slice, stop = min(p.pixels(), start + p.slice);
+    x += group * p.depth;
+    g += group * p.columns;
+    dw += slice * p.w_slice + group * p.w_group;
+
+    const int filter = first_row + A::vector() * VECTOR, term = first_column + B::vector() * VECTOR;
+    const Tap tap = p.tap(term);
+    auto fetch_g = [&](int step) {
+        const int first = start + step * DEPTH;
+        return [&, first](int i) -> const ELEMENT* {
+            const int m = first + A::row(i);
+            return m < stop && filter < p.columns ? g + (p.result(m) + filter) : nullptr;
+        };
+    };
+    auto fetch_x = [&](int step) {
+        const int first = start + step * DEPTH;
+        return [&, first](int i) -> const ELEMENT* {
+            const int m = first + B::row(i);
+            const Corner corner = p.corner(m);
+            return m < stop && term < terms && p.inside(corner, tap) ? x + (corner.at + tap.at) : nullptr;
+        };
+    };
+    Sums sums;
+    multiply<A, B>(ring, (stop - start + DEPTH - 1) / DEPTH, fetch_g, fetch_x, x, sums);
+
+    auto put = [&](int k, int term, float sum) {
+        int tap = term;
+        const int channel = split(tap, p.by_depth);
+        if (k < filters && term < terms && channel < channels) dw[k * p.w_column + p.weight(term)] = sum;
+    };
+    sums.each([&](int row, int column, float first, float second) {
+        put(first_row + row, first_column + column, first);
+        put(first_row + row, first_column + column + 1, second);
+    });
+}

@@ -1,0 +1,68 @@
+"""The kernels for tensor cores, as NVRTC compiles them.
+
+They hold their sums in registers, and use the instructions that they are written for as often as the tile asks for.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from minidl.kernels.cuda import pipelined
+from minidl.kernels.cuda.implicit_gemm import LARGE, NARROW, SMALL, Tile
+from minidl.kernels.cuda.pipelined import BF16, FP16, TF32, TF32X3, Kind
+
+from .test_cuda_compiles import compiled, nvrtc
+
+PRODUCT = {
+    "float": r"mma\.sync\.aligned\.m16n8k8\.row\.col\.f32\.tf32\.tf32\.f32",
+    "float16": r"mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.f16\.f16\.f32",
+    "bfloat16": r"mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.bf16\.bf16\.f32",
+}
+VARIANTS = [
+    (80, SMALL, TF32, "float32"),
+    (90, LARGE, TF32X3, "float32"),
+    (86, NARROW, BF16, "float32"),
+    (120, SMALL, FP16, "float16"),
+]
+
+
+def checked(name: str, architecture: int, macros: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """What the compiler says, and each kernel's PTX, once it is known that it spills nothing."""
+    if nvrtc() is None:
+        pytest.skip("NVRTC is not installed: python -m pip install nvidia-cuda-nvrtc")
+    status, log, ptx = compiled(name, architecture, macros)
+    assert status == 0, log
+    kernels = dict(re.findall(r"\.entry (\w+)\((.*?)(?=\.visible|\Z)", ptx, re.DOTALL))
+    memory = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
+    assert memory == [("0", "0", "0")] * len(kernels), f"values are kept in memory: {log}"
+    return log, kernels
+
+
+@pytest.mark.parametrize(("architecture", "tile", "kind", "dtype"), VARIANTS)
+def test_copies_and_products(architecture: int, tile: Tile, kind: Kind, dtype: str) -> None:
+    _, kernels = checked("pipelined.cu", architecture, pipelined.macros(tile, kind, dtype))
+    assert sorted(kernels) == ["correlate", "weight_grad"]
+    down, across = tile.rows // 2 // 16, tile.columns // 2 // 8  # pieces of a warp
+    parts = 1 if kind.terms == 3 else 4  # of a step, as far as they are unrolled
+    for name, ptx in kernels.items():
+        plain = name == "weight_grad" and kind.element == "float"  # 32 bits cannot be transposed on the way
+        form = r"\.trans" if name == "weight_grad" else ""
+        matrices = rf"ldmatrix\.sync\.aligned\.m8n8\.x4{form}\.shared\.b16"
+        for instruction, count in {
+            PRODUCT[kind.element]: parts * down * across * kind.terms,
+            matrices: 0 if plain else parts * (down + across // 2),
+            r"cp\.async\.cg\.shared\.global": 2 * (tile.rows + tile.columns) // 16,  # before the loop, and in it
+            r"cp\.async\.wait_group 1": 1,
+            r"bar\.sync": 1,
+        }.items():
+            assert len(re.findall(instruction, ptx)) == count, (name, instruction)
+
+
+def test_staging() -> None:
+    for architecture, source, target in ((75, "float", "float16"), (80, "float", "bfloat16"), (120, "float", "float")):
+        macros = {"FROM": source, "TO": target, "CHANNELS_LAST": target == "float"}
+        _, kernels = checked("staging.cu", architecture, macros)
+        assert len(re.findall(r"st\.global\.v4|st\.global\.v2\.[bu]64", kernels["stage"])) >= 1, "16 bytes at once"
