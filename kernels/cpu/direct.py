@@ -262,7 +262,8 @@ def _correlate(
     tiling: Array,
 ) -> None:  # fmt: skip
     for item in prange(items):
-        _correlate_tile(item, x, xs, w, y, y_base, ys, sizes, geometry, tiling)
+        # inside the loop Numba takes a number without a sign for it: the tile would be compiled a second time
+        _correlate_tile(np.int64(item), x, xs, w, y, y_base, ys, sizes, geometry, tiling)
 
 
 @njit
@@ -365,7 +366,7 @@ def _dots(
     items: int, x: Array, xs: Array, g: Array, gs: Array, sums: Array, sizes: Array, geometry: Array, tiling: Array
 ) -> None:  # fmt: skip
     for item in prange(items):
-        _dots_block(item, x, xs, g, gs, sums, sizes, geometry, tiling)
+        _dots_block(np.int64(item), x, xs, g, gs, sums, sizes, geometry, tiling)
 
 
 @njit
