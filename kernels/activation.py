@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .choice import compiles, module
+from .choice import compiles, module, on_cuda
 
 SMALL = 1 << 14  # elements up to which NumPy's own loop is as fast as any
 
@@ -99,7 +99,7 @@ def accumulate(a: Any, b: Any, *, algorithm: str | None = None) -> None:
 
 
 def _module(algorithm: str | None, x: Any) -> Any:
-    if algorithm is None and getattr(x, "size", 0) <= SMALL:
+    if algorithm is None and getattr(x, "size", 0) <= SMALL and on_cuda("activation", x) is None:
         algorithm = "spec"
     return module("activation", algorithm, x)
 

@@ -1,4 +1,4 @@
-"""Numba or plain NumPy: the choice of the families whose functions exist once in ``cpu/`` and once in ``spec/``.
+"""Compiled or plain: the choice of the families whose functions exist in ``cpu/``, some in ``cuda/``, and in ``spec/``.
 
 Where a problem has several algorithms worth choosing from, ``catalogue`` does that; here the compiled one is better
 whenever it can compute at all.
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import array_module
 from .errors import UnsupportedError
 from .jit import HAVE_NUMBA
 
@@ -26,13 +27,44 @@ def compiles(x: Any) -> bool:
     return HAVE_NUMBA and isinstance(x, np.ndarray) and x.dtype.char in "fd" and x.dtype.isnative
 
 
+CUDA = {"activation": ".cuda.elements", "loss": ".cuda.loss", "norm": ".cuda.norm", "optim": ".cuda.optim"}
+LIMIT = 1 << 30  # elements that the kernels in CUDA count
+
+
+def on_cuda(family: str, *arrays: Any) -> ModuleType | None:
+    """The kernels of ``family`` in CUDA where they take these arrays (None: absent), else None.
+
+    They take CuPy's, float32 or float64 and all of one dtype.
+
+    >>> on_cuda("norm", np.ones(2, "float32")) is None
+    True
+    """
+    first = arrays[0]
+    if isinstance(first, (np.ndarray, np.generic)) or family not in CUDA or array_module(first) is np:
+        return None
+    if first.dtype.char not in "fd" or any(a is not None and a.dtype != first.dtype for a in arrays):
+        return None
+    return _imported(CUDA[family]) if first.size < LIMIT else None
+
+
 def module(family: str, algorithm: str | None, x: Any) -> ModuleType:
-    """``cpu/<family>.py`` ("numba") or ``spec/<family>.py`` ("spec"), for an array like x; the first where it can.
+    """``cpu/<family>.py`` ("numba"), that of ``cuda/`` ("cuda") or ``spec/<family>.py`` ("spec"), for an array like x.
+
+    Without ``algorithm`` the first of them that can compute with it.
 
     Raises UnsupportedError where the named algorithm does not exist or cannot.
     """
     if algorithm is None:
-        algorithm = "numba" if compiles(x) else "spec"
+        if compiles(x):
+            algorithm = "numba"
+        elif found := on_cuda(family, x):
+            return found
+        else:
+            algorithm = "spec"
+    if algorithm == "cuda":
+        if found := on_cuda(family, x):
+            return found
+        raise UnsupportedError(f"{family}: algorithm 'cuda' computes with CuPy's float32 and float64 only")
     if algorithm == "numba" and not compiles(x):
         reason = f"cannot compute in {x.dtype}" if HAVE_NUMBA else "needs Numba, which is not installed"
         raise UnsupportedError(f"{family}: algorithm 'numba' {reason}; 'spec' can")

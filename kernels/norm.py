@@ -1,15 +1,17 @@
 """Normalisation over channels: batch norm with the statistics of the batch, and a scale and a shift per channel.
 
-The functions run on the Numba kernels of ``cpu/norm.py`` for float32 and float64 where Numba is installed, and on the
-definitions of ``spec/norm.py`` otherwise; ``algorithm="spec"`` or ``"numba"`` forces one.  Arrays in, arrays out:
-x (N, C, *size), parameters and statistics (C,).  Results lie channels last when x does.
+The functions run on the Numba kernels of ``cpu/norm.py`` for float32 and float64 where Numba is installed, on those of
+``cuda/norm.py`` where the arrays are CuPy's, and on the definitions of ``spec/norm.py`` otherwise;
+``algorithm="spec"``, ``"numba"`` or ``"cuda"`` forces one.  Arrays in, arrays out: x (N, C, *size), parameters and
+statistics (C,).  Results lie channels last when x does.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .choice import module
+from . import activation
+from .choice import module, on_cuda
 
 
 def batch_norm(
@@ -60,3 +62,85 @@ def scale_shift_grad(g: Any, x: Any, scale: Any, *, algorithm: str | None = None
     ([[[2.0, 2.0]]], [9.0], [2.0])
     """
     return module("norm", algorithm, x).scale_shift_grad(g, x, scale)
+
+
+def batch_norm_relu(
+    x: Any, weight: Any, bias: Any, eps: float = 1e-5, added: Any = None, *, algorithm: str | None = None
+) -> tuple[Any, Any, Any]:
+    """``relu(batch_norm(x) + added)``, and the mean and biased variance of each channel.
+
+    In CUDA it takes the passes of batch norm alone; elsewhere it is the functions of those names one after the other.
+
+    >>> import numpy as np
+    >>> batch_norm_relu(np.array([[1.0], [3.0]]), None, None, eps=0.0, added=np.array([[3.0], [0.0]]))[0].tolist()
+    [[2.0], [1.0]]
+    """
+    found = module("norm", algorithm, x)
+    if found is on_cuda("norm", x):
+        return found.batch_norm(x, weight, bias, eps, added, True)
+    y, mean, variance = found.batch_norm(x, weight, bias, eps)
+    return activation.relu(y if added is None else y + added), mean, variance
+
+
+def batch_norm_relu_grad(
+    g: Any,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    mean: Any,
+    variance: Any,
+    eps: float = 1e-5,
+    y: Any = None,
+    *,
+    algorithm: str | None = None,
+) -> tuple[Any, ...]:
+    """Gradients of x, weight and bias from the cotangent g of ``batch_norm_relu``.
+
+    Where something was added, ``y`` is the result, and the gradient of what was added comes fourth.
+
+    >>> import numpy as np
+    >>> x, g = np.array([[1.0], [3.0]]), np.array([[1.0], [5.0]])
+    >>> _, dweight, dbias = batch_norm_relu_grad(g, x, None, None, *batch_norm(x, eps=0.0)[1:], eps=0.0)
+    >>> dweight.tolist(), dbias.tolist()
+    ([5.0], [5.0])
+    """
+    found = module("norm", algorithm, x)
+    if found is on_cuda("norm", x):
+        return found.batch_norm_grad(g, x, weight, mean, variance, eps, bias, True, y)
+    positive = found.batch_norm(x, weight, bias, eps)[0] if y is None else y
+    kept = activation.relu_grad(g, positive)
+    gradients = found.batch_norm_grad(kept, x, weight, mean, variance, eps)
+    return gradients if y is None else (*gradients, kept)
+
+
+def track(running_mean: Any, running_var: Any, mean: Any, variance: Any, count: int, momentum: float) -> None:
+    """Move the running statistics (C,) towards those of a batch, ``mean`` and biased ``variance`` (C,), in place.
+
+    Each channel has ``count`` values; the running variance takes the unbiased estimate.
+
+    >>> import numpy as np
+    >>> running_mean, running_var = np.zeros(1), np.ones(1)
+    >>> track(running_mean, running_var, np.array([2.0]), np.array([3.0]), count=4, momentum=0.5)
+    >>> running_mean.tolist(), running_var.tolist()
+    ([1.0], [2.5])
+    """
+    found = on_cuda("norm", running_mean, running_var, mean, variance)
+    if found is not None:
+        found.track(running_mean, running_var, mean, variance, count, momentum)
+        return
+    for running, new in ((running_mean, mean), (running_var, variance * (count / (count - 1)))):
+        running += (new - running) * running.dtype.type(momentum)
+
+
+def scale_shift_relu(x: Any, scale: Any, shift: Any, added: Any = None, *, algorithm: str | None = None) -> Any:
+    """``relu(x * scale + shift + added)``, each channel with its own scale and shift: batch norm in evaluation.
+
+    >>> import numpy as np
+    >>> scale_shift_relu(np.ones((1, 2)), np.array([2.0, 3.0]), np.array([0.0, -4.0])).tolist()
+    [[2.0, 0.0]]
+    """
+    found = module("norm", algorithm, x)
+    if found is on_cuda("norm", x):
+        return found.scale_shift(x, scale, shift, added, True)
+    y = found.scale_shift(x, scale, shift)
+    return activation.relu(y if added is None else y + added)

@@ -52,7 +52,7 @@ __version__ = "0.1.0"
 _memory.tune_allocator()  # a fresh array otherwise costs more than filling it; see its docstring
 
 # loaded when first used, so that `import minidl` needs NumPy only and stays quick
-_LAZY = {"data", "doctor", "io", "kernels", "models", "nn", "optim", "registry", "train"}
+_LAZY = {"amp", "cuda", "data", "doctor", "io", "kernels", "models", "nn", "optim", "registry", "train"}
 
 
 # PyTorch's short names; real attributes would hide the built-in ones in this module
@@ -66,6 +66,8 @@ def __getattr__(name: str) -> _Any:
         return _importlib.import_module(f"minidl.{name}")
     if name in ("gradcheck", "gradgradcheck"):
         return getattr(autograd, name)
+    if name in ("autocast", "GradScaler"):
+        return getattr(_importlib.import_module("minidl.amp"), name)
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")
 
 

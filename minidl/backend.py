@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .kernels.arrays import array_module
+from .kernels.cuda.tables import CAPTURE, CaptureError, fed
 
 
 class DeviceError(RuntimeError):
@@ -113,6 +114,12 @@ def to_device(array: Any, target: Device) -> Any:
     """``array`` on ``target``; the same object when it already lies there."""
     if device_of(array) == target:
         return array
+    if CAPTURE.recording is not None:
+        way = "from the host to the device" if target.type == "cuda" else "from the device to the host"
+        raise CaptureError(
+            f"graph_step: the step copies an array of shape {array.shape} {way}, which a graph cannot repeat: bring it "
+            "there before the step, as an argument of it, or look at it afterwards"
+        )
     if target.type == "cpu":
         return array.get()
     cupy = _cupy()
@@ -123,6 +130,18 @@ def to_device(array: Any, target: Device) -> Any:
             return array.copy()
     with on(target):
         return cupy.asarray(array)
+
+
+def from_host(make: Callable[[], np.ndarray], target: Device) -> Any:
+    """What ``make`` gives on ``target``; a captured graph calls it again before each of its launches.
+
+    >>> from_host(lambda: np.ones(2), device("cpu"))
+    array([1., 1.])
+    """
+    if target.type == "cpu":
+        return make()
+    with on(target):
+        return fed(_cupy(), make)
 
 
 def on(target: Device) -> contextlib.AbstractContextManager[Any]:

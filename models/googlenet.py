@@ -40,7 +40,7 @@ class ConvUnit(nn.Module):
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
         x = self.conv(x)
-        return (x if self.bn is None else self.bn(x)).relu()
+        return x.relu() if self.bn is None else self.bn.then_relu(x)
 
 
 class Inception(nn.Module):

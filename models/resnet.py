@@ -50,14 +50,28 @@ class ResidualBlock(nn.Module):
     residual: bool
     se_module: nn.Module | None
 
-    def branch(self, x: minidl.Tensor) -> minidl.Tensor:
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
         raise NotImplementedError
 
+    def before_last_norm(self, x: minidl.Tensor) -> minidl.Tensor:
+        raise NotImplementedError
+
+    def branch(self, x: minidl.Tensor) -> minidl.Tensor:
+        y = self.last_norm(self.before_last_norm(x))
+        return y if self.se_module is None else self.se_module(y)
+
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
+        if x.is_cuda and self.se_module is None:
+            y = self.before_last_norm(x)
+            return self.last_norm.then_relu(y, self._shortcut(x) if self.residual else None)
         y = self.branch(x)
         if self.residual:
-            y = y + (x if self.downsample is None else self.downsample(x))
+            y = y + self._shortcut(x)
         return y.relu()
+
+    def _shortcut(self, x: minidl.Tensor) -> minidl.Tensor:
+        return x if self.downsample is None else self.downsample(x)
 
     def _finish(self, out_channels: int, shortcut: nn.Module | None, residual: bool, se: Recalibration | None) -> None:
         """Register what stands behind the convolutions, in the order of the published state dicts."""
@@ -90,10 +104,12 @@ class BasicBlock(ResidualBlock):
         self.bn2 = nn.BatchNorm2d(out_channels)
         self._finish(out_channels, shortcut, residual, se)
 
-    def branch(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.bn1(self.conv1(x)).relu()
-        x = self.bn2(self.conv2(x))
-        return x if self.se_module is None else self.se_module(x)
+    def before_last_norm(self, x: minidl.Tensor) -> minidl.Tensor:
+        return self.conv2(self.bn1.then_relu(self.conv1(x)))
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        return self.bn2
 
 
 class Bottleneck(ResidualBlock):
@@ -131,11 +147,13 @@ class Bottleneck(ResidualBlock):
         self.bn3 = nn.BatchNorm2d(out_channels)
         self._finish(out_channels, shortcut, residual, se)
 
-    def branch(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.bn1(self.conv1(x)).relu()
-        x = self.bn2(self.conv2(x)).relu()
-        x = self.bn3(self.conv3(x))
-        return x if self.se_module is None else self.se_module(x)
+    def before_last_norm(self, x: minidl.Tensor) -> minidl.Tensor:
+        x = self.bn1.then_relu(self.conv1(x))
+        return self.conv3(self.bn2.then_relu(self.conv2(x)))
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        return self.bn3
 
 
 class ResNet(nn.Module):
@@ -201,7 +219,7 @@ class ResNet(nn.Module):
             zero_last_norms(self)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.maxpool(self.bn1(self.conv1(x)).relu())
+        x = self.maxpool(self.bn1.then_relu(self.conv1(x)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))
 

@@ -40,9 +40,9 @@ def options(**macros: Any) -> tuple[str, ...]:
     return (*OPTIONS, *(f"-D{name}={int(v) if isinstance(v, bool) else v}" for name, v in macros.items()))
 
 
-def function(xp: Any, name: str, kernel: str, **macros: Any) -> Any:
+def function(xp: Any, name: str, kernel: str, flags: tuple[str, ...] = (), **macros: Any) -> Any:
     """Kernel ``kernel`` of the file ``name``, compiled for the current device by ``xp``, the module CuPy."""
-    return _function(xp, name, kernel, options(**macros))
+    return _function(xp, name, kernel, (*options(**macros), *flags))
 
 
 @functools.cache

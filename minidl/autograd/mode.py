@@ -13,6 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Mode(threading.local):
     recording = True
     differentiating: Any = None  # the node that is being pulled back
+    autocast: Any = None  # what chooses the precision of an operation, see minidl/amp.py
 
 
 MODE = _Mode()

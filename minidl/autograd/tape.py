@@ -238,6 +238,8 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __call__(self, *args: Any, **attrs: Any) -> Any:
+        if MODE.autocast is not None and MODE.differentiating is None:
+            return MODE.autocast.run(self, args, attrs)
         arrays = [a._array if isinstance(a, Tensor) else a for a in args]
         if "cupy" in sys.modules:
             with together(self.name, self.names(len(args)), [a if isinstance(a, Tensor) else None for a in args]):
@@ -440,7 +442,12 @@ class Listener:
     ...     y = minidl.tensor([1.0, 2.0]).exp().sum()
     exp
     sum
+
+    ``steps``: whether it wants each step by itself, as steps can be explained.  Where one fast primitive takes several
+    of them at once (a linear layer, cross-entropy), the steps then run instead.
     """
+
+    steps = True
 
     def on_forward(
         self,
@@ -469,6 +476,11 @@ class Listener:
 
 
 LISTENERS: list[Listener] = []
+
+
+def step_by_step() -> bool:
+    """Whether a listener wants the steps of what a faster primitive takes at once."""
+    return bool(LISTENERS) and any(listener.steps for listener in tuple(LISTENERS))
 
 
 class Call(NamedTuple):

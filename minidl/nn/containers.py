@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..tensor import Tensor
-from .module import Module
+from .activation import ReLU
+from .module import Module, is_watched
+from .normalization import _BatchNorm
 from .parameter import Parameter
 
 
@@ -115,8 +117,23 @@ class Sequential(_ModuleSequence):
         return self._modules[self._key(index)]
 
     def forward(self, input: Any) -> Any:
+        if isinstance(input, Tensor) and input.is_cuda:
+            return self._in_fewer_passes(input)
         for module in self._modules.values():
             input = module(input)  # type: ignore[misc]
+        return input
+
+    def _in_fewer_passes(self, input: Any) -> Any:
+        """A batch norm takes the ReLU behind it along, where nobody watches that."""
+        modules = iter(self._items())
+        for module in modules:
+            if isinstance(module, _BatchNorm) and (after := next(modules, None)) is not None:
+                if type(after) is ReLU and not is_watched(after):
+                    input = module.then_relu(input)
+                else:
+                    input = after(module(input))
+            else:
+                input = module(input)
         return input
 
 

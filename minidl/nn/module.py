@@ -21,6 +21,17 @@ __all__ = ["Module", "current_label", "current_module", "current_path"]
 M = TypeVar("M", bound="Module")
 
 
+def is_watched(module: Module) -> bool:
+    """Whether anybody wants to see what goes into the module and what comes out: hooks of its own, or a listener."""
+    return bool(
+        LISTENERS
+        or module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+
+
 class MissingAttribute(AttributeError):
     """An attribute that a module does not have.  What it could have meant is looked for when somebody reads it: most
     of these answer ``hasattr`` and are never read."""
@@ -78,13 +89,7 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            plain = not (
-                LISTENERS
-                or self._forward_hooks
-                or self._forward_pre_hooks
-                or self._backward_hooks
-                or self._backward_pre_hooks
-            )
+            plain = not is_watched(self)
         except AttributeError:
             self._require_init()
             raise

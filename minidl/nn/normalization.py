@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 from ..kernels.errors import ShapeError
 from ..ops import ones, zeros
+from ..ops.normalization import batch_norm_relu
 from . import functional as F
 from . import init
 from .linear import new_parameter, positive
-from .module import Module
+from .module import Module, is_watched
 
 
 class _Norm(Module):
@@ -121,6 +122,24 @@ class _BatchNorm(_RunningNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
 
     def forward(self, input: Any) -> Any:
+        return F.batch_norm(input, *self._arguments(input))
+
+    def then_relu(self, input: Any, residual: Any = None) -> Any:
+        """``relu(self(input) + residual)``, on a device in the passes over memory that the layer alone takes.
+
+        >>> import minidl
+        >>> norm = minidl.nn.BatchNorm1d(1, eps=0.0)
+        >>> norm.then_relu(minidl.tensor([[1.0], [3.0]]), minidl.tensor([[5.0], [0.0]])).detach()
+        tensor([[4.],
+                [1.]])
+        """
+        if not input.is_cuda or is_watched(self):
+            y = self(input)
+            return F.relu(y if residual is None else y + residual)
+        return batch_norm_relu(input, residual, *self._arguments(input))
+
+    def _arguments(self, input: Any) -> tuple[Any, ...]:
+        """What ``F.batch_norm`` takes beside the input, which is counted."""
         self._check_input(input)
         _check_channels(self, self.num_features, input.shape, input.shape[1])
         momentum = 0.0 if self.momentum is None else self.momentum
@@ -129,9 +148,7 @@ class _BatchNorm(_RunningNorm):
             if self.momentum is None:  # the plain mean of all batches so far
                 momentum = 1.0 / self.num_batches_tracked.item()
         use_batch = self.training or self.running_mean is None
-        return F.batch_norm(
-            input, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps
-        )
+        return self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps
 
 
 class BatchNorm1d(_BatchNorm):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import tape
+from ..autograd.mode import MODE
 from ..autograd.tape import Primitive, Spec, vjp
 from ..backend import apart, array_module, together
 from ..dtypes import get_default_dtype, result_dtype
@@ -156,12 +157,19 @@ def normalise_dim(dim: int, ndim: int) -> int:
 def same_dtype(name: str, *tensors: Any) -> None:
     """Layers and products do not promote: a float64 input to float32 weights is a mistake, not a wish."""
     dtypes = [t.dtype for t in tensors if t is not None]
+    if MODE.autocast is not None and all(d.char in "ef" for d in dtypes):
+        return  # it brings them to one
     if dtypes.count(dtypes[0]) < len(dtypes):
         listed = ", ".join(str(d) for d in dtypes)
         advice = f"bring the input to the parameters' dtype with .to({str(dtypes[1])!r})"
         if len(set(dtypes[1:])) > 1:
             advice = f"bring the parameters to one dtype, for example all with .to({str(dtypes[0])!r})"
         raise TypeError(f"{name} needs one dtype for all its arguments, got {listed}: {advice}")
+
+
+def in_float32(x: Any) -> Any:
+    """A float16 tensor under ``autocast`` as float32, which it computes losses and norms in; all else as it is."""
+    return x.to("float32") if MODE.autocast is not None and x.dtype == np.float16 else x
 
 
 def same_device(name: str, **tensors: Any) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..autograd.mode import MODE
-from ..autograd.tape import LISTENERS, Primitive, vjp
+from ..autograd.tape import Primitive, step_by_step, vjp
 from ..backend import array_module, on
-from ._common import as_operand, floating, same_device
+from ..kernels.choice import on_cuda
+from ._common import as_operand, floating, in_float32, same_device
 from .activation import log_softmax, log_softmax_array, relu, softmax
 from .elementwise import where
 from .indexing import gather, take_along
@@ -145,6 +146,57 @@ def _picked_rule(g: Any, y: Any, x: Any, *, index: Any, share: float) -> Any:
 _cross_entropy: Primitive = Primitive("cross_entropy", _picked_forward, vjp(_picked_rule, uses="x"))
 
 
+def _device_forward(x: Any, **facts: Any) -> Any:
+    return _kernels(x).cross_entropy(x, *facts.values())
+
+
+def _kernels(x: Any) -> Any:
+    found = on_cuda("loss", x)
+    assert found is not None  # `cross_entropy` has asked
+    return found
+
+
+def _device_rule(
+    g: Any,
+    y: Any,
+    x: Any,
+    *,
+    needs: tuple[bool, ...],
+    target: Any,
+    weight: Any,
+    ignored: int,
+    smoothing: float,
+    reduction: str,
+) -> tuple[Any]:
+    """(softmax(x) a - b) g / by, where b is what the loss asks of each class, and a the sum of b over the classes."""
+    (g, _, _), (_, normalizers, facts) = g, y
+    if MODE.recording:
+        b = _asked(x, target, weight, ignored, smoothing)
+        share = g / facts[0].detach()
+        share = share.unsqueeze(1) if reduction == "none" else share
+        return ((softmax(x, 1) * b.sum(1, True) - b) * share,)
+    arrays = g._array, x._array, target, weight, normalizers._array, facts._array
+    with on(x.device):
+        return (constant(_kernels(x._array).cross_entropy_grad(*arrays, ignored, smoothing)),)
+
+
+def _asked(x: Any, target: Any, weight: Any, ignored: int, smoothing: float) -> Any:
+    """(N, C, *): the weight of each class in the loss of each entry, before the mean."""
+    with on(x.device):
+        xp, classes = x._xp, x.shape[1]
+        each = xp.ones(classes, x.dtype) if weight is None else weight
+        each = each.reshape((1, -1) + (1,) * (x.ndim - 2))
+        right = xp.arange(classes).reshape(each.shape) == xp.expand_dims(target, 1)
+        b = right * each * (1 - smoothing) + each * (smoothing / classes)
+        return constant(xp.where(xp.expand_dims(target, 1) == ignored, 0, b).astype(x.dtype))
+
+
+# all of the loss in one pass over the scores, and its gradient in another; whoever listens sees the steps
+_device_cross_entropy: Primitive = Primitive(
+    "device_cross_entropy", _device_forward, joint=vjp(_device_rule, uses="x y1 y2")
+)
+
+
 def cross_entropy(
     input: Any,
     target: Any,
@@ -167,11 +219,20 @@ def cross_entropy(
     op = "cross_entropy"
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{op}: label_smoothing lies between 0 and 1, not {label_smoothing}")
-    x, t = floating(input), as_operand(target)
+    x, t = in_float32(floating(input)), as_operand(target)
     axis = _class_axis(op, x)
     if not hasattr(t, "dtype") or t.dtype.kind != "f":
+        known = reduction in ("mean", "sum", "none")
+        if x.ndim > 1 and known and not step_by_step() and on_cuda("loss", x._array) is not None:
+            index = _checked_classes(op, x, t, ignore_index)
+            weight = None if weight is None else _class_weight(op, weight, x)
+            loss, _, _ = _device_cross_entropy(
+                x, target=index.long()._array, weight=weight, ignored=int(ignore_index),
+                smoothing=float(label_smoothing), reduction=reduction,
+            )  # fmt: skip
+            return loss
         plain = x.ndim == 2 and weight is None and not label_smoothing and reduction in ("mean", "sum")
-        if plain and not x.is_cuda and not LISTENERS:
+        if plain and not x.is_cuda and not step_by_step():
             index = _checked_classes(op, x, t, ignore_index)._array
             if len(index) and (index != ignore_index).all():
                 return _cross_entropy(x, index=index, share=1 / len(index) if reduction == "mean" else 1.0)

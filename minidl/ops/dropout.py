@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_device
+from ..backend import from_host
 from ..kernels.errors import ShapeError
 from ..random import Generator, numpy_generator
 from ._common import floating
@@ -22,11 +22,14 @@ def _mask(shape: tuple[int, ...], p: float, kept: float, like: Any, generator: G
     """``kept`` with probability 1 - p, else 0, as a constant tensor beside ``like``."""
     from ..tensor import Tensor
 
-    survives = numpy_generator(generator).random(shape, dtype=np.float32) >= np.float32(p)
-    mask = survives.astype(like.dtype)
-    if kept != 1:
-        mask *= like.dtype.type(kept)
-    return Tensor._wrap(to_device(mask, like.device))
+    def draw() -> np.ndarray:
+        survives = numpy_generator(generator).random(shape, dtype=np.float32) >= np.float32(p)
+        mask = survives.astype(like.dtype)
+        if kept != 1:
+            mask *= like.dtype.type(kept)
+        return mask
+
+    return Tensor._wrap(from_host(draw, like.device))
 
 
 def _dropped(x: Any, shape: tuple[int, ...], p: float, generator: Generator | None) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..autograd.tape import Primitive, vjp
 from ..backend import array_module
-from ._common import as_operand, floating, normalise_dim, same_device
+from ._common import as_operand, floating, in_float32, normalise_dim, same_device
 from .activation import logsigmoid, softplus
 from .elementwise import clamp, log, log1p, where
 from .reduction import norm
@@ -38,7 +38,7 @@ def constant(array: Any) -> Any:
 
 def _same_shape(op: str, input: Any, target: Any) -> tuple[Any, Any]:
     """Both as tensors of one shape, and of the input's dtype."""
-    x = floating(input)
+    x = in_float32(floating(input))
     y = as_operand(target)
     y = y if hasattr(y, "shape") else constant(x._xp.asarray(y, x.dtype))
     same_device(op, input=x, target=y)

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from ..autograd.mode import MODE
-from ..autograd.tape import LISTENERS, Primitive, vjp
+from ..autograd.tape import Primitive, step_by_step, vjp
 from ..backend import array_module, on
 from ..kernels import norm as kernel
+from ..kernels.choice import on_cuda
 from ..kernels.errors import ShapeError
 from ..kernels.pooling import Pool
-from ._common import floating, same_dtype, tensor_operand
+from ._common import floating, in_float32, same_dtype, tensor_operand
+from .activation import _relu_grad, relu
 from .elementwise import rsqrt, sqrt
 from .pooling import _avg_pool
 
@@ -88,6 +90,37 @@ _batch_norm_grad: Primitive = Primitive(
 )
 
 
+def _batch_norm_relu_rule(
+    g: Any, y: Any, x: Any, weight: Any, bias: Any, added: Any, *, needs: tuple[bool, ...], eps: float
+) -> tuple[Any, ...]:
+    (gy, g_mean, g_variance), (positive, mean, variance) = g, y
+    if gy is not None and g_mean is None and g_variance is None and not MODE.recording:
+        last = None if added is None else positive
+        dx, dweight, dbias, *dadded = _batch_norm_relu_grad(gy, x, weight, bias, mean, variance, last, eps=eps)
+        parameters = dweight if weight is not None else None, dbias if bias is not None else None
+        return dx, *parameters, dadded[0] if dadded else None
+    kept = None if gy is None else _relu_grad(gy, positive)
+    gradients = _batch_norm_rule((kept, g_mean, g_variance), y, x, weight, bias, needs=needs[:3], eps=eps)
+    return *gradients, None if added is None else kept
+
+
+# on a device, where it spares two passes over memory
+_batch_norm_relu: Primitive = Primitive(
+    "batch_norm_relu",
+    lambda x, weight, bias, added, *, eps: kernel.batch_norm_relu(x, weight, bias, eps, added),
+    joint=vjp(_batch_norm_relu_rule, uses="x weight bias y"),
+)
+_batch_norm_relu_grad: Primitive = Primitive(
+    "batch_norm_relu_grad",
+    lambda g, x, weight, bias, mean, variance, y, *, eps: kernel.batch_norm_relu_grad(
+        g, x, weight, bias, mean, variance, eps, y
+    ),
+)
+_scale_shift_relu: Primitive = Primitive(
+    "scale_shift_relu", lambda x, scale, shift, added: kernel.scale_shift_relu(x, scale, shift, added)
+)
+
+
 def _scale_shift_rule(g: Any, y: Any, x: Any, scale: Any, shift: Any, *, needs: tuple[bool, ...]) -> tuple[Any, ...]:
     axes = (0, *range(2, g.ndim))
     if needs[0] and needs[1] and not MODE.recording:
@@ -145,10 +178,10 @@ def _per_channel(x: Any) -> tuple[int, ...]:
 def _track(running_mean: Any, running_var: Any, mean: Any, variance: Any, count: int, momentum: float) -> None:
     """Move the running statistics (C,) towards those of this batch (N or 1, C, 1...), the variance unbiased."""
     with on(running_mean.device):
-        for running, new in ((running_mean, mean._array), (running_var, variance._array * (count / (count - 1)))):
-            latest = new.mean(axis=0).reshape(-1)
-            running._array += (latest - running._array) * running._array.dtype.type(momentum)
-            running._storage.version += 1
+        new, spread = ((v._array.mean(axis=0) if len(v) > 1 else v._array).reshape(-1) for v in (mean, variance))
+        kernel.track(running_mean._array, running_var._array, new, spread, count, momentum)
+    for running in (running_mean, running_var):
+        running._storage.version += 1
 
 
 def _check_running(op: str, x: Any, running_mean: Any, running_var: Any, needed: bool) -> None:
@@ -188,28 +221,79 @@ def batch_norm(
     tensor([[-1., -1.],
             [ 1.,  1.]])
     """
-    x = _input(input, weight, bias)
+    x = _batch_norm_input(input, running_mean, running_var, weight, bias)
+    if not training and running_mean is not None:
+        return _scale_shift(x, *_running_scale(x.dtype, running_mean, running_var, weight, bias, eps))
+    y, mean, variance = _batch_norm(x, weight, bias, eps=_checked_eps(x, training, eps))
+    if training and running_mean is not None:
+        _track_batch(running_mean, running_var, x, mean, variance, momentum)
+    return y
+
+
+def _batch_norm_input(input: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any) -> Any:
+    x = in_float32(_input(input, weight, bias))
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: the input must be (N, C) or (N, C, ...), not {x.shape}")
     _check_parameters("batch_norm", x, (x.shape[1],), weight=weight, bias=bias)
     _check_running("batch_norm", x, running_mean, running_var, needed=False)
-    if not training and running_mean is not None:
-        return _scale_shift(x, *_running_scale(x.dtype, running_mean, running_var, weight, bias, eps))
+    return x
+
+
+def _checked_eps(x: Any, training: bool, eps: float) -> float:
+    """``eps`` as a number, where the batch is large enough to train with."""
     count = math.prod((x.shape[0], *x.shape[2:]))
     if training and count <= 1:
         raise ShapeError(
             f"batch_norm: with an input of shape {x.shape} each channel has {count} value to take the variance of: "
             "use a larger batch, or eval()"
         )
-    y, mean, variance = _batch_norm(x, weight, bias, eps=float(eps))
+    return float(eps)
+
+
+def _track_batch(running_mean: Any, running_var: Any, x: Any, mean: Any, variance: Any, momentum: float) -> None:
+    count = math.prod((x.shape[0], *x.shape[2:]))
+    _track(running_mean, running_var, mean.detach().unsqueeze(0), variance.detach().unsqueeze(0), count, momentum)
+
+
+def batch_norm_relu(
+    input: Any,
+    residual: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Any:
+    """``relu(batch_norm(...) + residual)``; one primitive on a device, as long as nobody listens to the steps."""
+    input, residual = in_float32(input), None if residual is None else in_float32(residual)
+    if step_by_step() or not _fuses(input, residual):
+        y = batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+        return relu(y if residual is None else y + residual)
+    x = _batch_norm_input(input, running_mean, running_var, weight, bias)
+    if not training and running_mean is not None:
+        scale, shift = _running_scale(x.dtype, running_mean, running_var, weight, bias, eps)
+        if MODE.recording:
+            y = _scale_shift(x, scale, shift)
+            return relu(y if residual is None else y + residual)
+        return _scale_shift_relu(x, scale, shift, residual)
+    y, mean, variance = _batch_norm_relu(x, weight, bias, residual, eps=_checked_eps(x, training, eps))
     if training and running_mean is not None:
-        _track(running_mean, running_var, mean.detach().unsqueeze(0), variance.detach().unsqueeze(0), count, momentum)
+        _track_batch(running_mean, running_var, x, mean, variance, momentum)
     return y
 
 
+def _fuses(x: Any, residual: Any) -> bool:
+    """Whether there is a kernel for all of it: nothing is broadcast, and both lie on one device."""
+    if not x.is_cuda or on_cuda("norm", x._array) is None:
+        return False
+    return residual is None or (residual.shape, residual.dtype, residual.device) == (x.shape, x.dtype, x.device)
+
+
 def _running_scale(dtype: Any, mean: Any, variance: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any]:
-    """Scale and shift of each channel in evaluation; arrays do where nobody records or listens to the steps."""
-    if MODE.recording or LISTENERS:
+    """Scale and shift of each channel in evaluation; arrays do where nobody records or wants the steps."""
+    if MODE.recording or step_by_step():
         mean, scale = mean.detach().to(dtype), rsqrt(variance.detach() + eps).to(dtype)
     else:
         mean, variance, weight, bias = (None if v is None else v._array for v in (mean, variance, weight, bias))

@@ -1,7 +1,7 @@
 """The compiled twins of update functions: all parameters of a group in one call, with the same bits.
 
-An optimiser's ``update`` is the definition, and what runs on a GPU, in a subclass that overrides it, and without
-Numba.  Here stands, for each of them, what its twin in ``kernels.cpu.optim`` needs to know of one parameter.
+An optimiser's ``update`` is the definition, and what runs in a subclass that overrides it, and without Numba.  Here
+stands, for each of them, what its twins in ``kernels.cpu.optim`` and ``kernels.cuda.optim`` must know of a parameter.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.choice import compiles
+from ..backend import Device, array_module, on
+from ..kernels.choice import compiles, on_cuda
+from ..kernels.cuda.tables import CAPTURE, CaptureError
 from ..tensor import Tensor
 from .adaptive import Adagrad, Adam, RMSprop
 from .optimizer import Group, State
@@ -93,17 +95,34 @@ TWINS: dict[Callable[..., None], Callable[[Any, np.ndarray, State, Group], Step]
 
 def _fit(p: Any, g: Any, state: State) -> bool:
     """Whether one loop can pass over the parameter, its gradient and its state."""
-    if not (compiles(p) and p.flags.c_contiguous and p.flags.writeable and g.dtype == p.dtype and g.shape == p.shape):
+    if compiles(p):
+        if not p.flags.writeable:
+            return False
+    elif on_cuda("optim", p) is None:
         return False
-    arrays = [a for a in state.values() if isinstance(a, np.ndarray)]
-    return all(a.flags.c_contiguous and a.dtype == p.dtype and a.shape == p.shape for a in arrays)
+    arrays = [a for a in state.values() if hasattr(a, "flags")]
+    alike = all(type(a) is type(p) and a.dtype == p.dtype and a.shape == p.shape for a in (g, *arrays))
+    return alike and all(a.flags.c_contiguous for a in (p, *arrays))
 
 
-def update_together(optimiser: Any, group: Group) -> list[Tensor]:
-    """Update what can be updated by a compiled twin; returns the parameters with a gradient that are left."""
+class Call(NamedTuple):
+    """One call of a kernel: the arrays of each parameter, and its numbers."""
+
+    arrays: list[tuple[Any, ...]]
+    numbers: list[tuple[float, ...]]
+
+
+Kind = tuple[str, tuple[tuple[str, bool], ...], np.dtype, Device]  # rule, options, dtype, where
+
+
+def plan(optimiser: Any, group: Group) -> tuple[dict[Kind, Call], list[Tensor]]:
+    """The calls that update what can be updated by a compiled twin; and the parameters with a gradient that are left.
+
+    The state of the parameters counts the step.
+    """
     twin = TWINS.get(type(optimiser).update)
     left: list[Tensor] = []
-    calls: dict[tuple[Any, ...], tuple[list[tuple[np.ndarray, ...]], list[tuple[float, ...]]]] = {}
+    calls: dict[Kind, Call] = {}
     for parameter in group["params"]:
         if parameter.grad is None:
             continue
@@ -112,14 +131,51 @@ def update_together(optimiser: Any, group: Group) -> list[Tensor]:
         if twin is None or not _fit(p, g, state):
             left.append(parameter)
             continue
-        step = twin(optimiser, p, state, group)
-        arrays, numbers = calls.setdefault((step.rule, step.options, p.dtype), ([], []))
-        arrays.append((p, np.ascontiguousarray(g), *step.state))
-        numbers.append(step.numbers)
+        with on(parameter.device):
+            step = twin(optimiser, p, state, group)
+            call = calls.setdefault((step.rule, step.options, p.dtype, parameter.device), Call([], []))
+            call.arrays.append((p, array_module(p).ascontiguousarray(g), *step.state))
+        call.numbers.append(step.numbers)
         parameter._storage.version += 1
-    if calls:
-        from ..kernels.cpu import optim
+    return calls, left
 
-        for (rule, options, _), (arrays, numbers) in calls.items():
+
+def update_together(optimiser: Any, group: Group) -> list[Tensor]:
+    """Update what can be updated by a compiled twin; returns the parameters with a gradient that are left."""
+    calls, left = plan(optimiser, group)
+    tables = [np.array(call.numbers, np.float64) for call in calls.values()]
+    if CAPTURE.recording is not None:
+        tables = _recorded(optimiser, group, tables, left)
+    for ((rule, options, _, device), (arrays, numbers)), table in zip(calls.items(), tables):
+        if device.type == "cpu":
+            from ..kernels.cpu import optim
+
             optim.update(rule, dict(options), arrays, numbers)
+        else:
+            from ..kernels.cuda import optim as device_optim
+
+            with on(device):
+                device_optim.update(rule, dict(options), arrays, table)
     return left
+
+
+def _recorded(optimiser: Any, group: Group, tables: list[np.ndarray], left: list[Tensor]) -> list[Any]:
+    """The numbers of the calls in a captured graph: memory that is written anew before each launch."""
+    if left:
+        raise CaptureError(
+            f"graph_step: {type(optimiser).__name__} computes its update of a parameter of shape {left[0].shape} in "
+            "Python, with numbers that a graph would repeat as they are: use SGD, Adam, AdamW, Adagrad or RMSprop"
+        )
+    kept = [(p, p._array, p.grad) for p in group["params"] if p.grad is not None]
+
+    def again() -> list[np.ndarray]:
+        for p, array, grad in kept:
+            if p._array is not array:
+                raise CaptureError(
+                    f"graph_step: a parameter of shape {p.shape} has other memory than when the step was recorded: "
+                    "make a new graph_step after moving or replacing parameters"
+                )
+            p.grad = grad
+        return [np.array(call.numbers, np.float64) for call in plan(optimiser, group)[0].values()]
+
+    return CAPTURE.recording.feed(kept[0][0]._xp, tables, again) if kept else tables

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from minidl import backend
-from minidl.kernels import catalogue, pooling
+from minidl.kernels import catalogue, choice, pooling
 from tests.standin import emulated, modules
 
 
@@ -57,6 +57,7 @@ def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
             rows = [k for k in catalogue.kernels("conv", pass_, "cuda") if not k.module.startswith(".cuda.")]
             monkeypatch.setitem(catalogue._table, ("conv", pass_, "cuda"), rows)
         monkeypatch.setitem(pooling.MODULES, "cuda", {"arrays": ".arrays.pooling"})
+        monkeypatch.setattr(choice, "CUDA", {})
     for cached in (backend._cupy, catalogue._choose):
         cached.cache_clear()
     yield sys.modules["cupy"]

@@ -15,9 +15,15 @@ from typing import Any
 
 import pytest
 
-from minidl.kernels.cuda import depthwise, direct, implicit_gemm, source, windows
+from minidl.kernels.cuda import depthwise, direct, implicit_gemm, norm, source, windows
 
-POOLING = ["avg_pool", "avg_pool_grad", "max_pool", "max_pool_grad"]
+KERNELS = {  # of a source; those of the others are the two passes of a convolution
+    "pooling.cu": ["avg_pool", "avg_pool_grad", "max_pool", "max_pool_grad"],
+    "norm.cu": ["combine", "moments", "normalise", "slopes", "statistics", "sums", "track"],
+    "loss.cu": ["cross_entropy", "cross_entropy_grad", "reduce"],
+    "optim.cu": ["adagrad", "adam", "rmsprop", "sgd", "unscale"],
+    "elements.cu": ["clip_grad", "leaky_relu", "leaky_relu_grad", "relu_grad"],
+}
 ARCHITECTURES = (75, 80, 86, 90, 100, 120)
 
 
@@ -88,6 +94,12 @@ def variants() -> list[tuple[str, int, dict[str, Any]]]:
         ("pooling.cu", a, {"REAL": ("float", "double")[i % 2], "CHANNELS_LAST": i % 3 == 0})
         for i, a in enumerate(ARCHITECTURES)
     ]
+    for i, file in enumerate(("norm.cu", "loss.cu", "optim.cu", "elements.cu")):
+        for j, a in enumerate((75, (80, 86, 90, 100)[i], 120)):  # the oldest, the newest, and one by turns
+            macros: dict[str, Any] = {"REAL": ("float", "double")[(i + j) % 2], "THREADS": norm.THREADS}
+            if file in ("norm.cu", "loss.cu"):
+                macros["CHANNELS_LAST"] = j % 2 == i % 2
+            chosen.append((file, a, macros))
     large, narrow, small = implicit_gemm.LARGE, implicit_gemm.NARROW, implicit_gemm.SMALL
     for i, (tile, terms, last) in enumerate(
         [
@@ -113,7 +125,7 @@ def test_it_compiles_and_spills_nothing(name: str, architecture: int, macros: di
     status, log, ptx = compiled(name, architecture, macros)
     assert status == 0, log
     kernels = re.findall(r"Compiling entry function '(\w+)'", log)
-    assert sorted(kernels) == (POOLING if name == "pooling.cu" else ["correlate", "weight_grad"])
+    assert sorted(kernels) == KERNELS.get(name, ["correlate", "weight_grad"])
     memory = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
     assert memory == [("0", "0", "0")] * len(kernels), f"values are kept in memory: {log}"
     if name == "implicit_gemm.cu":

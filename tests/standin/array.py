@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .capture import ran, wrote
 from .cuda import Device
 from .offered import words
 from .state import CURRENT, TRAFFIC
@@ -188,7 +189,8 @@ class ndarray:
         host_index, basic = host_indices(index)
         if basic and Ellipsis not in (host_index if isinstance(host_index, tuple) else (host_index,)):
             host_index = (*host_index, Ellipsis) if isinstance(host_index, tuple) else (host_index, Ellipsis)
-        return wrap(_in_range(lambda: self._host[host_index], basic), self)
+        get = operator.getitem if basic else functools.partial(ran, operator.getitem)  # a view is nothing to record
+        return wrap(_in_range(lambda: get(self._host, host_index), basic), self)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         check_device(self)
@@ -200,25 +202,25 @@ class ndarray:
             if basic and np.asarray(value).shape != ():
                 raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
             TRAFFIC.uploads += 1
-        _in_range(lambda: operator.setitem(self._host, host_index, value), basic)
+        _in_range(lambda: wrote(self._host, lambda: operator.setitem(self._host, host_index, value)), basic)
 
     def astype(
         self, dtype: Any, order: str = "K", casting: Any = None, subok: Any = None, copy: bool = True
     ) -> ndarray:
-        return wrap(_quiet(self._host.astype, dtype, order, copy=copy), self)
+        return wrap(ran(self._host.astype, dtype, order, copy=copy), self)
 
     def copy(self, order: str = "C") -> ndarray:
         """The one way from a device to another: the copy lies on the current one."""
         if self._on != CURRENT["device"] and not (self._host.flags.c_contiguous or self._host.flags.f_contiguous):
             raise NotImplementedError("CuPy cannot copy non-contiguous array between devices.")
-        return _adopt(self._host.copy(order), CURRENT["device"])
+        return _adopt(ran(self._host.copy, order), CURRENT["device"])
 
     def fill(self, value: Any) -> None:
         if isinstance(value, ndarray):
             value = value._host
         if np.shape(value) != ():
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-        self._host.fill(value)
+        wrote(self._host, lambda: self._host.fill(value))
 
     def view(self, dtype: Any = None) -> ndarray:
         return wrap(self._host.view() if dtype is None else self._host.view(dtype), self)
@@ -326,11 +328,6 @@ def _poison(host: np.ndarray) -> None:
         host.fill(np.nan)
 
 
-def _quiet(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    with np.errstate(all="ignore"):  # a GPU does not warn
-        return function(*args, **kwargs)
-
-
 def _cupy() -> Any:
     return sys.modules["cupy"]
 
@@ -340,7 +337,7 @@ def _method(name: str) -> Callable[..., Any]:
         if hasattr(_cupy(), name) and name not in ("round", "sort", "clip", "compress", "searchsorted", "reshape"):
             return getattr(_cupy(), name)(self, *args, **kwargs)
         check_device(self)
-        return wrap(_quiet(getattr(self._host, name), *unwrap(args), **unwrap_dict(kwargs)), self)
+        return wrap(ran(getattr(self._host, name), *unwrap(args), **unwrap_dict(kwargs)), self)
 
     method.__name__ = name
     return method

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from . import state
+from .capture import CUDARuntimeError, Graph
 from .state import CURRENT, TRAFFIC
-
-
-class CUDARuntimeError(RuntimeError):
-    pass
 
 
 class Device:
@@ -56,6 +56,10 @@ def runtime_set_device(index: int) -> None:
 class Event:
     def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
         self.name = ""
+        self.at = 0.0
+
+    def record(self, stream: Stream | None = None) -> None:
+        self.at = time.perf_counter()
 
     def synchronize(self) -> None:
         TRAFFIC.waits += 1
@@ -90,8 +94,31 @@ class Stream:
     def synchronize(self) -> None:
         TRAFFIC.waits += 1
 
+    def begin_capture(self, mode: int | None = None) -> None:
+        if self.ptr == 0:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        if CURRENT["graph"] is not None:
+            raise CUDARuntimeError("cudaErrorIllegalState: a stream is capturing already")
+        CURRENT.update(graph=Graph(), capturing=self)
+
+    def end_capture(self) -> Graph:
+        if CURRENT["capturing"] is not self:
+            raise CUDARuntimeError("cudaErrorIllegalState: the stream is not capturing")
+        graph = CURRENT["graph"]
+        CURRENT.update(graph=None, capturing=None)
+        graph.end()
+        return graph
+
+    def is_capturing(self) -> bool:
+        return CURRENT["capturing"] is self
+
 
 Stream.null = Stream(null=True)
+
+
+def get_elapsed_time(start: Event, end: Event) -> float:
+    """Milliseconds."""
+    return 1e3 * (end.at - start.at)
 
 
 def get_current_stream() -> Stream:
@@ -100,6 +127,9 @@ def get_current_stream() -> Stream:
 
 class MemoryPool:
     """Counts nothing: the host's allocator holds the memory."""
+
+    def malloc(self, size: int) -> Any:
+        raise AssertionError("the stand-in's arrays come from NumPy")
 
     def used_bytes(self) -> int:
         return 0
@@ -115,6 +145,12 @@ class MemoryPool:
 
     def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
         return None
+
+
+@contextmanager
+def using_allocator(allocator: Any = None) -> Iterator[None]:
+    assert callable(allocator)
+    yield
 
 
 def alloc_pinned_memory(size: int) -> bytearray:

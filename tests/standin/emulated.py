@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from .array import check_device, ndarray
+from .capture import launched
 
 HEADER = Path(__file__).with_name("cuda_emulator.h")
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-ffp-contract=off", "-U_FORTIFY_SOURCE")
@@ -68,6 +69,9 @@ class RawKernel:
         assert np.prod(sizes[3:]) <= 1024, f"CUDA has no blocks of {sizes[3:]}"
         assert self.max_dynamic_shared_size_bytes <= MOST_SHARED, "more shared memory than some cards have"
         assert shared_mem <= self.max_dynamic_shared_size_bytes, "set max_dynamic_shared_size_bytes first"
+        launched(lambda: self._run(sizes, args, shared_mem))
+
+    def _run(self, sizes: list[int], args: tuple[Any, ...], shared_mem: int) -> None:
         memory = Fences()
         values = [memory.argument(a) for a in args]
         pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
@@ -118,6 +122,7 @@ class Fences:
 
 def _bytes(a: np.ndarray) -> np.ndarray:
     """All memory of an array without gaps."""
+    a = np.atleast_1d(a)  # an index into a single number would copy it
     order = sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
     dense = a.transpose(order)[tuple(slice(None, None, -1 if a.strides[axis] < 0 else 1) for axis in order)]
     assert dense.flags.c_contiguous, f"memory with gaps: shape {a.shape}, strides {a.strides}"

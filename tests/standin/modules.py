@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from . import cuda, emulated, offered
-from .array import _poison, _quiet, check_device, host_indices, ndarray, unwrap, unwrap_dict, wrap
+from .array import _poison, check_device, host_indices, ndarray, unwrap, unwrap_dict, wrap
+from .capture import ran, wrote
 from .offered import words
 from .state import TRAFFIC
 
@@ -23,7 +24,7 @@ def on_device(function: Callable[..., Any], waits: bool = False) -> Callable[...
     def call(*args: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
         TRAFFIC.downloads += waits
-        result = _quiet(function, *unwrap(args), **unwrap_dict(kwargs))
+        result = ran(function, *unwrap(args), **unwrap_dict(kwargs))
         return wrap(result) if out is None else out
 
     return call
@@ -46,7 +47,7 @@ class ufunc:
         if out is not None:
             check_device(out)
             kwargs["out"] = out._host
-        result = _quiet(self._host, *unwrap(args), **unwrap_dict({k: v for k, v in kwargs.items() if k != "out"}),
+        result = ran(self._host, *unwrap(args), **unwrap_dict({k: v for k, v in kwargs.items() if k != "out"}),
                         **({"out": out._host} if out is not None else {}))  # fmt: skip
         return out if out is not None else wrap(result)
 
@@ -61,15 +62,16 @@ class ufunc:
         check_device(array)
         if array.dtype.name not in kinds:
             raise TypeError(f"cupy.{self.name}.at only supports {', '.join(kinds)} as data type")
-        self._host.at(array._host, host_index, np.asarray(value).astype(array.dtype))
+        values = np.asarray(value).astype(array.dtype)
+        wrote(array._host, lambda: self._host.at(array._host, host_index, values))
 
     def reduce(self, array: ndarray, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
         if self.name not in ("add", "multiply"):
             raise NotImplementedError(f"`{self.name}.reduce` is not supported yet")
-        return wrap(self._host.reduce(unwrap(array), axis, dtype, keepdims=keepdims))
+        return wrap(ran(self._host.reduce, unwrap(array), axis, dtype, keepdims=keepdims))
 
     def outer(self, a: Any, b: Any) -> Any:
-        return wrap(self._host.outer(unwrap(a), unwrap(b)))
+        return wrap(ran(self._host.outer, unwrap(a), unwrap(b)))
 
 
 # ---- what CuPy does otherwise than NumPy --------------------------------------------------------------------------
@@ -81,9 +83,9 @@ def array(obj: Any, dtype: Any = None, copy: Any = True, order: str = "K", ndmin
         if same and not copy:
             return obj  # also if it lies on another device
         check_device(obj)
-        return wrap(np.array(obj._host, dtype=dtype, order=order, ndmin=ndmin))
+        return wrap(ran(np.array, obj._host, dtype=dtype, order=order, ndmin=ndmin))
     if isinstance(obj, (list, tuple)) and any(isinstance(v, ndarray) for v in obj):
-        return wrap(np.array(unwrap(obj), dtype=dtype, ndmin=ndmin))
+        return wrap(ran(np.array, unwrap(obj), dtype=dtype, ndmin=ndmin))
     if hasattr(obj, "__array__") and not isinstance(obj, (np.ndarray, np.generic)):
         raise TypeError(f"Unsupported type {type(obj)}")
     host = np.array(obj, dtype=dtype, order="C", ndmin=ndmin)
@@ -117,7 +119,7 @@ def empty_like(a: ndarray, dtype: Any = None, order: str = "K", subok: Any = Non
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C") -> ndarray:
-    return wrap(np.full(shape, unwrap(fill_value), dtype, order))
+    return wrap(ran(np.full, shape, unwrap(fill_value), dtype, order))
 
 
 def broadcast_to(a: ndarray, shape: Any) -> ndarray:
@@ -130,13 +132,15 @@ def broadcast_to(a: ndarray, shape: Any) -> ndarray:
 def clip(a: ndarray, a_min: Any, a_max: Any, out: Any = None) -> ndarray:
     if a_min is None and a_max is None:
         raise ValueError("array_clip: must set either max or min")
-    return wrap(_quiet(np.clip, unwrap(a), unwrap(a_min), unwrap(a_max)))
+    return wrap(ran(np.clip, unwrap(a), unwrap(a_min), unwrap(a_max)))
 
 
 def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: Any = None) -> None:
     if not isinstance(src, ndarray) and np.ndim(src):
         raise TypeError(f"Unsupported type {type(src)}")
-    np.copyto(unwrap(dst), unwrap(src), casting, **({} if where is None else {"where": unwrap(where)}))
+    options = {} if where is None else {"where": unwrap(where)}
+    target, source = unwrap(dst), unwrap(src)
+    wrote(target, lambda: np.copyto(target, source, casting, **options))
 
 
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
@@ -144,7 +148,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
         return nonzero(condition)
     if not isinstance(condition, ndarray):
         raise TypeError(f"Unsupported type {type(condition)}")
-    return wrap(np.where(unwrap(condition), unwrap(x), unwrap(y)))
+    return wrap(ran(np.where, unwrap(condition), unwrap(x), unwrap(y)))
 
 
 def nonzero(a: ndarray) -> tuple[ndarray, ...]:
@@ -157,7 +161,7 @@ def nonzero(a: ndarray) -> tuple[ndarray, ...]:
 def argsort(a: ndarray, axis: Any = -1, kind: Any = None) -> ndarray:
     if kind not in (None, "stable"):
         raise ValueError(f"`kind` must be None or 'stable', not {kind!r}")
-    return wrap(np.argsort(unwrap(a), axis, kind="stable"))
+    return wrap(ran(np.argsort, unwrap(a), axis, kind="stable"))
 
 
 def may_share_memory(a: ndarray, b: ndarray, max_work: Any = None) -> bool:
@@ -215,7 +219,7 @@ def _linalg(name: str) -> Callable[..., Any]:
         host = unwrap(args)
         TRAFFIC.downloads += _Linalg.raises
         try:
-            result = _quiet(function, *host, **kwargs)
+            result = ran(function, *host, **kwargs)
         except np.linalg.LinAlgError:
             if _Linalg.raises:
                 raise
@@ -245,7 +249,7 @@ def scatter_add(a: ndarray, slices: Any, value: Any) -> None:
 def _erf(x: ndarray) -> ndarray:
     host = unwrap(x)
     kind = host.dtype if host.dtype in (np.float32, np.float64) else np.dtype(float)
-    return wrap(np.vectorize(math.erf, otypes=[kind])(host) if host.size else host.astype(kind))
+    return wrap(ran(np.vectorize(math.erf, otypes=[kind]), host) if host.size else host.astype(kind))
 
 
 class _Generator:
@@ -308,7 +312,10 @@ def modules() -> dict[str, ModuleType]:
         setattr(made["cupy.linalg"], name, _linalg(name))
     made["cupy.linalg"].__dict__["LinAlgError"] = np.linalg.LinAlgError
     made["cupy.lib.stride_tricks"].__dict__.update(as_strided=as_strided, sliding_window_view=sliding_window_view)
-    for name in words("Device Event MemoryPool Stream alloc_pinned_memory get_current_stream is_available runtime"):
+    for name in words("""
+        Device Event MemoryPool Stream alloc_pinned_memory get_current_stream get_elapsed_time is_available runtime
+        using_allocator
+    """):
         setattr(made["cupy.cuda"], name, getattr(cuda, name))
     made["cupy.random"].__dict__.update(Generator=_Generator, default_rng=_Generator)
     made["cupyx"].__dict__.update(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 DEVICES = 2  # without peer access: an array of one cannot be used while the other is current
 
@@ -21,6 +22,13 @@ class Traffic:
     waits: int = 0
     events: list[str] = field(default_factory=list)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("uploads", "downloads", "waits") and value > getattr(self, name, value):
+            from .capture import forbid
+
+            forbid(name)
+        super().__setattr__(name, value)
+
     @contextmanager
     def counted(self) -> Iterator[Traffic]:
         """The traffic of a block of code, complete when the block ends."""
@@ -34,4 +42,4 @@ class Traffic:
 
 
 TRAFFIC = Traffic()
-CURRENT = {"device": 0}
+CURRENT: dict[str, Any] = {"device": 0, "graph": None, "capturing": None}

@@ -1,0 +1,182 @@
+"""Batch norm in CUDA, of float32 and float64, with ReLU and an addition in the same pass where they follow.
+
+A training step reads x twice forward, and x and g twice backward, which no order of the passes can avoid: the
+statistics, and the sums of the gradients, must be complete before anything can be written.  Everything that has one
+number for each channel is computed on the device, by one small launch between the two large ones.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from ..arrays import array_module
+from . import windows
+from .source import function, real, structure
+
+Array = Any
+
+THREADS = 256
+LANES = 32  # channels of a block where they lie side by side, as in norm.cu
+FINAL_LANES = 8
+ITEMS = 4 * THREADS  # elements that a block of the passes over everything takes
+WANTED = 512  # blocks for the sums: a few for each multiprocessor of a large card
+SHORTEST = 8  # elements of a slice for each of a block's threads, at least
+NONE = np.uintp(0)  # no array
+
+
+def batch_norm(
+    x: Array, weight: Array, bias: Array, eps: float, added: Array = None, relu: bool = False
+) -> tuple[Array, Array, Array]:
+    """y, mean and biased variance, as ``kernels.norm.batch_norm``; ``relu(y + added)`` where these are asked for."""
+    xp, number = array_module(x), x.dtype.type
+    x, added = stored(x, added)
+    p = Pass(x)
+    mean, variance, scale = (xp.empty(p.channels, x.dtype) for _ in range(3))
+    if not x.size:
+        mean[...] = variance[...] = np.nan
+        return like(x), mean, variance
+    weight, bias = (per_channel(v, x) for v in (weight, bias))
+    partial = xp.empty((p.slices, 4, p.channels), x.dtype)
+    p.launch("moments", p.grid, (x, partial, p.layout))
+    p.launch("statistics", p.final, (partial, given(weight), mean, variance, scale, number(eps), p.layout))
+    return p.normalised(x, mean, scale, bias, added, relu), mean, variance
+
+
+def batch_norm_grad(
+    g: Array,
+    x: Array,
+    weight: Array,
+    mean: Array,
+    variance: Array,
+    eps: float,
+    bias: Array = None,
+    relu: bool = False,
+    y: Array = None,
+) -> tuple[Array, ...]:
+    """dx, dweight and dbias, as ``kernels.norm.batch_norm_grad``.
+
+    With ``relu`` g is the cotangent of the ReLU's result.  Where something was added before the ReLU, ``y`` is that
+    result, and the gradient of what was added comes fourth.
+    """
+    xp, number = array_module(x), x.dtype.type
+    x, g, y = stored(x, g, y)
+    p = Pass(x)
+    dx, kept = like(x), None if y is None else like(x)
+    dweight, dbias = xp.zeros(p.channels, x.dtype), xp.zeros(p.channels, x.dtype)
+    if x.size:
+        weight, bias, mean, variance = (per_channel(v, x) for v in (weight, bias, mean, variance))
+        mask = 0 if not relu else 1 if y is None else 2
+        partial, factors = xp.empty((p.slices, 2, p.channels), x.dtype), xp.empty((3, p.channels), x.dtype)
+        arrays = (g, x, mean, variance, given(weight), given(bias), given(y), given(kept), partial)
+        p.launch("sums", p.grid, (*arrays, number(eps), np.int32(mask), p.layout))
+        p.launch("slopes", p.final, (partial, variance, given(weight), dweight, dbias, factors, number(eps), p.layout))
+        g, mask = (g, mask) if kept is None else (kept, 0)
+        more = (np.int32(mask), np.int32(x.size), p.layout)
+        p.launch("combine", p.blocks, (g, x, mean, given(bias), factors, dx, *more))
+    return (dx, dweight, dbias) if kept is None else (dx, dweight, dbias, kept)
+
+
+def scale_shift(x: Array, scale: Array, shift: Array, added: Array = None, relu: bool = False) -> Array:
+    """``x * scale + shift``, each channel with its own; ``relu(y + added)`` where these are asked for."""
+    x, added = stored(x, added)
+    return Pass(x).normalised(x, None, per_channel(scale, x), per_channel(shift, x), added, relu) if x.size else like(x)
+
+
+def scale_shift_grad(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Array]:
+    """Gradients of x, scale and shift."""
+    xp, number = array_module(x), x.dtype.type
+    x, g = stored(x, g)
+    p = Pass(x)
+    dscale, dshift = xp.zeros(p.channels, x.dtype), xp.zeros(p.channels, x.dtype)
+    if not x.size:
+        return like(x), dscale, dshift
+    partial = xp.empty((p.slices, 2, p.channels), x.dtype)
+    p.launch("sums", p.grid, (g, x, *(NONE,) * 6, partial, number(0), np.int32(0), p.layout))
+    p.launch("slopes", p.final, (partial, NONE, NONE, dscale, dshift, NONE, number(0), p.layout))
+    return p.normalised(g, None, per_channel(scale, x), None, None, False), dscale, dshift
+
+
+def track(running_mean: Array, running_var: Array, mean: Array, variance: Array, count: int, momentum: float) -> None:
+    """Move the running statistics (C,) towards those of a batch of ``count`` elements a channel, variance unbiased."""
+    xp, number = array_module(running_mean), running_mean.dtype.type
+    kernel = function(xp, "norm.cu", "track", REAL=real(running_mean.dtype), CHANNELS_LAST=False, THREADS=THREADS)
+    numbers = number(count / (count - 1)), number(momentum), np.int32(running_mean.size)
+    blocks = -(-running_mean.size // THREADS)
+    kernel((blocks,), (THREADS,), (running_mean, running_var, mean, variance, *numbers))
+
+
+# ---- how arrays lie, and how they are cut ----
+
+
+def stored(first: Array, *others: Array) -> tuple[Array, ...]:
+    """Arrays (N, C, *size) without gaps, all stored as the first, by rows or channels last; None stays."""
+    last = is_last(first)
+    return tuple(None if a is None else _dense(a, last) for a in (first, *others))
+
+
+def is_last(a: Array) -> bool:
+    """Whether the channels of ``a`` lie side by side, without gaps, and not as in C order."""
+    return not a.flags.c_contiguous and a.transpose((0, *range(2, a.ndim), 1)).flags.c_contiguous
+
+
+def _dense(a: Array, last: bool) -> Array:
+    xp = array_module(a)
+    if not last:
+        return xp.ascontiguousarray(a)
+    return a if is_last(a) else xp.moveaxis(xp.ascontiguousarray(xp.moveaxis(a, 1, -1)), -1, 1)
+
+
+def like(a: Array) -> Array:
+    """An uninitialised array stored as ``a``, which has no gaps."""
+    xp = array_module(a)
+    if a.flags.c_contiguous:
+        return xp.empty(a.shape, a.dtype)
+    return xp.moveaxis(xp.empty((a.shape[0], *a.shape[2:], a.shape[1]), a.dtype), -1, 1)
+
+
+def given(v: Array) -> Any:
+    return NONE if v is None else v
+
+
+def per_channel(v: Array, x: Array) -> Array:
+    """(C,) side by side, in the dtype of x; None stays."""
+    return None if v is None else array_module(x).ascontiguousarray(v, x.dtype)
+
+
+class Pass:
+    """How the kernels go over x, which is stored without gaps."""
+
+    def __init__(self, x: Array) -> None:
+        self.xp, self.dtype = array_module(x), x.dtype
+        self.channels = x.shape[1]
+        self.last = is_last(x) or x.size == x.shape[0] * x.shape[1]
+        count, run = (x.size // self.channels, x.size // (x.shape[0] * x.shape[1])) if x.size else (0, 1)
+        self.slices, self.layout = _cut(count, run, self.channels, self.last, WANTED, SHORTEST)
+        self.grid = (-(-self.channels // (LANES if self.last else 1)), self.slices)
+        self.final = (-(-self.channels // FINAL_LANES),)
+        self.blocks = (-(-x.size // ITEMS),)
+
+    def launch(self, name: str, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        macros: dict[str, Any] = {"REAL": real(self.dtype), "CHANNELS_LAST": self.last, "THREADS": THREADS}
+        function(self.xp, "norm.cu", name, **macros)(grid, (THREADS,), arguments)
+
+    def normalised(self, x: Array, mean: Array, scale: Array, shift: Array, added: Array, relu: bool) -> Array:
+        y = like(x)
+        arrays = (x, given(mean), scale, given(shift), given(added), y)
+        self.launch("normalise", self.blocks, (*arrays, np.int32(relu), np.int32(x.size), self.layout))
+        return y
+
+
+@functools.lru_cache(maxsize=1024)
+def _cut(count: int, run: int, channels: int, last: bool, wanted: int, shortest: int) -> tuple[int, Any]:
+    """Slices of the ``count`` elements of a channel, and the structure ``Layout`` of norm.cu."""
+    lanes = LANES if last else 1
+    blocks, rows = -(-channels // lanes), THREADS // lanes
+    slices = windows.slice_count(count, blocks, wanted, rows * shortest)
+    length = max(1, -(-count // slices))
+    slices = max(1, -(-count // length))
+    numbers = (count, length, slices, *windows.divider(run), *windows.divider(channels))
+    return slices, structure(numbers)

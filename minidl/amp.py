@@ -1,0 +1,276 @@
+"""Mixed precision, by PyTorch's names: ``autocast`` and ``GradScaler``.
+
+Products (convolution, ``linear``, ``matmul``, ``einsum``) take their operands in a low precision; sums over many
+elements, norms, powers and losses compute in float32; everything else stays as it comes.  Parameters stay float32.
+
+What "in a low precision" means depends on what an array can hold:
+
+* float16 on a CUDA device: the operands are cast, and the results are float16 tensors of half the size.
+* bfloat16, which neither NumPy nor CuPy has, and float16 on the CPU, which computes with it hundreds of times slower:
+  operands, results and their cotangents are float32 tensors whose *values* are rounded to the low precision.  So
+  training sees the same precision and the same range; it takes neither less memory nor less time.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .autograd.mode import MODE, no_grad
+from .autograd.tape import Primitive, vjp
+from .backend import array_module, is_writeable, on
+from .kernels.choice import on_cuda
+from .tensor import Tensor
+
+__all__ = ["GradScaler", "autocast"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LOWERED = frozenset(("conv", "conv_input_grad", "linear", "matmul", "einsum"))
+RAISED = frozenset(
+    (
+        "batch_norm", "batch_norm_relu", "binary_cross_entropy", "cross_entropy", "cumprod", "cumsum",
+        "device_cross_entropy", "exp", "expm1", "log", "log10", "log1p", "log2", "log_softmax", "mean", "pow", "prod",
+        "reciprocal", "rsqrt", "scale_shift", "softmax", "softplus", "standardize", "sum",
+    )
+)  # fmt: skip
+DEFAULT = {"cuda": "float16", "cpu": "bfloat16"}  # as in PyTorch
+
+
+def rounded_array(x: Any, kind: str) -> Any:
+    """float32 values rounded to the nearest of float16 or bfloat16, halves to even; beyond the largest, infinity.
+
+    >>> rounded_array(np.float32([1.00390625, 3.4e38]), "bfloat16").tolist()
+    [1.0, inf]
+    """
+    xp = array_module(x)
+    x = xp.asarray(x)
+    with np.errstate(over="ignore"):
+        if kind == "float16":
+            return x.astype("float16").astype("float32")
+        bits = x.view("uint32")
+        bits = (bits + (((bits >> 16) & 1) + np.uint32(0x7FFF))) & np.uint32(0xFFFF0000)
+        return xp.where(xp.isnan(x), x, bits.view("float32"))
+
+
+_rounded: Primitive = Primitive(
+    "rounded",
+    lambda x, *, kind: rounded_array(x, kind),
+    vjp(lambda g, y, x, *, kind: _rounded(g, kind=kind)),  # the cotangent would lie in the low precision too
+)
+
+
+class autocast:
+    """Context manager and decorator: products of float32 tensors in a low precision, as ``torch.autocast``.
+
+    ``device_type`` "cuda" or "cpu", whose tensors it concerns; ``dtype`` "float16" or "bfloat16" (by default float16
+    on CUDA, bfloat16 on the CPU).  The module's text says what becomes float16 and what is rounded only.  Call
+    ``backward`` outside: gradients take the precision that their results had.  With float16 use :class:`GradScaler`.
+
+    >>> import minidl
+    >>> x, w = minidl.tensor([[1.001]]), minidl.tensor([[1.0]])
+    >>> with minidl.autocast("cpu"):  # of bfloat16, 8 bits
+    ...     (x @ w).item(), (x + w).item()
+    (1.0, 2.00099...)
+    """
+
+    def __init__(
+        self, device_type: str, dtype: Any = None, enabled: bool = True, cache_enabled: bool | None = None
+    ) -> None:
+        if device_type not in DEFAULT:
+            raise ValueError(f"autocast: the device type is 'cuda' or 'cpu', not {device_type!r}")
+        self.device_type = device_type
+        self.kind = DEFAULT[device_type] if dtype is None else str(dtype)
+        if self.kind not in ("float16", "bfloat16"):
+            raise ValueError(f"autocast: the low precision is 'float16' or 'bfloat16', not {dtype!r}")
+        self.enabled = bool(enabled)
+        self._before: list[Any] = []
+
+    def __enter__(self) -> autocast:
+        self._before.append(MODE.autocast)
+        MODE.autocast = self if self.enabled else None
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        MODE.autocast = self._before.pop()
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with autocast(self.device_type, self.kind, self.enabled):
+                return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+    def run(self, primitive: Primitive, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
+        """Call ``primitive`` with its arguments, and its result, in the precision that it shall have."""
+        name = primitive.name
+        outer, MODE.autocast = MODE.autocast, None  # casts are primitives too
+        try:
+            if name in LOWERED:
+                result = primitive(*map(self._low, args), **attrs)
+                return result if result.dtype == np.float16 else self._low(result)
+            if name in RAISED:
+                args = tuple(a.to("float32") if self._mine(a) and a.dtype == np.float16 else a for a in args)
+            return primitive(*args, **attrs)
+        finally:
+            MODE.autocast = outer
+
+    def _mine(self, a: Any) -> bool:
+        return isinstance(a, Tensor) and a.device.type == self.device_type
+
+    def _low(self, a: Any) -> Any:
+        if not self._mine(a) or a.dtype != np.float32:
+            return a
+        return a.to("float16") if (self.device_type, self.kind) == ("cuda", "float16") else _rounded(a, kind=self.kind)
+
+
+class GradScaler:
+    """Keeps small gradients from vanishing in float16: the loss is scaled up, gradients are scaled down again.
+
+    Micikevicius et al. 2018, "Mixed precision training", section 3.2.  Where a gradient is not finite the step is left
+    out and the scale multiplied with ``backoff_factor``; after ``growth_interval`` steps without that it is multiplied
+    with ``growth_factor``.
+
+    >>> import minidl
+    >>> w = minidl.nn.Parameter([1.0])
+    >>> sgd, scaler = minidl.optim.SGD([w], lr=0.5), minidl.GradScaler("cpu", init_scale=8.0)
+    >>> for slope in (1.0, float("inf")):
+    ...     sgd.zero_grad()
+    ...     scaler.scale((w * slope).sum()).backward()
+    ...     _ = scaler.step(sgd)  # the second time it does nothing
+    ...     scaler.update()
+    ...     w.item(), scaler.get_scale()
+    (0.5, 8.0)
+    (0.5, 4.0)
+    """
+
+    def __init__(
+        self,
+        device: str = "cuda",
+        init_scale: float = 65536.0,
+        growth_factor: float = 2.0,
+        backoff_factor: float = 0.5,
+        growth_interval: int = 2000,
+        enabled: bool = True,
+    ) -> None:
+        if not growth_factor > 1:
+            raise ValueError(f"GradScaler: the growth factor must be above 1, not {growth_factor}")
+        if not 0 < backoff_factor < 1:
+            raise ValueError(f"GradScaler: the backoff factor must lie between 0 and 1, not {backoff_factor}")
+        self._device, self._enabled = device, enabled
+        self._scale, self._growth_tracker = float(init_scale), 0
+        self._growth_factor, self._backoff_factor, self._growth_interval = (
+            growth_factor,
+            backoff_factor,
+            growth_interval,
+        )
+        self._found: dict[int, Any] = {}  # of an optimiser whose gradients are scaled down: whether one was not finite
+        self._stepped: set[int] = set()
+
+    def scale(self, outputs: Any) -> Any:
+        """A tensor, or each of several, times the scale."""
+        if not self._enabled:
+            return outputs
+        if isinstance(outputs, Tensor):
+            return outputs * self._scale
+        if isinstance(outputs, Iterable):
+            return type(outputs)([self.scale(y) for y in outputs])  # type: ignore[call-arg]
+        raise TypeError(f"GradScaler.scale takes a tensor or several, not {type(outputs).__name__}")
+
+    def unscale_(self, optimizer: Any) -> None:
+        """Divide the gradients of the optimiser's parameters by the scale, so that they can be clipped or looked at."""
+        if not self._enabled:
+            return
+        if id(optimizer) in self._found:
+            raise RuntimeError("GradScaler.unscale_ has been called for this optimizer since the last update() already")
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        for g in gradients:
+            if g.dtype == np.float16:
+                raise ValueError("GradScaler does not scale gradients of float16: keep the parameters in float32")
+        found: list[Any] = []
+        for device in dict.fromkeys(g.device for g in gradients):
+            with on(device):
+                found.append(_unscale([g for g in gradients if g.device == device], 1 / self._scale))
+        self._found[id(optimizer)] = found
+
+    def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        """``optimizer.step()``, unless a gradient is not finite; the gradients are scaled down if they are not yet."""
+        if not self._enabled:
+            return optimizer.step(*args, **kwargs)
+        if id(optimizer) in self._stepped:
+            raise RuntimeError("GradScaler.step has been called for this optimizer since the last update() already")
+        if id(optimizer) not in self._found:
+            self.unscale_(optimizer)
+        self._stepped.add(id(optimizer))
+        found = self._found[id(optimizer)] = [bool(f) for f in self._found[id(optimizer)]]
+        return None if any(found) else optimizer.step(*args, **kwargs)
+
+    def update(self, new_scale: float | None = None) -> None:
+        """The scale of the next step, after all optimisers have had their ``step``."""
+        if not self._enabled:
+            return
+        if not self._found:
+            raise RuntimeError("GradScaler.update: there was no step() nor unscale_() since the last update()")
+        found = any(bool(f) for each in self._found.values() for f in each)
+        self._found.clear()
+        self._stepped.clear()
+        if new_scale is not None:
+            self._scale = float(new_scale)
+        elif found:
+            self._scale, self._growth_tracker = self._scale * self._backoff_factor, 0
+        else:
+            self._growth_tracker += 1
+            if self._growth_tracker == self._growth_interval:
+                self._scale, self._growth_tracker = self._scale * self._growth_factor, 0
+
+    def get_scale(self) -> float:
+        """The present scale; 1 where the scaler is not enabled."""
+        return self._scale if self._enabled else 1.0
+
+    def is_enabled(self) -> bool:
+        """Whether it does anything."""
+        return self._enabled
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next steps depend on, by PyTorch's names."""
+        if not self._enabled:
+            return {}
+        return {
+            "scale": self._scale,
+            "growth_factor": self._growth_factor,
+            "backoff_factor": self._backoff_factor,
+            "growth_interval": self._growth_interval,
+            "_growth_tracker": self._growth_tracker,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        if not self._enabled:
+            return
+        if lost := [name for name in self.state_dict() if name not in state_dict]:
+            raise RuntimeError(f"GradScaler: the state lacks {', '.join(lost)}: was the scaler that gave it enabled?")
+        self._scale, self._growth_factor = float(state_dict["scale"]), float(state_dict["growth_factor"])
+        self._backoff_factor = float(state_dict["backoff_factor"])
+        self._growth_interval = int(state_dict["growth_interval"])
+        self._growth_tracker = int(state_dict["_growth_tracker"])
+
+
+def _unscale(gradients: list[Tensor], factor: float) -> Any:
+    """Multiply gradients of one device in place; whether one of them was not finite, on that device."""
+    xp = gradients[0]._xp
+    arrays = [g._array for g in gradients]
+    kernels = on_cuda("optim", *arrays)
+    if kernels is not None and all(a.flags.c_contiguous and is_writeable(a) for a in arrays):
+        found = xp.zeros(1, "float32")
+        kernels.unscale(arrays, xp.full(1, factor, "float32"), found)
+        for g in gradients:
+            g._storage.version += 1
+        return found
+    with no_grad(), np.errstate(all="ignore"):
+        for g in gradients:
+            g.mul_(factor)
+    return xp.stack([~xp.isfinite(g._array).all() for g in gradients]).any()

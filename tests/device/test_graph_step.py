@@ -1,0 +1,153 @@
+"""Training steps as captured graphs: the numbers of the step itself, and a refusal of what a graph cannot repeat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minidl
+import minidl.nn.functional as F
+from minidl import nn, optim
+from minidl.cuda import CaptureError, graph_step
+from tests.standin import emulated
+
+EMULATED = True  # the optimisers' kernels are what a graph can hold
+
+
+@pytest.fixture(autouse=True)
+def _can_run(cupy: Any) -> None:
+    if cupy.__version__.endswith("standin") and (why := emulated.missing()):
+        pytest.skip(why)
+
+
+def model(dropout: float = 0.0) -> nn.Module:
+    minidl.manual_seed(3)
+    layers = [nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(dropout), nn.Linear(6, 3)]
+    return nn.Sequential(*layers).cuda()
+
+
+def batches(count: int, n: int = 4) -> list[tuple[Any, Any]]:
+    rng = np.random.default_rng(1)
+    arrays = [(rng.standard_normal((n, 5)).astype("float32"), rng.integers(0, 3, n)) for _ in range(count)]
+    return [tuple(minidl.from_numpy(a).cuda() for a in pair) for pair in arrays]
+
+
+def step_of(net: nn.Module, optimiser: Any) -> Any:
+    def step(x: Any, y: Any) -> Any:
+        optimiser.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        optimiser.step()
+        return loss
+
+    return step
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_it_trains_as_the_step_does(kind: str, cupy: Any) -> None:
+    """With a schedule, dropout and running statistics, and a batch of another size in between."""
+    make = {
+        "sgd": lambda p: optim.SGD(p, lr=0.3, momentum=0.9, weight_decay=0.01),
+        "adamw": lambda p: optim.AdamW(p, lr=0.05),
+    }[kind]
+    data = batches(4) + batches(1, 3) + batches(3)
+    results = []
+    for captured in (False, True):
+        net = model(0.25)
+        optimiser = make(net.parameters())
+        schedule = optim.lr_scheduler.ExponentialLR(optimiser, 0.8)
+        step = step_of(net, optimiser)
+        step = graph_step(step, warmup=1) if captured else step
+        losses = []
+        for i, (x, y) in enumerate(data):
+            losses.append(step(x, y).item())
+            schedule.step()
+            if i == 5:
+                optimiser.zero_grad()  # outside of the step: the recorded gradients come back
+        state = optimiser.state_dict()["state"]
+        results.append((losses, [v.numpy() for v in net.state_dict().values()], state, step))
+    (losses, weights, state, _), (others, captured_weights, captured_state, recorded) = results
+    assert losses == others and len(set(losses)) == len(losses)
+    for a, b in zip(weights, captured_weights, strict=True):
+        np.testing.assert_array_equal(b, a)
+    for a, b in zip(state.values(), captured_state.values(), strict=True):
+        for name, value in a.items():
+            np.testing.assert_array_equal(np.asarray(b[name].get() if hasattr(value, "get") else b[name]),
+                                          np.asarray(value.get() if hasattr(value, "get") else value))  # fmt: skip
+    assert len(recorded._recorded) == 1, "three batches of four were enough to record, one of three was not"
+
+
+def test_nothing_happens_while_it_is_recorded(cupy: Any) -> None:
+    """The call that records runs the step once, by launching it."""
+    net = model()
+    optimiser = optim.SGD(net.parameters(), lr=0.1)
+    step = graph_step(step_of(net, optimiser), warmup=1)
+    (x, y), *_ = batches(1)
+    step(x, y)
+    before = [p.detach().numpy().copy() for p in net.parameters()]
+    loss = step(x, y)
+    (recorded,) = step._recorded.values()
+    moved = [abs(p.detach().numpy() - b).max() for p, b in zip(net.parameters(), before)]
+    assert max(moved) > 0 and np.isfinite(loss.item())
+    if cupy.__version__.endswith("standin"):
+        assert recorded.graph.launches == 1
+    assert step(x, y) is loss, "the result is overwritten by the next call"
+
+
+def test_what_a_graph_cannot_repeat_is_refused(cupy: Any) -> None:
+    net = model()
+    optimiser = optim.SGD(net.parameters(), lr=0.1)
+    plain = step_of(net, optimiser)
+    (x, y), *_ = batches(1)
+    slow = step_of(net, optim.DampenedSGD(net.parameters(), lr=0.1))
+    refused = [
+        ("asks the device for a value, waits for it or copies from the host", lambda x, y: plain(x, y).item()),
+        (
+            "from the host to the device, which a graph cannot repeat: bring it there before",
+            lambda x, y: plain(x + minidl.randn(4, 5).cuda(), y),
+        ),
+        (r"copies an array of shape \(4, 5\) from the device to the host", lambda x, y: plain(x.cpu().cuda(), y)),
+        (r"DampenedSGD computes its update of a parameter of shape \(6, 5\) in Python", slow),
+    ]
+    for message, step in refused:
+        recorded = graph_step(step, warmup=1)
+        recorded(x, y)
+        with pytest.raises(CaptureError, match=message):
+            recorded(x, y)
+        plain(x, y)  # and everything goes on as before
+    with pytest.raises(CaptureError, match="argument 1 is no tensor on a CUDA device"):
+        graph_step(plain)(x, y.cpu())
+    with pytest.raises(ValueError, match="warmup must be at least 1, not 0"):
+        graph_step(plain, warmup=0)
+    recorded = graph_step(plain, warmup=1)
+    recorded(x, y)
+    recorded(x, y)
+    net.to("cpu").to("cuda")
+    with pytest.raises(CaptureError, match="has other memory than when the step was recorded"):
+        recorded(x, y)
+
+
+def test_the_scaler_asks_and_so_cannot_be_captured(cupy: Any) -> None:
+    net = model()
+    optimiser, scaler = optim.SGD(net.parameters(), lr=0.1), minidl.GradScaler()
+
+    def step(x: Any, y: Any) -> None:
+        optimiser.zero_grad()
+        with minidl.autocast("cuda"):
+            loss = F.cross_entropy(net(x), y)
+        scaler.scale(loss).backward()
+        scaler.step(optimiser)
+        scaler.update()
+
+    (x, y), *_ = batches(1)
+    recorded = graph_step(step, warmup=1)
+    recorded(x, y)
+    with pytest.raises(CaptureError, match="asks the device for a value"):
+        recorded(x, y)
+
+
+def test_synchronize_waits(cupy: Any) -> None:
+    assert minidl.cuda.is_available()
+    minidl.cuda.synchronize()
