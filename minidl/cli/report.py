@@ -70,7 +70,7 @@ def report(
     net = subject.model.train(train)
     x, label = subject.input(input)
     target = target if target is not None else label or 0
-    subject.trace(x, target, keep_values=False)  # compiles what has to be compiled: the times are those of the work
+    subject.trace(x, target)  # compiles what has to be compiled: the times are those of the work
     run = subject.trace(x, target)
     rule = first_step(net, optimizer, lr, momentum, weight_decay)
     words = ["minidl", "explain", model, "--input", input, "--target", str(target)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd.tape import LISTENERS, Primitive, vjp
+from ..autograd.tape import Primitive, step_by_step, vjp
 from ..kernels.errors import ShapeError
 from ._common import as_operand, same_device, same_dtype, sum_to, tensor_operand
 from .elementwise import where
@@ -67,7 +67,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
             f"linear: the weight {w.shape} (out_features, in_features) takes inputs whose last axis has "
             f"{w.shape[1]} features, but x is {x.shape} and has {features}{hint}"
         )
-    if x.ndim != 2 or LISTENERS:
+    if x.ndim != 2 or step_by_step():
         return _plus_bias("linear", x @ w.mT, bias)
     return _linear(x, w, _checked_bias("linear", bias, w.shape[0]))
 

@@ -199,7 +199,7 @@ class Recorder(Listener):
 
     def __init__(self, trace: Trace, keep_values: bool) -> None:
         self.trace = trace
-        self.keep_values = keep_values
+        self.keep_values = self.steps = keep_values  # without values no step can be explained
         self.phase = "forward"
         self.values: dict[int, tuple[Any, Value]] = {}  # by id of the array, which a weak reference proves
         self.known: dict[int, str] = {}  # names given beforehand, by id of the array
@@ -340,7 +340,8 @@ def trace(
 
     ``input`` is a tensor or array, or a tuple of them.  With ``loss`` (a function of output and target, or the name
     of one in ``nn.functional``; of the output alone when there is no target) the run goes on through the loss and
-    back.  ``keep_values=False`` keeps shapes and times only.
+    back.  ``keep_values=False`` keeps shapes and times only, of the operations as they run when nobody looks: there a
+    linear layer or a cross-entropy is one record, otherwise each of its steps.
 
     The model's mode stays as it is, ``.grad`` of the parameters is not touched, and running statistics are put back.
 

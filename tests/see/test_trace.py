@@ -172,3 +172,28 @@ def test_without_values_only_shapes_and_times_are_kept():
     assert all(v.array is None for r in run for v in r.outputs)
     assert run.records[3].args[0].name == "features.2"
     assert all(r.seconds >= 0 for r in run)
+
+
+def test_without_values_operations_run_as_they_do_when_nobody_looks():
+    """Their times are those of the work; with values each step is there to be explained.  The numbers are the same."""
+    net, x = models.lenet5(num_classes=4), minidl.randn(2, 1, 32, 32)
+    fast, whole = (see.trace(net, x, target=[1, 3], loss="cross_entropy", keep_values=keep) for keep in (False, True))
+    of = [[r.op for r in run if (r.path, r.phase) == ("classifier.4", "forward")] for run in (fast, whole)]
+    assert of == [["linear"], ["permute", "matmul", "add"]]
+    of = [[r.op for r in run if r.phase == "loss"] for run in (fast, whole)]
+    assert of[0] == ["cross_entropy"] and len(of[1]) > 1
+
+    class Watcher(minidl.autograd.Listener):
+        def __init__(self, steps):
+            self.steps, self.seen = steps, []
+
+        def on_forward(self, primitive, *rest):
+            self.seen.append(primitive.name)
+
+    layer = nn.Linear(2, 3)
+    with Watcher(steps=False) as quick:
+        first = layer(x[:, 0, 0, :2])
+    with quick, Watcher(steps=True) as exact:  # one that wants them is enough
+        second = layer(x[:, 0, 0, :2])
+    assert [n for n in quick.seen if n != "getitem"] == ["linear", "permute", "matmul", "add"]
+    assert "linear" not in exact.seen and first.tolist() == second.tolist()
