@@ -4,8 +4,8 @@
 // on their way.  Nobody carries them: a copy goes from main memory to shared memory without passing a register
 // (cp.async), zeros stand for padding, and the lanes of a warp read their parts of eight rows at once (ldmatrix).
 //
-// Everything moves in vectors of 16 bytes: 4 numbers in float32, 8 in 16 bits.  So x, g and the packed weights have
-// their channels side by side, a multiple of a vector in each group; staging.py brings them into this order.
+// Everything moves in vectors of 16 bytes: 4 numbers in float32, 8 in 16 bits.  So x, g and w have the channels that are
+// summed side by side, a multiple of a vector in each group; staging.py brings them into this order.
 //
 //   correlate    a row of a tile is a pixel (a filter) with 128 bytes of neighbouring terms
 //   weight_grad  a row of a tile is a pixel, with the neighbouring filters (terms) that the tile is about
@@ -191,6 +191,20 @@ __device__ inline unsigned taps_inside(const Window& p, const Corner& corner) {
     return bits;
 }
 
+struct Term {  // how far from the corner of a window, and from the first weight of a filter, and the bits of its tap
+    int x, w;
+    unsigned needed;
+};
+
+__device__ inline Term term(const Window& p, int k, int total) {
+    if (k >= total) return {0, 0, NO_TAP};
+    const int channel = split(k, p.by_depth), t2 = split(k, p.by_taps[2]), t1 = split(k, p.by_taps[1]), t0 = k;
+    return {channel + t0 * p.axis[0].dilation * p.x_step[0] + t1 * p.axis[1].dilation * p.x_step[1] +
+                t2 * p.axis[2].dilation * p.x_step[2],
+            channel + t0 * p.w_tap[0] + t1 * p.w_tap[1] + t2 * p.w_tap[2],
+            1u << t0 | 1u << (p.axis[0].taps + t1) | 1u << (p.axis[0].taps + p.axis[1].taps + t2)};
+}
+
 struct alignas(2 * sizeof(RESULT)) Pair {
     RESULT first, second;
 };
@@ -206,7 +220,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(const EL
     const int across = (p.columns + COLUMNS - 1) / COLUMNS;
     const int first_row = (int)blockIdx.x / across * ROWS, first_column = (int)blockIdx.x % across * COLUMNS;
     x += group * p.depth;
-    w += group * p.columns * total;
+    w += group * p.w_group;
     y += group * p.columns * p.y_channel;
 
     int at[A::COUNT];
@@ -219,24 +233,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(const EL
         inside[i] = m < pixels ? taps_inside(p, corner) : 0;
     }
     auto fetch_x = [&](int step) {
-        int k = step * DEPTH + A::vector() * VECTOR, offset = 0;
-        unsigned needed = NO_TAP;
-        if (k < total) {
-            offset = split(k, p.by_depth);
-            const int t2 = split(k, p.by_taps[2]), t1 = split(k, p.by_taps[1]), t0 = k;
-            offset += t0 * p.axis[0].dilation * p.x_step[0] + t1 * p.axis[1].dilation * p.x_step[1] +
-                      t2 * p.axis[2].dilation * p.x_step[2];
-            needed = 1u << t0 | 1u << (p.axis[0].taps + t1) | 1u << (p.axis[0].taps + p.axis[1].taps + t2);
-        }
-        return [&, offset, needed](int i) -> const ELEMENT* {
-            return (inside[i] & needed) == needed ? x + (at[i] + offset) : nullptr;
+        const Term t = term(p, step * DEPTH + A::vector() * VECTOR, total);
+        return [&, t](int i) -> const ELEMENT* {
+            return (inside[i] & t.needed) == t.needed ? x + (at[i] + t.x) : nullptr;
         };
     };
     auto fetch_w = [&](int step) {
-        const int k = step * DEPTH + B::vector() * VECTOR;
-        return [&, k](int i) -> const ELEMENT* {
+        const Term t = term(p, step * DEPTH + B::vector() * VECTOR, total);
+        return [&, t](int i) -> const ELEMENT* {
             const int column = first_column + B::row(i);
-            return k < total && column < p.columns ? w + (column * total + k) : nullptr;
+            return t.needed != NO_TAP && column < p.columns ? w + (column * p.w_column + t.w) : nullptr;
         };
     };
     Sums sums;

@@ -71,7 +71,8 @@ def forward(x: Array, w: Array, conv: Conv, out: Array | None = None, kind: Kind
     y = layout.empty_last(conv.y_shape, x) if out is None else out
     if (other := _instead(kind, "forward", x, conv)) is not None:
         return other(x, w, conv, y)
-    return windows.forward(_correlate(kind), staging.image(x, conv.groups, kind.element), w, conv, y)
+    staged = staging.image(x, conv.groups, kind.element), staging.image(w, 1, kind.element)
+    return windows.forward(_correlate(kind), *staged, kind.operands("forward", conv), y)
 
 
 def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None, kind: Kind = TF32) -> Array:
@@ -79,7 +80,9 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None, kind: K
     dx = layout.empty_last(conv.x_shape, g) if out is None else out
     if (other := _instead(kind, "input_grad", g, conv)) is not None:
         return other(w, g, conv, dx)
-    return windows.input_grad(_correlate(kind), w, staging.image(g, conv.groups, kind.element), conv, dx)
+    filters_last = staging.image(w.swapaxes(0, 1), conv.groups, kind.element).swapaxes(0, 1)
+    staged = filters_last, staging.image(g, conv.groups, kind.element)
+    return windows.input_grad(_correlate(kind), *staged, kind.operands("input_grad", conv), dx)
 
 
 def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None, kind: Kind = TF32) -> Array:
@@ -107,10 +110,9 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None, kind: 
 def _correlate(kind: Kind) -> windows.Correlate:
     def correlate(x: Array, w: Array, y: Array, axes: Geometry) -> None:
         groups, columns = w.shape[:2]
-        packed = staging.weights(w, kind.element)
         rows = y.size // (groups * columns)
         size = implicit_gemm.tile(rows, columns, implicit_gemm.BLOCKS // groups)
-        arguments = x, packed, y, windows.of_correlation(x, packed, y, axes)
+        arguments = x, w, y, windows.of_correlation(x, w, y, axes)
         _launch("correlate", y, size, kind, (prod(size.count(rows, columns)), 1, groups), arguments)
 
     return correlate

@@ -12,11 +12,11 @@ struct alignas(16) Vector {
     TO element[VECTOR];
 };
 
-// `_stage` in staging.py fills it in.  Strides count elements; the vectors of a group lie side by side in the target.
+// `image` in staging.py fills it in.  Channels are those of a group, strides count elements.
 struct Order {
     int images, groups, channels, vectors, size[3];
-    int from_image, from_group, from_channel, from_step[3];
-    int to_image, to_group, to_step[3];
+    int from_image, from_channel, from_step[3];
+    int to_image, to_channel, to_step[3];
 };
 
 extern "C" __global__ void stage(const FROM* __restrict__ source, TO* __restrict__ target, const Order p) {
@@ -35,8 +35,8 @@ extern "C" __global__ void stage(const FROM* __restrict__ source, TO* __restrict
         group = item % p.groups, item /= p.groups;
     }
 
-    int from = item * p.from_image + group * p.from_group + vector * VECTOR * p.from_channel;
-    int to = item * p.to_image + group * p.to_group + vector * VECTOR;
+    int from = item * p.from_image + (group * p.channels + vector * VECTOR) * p.from_channel;
+    int to = item * p.to_image + (group * p.vectors + vector) * VECTOR * p.to_channel;
 #pragma unroll
     for (int a = 0; a < 3; ++a) from += at[a] * p.from_step[a], to += at[a] * p.to_step[a];
     Vector staged;

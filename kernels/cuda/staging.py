@@ -1,7 +1,8 @@
 """Operands in the order that the copies of ``pipelined.cu`` read: vectors of 16 bytes of neighbouring channels.
 
 An array that lies so is taken as it is, others are copied once, and rounded on the way where products of 16 bits are
-asked for.  Inside of a network on channels-last storage only the weights are copied.
+asked for.  Inside of a network on channels-last storage only the weights are copied: they are an image too, of as many
+pictures as there are filters.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from .. import layout
 from ..arrays import array_module
 from .source import function, real, structure
-from .windows import Ints, five
+from .windows import five
 
 Array = Any
 
@@ -38,43 +39,16 @@ def image(a: Array, groups: int, element: str) -> Array:
     wide = padded(channels, element)
     if a.dtype == ELEMENTS[element] and wide == channels and _in_vectors(a):
         return a
-    sizes = (*(1,) * (5 - a.ndim), *a.shape[2:])
-    n, c, *steps = five(a)
-    last = layout.channels_last(a)
-    staged = _stage(a, (len(a), groups, *sizes, channels), (n, c * channels, *steps, c), element, (0, 2, 3, 4, 1), last)
-    return array_module(a).moveaxis(staged.reshape(len(a), *a.shape[2:], groups * wide), -1, 1)
-
-
-def weights(w: Array, element: str) -> Array:
-    """``w`` (G, columns, depth, T0, T1, T2), stored (G, columns, T0, T1, T2, depth padded), as ``element``."""
-    groups, columns, depth, *taps = w.shape
-    g, n, c, *steps = (s // w.itemsize for s in w.strides)
-    sizes, strides = (columns, groups, *taps, depth), (n, g, *steps, c)
-    return array_module(w).moveaxis(_stage(w, sizes, strides, element, (1, 0, 2, 3, 4), c == 1), -1, 2)
-
-
-def _stage(a: Array, sizes: Ints, strides: Ints, element: str, order: Ints, last: bool) -> Array:
-    """``sizes`` and ``strides`` as (images, G, *size, channels); the result has the first five in this ``order``."""
-    xp, channels = array_module(a), sizes[-1]
-    wide = padded(channels, element)
-    staged = xp.empty((*(sizes[i] for i in order), wide), ELEMENTS[element])
+    xp = array_module(a)
+    staged = xp.empty((len(a), *a.shape[2:], groups * wide), ELEMENTS[element])
+    result = xp.moveaxis(staged, -1, 1)
     if staged.size:
-        to = [0] * 5
-        for place, i in enumerate(order):
-            to[i] = staged.strides[place] // staged.itemsize
-        vector = 16 // staged.itemsize
-        images, groups, *size = sizes[:5]
-        numbers = (images, groups, channels, wide // vector, *size, *_strides(strides), *to)
+        vector, last = 16 // staged.itemsize, layout.channels_last(a)
         kernel = function(xp, "staging.cu", "stage", FROM=real(a.dtype), TO=element, CHANNELS_LAST=last)
-        items = staged.size // vector
-        kernel((-(-items // THREADS),), (THREADS,), (a, staged, structure(numbers)))
-    return staged
-
-
-def _strides(strides: Ints) -> Ints:
-    """(image, G, *size, channel) as the structure has them: image, group, channel, size."""
-    image, group, *size, channel = strides
-    return (image, group, channel, *size)
+        sizes = len(a), groups, channels, wide // vector, *(1,) * (5 - a.ndim), *a.shape[2:]
+        order = structure((*sizes, *five(a), *five(result)))
+        kernel((-(-staged.size // vector // THREADS),), (THREADS,), (a, staged, order))
+    return result
 
 
 def _in_vectors(a: Array) -> bool:
