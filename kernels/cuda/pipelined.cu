@@ -144,9 +144,10 @@ struct Sums {
 };
 
 // The sum over all steps.  fetch_a(step) gives what says of this thread's i-th vector where it comes from; null: zeros.
-template <class A, class B, class FetchA, class FetchB>
-__device__ inline void multiply(unsigned char* ring, int steps, FetchA fetch_a, FetchB fetch_b, const ELEMENT* anywhere,
-                                Sums& sums) {
+// prepare(step) is called before, with a barrier between.
+template <class A, class B, class Prepare, class FetchA, class FetchB>
+__device__ inline void multiply(unsigned char* ring, int steps, Prepare prepare, FetchA fetch_a, FetchB fetch_b,
+                                const ELEMENT* anywhere, Sums& sums) {
     auto bring = [&](int step) {
         if (step < steps) {
             unsigned char *a = ring + step % STAGES * STAGE_BYTES, *b = a + ROWS * 128;
@@ -166,12 +167,16 @@ __device__ inline void multiply(unsigned char* ring, int steps, FetchA fetch_a, 
         end_group_of_copies();  // an empty one too: they are counted
     };
 
+    for (int step = 0; step < STAGES - 1; ++step) prepare(step);
+    __syncthreads();
 #pragma unroll 1
     for (int step = 0; step < STAGES - 1; ++step) bring(step);
+    prepare(STAGES - 1);
     for (int step = 0; step < steps; ++step) {
         wait_for_copies<STAGES - 2>();  // this thread's part of the step is there,
         __syncthreads();                // and so is that of the others; nobody reads the stage before any more
         bring(step + STAGES - 1);
+        prepare(step + STAGES);
         const unsigned char* a = ring + step % STAGES * STAGE_BYTES;
         sums.template add<A, B>(a, a + ROWS * 128);
     }
@@ -246,7 +251,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(const EL
         };
     };
     Sums sums;
-    multiply<A, B>(ring, (total + DEPTH - 1) / DEPTH, fetch_x, fetch_w, x, sums);
+    multiply<A, B>(ring, (total + DEPTH - 1) / DEPTH, [](int) {}, fetch_x, fetch_w, x, sums);
 
     const int odd = p.columns | p.y_image | p.y_step[0] | p.y_step[1] | p.y_step[2];
     const bool in_pairs = p.y_channel == 1 && !(odd & 1) && (size_t)y % sizeof(Pair) == 0;
@@ -266,6 +271,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(const EL
     });
 }
 
+struct Pixel {  // where its window begins in x, where it lies in g (or nowhere), and its taps inside
+    int x, g;
+    unsigned inside;
+};
+constexpr int NOWHERE = -2147483647;
+
 // blockIdx.z counts the slices of each group, as in implicit_gemm.cu.  p counts channels and filters with the zeros
 // behind those of a group; dw has but the real ones.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) weight_grad(const ELEMENT* __restrict__ x,
@@ -283,25 +294,35 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) weight_grad(const 
     g += group * p.columns;
     dw += slice * p.w_slice + group * p.w_group;
 
-    const int filter = first_row + A::vector() * VECTOR, term = first_column + B::vector() * VECTOR;
-    const Tap tap = p.tap(term);
+    __shared__ Pixel pixels[STAGES][DEPTH];  // worked out once for all threads
+    auto prepare = [&](int step) {
+        const int m = start + step * DEPTH + threadIdx.x;
+        if (threadIdx.x >= DEPTH) return;
+        Pixel pixel = {0, NOWHERE, 0};
+        if (m < stop) {
+            const Corner corner = p.corner(m);
+            pixel = {corner.at, p.result(m), taps_inside(p, corner)};
+        }
+        pixels[step % STAGES][threadIdx.x] = pixel;
+    };
+    const int filter = first_row + A::vector() * VECTOR;
     auto fetch_g = [&](int step) {
-        const int first = start + step * DEPTH;
-        return [&, first](int i) -> const ELEMENT* {
-            const int m = first + A::row(i);
-            return m < stop && filter < p.columns ? g + (p.result(m) + filter) : nullptr;
+        const Pixel* pixel = pixels[step % STAGES];
+        return [&, pixel](int i) -> const ELEMENT* {
+            const int at = pixel[A::row(i)].g;
+            return at != NOWHERE && filter < p.columns ? g + (at + filter) : nullptr;
         };
     };
+    const Term t = term(p, first_column + B::vector() * VECTOR, terms);
     auto fetch_x = [&](int step) {
-        const int first = start + step * DEPTH;
-        return [&, first](int i) -> const ELEMENT* {
-            const int m = first + B::row(i);
-            const Corner corner = p.corner(m);
-            return m < stop && term < terms && p.inside(corner, tap) ? x + (corner.at + tap.at) : nullptr;
+        const Pixel* pixel = pixels[step % STAGES];
+        return [&, pixel](int i) -> const ELEMENT* {
+            const Pixel& its = pixel[B::row(i)];
+            return (its.inside & t.needed) == t.needed ? x + (its.x + t.x) : nullptr;
         };
     };
     Sums sums;
-    multiply<A, B>(ring, (stop - start + DEPTH - 1) / DEPTH, fetch_g, fetch_x, x, sums);
+    multiply<A, B>(ring, (stop - start + DEPTH - 1) / DEPTH, prepare, fetch_g, fetch_x, x, sums);
 
     auto put = [&](int k, int term, float sum) {
         int tap = term;

@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import layout
 from ..arrays import array_module
-from ..cpu.direct_tiles import Geometry, geometry, residues
+from ..cpu.direct_tiles import Geometry, Residue, geometry, residues
 from ..geometry import Conv
 from . import source
 
@@ -118,10 +118,16 @@ def forward(correlate: Correlate, x: Array, w: Array, conv: Conv, out: Array | N
 
 
 def input_grad(correlate: Correlate, w: Array, g: Array, conv: Conv, out: Array | None) -> Array:
-    """dx (N, C, *size), one residue after the other; channels-last where g is and no ``out`` is given."""
+    """dx (N, C, *size), one residue after the other; channels-last where g is and no ``out`` is given.
+
+    What no tap reaches, as three of four positions under a 1 x 1 kernel of stride 2, is zero from the beginning.
+    """
     dx = layout.empty(conv.x_shape, g) if out is None else out
     exchanged = _by_group(w, conv).swapaxes(1, 2)  # (G, C/G, K/G, T0, T1, T2)
-    for parts in product(*(residues(axis) for axis in geometry(conv))):
+    reached, all_of_them = _reached(conv)
+    if not all_of_them:
+        dx[...] = 0
+    for parts in reached:
         weights = exchanged[:, :, :, *(r.taps for r in parts)][:, :, :, ::-1, ::-1, ::-1]
         positions = [slice(r.first, None, r.step) for r in parts[-conv.ndim :]]
         if (part := dx[:, :, *positions]).size:
@@ -169,6 +175,13 @@ def correlations(pass_: str, conv: Conv) -> Iterator[Geometry]:
     if pass_ == "forward":
         yield geometry(conv)
         return
-    for parts in product(*(residues(axis) for axis in geometry(conv))):
+    for parts in _reached(conv)[0]:
         first, second, third = (r.axis for r in parts)
         yield first, second, third
+
+
+def _reached(conv: Conv) -> tuple[list[tuple[Residue, ...]], bool]:
+    """The residues that some tap reaches, and whether these are all."""
+    every = list(product(*(residues(axis) for axis in geometry(conv))))
+    reached = [parts for parts in every if all(r.axis.taps for r in parts)]
+    return reached, len(reached) == len(every)

@@ -175,13 +175,17 @@ static bool run_block() {
     }
 }
 
+[[noreturn]] static void complain(const char* what) {
+    snprintf(message, sizeof message, "thread (%u, %u, %u) of block (%u, %u, %u) %s", threadIdx.x, threadIdx.y,
+             threadIdx.z, blockIdx.x, blockIdx.y, blockIdx.z, what);
+    siglongjmp(fault, 1);
+}
+
 static void on_fault(int signal, siginfo_t* info, void*) {
     const char* what = signal == SIGSEGV || signal == SIGBUS ? "touches memory outside of every argument"
                        : signal == SIGFPE                    ? "divides by zero"
                                           : "leaves a declared array, overflows, or reads a vector off its boundary";
-    snprintf(message, sizeof message, "thread (%u, %u, %u) of block (%u, %u, %u) %s", threadIdx.x, threadIdx.y,
-             threadIdx.z, blockIdx.x, blockIdx.y, blockIdx.z, what);
-    siglongjmp(fault, 1);
+    complain(what);
 }
 
 static bool run_grid() {
@@ -413,8 +417,8 @@ static inline void multiply_add_16x8x16(float (&sum)[4], const unsigned (&a)[4],
 static inline void copy_16_bytes(void* to, const void* from, bool real) {
     using namespace emulator;
     Thread& me = threads[current];
-    if (me.copies_sent - me.copies_here == MOST_COPIES || (uintptr_t)to % 16 || (real && (uintptr_t)from % 16))
-        __builtin_trap();
+    if (me.copies_sent - me.copies_here == MOST_COPIES) complain("has more copies under way than the emulator counts");
+    if ((uintptr_t)to % 16 || (real && (uintptr_t)from % 16)) complain("copies a vector off its boundary");
     Copy& copy = copies[current][me.copies_sent++ % MOST_COPIES];
     copy.to = (unsigned char*)to;
     copy.group = me.group;
@@ -440,14 +444,20 @@ template <int N> static inline void wait_for_copies() {
     }
 }
 
-// ldmatrix.x4 of the PTX manual: row r of matrix i lies where lane 8 i + r says.
+// ldmatrix.x4 of the PTX manual: row r of matrix i lies where lane 8 i + r says.  Rows that share banks would be right,
+// but slow: they are refused.
 static inline void load_matrices(unsigned (&to)[4], const void* row, bool transposed = false) {
     using namespace emulator;
     Thread& me = threads[current];
-    if ((uintptr_t)row % 16) __builtin_trap();
+    if ((uintptr_t)row % 16) complain("reads a row of a matrix off its boundary");
     me.row = (const unsigned char*)row;
     me.words[0] = transposed;
     together([](Thread* warp) {
+        for (int matrix = 0; matrix < 4; ++matrix) {
+            unsigned banks = 0;
+            for (int r = 0; r < 8; ++r) banks |= 1u << (uintptr_t)warp[matrix * 8 + r].row / 16 % 8;
+            if (banks != 255) complain("reads rows of a matrix that share banks");
+        }
         for (int lane = 0; lane < 32; ++lane)
             for (int matrix = 0; matrix < 4; ++matrix) {
                 uint16_t pair[2];

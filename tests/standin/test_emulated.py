@@ -137,7 +137,7 @@ def test_copies_arrive_when_their_thread_waits(cp: Any) -> None:
             np.testing.assert_array_equal(y.get(), expected[::-1])
         else:
             assert np.isnan(y.get()).all()
-    with pytest.raises(AssertionError, match="reads a vector off its boundary"):
+    with pytest.raises(AssertionError, match="copies a vector off its boundary"):
         kernel("copied")((1,), (64,), (cp.asarray(x), y, INT(1), INT(1), INT(1)), shared_mem=1024)
     with pytest.raises(AssertionError, match="touches memory outside"):
         kernel("beyond_dynamic")((1,), (64,), (y,), shared_mem=1024)
@@ -192,14 +192,14 @@ def test_tensor_cores_multiply_16_bits(number: str, cp: Any) -> None:
     source = """
     extern "C" __global__ void product(const float* a, const float* b, float* c) {
         SHARED_MEMORY(kept);
-        NUMBER* numbers = (NUMBER*)kept;  // a (16 x 16), then b (16 x 8)
+        NUMBER* numbers = (NUMBER*)kept;  // a (16 x 16), its rows PITCH apart, then b (16 x 8)
         const int lane = threadIdx.x;
-        for (int i = lane; i < 256; i += 32) round_to(a[i], numbers[i]);
-        for (int i = lane; i < 128; i += 32) round_to(b[i], numbers[256 + i]);
+        for (int i = lane; i < 256; i += 32) round_to(a[i], numbers[i / 16 * PITCH + i % 16]);
+        for (int i = lane; i < 128; i += 32) round_to(b[i], numbers[16 * PITCH + i]);
         __syncthreads();
         unsigned u[4], v[4];
-        load_matrices(u, numbers + lane % 16 * 16 + lane / 16 * 8);
-        load_transposed(v, numbers + 256 + lane % 16 * 8);
+        load_matrices(u, numbers + lane % 16 * PITCH + lane / 16 * 8);
+        load_transposed(v, numbers + 16 * PITCH + lane % 16 * 8);
         const unsigned w[2] = {v[0], v[1]};
         float sum[4] = {1, 1, 1, 1};
         multiply_add_16x8x16(sum, u, w, NUMBER{});
@@ -210,12 +210,15 @@ def test_tensor_cores_multiply_16_bits(number: str, cp: Any) -> None:
         z[blockIdx.x] = wide(y[blockIdx.x]);
     }
     """
-    module = emulated.RawModule(code=source, options=(f"-DNUMBER={number}",))
+    module = emulated.RawModule(code=source, options=(f"-DNUMBER={number}", "-DPITCH=24"))
     rng = np.random.default_rng(4)
     a, b = (rng.integers(-128, 129, s).astype("float32") for s in ((16, 16), (16, 8)))
     c = cp.empty((16, 8), "float32")
-    module.get_function("product")((1,), (32,), (cp.asarray(a), cp.asarray(b), c), shared_mem=768)
+    module.get_function("product")((1,), (32,), (cp.asarray(a), cp.asarray(b), c), shared_mem=1024)
     np.testing.assert_array_equal(c.get(), a @ b + 1)
+    slow = emulated.RawModule(code=source, options=(f"-DNUMBER={number}", "-DPITCH=16")).get_function("product")
+    with pytest.raises(AssertionError, match="reads rows of a matrix that share banks"):
+        slow((1,), (32,), (cp.asarray(a), cp.asarray(b), c), shared_mem=1024)
 
     x = (2.0 ** rng.integers(-30, 17, 2000) * rng.standard_normal(2000)).astype("float32")
     x[:8] = 0, -0.0, np.inf, -np.inf, np.nan, 65519, 65520, 2.0**-25
