@@ -16,7 +16,6 @@ Source: Lavin, Gray 2016, Fast Algorithms for Convolutional Neural Networks, sec
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
@@ -128,9 +127,8 @@ def _from_points(points: Array, image: Array, matrix: np.ndarray, tiles: Sequenc
 def _launch(name: str, source: Array, target: Array, image: Array, matrix: np.ndarray, squares: Any) -> None:
     items = (target if name == "to_points" else source)[0].size
     height, width = matrix.shape
-    kernel = function(
-        array_module(image), "winograd.cu", name, HEIGHT=height, WIDTH=width, MATRIX=_literal(tuple(matrix.flat), width)
-    )
+    macros = {"HEIGHT": height, "WIDTH": width, "MATRIX": literal(matrix)}
+    kernel = function(array_module(image), "winograd.cu", name, **macros)
     kernel((-(-items // THREADS),), (THREADS,), (source, target, squares, np.int32(items)))
 
 
@@ -140,13 +138,10 @@ def _squares(image: Array, tiles: Sequence[int], hop: int, low: Sequence[int]) -
     return structure((groups, n, *tiles, columns, *size, hop, *low, *strides))
 
 
-@functools.cache
-def _literal(entries: tuple[Any, ...], width: int) -> str:
+def literal(matrix: np.ndarray) -> str:
     """A matrix as C++ writes it.
 
-    >>> from fractions import Fraction
-    >>> _literal((Fraction(1), Fraction(1, 2), Fraction(0), Fraction(-3)), 2)
+    >>> literal(np.array([[1, 0.5], [0, -3]]))
     '{{1.0f,0.5f},{0.0f,-3.0f}}'
     """
-    rows = (entries[i : i + width] for i in range(0, len(entries), width))
-    return "{" + ",".join("{" + ",".join(f"{float(e)!r}f" for e in row) + "}" for row in rows) + "}"
+    return "{" + ",".join("{" + ",".join(f"{float(e)!r}f" for e in row) + "}" for row in matrix) + "}"

@@ -1,4 +1,4 @@
-"""The kernels for tensor cores, as NVRTC compiles them.
+"""The kernels for tensor cores and Winograd, as NVRTC compiles them.
 
 They hold their sums in registers, and use the instructions that they are written for as often as the tile asks for.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
-from minidl.kernels.cuda import pipelined
+from minidl.kernels.cuda import pipelined, windows, winograd
 from minidl.kernels.cuda.implicit_gemm import LARGE, NARROW, SMALL, Tile
 from minidl.kernels.cuda.pipelined import BF16, FP16, TF32, TF32X3, Kind
+from minidl.kernels.spec.winograd import transforms
 
 from .test_cuda_compiles import compiled, nvrtc
 
@@ -66,3 +68,22 @@ def test_staging() -> None:
         macros = {"FROM": source, "TO": target, "CHANNELS_LAST": target == "float"}
         _, kernels = checked("staging.cu", architecture, macros)
         assert len(re.findall(r"st\.global\.v4|st\.global\.v2\.[bu]64", kernels["stage"])) >= 1, "16 bytes at once"
+
+
+@pytest.mark.parametrize("matrix", ["BT", "AT"])
+def test_winograd_multiplies_by_what_is_not_zero(matrix: str) -> None:
+    P = getattr(transforms(4, 3, "paired"), matrix)
+    macros = {"HEIGHT": P.shape[0], "WIDTH": P.shape[1], "MATRIX": winograd.literal(P)}
+    _, kernels = checked("winograd.cu", 90 if matrix == "BT" else 75, macros)
+    assert sorted(kernels) == ["from_points", "to_points"]
+    for ptx in kernels.values():
+        products = len(re.findall(r"(?:fma\.rn|mul|add|sub)\.ftz\.f32", ptx))
+        assert 0 < products <= (np.count_nonzero(P) + len(P)) * sum(P.shape)  # and where a sum begins
+
+
+def test_half_precision() -> None:
+    macros = {"REAL": "float16", "TAPS1": 3, "TAPS2": 3, "CHANNELS_LAST": True, "RUN": windows.RUN, "THREADS": 128}
+    for architecture, source in ((75, "direct.cu"), (120, "depthwise.cu")):
+        _, kernels = checked(source, architecture, macros)
+        for ptx in kernels.values():
+            assert re.search(r"cvt\.f32\.f16", ptx) and re.search(r"fma\.rn\.ftz\.f32", ptx)
