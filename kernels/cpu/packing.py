@@ -1,8 +1,8 @@
 """Panels: the second operand of a product, rearranged so that a register tile reads it from front to back.
 
 A matrix b with J columns is cut into panels of ``tile.width`` columns.  A panel stores its rows one after another
-(taps outermost, then channels), ``width`` elements each, missing columns zero.  Where one vector suffices for
-what is left of the columns, a narrower tile gets them.
+(taps outermost, then channels), ``width`` elements each, missing columns zero.  The last columns get a
+tile that is a vector wider, few columns one that is narrower.
 """
 
 from __future__ import annotations
@@ -22,15 +22,20 @@ from .windows import address
 def bands(columns: int, tile: Tile) -> list[tuple[Tile, int, int]]:
     """(tile, first, stop): the columns that are cut into panels as wide as a tile, and the rest.
 
+    What would fit into one vector goes with the columns before it: by itself it would load as much as it multiplies.
+
     >>> wide = Tile("float32", 16, 14, 2)
     >>> [[(t.width, first, stop) for t, first, stop in bands(k, wide)] for k in (6, 64, 80, 90)]
-    [[(8, 0, 6)], [(32, 0, 64)], [(32, 0, 64), (16, 64, 80)], [(32, 0, 90)]]
+    [[(8, 0, 6)], [(32, 0, 64)], [(32, 0, 32), (48, 32, 80)], [(32, 0, 90)]]
     """
     rest = columns % tile.width
     if not 0 < rest <= tile.lanes:
         return [(tile, 0, columns)]
-    narrow = (tile.narrow(rest), columns - rest, columns)
-    return [(tile, 0, columns - rest), narrow] if columns > rest else [narrow]
+    if columns == rest:
+        return [(tile.narrow(columns), 0, columns)]
+    first = columns - rest - tile.width
+    wider = (tile.widen(), first, columns)
+    return [(tile, 0, first), wider] if first else [wider]
 
 
 class _Packing(NamedTuple):

@@ -25,10 +25,11 @@ from .packing import bands, pack
 from .pieces import Address, read, run
 from .simd import address_of, copy_bytes, keep
 from .tiles import Tile, rows_tile, rows_times_panel
-from .windows import Windows, address, fill_tables, finish_tile, pixel_count, tap_count
+from .windows import Windows, address, fill_tables, finish_tile, pixel_count, read_taps, tap_count
 
 DEPTH_BYTES = 120 << 10  # of a panel in a depth block: a part of the L2 cache
 CHUNK_TILES = 16
+CHUNK_BYTES = 24 << 10  # of rows of x, which each panel reads again; with few channels a chunk has more tiles
 TABLE_ENTRIES = 1 << 14
 PIECES = 32  # wanted, for the threads
 FLOPS = 1e11  # multiply-adds in a second, roughly
@@ -63,7 +64,8 @@ def cutting(
     block_depth = _even(depth, most) if block_taps == 1 else depth
     tiles, panels = -(-pixels // tile.rows), -(-(stop - first) // tile.width)
     # long chunks use a panel often; few of them leave the panels to be shared out, and then chunks to be cut
-    chunk = _even(tiles, min(CHUNK_TILES, TABLE_ENTRIES // (max(1, taps) * tile.rows)))
+    chunk = max(CHUNK_TILES, CHUNK_BYTES // (depth * tile.rows * tile.itemsize))
+    chunk = _even(tiles, min(chunk, TABLE_ENTRIES // (max(1, taps) * tile.rows)))
     bands = min(panels, -(-PIECES // (-(-tiles // chunk) * groups)))
     if -(-tiles // chunk) * groups * bands < PIECES:
         chunk = _even(tiles, max(1, tiles * groups * bands // PIECES))
@@ -109,25 +111,27 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
     first = chunk * cut.tiles * tile.rows
     count = min(cut.tiles * tile.rows, pixel_count(w) - first)
     tiles, taps = -(-count // tile.rows), tap_count(w)
-    table = np.empty(tiles * taps * tile.rows, np.int64)  # (tile, tap, row)
-    results = np.empty(tiles * tile.rows, np.int64)
-    fill_tables(w, first, count, tile.rows, table, results)
-    finish_tile(count, tile.rows, taps, table, results)
     # rows a multiple of a page apart share a few lines of the L1 cache and drive each other out: copy them
     apart = cut.block_depth * tile.itemsize + 64
     copied = cut.block_taps == 1 and taps > 0 and w.x_step2 % 4096 == 0  # without a tap nothing is read
-    copies = np.empty((tiles * tile.rows if copied else 1) * apart, np.uint8)
-    copy_table = address_of(copies) + apart * np.arange(tiles * tile.rows)
-    edge_width = tile.width * tile.itemsize
-    edge = np.empty(tile.rows * edge_width, np.uint8)  # for a tile of which some columns are no result
-    edge_rows = address_of(edge) + edge_width * np.arange(tile.rows)
+    edge_width, pixels = tile.width * tile.itemsize, tiles * tile.rows
+    addresses = np.empty(pixels * (taps + 2) + tile.rows, np.int64)  # an allocation takes as long as a tile
+    table, results = addresses[: pixels * taps], addresses[pixels * taps : pixels * (taps + 1)]  # (tile, tap, row)
+    copy_table, edge_rows = addresses[pixels * (taps + 1) : pixels * (taps + 2)], addresses[pixels * (taps + 2) :]
+    buffer = np.empty(tile.rows * edge_width + (pixels * apart if copied else 0), np.uint8)
+    for i in range(tile.rows):  # a tile of which some columns are no result
+        edge_rows[i] = address_of(buffer) + i * edge_width
+    for i in range(pixels if copied else 0):
+        copy_table[i] = address_of(buffer) + tile.rows * edge_width + i * apart
+    fill_tables(w, first, count, tile.rows if taps > 1 else pixels, table, results)  # in longer runs where it may
+    finish_tile(count, tile.rows, taps, table, results)
     all_panels = -(-cut.columns // tile.width)
     t = c = 0
     while t == 0 or t < taps:
         some_taps, some_depth = min(cut.block_taps, taps - t), min(cut.block_depth, cut.depth - c)
         offset = (group * cut.depth + c) * tile.itemsize
         if copied:
-            for m in range(tiles * tile.rows):
+            for m in range(pixels):
                 row = table[(m // tile.rows * taps + t) * tile.rows + m % tile.rows]
                 copy_bytes(copy_table[m], row + offset, some_depth * tile.itemsize)
             offset = 0
@@ -138,19 +142,23 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
             size = min(tile.width, cut.columns - p * tile.width) * tile.itemsize
             accumulate = t + c + cut.add
             for m in range(0, count, tile.rows):
+                begin, end = read_taps(w, table, m // tile.rows, tile.rows, t, t + some_taps)
+                if begin == end and accumulate:
+                    continue
                 source = address_of(copy_table) + m * 8
                 if not copied:
-                    source = address_of(table) + (m * taps + t * tile.rows) * 8
+                    source = address_of(table) + (m * taps + begin * tile.rows) * 8
                 target, moved = address_of(results) + m * 8, shift
                 if size < edge_width:
                     target, moved = address_of(edge_rows), 0
                     for i in range(tile.rows if accumulate else 0):
                         copy_bytes(edge_rows[i], results[m + i] + shift, size)
-                rows_times_panel(tile, source, some_taps, offset, some_depth, panel, target, moved, accumulate)
+                weights = panel + (begin - t) * some_depth * edge_width
+                rows_times_panel(tile, source, end - begin, offset, some_depth, weights, target, moved, accumulate)
                 if size < edge_width:
                     for i in range(tile.rows):
                         copy_bytes(results[m + i] + shift, edge_rows[i], size)
         c += some_depth
         if c == cut.depth:
             t, c = t + max(1, some_taps), 0
-    keep((table, results, copies, edge))
+    keep((addresses, buffer))

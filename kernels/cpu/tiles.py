@@ -77,6 +77,16 @@ class Tile(Lanes):
             lanes *= 2
         return Tile(self.dtype, lanes, max(self.rows, 8), 1)
 
+    def widen(self, host: Machine | None = None) -> Tile:
+        """A tile with one vector more, and as few rows as the registers then demand.
+
+        >>> Tile("float32", 8, 6, 2).widen(Machine(32, 16))
+        Tile(dtype='float32', lanes=8, rows=4, vectors=3)
+        """
+        registers = (host or machine()).registers
+        vectors = self.vectors + 1
+        return Tile(self.dtype, self.lanes, min(self.rows, (registers - 1) // vectors - 1), vectors)
+
 
 @dataclass(frozen=True)
 class GroupedTile(Tile):

@@ -207,3 +207,27 @@ def finish_tile(count: int, rows: int, taps: int, table: Any, results: Any) -> N
         results[last * rows + i] = results[last * rows]
         for t in range(last * taps, (last + 1) * taps):
             table[t * rows + i] = table[t * rows]
+
+
+@njit
+def read_taps(w: Any, table: Any, group: int, rows: int, first: int, stop: int) -> tuple[int, int]:
+    """The part of the taps first, ..., stop - 1 outside of which all rows of a group read only padding.
+
+    At the edge of an image that is the kernel's rows above or below it, so nobody multiplies by their zeros.
+    """
+    if tap_count(w) == 1:  # mostly a matrix product, which has no padding
+        return first, stop
+    at = group * tap_count(w) * rows
+    while first < stop and _is_padding(w, table, at + first * rows, rows):
+        first += 1
+    while first < stop and _is_padding(w, table, at + (stop - 1) * rows, rows):
+        stop -= 1
+    return first, stop
+
+
+@njit
+def _is_padding(w: Any, table: Any, at: int, rows: int) -> bool:
+    i = 0
+    while i < rows and table[U(at + i)] == w.zeros:
+        i += 1
+    return i == rows
