@@ -28,6 +28,7 @@ SETTINGS = {
     "AdaptiveAvgPool2d": "output_size",
     "LocalResponseNorm": "size alpha beta k",
     "Dropout": "p",
+    "PadShortcut": "stride before after",
 }
 # what the forward of a block asks for beside its children
 FLAGS = ("residual", "bottleneck")

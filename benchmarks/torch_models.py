@@ -127,6 +127,16 @@ def _inverted(m: Any, x: Tensor) -> Tensor:
     return x + m.conv(x) if m.settings["residual"] else m.conv(x)
 
 
+def _cifar_resnet(m: Any, x: Tensor) -> Tensor:
+    x = _relu(m.bn1(m.conv1(x)))
+    return m.linear(m.avgpool(m.layer3(m.layer2(m.layer1(x)))).flatten(1))
+
+
+def _pad_shortcut(m: Any, x: Tensor) -> Tensor:
+    x = x[:, :, :: m.settings["stride"], :: m.settings["stride"]]
+    return F.pad(x, (0, 0, 0, 0, m.settings["before"], m.settings["after"]))
+
+
 FORWARDS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "AlexNet": _classify,
     "VGG": _classify,
@@ -143,4 +153,6 @@ FORWARDS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "DenseNet": _densenet,
     "MobileNetV2": _mobilenet,
     "InvertedResidual": _inverted,
+    "CifarResNet": _cifar_resnet,
+    "PadShortcut": _pad_shortcut,
 }
