@@ -25,7 +25,10 @@ def empty(shape: tuple[int, ...], like: np.ndarray) -> np.ndarray:
     >>> channels_last(empty((2, 5, 4, 4), like=np.zeros((2, 8, 8, 3)).transpose(0, 3, 1, 2)))
     True
     """
-    return empty_last(shape, like) if channels_last(like) else array_module(like).empty(shape, like.dtype)
+    xp = array_module(like)
+    if not channels_last(like):
+        return xp.empty(shape, like.dtype)
+    return empty_last(shape, like)
 
 
 def empty_last(shape: tuple[int, ...], like: np.ndarray) -> np.ndarray:
