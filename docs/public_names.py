@@ -26,6 +26,8 @@ MODULES = (
     "minidl.data",
     "minidl.data.transforms",
     "minidl.train",
+    "minidl.amp",
+    "minidl.cuda",
     "minidl.predict",
     "minidl.io",
     "minidl.models",

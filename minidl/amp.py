@@ -37,7 +37,7 @@ RAISED = frozenset(
         "reciprocal", "rsqrt", "scale_shift", "softmax", "softplus", "standardize", "sum",
     )
 )  # fmt: skip
-DEFAULT = {"cuda": "float16", "cpu": "bfloat16"}  # as in PyTorch
+DEFAULT = {"cuda": "float16", "cpu": "bfloat16"}  # the low precision of a device, as in PyTorch
 
 
 def rounded_array(x: Any, kind: str) -> Any:
@@ -196,6 +196,11 @@ class GradScaler:
             with on(device):
                 found.append(_unscale([g for g in gradients if g.device == device], 1 / self._scale))
         self._found[id(optimizer)] = found
+
+    def know(self, optimizer: Any, found: bool) -> None:
+        """Say whether a gradient of the optimiser was not finite, where that has been asked for; saves `step` a wait."""
+        if self._enabled:
+            self._found[id(optimizer)] = [found]
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """``optimizer.step()``, unless a gradient is not finite; the gradients are scaled down if they are not yet."""

@@ -102,7 +102,11 @@ def _cupy() -> ModuleType:
 
 
 def cuda_is_available() -> bool:
-    """Whether ``.to("cuda")`` would work."""
+    """Whether ``.to("cuda")`` would work.
+
+    >>> import minidl
+    >>> device = "cuda" if minidl.cuda.is_available() else "cpu"
+    """
     try:
         _cupy()
     except DeviceError:

@@ -62,6 +62,8 @@ class TrainConfig:
         Share of the target that all classes get evenly.
     clip
         Largest norm of the gradient; 0 lets it be.
+    amp
+        Mixed precision: products in float16 on CUDA, with values rounded to bfloat16 on the CPU.
     seed
         Of weights, order and random changes.
     weights
@@ -100,6 +102,7 @@ class TrainConfig:
     augment: AugmentName | None = None
     label_smoothing: float | None = None
     clip: float | None = None
+    amp: bool | None = None
     seed: int | None = None
     weights: str | None = None
     freeze_until: str | None = None
@@ -115,7 +118,7 @@ class TrainConfig:
     def in_use(self) -> dict[str, Any]:
         """The settings that this run depends on: no momentum where the optimiser has none, no clipping by 0."""
         without = {"data_dir", "options"} | (set() if self.warmup else {"warmup_lr"})
-        without |= {name for name in ("warmup", "label_smoothing", "clip") if not getattr(self, name)}
+        without |= {name for name in ("warmup", "label_smoothing", "clip", "amp") if not getattr(self, name)}
         if self.optimizer not in ("sgd", "nesterov", "rmsprop"):
             without.add("momentum")
         shape = {"step": {"milestones", "gamma"}, "exponential": {"gamma", "interval"}}.get(self.schedule or "", set())
@@ -150,6 +153,7 @@ _BASE = TrainConfig(
     augment="none",
     label_smoothing=0.0,
     clip=0.0,
+    amp=False,
     seed=0,
 )
 

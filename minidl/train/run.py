@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import no_grad, random, registry, zeros
+from ..amp import DEFAULT
 from ..backend import Device, usable
 from ..data import DataLoader
 from ..io import atomic_write
@@ -261,6 +262,7 @@ def _trainer(
         scheduler=make_scheduler(config, optimizer, len(train_loader)),
         loss=functools.partial(cross_entropy, label_smoothing=config.label_smoothing or 0.0),
         clip=config.clip or 0.0,
+        amp=DEFAULT[device.type] if config.amp else None,
         each_step=goes_on_each_step(config),
         config=description,
         **options,

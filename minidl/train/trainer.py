@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from .. import no_grad, random
+from ..amp import GradScaler, autocast
 from ..backend import CPU, on
 from ..data.ahead import moved
 from ..io import atomic_write
@@ -37,7 +38,9 @@ class Trainer:
     ``scheduler.step()`` is called after each epoch (with the test loss, if it is ReduceLROnPlateau), or with
     ``each_step`` after each update.  ``clip`` is the largest norm of all gradients together; 0 lets them be.  A model
     may have auxiliary heads (:func:`minidl.train.losses.total_loss`), and a method ``set_progress``, which is told
-    before each update how much of the training is over, between 0 and 1.
+    before each update how much of the training is over, between 0 and 1.  ``amp`` "float16" or "bfloat16" computes
+    products in that precision (:class:`minidl.autocast`); with float16 the loss is scaled, and an update whose gradients
+    are not finite is left out (:class:`minidl.GradScaler`).
 
     In ``folder``: ``checkpoint.safetensors`` (the whole state, after each epoch and every ``save_every`` seconds),
     ``best.safetensors`` (the weights with the best test accuracy), ``metrics.jsonl`` (a line an epoch).
@@ -69,6 +72,7 @@ class Trainer:
         save_every: float = 60.0,
         clip: float = 0.0,
         each_step: bool = False,
+        amp: str | None = None,
         display: Display | None = None,
         config: dict[str, Any] | None = None,
     ) -> None:
@@ -76,6 +80,7 @@ class Trainer:
         self.train_loader, self.test_loader = train_loader, test_loader
         self.folder = Path(folder)
         self.save_every, self.clip, self.each_step = save_every, clip, each_step
+        self.amp, self.scaler = amp, GradScaler(enabled=amp == "float16")
         self.display: Display = display or SilentDisplay()
         self.config = config or {}
         self.epoch = 0  # epochs completed
@@ -98,6 +103,7 @@ class Trainer:
             "loader": self.train_loader.state_dict(),
             "random": random.get_rng_state(),
             "generators": {name: generator.get_state() for name, generator in self._generators()},
+            **({"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -122,6 +128,8 @@ class Trainer:
         for name, generator in self._generators():
             if name in saved:
                 generator.set_state(saved[name])
+        if "scaler" in state:
+            self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.history, self._sums = int(state["epoch"]), list(state["history"]), dict(state["sums"])
 
     def _generators(self) -> list[tuple[str, random.Generator]]:
@@ -187,19 +195,26 @@ class Trainer:
     def _step(self, x: Any, y: Any) -> tuple[float, int]:
         """One update; the loss, and how many answers were right before it."""
         self.optimizer.zero_grad()
-        with random.Drawn() as drawn:
+        with random.Drawn() as drawn, self._precision(x):
             loss, scores = total_loss(self.loss, self.model(x), y)
-        loss.backward()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
         value, correct, finite = self._read(loss, scores, y)
+        self.scaler.know(self.optimizer, not finite)
         # a gradient that is not finite would make the weights so, and the loss of the next batch
-        if not (math.isfinite(value) and finite):
+        scaled_too_far = not finite and self.scaler.get_scale() > 1
+        if not math.isfinite(value) or not (finite or scaled_too_far):
             self._explain(x, y, drawn, value)
-        if self.clip:
+        if self.clip and finite:
             clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], self.clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         if self.scheduler is not None and self.each_step:
             self.scheduler.step()
         return value, int(correct)
+
+    def _precision(self, x: Any) -> autocast:
+        return autocast(x.device.type, self.amp, enabled=self.amp is not None)
 
     def _read(self, loss: Any, scores: Any, y: Any) -> list[float]:
         """The loss, the number of right answers, and whether all gradients are finite (1 or 0).
@@ -234,7 +249,9 @@ class Trainer:
             drawn.rewind()
         try:
             with detect_anomaly():
-                total_loss(self.loss, self.model(x), y)[0].backward()
+                with self._precision(x):
+                    loss, _ = total_loss(self.loss, self.model(x), y)
+                loss.backward()
         except AnomalyError as error:
             raise TrainingError(f"{where}. {error}. {cure}") from error
         raise TrainingError(f"{where}, but no single operation left the finite numbers when it was run again. {cure}")

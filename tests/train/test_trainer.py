@@ -182,3 +182,28 @@ def test_the_bar_goes_away_when_the_run_fails(tmp_path: Path) -> None:
     with pytest.raises(TrainingError):
         run.fit(1)
     assert display.progress is None
+
+
+def test_mixed_precision_learns_and_leaves_out_what_overflows(tmp_path) -> None:
+    """Digits of four classes: as far as in float32; a scale that is too large halves until the gradients fit."""
+    rng = np.random.default_rng(3)
+    centres = rng.standard_normal((4, 6)).astype("float32") * 2
+    y = np.arange(64) % 4
+    data = minidl.data.ArrayDataset(centres[y] + rng.standard_normal((64, 6)).astype("float32") / 2, y)
+    accuracies = {}
+    for amp in (None, "bfloat16", "float16"):
+        minidl.manual_seed(0)
+        model = minidl.nn.Sequential(minidl.nn.Linear(6, 8), minidl.nn.ReLU(), minidl.nn.Linear(8, 4))
+        loaders = [minidl.data.DataLoader(data, 16) for _ in range(2)]
+        sgd = minidl.optim.SGD(model.parameters(), lr=0.2)
+        trainer = Trainer(model, sgd, *loaders, tmp_path / str(amp), amp=amp, clip=5.0)
+        if amp == "float16":
+            trainer.scaler._scale = 2.0**18
+        accuracies[amp] = trainer.fit(6)[-1]["test_accuracy"]
+        state = trainer.state_dict()
+        assert ("scaler" in state) == (amp == "float16")
+    assert min(accuracies.values()) >= accuracies[None] - 0.02 > 0.9
+    assert trainer.scaler.get_scale() < 2.0**18, "steps with infinite gradients were left out"
+    again = Trainer(model, sgd, *loaders, tmp_path / "float16", amp="float16")
+    again.resume()
+    assert again.scaler.state_dict() == trainer.scaler.state_dict()
