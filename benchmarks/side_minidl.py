@@ -10,6 +10,7 @@ import numpy as np
 
 import minidl
 from minidl.kernels import conv as kernels
+from minidl.kernels.cpu.relayout import empty_last
 from minidl.kernels.geometry import Conv
 
 from . import stamp
@@ -41,7 +42,10 @@ def kernel_pass(layer: Layer, pass_: str) -> str:
 
 
 def channels_last(a: np.ndarray) -> np.ndarray:
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1)
+    """A copy that is stored as results of layers are: from the beginning of a cache line on, as PyTorch's are too."""
+    copy = empty_last(a.shape, a.dtype)
+    copy[...] = a
+    return copy
 
 
 class MinidlSide(Side):
