@@ -77,21 +77,25 @@ add("depthwise", ".cuda.depthwise", depthwise.supports, depthwise_cost, device="
 # implicit_gemm and its relatives on tensor cores: tiles of a product ------------------------------------------
 
 TILE_FLOPS = {"implicit_gemm": 2.5e13, "tf32": 2e14, "tf32x3": 7.5e13, "bf16": 4e14, "fp16": 4e14}  # on a full card
+TWIN_FLOPS = {"tf32": 1e14, "tf32x3": 4e13}  # of the tiles that registers feed, where vectors do not suit
 TILE_SHARE = {implicit_gemm.LARGE: 1.0, implicit_gemm.NARROW: 0.85, implicit_gemm.SMALL: 0.6}  # of it that they reach
 KINDS = {"tf32": pipelined.TF32, "tf32x3": pipelined.TF32X3, "bf16": pipelined.BF16, "fp16": pipelined.FP16}
 
 
 def tiles_cost(algorithm: str, pass_: str, conv: Conv, itemsize: int) -> Cost:
     work = seconds = workspace = 0.0
-    kind = KINDS.get(algorithm)
-    wide = kind.operands(pass_, conv) if kind else conv
+    kind, wide, rate = KINDS.get(algorithm), conv, TILE_FLOPS[algorithm]
+    if algorithm in TWIN_FLOPS and not KINDS[algorithm].suits(pass_, conv):
+        rate = TWIN_FLOPS[algorithm]
+    elif kind is not None:
+        wide = kind.operands(pass_, conv)
     for problem in implicit_gemm.problems(pass_, wide):
         tiles = prod(problem.tile.count(problem.rows, problem.columns)) * problem.count
         flops = 2.0 * tiles * problem.tile.rows * problem.tile.columns * problem.depth
         busy = min(1.0, tiles * problem.slices / implicit_gemm.BLOCKS)
         share = busy * TILE_SHARE[problem.tile]
         work += flops
-        seconds += flops / (TILE_FLOPS[algorithm] * share or 1) + 2 * LAUNCH  # one packs weights or adds up slices
+        seconds += flops / (rate * share or 1) + 2 * LAUNCH  # one packs weights or adds up slices
         workspace += itemsize * prod(conv.w_shape) * (problem.slices if pass_ == "weight_grad" else 1)
     moved = traffic(conv, itemsize)
     if algorithm == "bf16":  # float32 operands are copied first: 4 bytes read, 2 written, 2 read instead of 4
@@ -110,10 +114,9 @@ for name, dtype in (
     ("implicit_gemm", "float32"), ("tf32", "float32"), ("tf32x3", "float32"), ("bf16", "float32"), ("fp16", "float16"),
 ):  # fmt: skip
     supports = KINDS[name].obstacle if name in ("bf16", "fp16") else implicit_gemm.supports
-    as_good_as_plain = name in ("implicit_gemm", "fp16")
     add(
-        name, f".cuda.{name}", supports, partial(tiles_cost, name),
-        device="cuda", automatic=as_good_as_plain, exact=as_good_as_plain, dtypes=(dtype,),
+        name, f".cuda.{name}", supports, partial(tiles_cost, name), device="cuda",
+        automatic=name not in ("tf32", "bf16"), exact=name in ("implicit_gemm", "fp16"), dtypes=(dtype,),
     )  # fmt: skip
 
 

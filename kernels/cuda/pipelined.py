@@ -132,9 +132,9 @@ def macros(size: Tile, kind: Kind, dtype: Any) -> dict[str, Any]:
 
 
 def _instead(kind: Kind, pass_: str, like: Array, conv: Conv) -> Callable[..., Array] | None:
-    """Who computes what these kernels are not made for."""
-    if kind is FP16 and implicit_gemm.is_old(array_module(like)):
-        return getattr(im2col, pass_)
+    """Who computes what these kernels are not made for; on old cards those that are as accurate."""
+    if kind in (FP16, TF32X3) and implicit_gemm.is_old(array_module(like)):
+        return getattr(im2col if kind is FP16 else implicit_gemm, pass_)
     if kind.element == "float" and not kind.suits(pass_, conv):
         return partial(getattr(implicit_gemm, pass_), terms=kind.terms)
     implicit_gemm.check_tensor_cores(array_module(like), kind.name)

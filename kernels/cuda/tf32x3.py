@@ -1,7 +1,9 @@
 """Tensor cores with each operand as the sum of two TF32 numbers: nearly float32's accuracy.
 
-For compute capability 8.0 and later.  Source: Ootomo and Yokota 2022, "Recovering single precision accuracy from Tensor
-Cores while surpassing the FP32 theoretical peak performance", section 3 (without its correction of the sums' rounding).
+For compute capability 8.0 and later; older cards compute with ``implicit_gemm``.
+
+Source: Ootomo and Yokota 2022, "Recovering single precision accuracy from Tensor Cores while surpassing the FP32
+theoretical peak performance", section 3 (without its correction of the sums' rounding).
 """
 
 from functools import partial

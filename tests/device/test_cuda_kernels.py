@@ -169,5 +169,7 @@ def test_tf32_needs_a_card_that_has_it(cupy: Any, monkeypatch: pytest.MonkeyPatc
         conv.forward(x, w, problem, "tf32")
     with pytest.raises(UnsupportedError, match=r"multiply bfloat16 from compute capability 8\.0 on, .* 7\.5"):
         conv.forward(x, w, problem, "bf16")
+    whole = conv.forward(x, w, problem, "tf32x3")  # with fused multiply-adds
+    np.testing.assert_allclose(whole.get(), spec.forward(x.get(), w.get(), problem), 1e-5, 1e-5)
     half = conv.forward(x.astype("float16"), w.astype("float16"), problem, "fp16")  # with the products of CuPy
     np.testing.assert_allclose(half.get(), spec.forward(x.get(), w.get(), problem), 0.01, 0.01)

@@ -68,7 +68,7 @@ def test_tiles_cover_the_result() -> None:
     ("problem", "dtype", "chosen"),
     [
         (Conv.from_shapes((64, 256, 56, 56), (256, 256, 3, 3), 1, 1), "float32", "winograd"),
-        (Conv.from_shapes((64, 256, 56, 56), (256, 256, 3, 3), 2, 1), "float32", "implicit_gemm"),
+        (Conv.from_shapes((64, 256, 56, 56), (256, 256, 3, 3), 2, 1), "float32", "tf32x3"),
         (Conv.from_shapes((32, 128, 64, 64), (128, 128, 31, 31), 1, 15), "float32", "fft"),
         (Conv.from_shapes((64, 144, 56, 56), (144, 1, 3, 3), 1, 1, groups=144), "float32", "depthwise"),
         (Conv.from_shapes((64, 144, 56, 56), (144, 1, 3, 3), 1, 1, groups=144), "float64", "depthwise"),
@@ -79,6 +79,9 @@ def test_tiles_cover_the_result() -> None:
 def test_the_plan(problem: Conv, dtype: str, chosen: str) -> None:
     for pass_ in PASSES:
         assert catalogue.plan("conv", pass_, problem, dtype=dtype, device="cuda").algorithm == chosen
+        if chosen in ("winograd", "tf32x3"):
+            exact = catalogue.plan("conv", pass_, problem, dtype=dtype, device="cuda", precision="exact")
+            assert exact.algorithm in ("implicit_gemm", "im2col", "direct")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
