@@ -154,7 +154,7 @@ class Pass:
         self.channels = x.shape[1]
         self.last = is_last(x) or x.size == x.shape[0] * x.shape[1]
         count, run = (x.size // self.channels, x.size // (x.shape[0] * x.shape[1])) if x.size else (0, 1)
-        self.slices, self.layout = _cut(count, run, self.channels, self.last, WANTED, SHORTEST)
+        self.slices, self.layout = _cut(count, run, self.channels, self.last)
         self.grid = (-(-self.channels // (LANES if self.last else 1)), self.slices)
         self.final = (-(-self.channels // FINAL_LANES),)
         self.blocks = (-(-x.size // ITEMS),)
@@ -171,11 +171,11 @@ class Pass:
 
 
 @functools.lru_cache(maxsize=1024)
-def _cut(count: int, run: int, channels: int, last: bool, wanted: int, shortest: int) -> tuple[int, Any]:
+def _cut(count: int, run: int, channels: int, last: bool) -> tuple[int, Any]:
     """Slices of the ``count`` elements of a channel, and the structure ``Layout`` of norm.cu."""
     lanes = LANES if last else 1
     blocks, rows = -(-channels // lanes), THREADS // lanes
-    slices = windows.slice_count(count, blocks, wanted, rows * shortest)
+    slices = windows.slice_count(count, blocks, WANTED, rows * SHORTEST)
     length = max(1, -(-count // slices))
     slices = max(1, -(-count // length))
     numbers = (count, length, slices, *windows.divider(run), *windows.divider(channels))

@@ -73,7 +73,7 @@ OPTIM = (
          "e.p[i] = q - lr", "e.p[i] = e.p[i] - lr"),
     _bug("optim_nesterov_looks_back", "optim.cu", partial(emulated_updates, 2), "steps along the momentum alone",
          "flags & NESTEROV ? d + momentum * v : v", "v"),
-    _in_python("optim_flags_of_the_rule", "optim:update", partial(emulated_updates, 2), "numbers the options anew",
+    _in_python("optim_flags_of_the_rule", "optim:update", partial(emulated_updates, 1), "numbers the options anew",
                "1 << FLAGS.index(option)", "1 << list(options).index(option)"),
 )  # fmt: skip
 
