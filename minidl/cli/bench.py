@@ -19,6 +19,7 @@ PROGRAMS = {
     "steps": "Training steps, inference and memory of whole networks against PyTorch.",
     "plan": "For each layer what the planner chooses, what is best, and the regret.",
     "first-call": "How long the first call of a kernel takes, with nothing compiled and with everything compiled.",
+    "gpu": "All of a CUDA card: ceilings, promises, norms, losses and updates, training steps, layers.",
     "peak": "Multiply-adds and bytes a second that this machine can do.",
 }
 
