@@ -38,7 +38,7 @@ from .windows import (
 CHUNK_TILES = 64
 CHUNK_PIXELS = 256
 TABLE_ENTRIES = 1 << 14
-PART_PIXELS = 1024
+PART_PIXELS = 192  # at least, in each of the parts that threads sum
 
 
 class _Job(NamedTuple):
