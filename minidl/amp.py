@@ -23,6 +23,7 @@ from .autograd.mode import MODE, no_grad
 from .autograd.tape import Primitive, vjp
 from .backend import array_module, is_writeable, on
 from .kernels.choice import on_cuda
+from .nn.utils import all_finite
 from .tensor import Tensor
 
 __all__ = ["GradScaler", "autocast"]
@@ -198,7 +199,7 @@ class GradScaler:
         self._found[id(optimizer)] = found
 
     def know(self, optimizer: Any, found: bool) -> None:
-        """Say whether a gradient of the optimiser was not finite, where that has been asked for; saves `step` a wait."""
+        """Say whether a gradient of the optimiser was not finite, where that is known already; saves `step` a wait."""
         if self._enabled:
             self._found[id(optimizer)] = [found]
 
@@ -270,12 +271,12 @@ def _unscale(gradients: list[Tensor], factor: float) -> Any:
     arrays = [g._array for g in gradients]
     kernels = on_cuda("optim", *arrays)
     if kernels is not None and all(a.flags.c_contiguous and is_writeable(a) for a in arrays):
-        found = xp.zeros(1, "float32")
-        kernels.unscale(arrays, xp.full(1, factor, "float32"), found)
+        found = ~all_finite(arrays)
+        kernels.scale(arrays, xp.full(1, factor, "float64"))
         for g in gradients:
             g._storage.version += 1
         return found
     with no_grad(), np.errstate(all="ignore"):
         for g in gradients:
             g.mul_(factor)
-    return xp.stack([~xp.isfinite(g._array).all() for g in gradients]).any()
+    return ~all_finite([g._array for g in gradients])

@@ -201,7 +201,7 @@ def is_writeable(array: Any) -> bool:
     """Whether writing into ``array`` is safe.  CuPy has no flag for it; there an expanded view counts as read-only."""
     if array_module(array) is np:
         return array.flags.writeable
-    return not any(stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape))
+    return not array.size or not any(stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape))
 
 
 @contextlib.contextmanager

@@ -107,13 +107,23 @@ extern "C" __global__ void adam(const Entry* __restrict__ entries, const Share* 
     });
 }
 
-// Multiplies all gradients with a factor, and sets `found` where one of them was not finite.
-extern "C" __global__ void unscale(const Entry* __restrict__ entries, const Share* __restrict__ shares,
-                                   const float* __restrict__ factor, float* __restrict__ found) {
+// Multiplies all gradients with a factor.
+extern "C" __global__ void scale(const Entry* __restrict__ entries, const Share* __restrict__ shares,
+                                 const double* __restrict__ factor) {
     const REAL by = (REAL)*factor;
-    each(entries, shares, [&](int i, const Entry& e) {
-        const REAL g = e.g[i] * by;
-        e.g[i] = g;
-        if (g - g != 0) *found = 1;  // whoever writes writes the same
-    });
+    each(entries, shares, [&](int i, const Entry& e) { e.g[i] *= by; });
+}
+
+// The sum of the squares of each share: NaN or infinite where a gradient is.
+extern "C" __global__ void squares(const Entry* __restrict__ entries, const Share* __restrict__ shares,
+                                   double* __restrict__ sums) {
+    __shared__ double together[THREADS];
+    double own = 0;
+    each(entries, shares, [&](int i, const Entry& e) { own += (double)e.g[i] * e.g[i]; });
+    together[threadIdx.x] = own;
+    for (int half = THREADS / 2; half; half /= 2) {
+        __syncthreads();
+        if ((int)threadIdx.x < half) together[threadIdx.x] += together[threadIdx.x + half];
+    }
+    if (threadIdx.x == 0) sums[blockIdx.x] = together[0];
 }

@@ -48,15 +48,26 @@ def update(
     kernel((blocks,), (THREADS,), (entries, shares, numbers, np.int32(width), np.int32(flags)))
 
 
-def unscale(gradients: Sequence[Array], factor: Array, found: Array) -> None:
-    """Multiply the gradients, of one dtype, with ``factor`` in place; ``found`` becomes 1 where one was not finite.
-
-    Both are float32 arrays of one number on the device.
-    """
+def scale(gradients: Sequence[Array], factor: Array) -> None:
+    """Multiply the gradients, of one dtype, with ``factor`` in place: a float64 array of one number on the device."""
     xp = array_module(factor)
     entries, shares, blocks = _tables(xp, [(g, g) for g in gradients])
     if blocks:
-        _kernel(xp, gradients[0].dtype, "unscale")((blocks,), (THREADS,), (entries, shares, factor, found))
+        _kernel(xp, gradients[0].dtype, "scale")((blocks,), (THREADS,), (entries, shares, factor))
+
+
+def sum_of_squares(gradients: Sequence[Array]) -> Array:
+    """Of all elements of the gradients, which are of one dtype: float64, added up in a fixed order.
+
+    It is not finite exactly where an element is not: no sum of so few squares of float32 leaves the range of float64.
+    Of float64 gradients a square may.
+    """
+    xp = array_module(gradients[0])
+    entries, shares, blocks = _tables(xp, [(g, g) for g in gradients])
+    sums = xp.empty(blocks, np.dtype("float64"))
+    if blocks:
+        _kernel(xp, gradients[0].dtype, "squares")((blocks,), (THREADS,), (entries, shares, sums))
+    return sums.sum()
 
 
 def _kernel(xp: Any, dtype: Any, name: str) -> Callable[..., None]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from ..autograd.mode import no_grad
+from ..backend import array_module, is_writeable, on
+from ..kernels.choice import on_cuda
 from ..ops import cat
 from ..tensor import Tensor, as_tensor, tensor
 from .init import SKIPPING
@@ -64,13 +67,19 @@ def clip_grad_norm_(
     if not gradients:
         return tensor(0.0)
     xp = gradients[0]._xp
+    arrays = [g._array for g in gradients]
+    kernels = on_cuda("optim", *arrays)
+    if kernels is not None and norm_type == 2 and all(a.flags.c_contiguous and is_writeable(a) for a in arrays):
+        with on(gradients[0].device):
+            total = xp.sqrt(kernels.sum_of_squares(arrays))
+            _check_norm(total, error_if_nonfinite)
+            kernels.scale(arrays, xp.minimum(max_norm / (total + 1e-6), 1).reshape(1))
+        for g in gradients:
+            g._storage.version += 1
+        return as_tensor(total, dtype=gradients[0].dtype)
     norms = [xp.linalg.norm(g._array.reshape(-1).astype("float64"), norm_type) for g in gradients if g.numel()]
     total = xp.linalg.norm(xp.stack(norms), norm_type) if norms else xp.zeros(())
-    if error_if_nonfinite and not math.isfinite(total):
-        raise RuntimeError(
-            f"the norm of the gradients is {float(total)}, so they cannot be clipped: some gradient holds NaN or "
-            "infinity"
-        )
+    _check_norm(total, error_if_nonfinite)
     factor = max_norm / (total + 1e-6)
     if xp is not np or factor < 1 or math.isnan(factor):  # a device is not asked: the host would wait
         factor = xp.minimum(factor, 1)
@@ -78,6 +87,27 @@ def clip_grad_norm_(
             for g in gradients:
                 g.mul_(as_tensor(factor, dtype=g.dtype))
     return as_tensor(total, dtype=gradients[0].dtype)
+
+
+def all_finite(arrays: list[Any]) -> Any:
+    """Whether all elements of some arrays of one device are finite, as an array of that device.
+
+    >>> bool(all_finite([np.ones(2), np.array([1.0, np.inf])]))
+    False
+    """
+    xp = array_module(arrays[0])
+    kernels = on_cuda("optim", *arrays)
+    if kernels is not None and arrays[0].dtype == "float32" and all(a.flags.c_contiguous for a in arrays):
+        return xp.isfinite(kernels.sum_of_squares(arrays))
+    return xp.stack([xp.isfinite(a).all() for a in arrays]).all()
+
+
+def _check_norm(total: Any, error_if_nonfinite: bool) -> None:
+    if error_if_nonfinite and not math.isfinite(total):
+        raise RuntimeError(
+            f"the norm of the gradients is {float(total)}, so they cannot be clipped: some gradient holds NaN or "
+            "infinity"
+        )
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:

@@ -19,7 +19,7 @@ from ..backend import CPU, on
 from ..data.ahead import moved
 from ..io import atomic_write
 from ..nn.functional import cross_entropy
-from ..nn.utils import clip_grad_norm_
+from ..nn.utils import all_finite, clip_grad_norm_
 from .checkpoint import load_checkpoint, save_checkpoint
 from .console import Display, SilentDisplay
 from .errors import CheckpointError, Interrupted, TrainingError
@@ -39,8 +39,8 @@ class Trainer:
     ``each_step`` after each update.  ``clip`` is the largest norm of all gradients together; 0 lets them be.  A model
     may have auxiliary heads (:func:`minidl.train.losses.total_loss`), and a method ``set_progress``, which is told
     before each update how much of the training is over, between 0 and 1.  ``amp`` "float16" or "bfloat16" computes
-    products in that precision (:class:`minidl.autocast`); with float16 the loss is scaled, and an update whose gradients
-    are not finite is left out (:class:`minidl.GradScaler`).
+    products in that precision (:class:`minidl.autocast`); with float16 the loss is scaled, and an update by gradients
+    that are not finite is left out (:class:`minidl.GradScaler`).
 
     In ``folder``: ``checkpoint.safetensors`` (the whole state, after each epoch and every ``save_every`` seconds),
     ``best.safetensors`` (the weights with the best test accuracy), ``metrics.jsonl`` (a line an epoch).
@@ -223,8 +223,8 @@ class Trainer:
         """
         xp = loss._xp
         with on(loss.device):
-            gradients = [xp.isfinite(p.grad._array).all() for p in self.model.parameters() if p.grad is not None]
-            finite = xp.stack(gradients).all() if gradients else xp.isfinite(loss._array)
+            gradients = [p.grad._array for p in self.model.parameters() if p.grad is not None]
+            finite = all_finite(gradients) if gradients else xp.isfinite(loss._array)
             right = (scores._array.argmax(1) == y._array).sum()
             return xp.stack([value.astype("float64") for value in (loss._array, right, finite)]).tolist()
 

@@ -197,3 +197,13 @@ def emulated_loss(number: int) -> None:
 def emulated_updates(number: int) -> None:
     with standin() as cupy:
         updates(cupy, number)
+
+
+def emulated_norm_of_gradients() -> None:
+    with standin():
+        g = np.random.default_rng(1).standard_normal((90, 101)).astype("float32")
+        p = minidl.zeros(90, 101, device="cuda").requires_grad_()
+        p.grad = minidl.from_numpy(g).cuda()
+        norm = minidl.nn.utils.clip_grad_norm_([p], 1.0).item()
+        np.testing.assert_allclose(norm, np.linalg.norm(g), 1e-6)
+        np.testing.assert_allclose(p.grad.numpy(), g / norm, 1e-5)

@@ -111,6 +111,33 @@ def test_a_step_uploads_no_table_twice(cupy: Any) -> None:
             assert seen.uploads == (3, 1, 0, 0)[step] and seen.downloads == 0
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_are_clipped_and_scaled_together(dtype: str, cupy: Any, used: Counter) -> None:
+    """9,100 elements are two shares; the scaler finds what is not finite in any of them."""
+    rng = np.random.default_rng(4)
+    arrays = [rng.standard_normal(s).astype(dtype) for s in ((3, 4), (), (70, 130), (0, 2))]
+    found = []
+    for place in ("cpu", "cuda"):
+        params = [minidl.zeros(*a.shape, dtype=dtype, device=place).requires_grad_() for a in arrays]
+        for p, a in zip(params, arrays):
+            p.grad = minidl.from_numpy(np.array(a)).to(place)
+        norms = [nn.utils.clip_grad_norm_(params, most).item() for most in (1e3, 2.0)]
+        sgd, scaler = optim.SGD(params, lr=1.0), minidl.GradScaler(place, init_scale=4.0)
+        scaler.unscale_(sgd)
+        found.append([np.array(norms), *(p.grad.numpy().copy() for p in params)])
+        assert scaler.step(sgd) is None and params[0].detach().numpy().any()
+        scaler.update()
+        before = params[0].detach().numpy().copy()
+        params[2].grad[69, 129] = np.inf
+        scaler.step(sgd)
+        scaler.update()
+        np.testing.assert_array_equal(params[0].detach().numpy(), before)
+        assert scaler.get_scale() == 2
+    for a, b in zip(*found):
+        np.testing.assert_allclose(b, a, {"float32": 1e-6, "float64": 1e-13}[dtype])
+    assert used["scale"] == 4 and used["squares"] >= 2
+
+
 @pytest.mark.parametrize("lay", [plain, channels_last])
 def test_activations(lay: Any, cupy: Any, used: Counter) -> None:
     rng = np.random.default_rng(2)

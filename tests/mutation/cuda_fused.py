@@ -6,7 +6,13 @@ from functools import partial
 from typing import Any
 
 from tests.checks.cuda import channels_last, plain
-from tests.checks.cuda_fused import emulated_large_mean, emulated_loss, emulated_norms, emulated_updates
+from tests.checks.cuda_fused import (
+    emulated_large_mean,
+    emulated_loss,
+    emulated_norm_of_gradients,
+    emulated_norms,
+    emulated_updates,
+)
 from tests.standin import emulated
 
 from .cuda import _in_source
@@ -73,6 +79,9 @@ OPTIM = (
          "e.p[i] = q - lr", "e.p[i] = e.p[i] - lr"),
     _bug("optim_nesterov_looks_back", "optim.cu", partial(emulated_updates, 2), "steps along the momentum alone",
          "flags & NESTEROV ? d + momentum * v : v", "v"),
+    _bug("optim_squares_of_one_thread", "optim.cu", emulated_norm_of_gradients,
+         "the threads' sums are not added up", "if ((int)threadIdx.x < half) together[threadIdx.x] +=",
+         "if ((int)threadIdx.x < half) together[threadIdx.x] ="),
     _in_python("optim_flags_of_the_rule", "optim:update", partial(emulated_updates, 1), "numbers the options anew",
                "1 << FLAGS.index(option)", "1 << list(options).index(option)"),
 )  # fmt: skip
