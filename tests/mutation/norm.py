@@ -76,15 +76,8 @@ NORMALISATION = of(
      "if not training and running_mean is not None:", "if False:"),
     ("batch_norm_tracks_nothing", "batch_norm", TRACKED, "the running statistics stay what they were",
      "if training and running_mean is not None:", "if False:"),
-    ("running_variance_biased", "_track", TRACKED, "tracks the variance that normalised the batch",
-     "variance._array * (count / (count - 1))", "variance._array"),
-    ("running_momentum_reversed", "_track", TRACKED, "momentum as the share of the old value",
-     "* running._array.dtype.type(momentum)", "* running._array.dtype.type(1 - momentum)"),
-    ("running_statistics_replaced", "_track", TRACKED, "forgets what was before",
-     "running._array += (latest - running._array)",
-     "running._array += latest"),
     ("running_statistics_of_the_first_sample", "_track", TRACKED, "instance norm tracks one sample of the batch",
-     "new.mean(axis=0)", "new[0]"),
+     "v._array.mean(axis=0) if len(v) > 1 else v._array", "v._array[0]"),
     ("evaluation_mean_not_scaled", "_running_scale", EVAL, "subtracts the mean after the division",
      "-mean * scale", "-mean"),
     ("evaluation_without_eps", "_running_scale", EVAL, "eps in training only", "rsqrt(variance.detach() + eps)",
@@ -290,4 +283,14 @@ DROPOUT_BUGS = of(
      " - scale * limit * p", ""),
 )  # fmt: skip
 
-MUTANTS = (*NORMALISATION, *CLASS_LOSSES, *LOSSES, *ACTIVATIONS, *DROPOUT_BUGS)
+TRACKING = of(
+    "minidl.kernels.norm:",
+    ("running_variance_biased", "track", TRACKED, "tracks the variance that normalised the batch",
+     "variance * (count / (count - 1))", "variance"),
+    ("running_momentum_reversed", "track", TRACKED, "momentum as the share of the old value",
+     "* running.dtype.type(momentum)", "* running.dtype.type(1 - momentum)"),
+    ("running_statistics_replaced", "track", TRACKED, "forgets what was before",
+     "running += (new - running)", "running += new"),
+)  # fmt: skip
+
+MUTANTS = (*NORMALISATION, *TRACKING, *CLASS_LOSSES, *LOSSES, *ACTIVATIONS, *DROPOUT_BUGS)
