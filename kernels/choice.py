@@ -27,7 +27,13 @@ def compiles(x: Any) -> bool:
     return HAVE_NUMBA and isinstance(x, np.ndarray) and x.dtype.char in "fd" and x.dtype.isnative
 
 
-CUDA = {"activation": ".cuda.elements", "loss": ".cuda.loss", "norm": ".cuda.norm", "optim": ".cuda.optim"}
+CUDA = {
+    "activation": ".cuda.elements",
+    "loss": ".cuda.loss",
+    "norm": ".cuda.norm",
+    "norm_relu": ".cuda.norm_relu",
+    "optim": ".cuda.optim",
+}
 LIMIT = 1 << 30  # elements that the kernels in CUDA count
 
 

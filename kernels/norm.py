@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import activation
-from .choice import module, on_cuda
+import numpy as np
+
+from .choice import compiles, module, on_cuda
+from .layout import channels_last
 
 
 def batch_norm(
@@ -65,21 +67,24 @@ def scale_shift_grad(g: Any, x: Any, scale: Any, *, algorithm: str | None = None
 
 
 def batch_norm_relu(
-    x: Any, weight: Any, bias: Any, eps: float = 1e-5, added: Any = None, *, algorithm: str | None = None
+    x: Any,
+    weight: Any,
+    bias: Any,
+    eps: float = 1e-5,
+    added: Any = None,
+    ceiling: float = np.inf,
+    *,
+    algorithm: str | None = None,
 ) -> tuple[Any, Any, Any]:
-    """``relu(batch_norm(x) + added)``, and the mean and biased variance of each channel.
+    """``relu(batch_norm(x) + added)``, and the mean and biased variance of each channel; see :func:`takes_relu`.
 
-    In CUDA it takes the passes of batch norm alone; elsewhere it is the functions of those names one after the other.
+    ``ceiling``: where ReLU ends, as ReLU6 does at 6.
 
     >>> import numpy as np
     >>> batch_norm_relu(np.array([[1.0], [3.0]]), None, None, eps=0.0, added=np.array([[3.0], [0.0]]))[0].tolist()
     [[2.0], [1.0]]
     """
-    found = module("norm", algorithm, x)
-    if found is on_cuda("norm", x):
-        return found.batch_norm(x, weight, bias, eps, added, True)
-    y, mean, variance = found.batch_norm(x, weight, bias, eps)
-    return activation.relu(y if added is None else y + added), mean, variance
+    return module("norm_relu", algorithm, x).batch_norm_relu(x, weight, bias, eps, added, ceiling)
 
 
 def batch_norm_relu_grad(
@@ -91,6 +96,7 @@ def batch_norm_relu_grad(
     variance: Any,
     eps: float = 1e-5,
     y: Any = None,
+    ceiling: float = np.inf,
     *,
     algorithm: str | None = None,
 ) -> tuple[Any, ...]:
@@ -104,13 +110,8 @@ def batch_norm_relu_grad(
     >>> dweight.tolist(), dbias.tolist()
     ([5.0], [5.0])
     """
-    found = module("norm", algorithm, x)
-    if found is on_cuda("norm", x):
-        return found.batch_norm_grad(g, x, weight, mean, variance, eps, bias, True, y)
-    positive = found.batch_norm(x, weight, bias, eps)[0] if y is None else y
-    kept = activation.relu_grad(g, positive)
-    gradients = found.batch_norm_grad(kept, x, weight, mean, variance, eps)
-    return gradients if y is None else (*gradients, kept)
+    found = module("norm_relu", algorithm, x)
+    return found.batch_norm_relu_grad(g, x, weight, bias, mean, variance, eps, y, ceiling)
 
 
 def track(running_mean: Any, running_var: Any, mean: Any, variance: Any, count: int, momentum: float) -> None:
@@ -132,15 +133,27 @@ def track(running_mean: Any, running_var: Any, mean: Any, variance: Any, count: 
         running += (new - running) * running.dtype.type(momentum)
 
 
-def scale_shift_relu(x: Any, scale: Any, shift: Any, added: Any = None, *, algorithm: str | None = None) -> Any:
+def scale_shift_relu(
+    x: Any, scale: Any, shift: Any, added: Any = None, ceiling: float = np.inf, *, algorithm: str | None = None
+) -> Any:
     """``relu(x * scale + shift + added)``, each channel with its own scale and shift: batch norm in evaluation.
 
     >>> import numpy as np
     >>> scale_shift_relu(np.ones((1, 2)), np.array([2.0, 3.0]), np.array([0.0, -4.0])).tolist()
     [[2.0, 0.0]]
     """
-    found = module("norm", algorithm, x)
-    if found is on_cuda("norm", x):
-        return found.scale_shift(x, scale, shift, added, True)
-    y = found.scale_shift(x, scale, shift)
-    return activation.relu(y if added is None else y + added)
+    return module("norm_relu", algorithm, x).scale_shift_relu(x, scale, shift, added, ceiling)
+
+
+def takes_relu(x: Any, ceiling: float = np.inf) -> bool:
+    """Whether a kernel takes the addition and the ReLU behind a batch norm of x along in its own passes.
+
+    On the CPU where the channels lie side by side, on a device where ReLU has no ``ceiling``.
+
+    >>> import numpy as np
+    >>> takes_relu(np.ones((2, 3, 4), "float16"))
+    False
+    """
+    if compiles(x):
+        return x.ndim == 2 or channels_last(x)
+    return ceiling == np.inf and on_cuda("norm_relu", x) is not None

@@ -29,9 +29,9 @@ class DenseLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.dropout(self.conv1(self.norm1(x).relu()))
+        x = self.dropout(self.conv1(self.norm1.then_relu(x)))
         if self.bottleneck:
-            x = self.dropout(self.conv2(self.norm2(x).relu()))
+            x = self.dropout(self.conv2(self.norm2.then_relu(x)))
         return x
 
 
@@ -61,7 +61,7 @@ class Transition(nn.Module):
         self.pool = nn.AvgPool2d(2)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        return self.pool(self.dropout(self.conv(self.norm(x).relu())))
+        return self.pool(self.dropout(self.conv(self.norm.then_relu(x))))
 
 
 class DenseNet(nn.Module):

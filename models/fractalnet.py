@@ -62,7 +62,7 @@ class FractalConv(nn.Module):
         self.bn = nn.BatchNorm2d(maps, affine=affine)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        return self.bn(self.dropout(self.conv(x))).relu()
+        return self.bn.then_relu(self.dropout(self.conv(x)))
 
 
 class FractalBlock(nn.Module):

@@ -29,7 +29,7 @@ class PreActBlock(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        active = x if self.bn1 is None else self.bn1(x).relu()
+        active = x if self.bn1 is None else self.bn1.then_relu(x)
         shortcut = x if self.downsample is None else self.downsample(active)
         return shortcut + self.branch(active)
 
@@ -51,7 +51,7 @@ class PreActBasic(PreActBlock):
         self._shortcut(in_channels, out_channels, stride)
 
     def branch(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.bn2(self.conv1(x)).relu()
+        x = self.bn2.then_relu(self.conv1(x))
         return self.conv2(self.dropout(x))
 
 
@@ -73,8 +73,8 @@ class PreActBottleneck(PreActBlock):
         self._shortcut(in_channels, out_channels, stride)
 
     def branch(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.bn2(self.conv1(x)).relu()
-        x = self.bn3(self.conv2(x)).relu()
+        x = self.bn2.then_relu(self.conv1(x))
+        x = self.bn3.then_relu(self.conv2(x))
         return self.conv3(x)
 
 
@@ -105,7 +105,7 @@ class CifarPreActResNet(nn.Module):
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
         x = self.layer3(self.layer2(self.layer1(self.conv1(x))))
-        return self.fc(self.avgpool(self.norm(x).relu()).flatten(1))
+        return self.fc(self.avgpool(self.norm.then_relu(x)).flatten(1))
 
 
 def blocks_per_stage(model: str, depth: int, per_block: int, others: int) -> int:
@@ -188,9 +188,9 @@ class PreActResNet(nn.Module):
         he_init(self)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.maxpool(self.bn1(self.conv1(x)).relu())
+        x = self.maxpool(self.bn1.then_relu(self.conv1(x)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(self.avgpool(self.norm(x).relu()).flatten(1))
+        return self.fc(self.avgpool(self.norm.then_relu(x)).flatten(1))
 
 
 @register((3, 224, 224), "He et al. 2016, as in fb.resnet.torch: 25,549,352 parameters")

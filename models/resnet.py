@@ -62,7 +62,7 @@ class ResidualBlock(nn.Module):
         return y if self.se_module is None else self.se_module(y)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        if x.is_cuda and self.se_module is None:
+        if self.se_module is None:
             y = self.before_last_norm(x)
             return self.last_norm.then_relu(y, self._shortcut(x) if self.residual else None)
         y = self.branch(x)

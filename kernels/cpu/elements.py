@@ -19,7 +19,19 @@ from .relayout import as_last, empty_last
 from .simd import ConstantType, Lanes, emit_pointer
 from .windows import address
 
-__all__ = ["Rows", "address", "as_rows", "dense", "elements", "kind_of", "like", "matched", "seconds"]
+__all__ = [
+    "Rows",
+    "address",
+    "as_rows",
+    "dense",
+    "elements",
+    "is_last",
+    "kind_of",
+    "last_and_dense",
+    "like",
+    "matched",
+    "seconds",
+]
 
 PIECE = 1 << 15  # elements that one piece of work takes
 BYTES_A_SECOND = 1e10  # that one core moves
@@ -113,7 +125,7 @@ def _fold(positions: int, channels: int) -> int:
     return next(fold for fold in range(most, 0, -1) if positions % fold == 0)
 
 
-def _last_and_dense(a: np.ndarray, name: str) -> np.ndarray:
+def last_and_dense(a: np.ndarray, name: str) -> np.ndarray:
     """``a`` channels-last without gaps.  A slice or a broadcast array has its channels side by side and yet gaps."""
     if dense(a):
         return a if is_last(a) else as_last(a, name)
@@ -124,5 +136,5 @@ def as_rows(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     """The arrays (N, C, *size), all dense and in the storage of the first; itself where it is, else a copy."""
     first = arrays[0] if dense(arrays[0]) else np.ascontiguousarray(arrays[0])
     if is_last(first):
-        return first, *(_last_and_dense(a, f"rows{i}") for i, a in enumerate(arrays[1:]))
+        return first, *(last_and_dense(a, f"rows{i}") for i, a in enumerate(arrays[1:]))
     return first, *(np.ascontiguousarray(a) for a in arrays[1:])

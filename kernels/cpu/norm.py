@@ -146,8 +146,13 @@ def sums(g: Array, x: Array, mean: Array | None) -> tuple[Array, Array]:
         return np.zeros(x.shape[1]), np.zeros(x.shape[1])
     partial = np.empty((blocks.partials, 2, blocks.shape.groups), x.dtype)
     _run(_sums_piece, blocks, x, g, partial, blocks.spread(mean))
+    return of_channels(partial, blocks, x.shape[1])
+
+
+def of_channels(partial: Array, blocks: Blocks, channels: int) -> tuple[Array, Array]:
+    """Two sums of each channel, float64 (C,), from those of the blocks, (blocks, 2, groups)."""
     total = partial.sum(axis=0, dtype=np.float64)  # (2, fold * C)
-    both = total.reshape(2, blocks.shape.fold, x.shape[1]).sum(axis=1)
+    both = total.reshape(2, blocks.shape.fold, channels).sum(axis=1)
     return both[0], both[1]
 
 

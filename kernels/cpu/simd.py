@@ -422,6 +422,21 @@ def where_equal(_context, a, b, x):
 
 
 @intrinsic
+def where_between(_context, a, low, high, x):
+    """x where low < a < high, 0 elsewhere, of vectors of floating point numbers."""
+    if not _is(VectorType, a, low, high, x) or not a == low == high == x:
+        return None
+
+    def emit(_ctx, b, _sig, args):
+        a, low, high, x = args
+        inside = b.and_(b.fcmp_ordered(">", a, low), b.fcmp_ordered("<", a, high))
+        return b.select(inside, x, emit_zero(spec))
+
+    spec = x.lanes
+    return x(a, low, high, x), emit
+
+
+@intrinsic
 def address_of(_context, array):
     """The address of an array's first element: signed, since ``a.ctypes.data`` plus an int64 is a float64.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..tensor import Tensor
-from .activation import ReLU
+from .activation import ReLU, ReLU6
 from .module import Module, is_watched
 from .normalization import _BatchNorm
 from .parameter import Parameter
@@ -117,24 +118,19 @@ class Sequential(_ModuleSequence):
         return self._modules[self._key(index)]
 
     def forward(self, input: Any) -> Any:
-        if isinstance(input, Tensor) and input.is_cuda:
-            return self._in_fewer_passes(input)
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
-        return input
-
-    def _in_fewer_passes(self, input: Any) -> Any:
-        """A batch norm takes the ReLU behind it along, where nobody watches that."""
         modules = iter(self._items())
         for module in modules:
-            if isinstance(module, _BatchNorm) and (after := next(modules, None)) is not None:
-                if type(after) is ReLU and not is_watched(after):
-                    input = module.then_relu(input)
-                else:
-                    input = after(module(input))
-            else:
+            after = next(modules, None) if isinstance(module, _BatchNorm) else None
+            if after is None:
                 input = module(input)
+            elif type(after) in _RELUS and not is_watched(after):  # a batch norm takes it along
+                input = module.then_relu(input, ceiling=_RELUS[type(after)])
+            else:
+                input = after(module(input))
         return input
+
+
+_RELUS: dict[type[Module], float] = {ReLU: math.inf, ReLU6: 6.0}
 
 
 class ModuleList(_ModuleSequence):

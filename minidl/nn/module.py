@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from ..autograd.tape import LISTENERS
 from ..backend import Device
 from ..dtypes import as_dtype
+from ..ops.activation import relu_up_to
 from ..tensor import HookHandle, Tensor
 from . import state
 from .hooks import BackwardObserver, current_label, current_module, current_path, enter, leave, say_where
@@ -122,6 +124,17 @@ class Module:
             changed = hook(self, args, kwargs, result) if with_kwargs else hook(self, args, result)
             result = result if changed is None else changed
         return result if observer is None else observer.wrap_output(result)
+
+    def then_relu(self, input: Any, residual: Any = None, ceiling: float = math.inf) -> Any:
+        """``relu(self(input) + residual)``, ending at ``ceiling``.  Batch norm does it in its own passes over memory.
+
+        >>> import minidl
+        >>> layer = minidl.nn.Identity()
+        >>> layer.then_relu(minidl.tensor([-1.0, 5.0]), residual=minidl.tensor([3.0, 3.0]), ceiling=6.0)
+        tensor([2., 6.])
+        """
+        y = self(input)
+        return relu_up_to(ceiling, y if residual is None else y + residual)
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -124,8 +125,8 @@ class _BatchNorm(_RunningNorm):
     def forward(self, input: Any) -> Any:
         return F.batch_norm(input, *self._arguments(input))
 
-    def then_relu(self, input: Any, residual: Any = None) -> Any:
-        """``relu(self(input) + residual)``, on a device in the passes over memory that the layer alone takes.
+    def then_relu(self, input: Any, residual: Any = None, ceiling: float = math.inf) -> Any:
+        """``relu(self(input) + residual)`` in the passes over memory that the layer alone takes, where a kernel can.
 
         >>> import minidl
         >>> norm = minidl.nn.BatchNorm1d(1, eps=0.0)
@@ -133,10 +134,9 @@ class _BatchNorm(_RunningNorm):
         tensor([[4.],
                 [1.]])
         """
-        if not input.is_cuda or is_watched(self):
-            y = self(input)
-            return F.relu(y if residual is None else y + residual)
-        return batch_norm_relu(input, residual, *self._arguments(input))
+        if is_watched(self) or type(self).forward is not _BatchNorm.forward:
+            return super().then_relu(input, residual, ceiling)
+        return batch_norm_relu(input, residual, *self._arguments(input), ceiling)
 
     def _arguments(self, input: Any) -> tuple[Any, ...]:
         """What ``F.batch_norm`` takes beside the input, which is counted."""

@@ -251,6 +251,16 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     return _into(input, _hardtanh(floating(input), low=float(min_val), high=float(max_val)), inplace)
 
 
+def relu_up_to(ceiling: float, input: Any) -> Any:
+    """ReLU that ends at ``ceiling``, which may be infinity.
+
+    >>> import minidl
+    >>> relu_up_to(2.0, minidl.tensor([-1.0, 1.0, 3.0]))
+    tensor([0., 1., 2.])
+    """
+    return relu(input) if ceiling == math.inf else hardtanh(input, 0.0, ceiling)
+
+
 def relu6(input: Any, inplace: bool = False) -> Any:
     """min(max(x, 0), 6); slope 0 at 0 and 6.  Howard et al. 2017.
 

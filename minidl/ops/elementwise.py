@@ -84,7 +84,7 @@ sigmoid: Callable[..., Any] = _unary(
 
 
 def _tanh_rule(g: Any, y: Any) -> Any:
-    """g (1 - y y); straight on arrays where nobody records or wants the steps, in the same order: the same bits and layout."""
+    """g (1 - y y); straight on arrays where nobody records or wants the steps, in the same order: the same bits."""
     if MODE.recording or tape.step_by_step():
         return g * (1 - y * y)
     return tape.Tensor._wrap(g._array * (1 - y._array * y._array))

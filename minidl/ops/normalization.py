@@ -15,11 +15,10 @@ from ..autograd.mode import MODE
 from ..autograd.tape import Primitive, step_by_step, vjp
 from ..backend import array_module, on
 from ..kernels import norm as kernel
-from ..kernels.choice import on_cuda
 from ..kernels.errors import ShapeError
 from ..kernels.pooling import Pool
 from ._common import floating, in_float32, same_dtype, tensor_operand
-from .activation import _relu_grad, relu
+from .activation import _hardtanh_grad, _relu_grad, relu_up_to
 from .elementwise import rsqrt, sqrt
 from .pooling import _avg_pool
 
@@ -91,33 +90,36 @@ _batch_norm_grad: Primitive = Primitive(
 
 
 def _batch_norm_relu_rule(
-    g: Any, y: Any, x: Any, weight: Any, bias: Any, added: Any, *, needs: tuple[bool, ...], eps: float
+    g: Any, y: Any, x: Any, weight: Any, bias: Any, added: Any, *, needs: tuple[bool, ...], eps: float, ceiling: float
 ) -> tuple[Any, ...]:
     (gy, g_mean, g_variance), (positive, mean, variance) = g, y
     if gy is not None and g_mean is None and g_variance is None and not MODE.recording:
         last = None if added is None else positive
-        dx, dweight, dbias, *dadded = _batch_norm_relu_grad(gy, x, weight, bias, mean, variance, last, eps=eps)
+        dx, dweight, dbias, *dadded = _batch_norm_relu_grad(
+            gy, x, weight, bias, mean, variance, last, eps=eps, ceiling=ceiling
+        )
         parameters = dweight if weight is not None else None, dbias if bias is not None else None
         return dx, *parameters, dadded[0] if dadded else None
-    kept = None if gy is None else _relu_grad(gy, positive)
+    kept = None if gy is None else _cut_grad(gy, positive, ceiling)
     gradients = _batch_norm_rule((kept, g_mean, g_variance), y, x, weight, bias, needs=needs[:3], eps=eps)
     return *gradients, None if added is None else kept
 
 
-# on a device, where it spares two passes over memory
+# where it spares passes over memory, see kernels.norm.takes_relu
 _batch_norm_relu: Primitive = Primitive(
     "batch_norm_relu",
-    lambda x, weight, bias, added, *, eps: kernel.batch_norm_relu(x, weight, bias, eps, added),
+    lambda x, weight, bias, added, *, eps, ceiling: kernel.batch_norm_relu(x, weight, bias, eps, added, ceiling),
     joint=vjp(_batch_norm_relu_rule, uses="x weight bias y"),
 )
 _batch_norm_relu_grad: Primitive = Primitive(
     "batch_norm_relu_grad",
-    lambda g, x, weight, bias, mean, variance, y, *, eps: kernel.batch_norm_relu_grad(
-        g, x, weight, bias, mean, variance, eps, y
+    lambda g, x, weight, bias, mean, variance, y, *, eps, ceiling: kernel.batch_norm_relu_grad(
+        g, x, weight, bias, mean, variance, eps, y, ceiling
     ),
 )
 _scale_shift_relu: Primitive = Primitive(
-    "scale_shift_relu", lambda x, scale, shift, added: kernel.scale_shift_relu(x, scale, shift, added)
+    "scale_shift_relu",
+    lambda x, scale, shift, added, *, ceiling: kernel.scale_shift_relu(x, scale, shift, added, ceiling),
 )
 
 
@@ -265,28 +267,34 @@ def batch_norm_relu(
     training: bool,
     momentum: float,
     eps: float,
+    ceiling: float = math.inf,
 ) -> Any:
-    """``relu(batch_norm(...) + residual)``; one primitive on a device, as long as nobody listens to the steps."""
+    """``relu(batch_norm(...) + residual)``, ending at ``ceiling``; one primitive where a kernel can and nobody wants
+    the steps."""
     input, residual = in_float32(input), None if residual is None else in_float32(residual)
-    if step_by_step() or not _fuses(input, residual):
+    if step_by_step() or not _fuses(input, residual, ceiling):
         y = batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
-        return relu(y if residual is None else y + residual)
+        return relu_up_to(ceiling, y if residual is None else y + residual)
     x = _batch_norm_input(input, running_mean, running_var, weight, bias)
     if not training and running_mean is not None:
         scale, shift = _running_scale(x.dtype, running_mean, running_var, weight, bias, eps)
         if MODE.recording:
             y = _scale_shift(x, scale, shift)
-            return relu(y if residual is None else y + residual)
-        return _scale_shift_relu(x, scale, shift, residual)
-    y, mean, variance = _batch_norm_relu(x, weight, bias, residual, eps=_checked_eps(x, training, eps))
+            return relu_up_to(ceiling, y if residual is None else y + residual)
+        return _scale_shift_relu(x, scale, shift, residual, ceiling=ceiling)
+    y, mean, variance = _batch_norm_relu(x, weight, bias, residual, eps=_checked_eps(x, training, eps), ceiling=ceiling)
     if training and running_mean is not None:
         _track_batch(running_mean, running_var, x, mean, variance, momentum)
     return y
 
 
-def _fuses(x: Any, residual: Any) -> bool:
+def _cut_grad(g: Any, y: Any, ceiling: float) -> Any:
+    return _relu_grad(g, y) if ceiling == math.inf else _hardtanh_grad(g, y, low=0.0, high=ceiling)
+
+
+def _fuses(x: Any, residual: Any, ceiling: float) -> bool:
     """Whether there is a kernel for all of it: nothing is broadcast, and both lie on one device."""
-    if not x.is_cuda or on_cuda("norm", x._array) is None:
+    if not kernel.takes_relu(x._array, ceiling):
         return False
     return residual is None or (residual.shape, residual.dtype, residual.device) == (x.shape, x.dtype, x.device)
 

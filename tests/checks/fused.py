@@ -53,6 +53,50 @@ def batch_norm(dtype: str) -> None:
                 np.testing.assert_allclose(a, c, rtol=tolerance, atol=tolerance * np.abs(c).max())
 
 
+def batch_norm_relu(dtype: str, shapes: tuple[tuple[int, ...], ...] = ((70, 70, 5), (3, 40, 60, 9), (7, 130))) -> None:
+    """Batch norm with what follows it has the bits of the single steps, with a ceiling and without, over several
+    blocks, with elements exactly on the kinks."""
+    rng = np.random.default_rng(4)
+    for shape in shapes:
+        x, g, r = (
+            np.moveaxis(rng.standard_normal((shape[0], *shape[2:], shape[1])).astype(dtype), -1, 1) for _ in "xgr"
+        )
+        w, b = rng.standard_normal((2, shape[1])).astype(dtype)
+        w[0] = b[0] = r[:, 0] = 0  # all of this channel lies on the kink
+        w[1] = r[:, 1] = 0
+        b[1] = 0.75
+        single = [norm.batch_norm(x, weight, bias, EPS) for weight, bias in ((w, b), (None, None))]
+        for (weight, bias), (y, mean, variance) in zip(((w, b), (None, None)), single, strict=True):
+            for ceiling, added in ((np.inf, None), (0.75, None), (np.inf, r), (0.75, r)):
+                name = f"{shape}, ceiling {ceiling}, {'nothing' if added is None else 'something'} added"
+                before = y if added is None else activation.add(y, added)
+                after = activation.relu(before) if ceiling == np.inf else activation.clip(before, 0.0, ceiling)
+                kept = (
+                    activation.relu_grad(g, after)
+                    if ceiling == np.inf
+                    else activation.clip_grad(g, after, 0.0, ceiling)
+                )
+                slopes = *norm.batch_norm_grad(kept, x, weight, mean, variance, EPS), kept
+                got = norm.batch_norm_relu(x, weight, bias, EPS, added, ceiling, algorithm="numba")
+                back = norm.batch_norm_relu_grad(
+                    g,
+                    x,
+                    weight,
+                    bias,
+                    mean,
+                    variance,
+                    EPS,
+                    None if added is None else after,
+                    ceiling,
+                    algorithm="numba",
+                )
+                assert len(back) == 3 + (added is not None)
+                for a, c in zip((*got, *back), (after, mean, variance, *slopes[: len(back)]), strict=True):
+                    np.testing.assert_array_equal(a, c, err_msg=name)
+        scaled = activation.relu(activation.add(norm.scale_shift(x, w, b), r))
+        np.testing.assert_array_equal(norm.scale_shift_relu(x, w, b, r, algorithm="numba"), scaled)
+
+
 def large_mean() -> None:
     """Mean 10,000 and deviation 1: of the squares of float32 values nothing of the deviation is left."""
     rng = np.random.default_rng(2)

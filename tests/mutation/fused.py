@@ -9,11 +9,13 @@ from tests.checks import activations, fused
 from .framework import Mutant
 
 _ACT, _NORM, _OPTIM = (f"minidl.kernels.cpu.{name}:" for name in ("activation", "norm", "optim"))
+_RELU = "minidl.kernels.cpu.norm_relu:"
 _SPEC = "minidl.kernels.spec.activation:"
 KINKS = (activations.kinks,)
 STEPS = (partial(fused.straight_pieces, "float32"),)
 NORM = (partial(fused.batch_norm, "float32"),)
 LARGE_MEAN = (fused.large_mean,)
+NORM_RELU = (partial(fused.batch_norm_relu, "float32"),)
 UPDATES = (fused.updates,)
 
 MUTANTS = (
@@ -56,6 +58,23 @@ MUTANTS = (
            "-slope * (dbias / count)", "0 * slope"),
     Mutant("norm_deviation_squared_once", _NORM + "batch_norm_grad", NORM, "one deviation too few",
            "-slope * scale * scale *", "-slope * scale *"),
+    Mutant("norm_relu_mask_without_the_bias", _RELU + "_sums_of_row", NORM_RELU, "asks the result before the bias",
+           "load(tile, p.shift + v)", "none"),
+    Mutant("norm_relu_grad_passes_everything", _RELU + "_grad_of_row", NORM_RELU, "dx without the ReLU's mask",
+           "fma(kept, scale, rest)", "fma(load(tile, p.g + at + v), scale, rest)"),
+    Mutant("norm_relu_last_channels_forgotten", _RELU + "_sums_piece", NORM_RELU, "whole vectors only",
+           "_sums_of_row(tile.one, p, partial, at, whole, p.groups)", "pass"),
+    Mutant("norm_relu_nothing_added", _RELU + "_cut_piece", NORM_RELU, "forgets what was to be added",
+           " + shift[v] + z[at]", " + shift[v]"),
+    Mutant("norm_relu_without_its_ceiling", _RELU + "_between", NORM_RELU, "is ReLU where ReLU6 was asked for",
+           "top if value > top else value", "value"),
+    Mutant("norm_relu_products_not_centred", _RELU + "_sums_of_row", NORM_RELU, "sum of g x instead of g (x - mean)",
+           "fma(kept, centred, load(", "fma(kept, load(tile, p.x + at + v), load("),
+    Mutant("norm_relu_sums_of_the_block_before", _RELU + "_sums_piece", NORM_RELU, "adds to what lay in memory",
+           "clear_bytes(partial, 2 * p.groups", "clear_bytes(partial, p.groups"),
+    Mutant("norm_relu_gradient_beyond_the_ceiling", _RELU + "_sums_of_row", NORM_RELU,
+           "passes the gradient where the result was cut off above", "p.z + at + v), none, top, g)",
+           "p.z + at + v), none, top + top, g)"),
     Mutant("gradient_given_away_twice", "minidl.autograd.engine:_nobody_else_has", (fused.owned_gradients,),
            "takes every gradient as its own", "if sys.getrefcount(tensors[slot]) != _ALONE", "if False"),
     Mutant("view_given_away", "minidl.autograd.engine:_nobody_else_has", (fused.owned_gradients,),

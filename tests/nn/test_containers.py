@@ -7,6 +7,7 @@ import pytest
 
 import minidl
 from minidl import nn
+from minidl.kernels.jit import HAVE_NUMBA
 
 
 def linears(*sizes):
@@ -132,3 +133,56 @@ def test_parameter_dict():
     assert "(w): Parameter (2,) float32" in repr(params) and dict(params.items())["c"].shape == (1,)
     with pytest.raises(KeyError, match="no parameter is called 'b'; there are 'w', 'c'"):
         params["b"]
+
+
+def _of(net, x, g):
+    for p in net.parameters():
+        p.grad = None
+    y = net(x)
+    y.backward(g)
+    return [y.detach(), *(p.grad for p in net.parameters()), *(b.clone() for b in net.buffers())]
+
+
+@pytest.mark.parametrize("relu", [nn.ReLU, nn.ReLU6])
+def test_a_batch_norm_takes_the_relu_behind_it_along(relu):
+    """Without a bit of difference; and not where somebody watches either of them."""
+    minidl.manual_seed(3)
+    x = minidl.randn(4, 3, 6, 5)
+    seen = []
+
+    class Names(minidl.autograd.Listener):
+        steps = False
+
+        def on_forward(self, primitive, *rest):
+            seen.append(primitive.name)
+
+    nets = [nn.Sequential(nn.Conv2d(3, 7, 3), nn.BatchNorm2d(7), relu(), nn.Conv2d(7, 2, 1)) for _ in range(4)]
+    minidl.nn.init.uniform_(nets[0][1].weight, 4.0, 8.0)  # so that ReLU6 has something to cut off
+    for net in nets[1:]:
+        net.load_state_dict(nets[0].state_dict())
+    calls = []
+    nets[1][2].register_forward_hook(lambda *a: calls.append("relu"))
+    nets[2][1].register_full_backward_hook(lambda *a: calls.append("norm"))
+    g = minidl.randn(4, 2, 4, 3)
+    results = [_of(net, x, g) for net in nets[:3]]
+    assert calls == ["relu", "norm"]
+    last = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # where channels lie side by side
+    assert nets[0][:3](last).grad_fn.name == ("batch_norm_relu" if HAVE_NUMBA else nets[1][:3](last).grad_fn.name)
+    with Names():
+        watched = _of(nets[3], x, g)
+    assert "relu" in seen or "hardtanh" in seen
+    for other in (*results[1:], watched):
+        for a, b in zip(results[0], other, strict=True):
+            assert a.tolist() == b.tolist()
+
+
+def test_what_is_put_in_the_place_of_a_batch_norm_is_asked_itself():
+    class Twice(nn.BatchNorm2d):
+        def forward(self, input):
+            return super().forward(input) * 2
+
+    x = minidl.randn(4, 3, 6, 5)
+    norm, twice, r = nn.BatchNorm2d(3), Twice(3), minidl.randn(4, 3, 6, 5)
+    assert nn.Sequential(twice, nn.ReLU())(x).tolist() == (norm(x) * 2).relu().tolist()
+    assert twice.then_relu(x, r, 1.0).tolist() == minidl.nn.functional.hardtanh(norm(x) * 2 + r, 0.0, 1.0).tolist()
+    assert nn.Identity().then_relu(x, r).tolist() == (x + r).relu().tolist()

@@ -7,9 +7,12 @@ import pytest
 
 from minidl.kernels import jit, norm, threads
 from minidl.kernels.errors import UnsupportedError
+from tests.checks import fused
 
 if not jit.HAVE_NUMBA:
     pytest.skip("needs Numba, which is not installed", allow_module_level=True)
+
+from minidl.kernels.cpu import simd
 
 SHAPES = [(3, 5, 4, 7), (4, 3), (2, 130, 3), (8, 64, 9, 9), (2, 3, 1, 2, 5), (6, 1, 5, 5), (300, 70), (1, 2, 200, 201)]
 STORAGES = ["first", "last", "strided"]
@@ -53,6 +56,46 @@ def test_equals_the_definition(shape, storage, dtype) -> None:
     agree(*(norm.scale_shift_grad(g, x, w, algorithm=a) for a in ("numba", "spec")), dtype)
     for a, old in zip((x, g, w, b), before):
         np.testing.assert_array_equal(a, old)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_relu_behind_it_takes_no_pass_of_its_own_and_changes_no_bit(dtype) -> None:
+    fused.batch_norm_relu(dtype)
+    fused.batch_norm_relu(dtype, ((1, 3, 2, 2), (2, 64, 3), (5, 2), (8, 9, 20, 21)))
+
+
+@pytest.mark.parametrize("host", [simd.Machine(16, 16), simd.Machine(64, 32)], ids=["portable", "AVX-512"])
+def test_relu_behind_it_in_vectors_of_other_machines(host) -> None:
+    with simd.using(host):
+        fused.batch_norm_relu("float32", ((6, 37, 5),))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("ceiling", [np.inf, 0.5])
+def test_relu_behind_it_equals_the_definition(storage, ceiling) -> None:
+    x, g, w, b = operands((3, 5, 4, 7), "float64", storage)
+    for added in (None, stored(np.random.default_rng(3).standard_normal(x.shape), storage)):
+        sides = []
+        for a in ("numba", "spec"):
+            y, mean, variance = norm.batch_norm_relu(x, w, b, EPS, added, ceiling, algorithm=a)
+            seen = None if added is None else y
+            back = norm.batch_norm_relu_grad(g, x, w, b, mean, variance, EPS, seen, ceiling, algorithm=a)
+            sides.append((y, mean, variance, *back, norm.scale_shift_relu(x, w, b, added, ceiling, algorithm=a)))
+        agree(*sides, "float64")
+    assert norm.takes_relu(x) == (storage == "last")
+
+
+def test_relu_behind_it_keeps_nan_and_takes_nothing() -> None:
+    x, g, w, b = operands((4, 20, 6, 6), "float32", "last")
+    x[1, 3, 2, 2] = np.nan
+    y, mean, variance = norm.batch_norm_relu(x, w, b, ceiling=6.0)
+    assert np.isnan(y[:, 3]).all() and np.isfinite(np.delete(y, 3, axis=1)).all()
+    dx, dw, _ = norm.batch_norm_relu_grad(g, x, w, b, mean, variance)
+    assert np.isnan(dw[3]) and np.isfinite(np.delete(dx, 3, axis=1)).all()
+    x, g, w, b = operands((2, 3, 0), "float32", "first")
+    nothing = norm.batch_norm_relu_grad(g, x, w, b, w, b * b, algorithm="numba")
+    assert nothing[0].shape == x.shape and not nothing[2].any()
+    assert norm.scale_shift_relu(x, w, b, algorithm="numba").shape == x.shape
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 0, 3), (2, 3, 0)], ids=str)
