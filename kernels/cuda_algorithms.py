@@ -89,13 +89,16 @@ def tiles_cost(algorithm: str, pass_: str, conv: Conv, itemsize: int) -> Cost:
         rate = TWIN_FLOPS[algorithm]
     elif kind is not None:
         wide = kind.operands(pass_, conv)
-    for problem in implicit_gemm.problems(pass_, wide):
+    for problem in implicit_gemm.problems(pass_, wide, kind.step if kind else 0):
         tiles = prod(problem.tile.count(problem.rows, problem.columns)) * problem.count
         flops = 2.0 * tiles * problem.tile.rows * problem.tile.columns * problem.depth
         busy = min(1.0, tiles * problem.slices / implicit_gemm.BLOCKS)
         share = busy * TILE_SHARE[problem.tile]
         work += flops
         seconds += flops / (rate * share or 1) + 2 * LAUNCH  # one packs weights or adds up slices
+        if pass_ != "weight_grad" and problem.slices > 1:
+            workspace += 4 * problem.slices * problem.rows * problem.columns * problem.count
+            seconds += 2 * LAUNCH
         workspace += itemsize * prod(conv.w_shape) * (problem.slices if pass_ == "weight_grad" else 1)
     moved = traffic(conv, itemsize)
     if algorithm == "bf16":  # float32 operands are copied first: 4 bytes read, 2 written, 2 read instead of 4

@@ -22,6 +22,7 @@ Array = Any
 
 BLOCKS = 264  # wanted: two for each multiprocessor of a large card, and the same on every card, for the same bits
 SHORTEST = 256  # pixels that are worth a block of the weight gradient
+SHORTEST_STEPS = 8  # of a correlation
 OLD = ("70", "72", "75")  # compute capabilities of CUDA 12 and 13 without TF32
 MOST_GROUPS = 30000  # groups and slices share an axis of the grid, which ends at 65535
 
@@ -70,8 +71,10 @@ class Problem:
     tile: Tile
 
 
-def problems(pass_: str, conv: Conv) -> Iterator[Problem]:
+def problems(pass_: str, conv: Conv, step: int = 0) -> Iterator[Problem]:
     """What a pass multiplies.  One problem, but for an input gradient with a stride.
+
+    ``step`` counts the terms of a step where kernels can cut this sum of a correlation into slices too, 0: they cannot.
 
     >>> [p.depth for p in problems("input_grad", Conv.from_shapes((8, 16, 9, 9), (32, 16, 3, 3), stride=2))]
     [128, 64, 64, 32]
@@ -85,10 +88,19 @@ def problems(pass_: str, conv: Conv) -> Iterator[Problem]:
         return
     columns, depth = (filters, channels) if pass_ == "forward" else (channels, filters)
     for axes in windows.correlations(pass_, conv):
-        rows = conv.batch * prod(a.out for a in axes)
-        yield Problem(
-            rows, columns, depth * prod(a.taps for a in axes), groups, 1, tile(rows, columns, BLOCKS // groups)
-        )
+        rows, terms = conv.batch * prod(a.out for a in axes), depth * prod(a.taps for a in axes)
+        size = tile(rows, columns, BLOCKS // groups)
+        slices = slices_of_steps(terms, step, prod(size.count(rows, columns)) * groups) if step else 1
+        yield Problem(rows, columns, terms, groups, slices, size)
+
+
+def slices_of_steps(terms: int, step: int, blocks: int) -> int:
+    """In how many slices a correlation's sum is cut, so that few tiles keep a card busy.
+
+    >>> [slices_of_steps(512 * 9, 32, blocks) for blocks in (8, 100, 264)]
+    [18, 3, 1]
+    """
+    return windows.slice_count(-(-terms // step), blocks, BLOCKS, SHORTEST_STEPS)
 
 
 def supports(pass_: str, conv: Conv) -> str | None:

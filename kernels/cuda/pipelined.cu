@@ -215,18 +215,20 @@ struct alignas(2 * sizeof(RESULT)) Pair {
 };
 
 // blockIdx.x counts columns of tiles first: neighbouring blocks then read the same pixels, and those lie in the cache.
+// blockIdx.z counts the slices of each group: one sums over p.slice steps and writes results of its own, p.w_slice apart.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(const ELEMENT* __restrict__ x,
                                                                         const ELEMENT* __restrict__ w,
                                                                         RESULT* __restrict__ y, const Window p) {
     SHARED_MEMORY(ring);
     using A = TermsAlong<ROWS>;
     using B = TermsAlong<COLUMNS>;
-    const int total = p.taps() * p.depth, pixels = p.pixels(), group = blockIdx.z;
-    const int across = (p.columns + COLUMNS - 1) / COLUMNS;
+    const int total = p.taps() * p.depth, pixels = p.pixels(), across = (p.columns + COLUMNS - 1) / COLUMNS;
+    const int slices = gridDim.z / p.groups, group = blockIdx.z / slices, slice = blockIdx.z % slices;
+    const int start = slice * p.slice, stop = min((total + DEPTH - 1) / DEPTH, start + p.slice);
     const int first_row = (int)blockIdx.x / across * ROWS, first_column = (int)blockIdx.x % across * COLUMNS;
     x += group * p.depth;
     w += group * p.w_group;
-    y += group * p.columns * p.y_channel;
+    y += slice * p.w_slice + group * p.columns * p.y_channel;
 
     int at[A::COUNT];
     unsigned inside[A::COUNT];
@@ -238,20 +240,20 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(const EL
         inside[i] = m < pixels ? taps_inside(p, corner) : 0;
     }
     auto fetch_x = [&](int step) {
-        const Term t = term(p, step * DEPTH + A::vector() * VECTOR, total);
+        const Term t = term(p, (start + step) * DEPTH + A::vector() * VECTOR, total);
         return [&, t](int i) -> const ELEMENT* {
             return (inside[i] & t.needed) == t.needed ? x + (at[i] + t.x) : nullptr;
         };
     };
     auto fetch_w = [&](int step) {
-        const Term t = term(p, step * DEPTH + B::vector() * VECTOR, total);
+        const Term t = term(p, (start + step) * DEPTH + B::vector() * VECTOR, total);
         return [&, t](int i) -> const ELEMENT* {
             const int column = first_column + B::row(i);
             return t.needed != NO_TAP && column < p.columns ? w + (column * p.w_column + t.w) : nullptr;
         };
     };
     Sums sums;
-    multiply<A, B>(ring, (total + DEPTH - 1) / DEPTH, [](int) {}, fetch_x, fetch_w, x, sums);
+    multiply<A, B>(ring, stop - start, [](int) {}, fetch_x, fetch_w, x, sums);
 
     const int odd = p.columns | p.y_image | p.y_step[0] | p.y_step[1] | p.y_step[2];
     const bool in_pairs = p.y_channel == 1 && !(odd & 1) && (size_t)y % sizeof(Pair) == 0;

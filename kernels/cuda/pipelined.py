@@ -38,6 +38,11 @@ class Kind:
     terms: int
     name: str
 
+    @property
+    def step(self) -> int:
+        """Terms that are brought and multiplied at a time."""
+        return 8 * staging.vector(self.element)
+
     def operands(self, pass_: str, conv: Conv) -> Conv:
         """``conv`` with the zeros behind the channels of each group that fill the vectors of what the pass reads."""
         groups, inputs, outputs = conv.groups, conv.in_channels, conv.out_channels
@@ -109,11 +114,19 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None, kind: 
 
 def _correlate(kind: Kind) -> windows.Correlate:
     def correlate(x: Array, w: Array, y: Array, axes: Geometry) -> None:
-        groups, columns = w.shape[:2]
-        rows = y.size // (groups * columns)
+        groups, columns, *terms = w.shape
+        rows, steps = y.size // (groups * columns), -(-prod(terms) // kind.step)
         size = implicit_gemm.tile(rows, columns, implicit_gemm.BLOCKS // groups)
-        arguments = x, w, y, windows.of_correlation(x, w, y, axes)
-        _launch("correlate", y, size, kind, (prod(size.count(rows, columns)), 1, groups), arguments)
+        tiles = prod(size.count(rows, columns))
+        slices = implicit_gemm.slices_of_steps(prod(terms), kind.step, tiles * groups)
+        sums, first = None, y
+        if slices > 1:  # each has its own results, which are added in their order
+            sums = array_module(y).empty((slices, len(y), *y.shape[2:], y.shape[1]), "float32")
+            first = array_module(y).moveaxis(sums[0], -1, 1)
+        window = windows.of_correlation(x, w, first, axes, -(-steps // slices), first.size)
+        _launch("correlate", first, size, kind, (tiles, 1, groups * slices), (x, w, first, window))
+        if sums is not None:
+            y[...] = array_module(y).moveaxis(sums.sum(axis=0), -1, 1)
 
     return correlate
 

@@ -29,8 +29,12 @@ def padded(channels: int, element: str) -> int:
     >>> padded(3, "float"), padded(3, "bfloat16"), padded(16, "float16")
     (4, 8, 16)
     """
-    vector = 16 // np.dtype(ELEMENTS[element]).itemsize
-    return -(-channels // vector) * vector
+    return -(-channels // vector(element)) * vector(element)
+
+
+def vector(element: str) -> int:
+    """How many are copied at once."""
+    return 16 // np.dtype(ELEMENTS[element]).itemsize
 
 
 def image(a: Array, groups: int, element: str) -> Array:
@@ -43,11 +47,11 @@ def image(a: Array, groups: int, element: str) -> Array:
     staged = xp.empty((len(a), *a.shape[2:], groups * wide), ELEMENTS[element])
     result = xp.moveaxis(staged, -1, 1)
     if staged.size:
-        vector, last = 16 // staged.itemsize, layout.channels_last(a)
+        at_once, last = vector(element), layout.channels_last(a)
         kernel = function(xp, "staging.cu", "stage", FROM=real(a.dtype), TO=element, CHANNELS_LAST=last)
-        sizes = len(a), groups, channels, wide // vector, *(1,) * (5 - a.ndim), *a.shape[2:]
+        sizes = len(a), groups, channels, wide // at_once, *(1,) * (5 - a.ndim), *a.shape[2:]
         order = structure((*sizes, *five(a), *five(result)))
-        kernel((-(-staged.size // vector // THREADS),), (THREADS,), (a, staged, order))
+        kernel((-(-staged.size // at_once // THREADS),), (THREADS,), (a, staged, order))
     return result
 
 

@@ -38,7 +38,7 @@ struct Window {
     int x_image, x_channel, x_step[3];
     int y_image, y_channel, y_step[3];
     int w_group, w_column, w_depth, w_tap[3];
-    int slice, w_slice;  // weight gradient: pixels that a slice sums over, and the distance of the slices' results
+    int slice, w_slice;  // pixels (or steps) that a slice sums over, and the distance of the slices' results
     Divider by_out[3], by_taps[3], by_depth, by_columns, by_channels, by_runs;
 
     __device__ int pixels() const { return batch * axis[0].out * axis[1].out * axis[2].out; }

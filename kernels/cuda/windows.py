@@ -51,11 +51,11 @@ def divider(d: int) -> Ints:
     return -(-(1 << shift) // d), shift, d
 
 
-def of_correlation(x: Array, w: Array, y: Array, axes: Geometry) -> Any:
-    """Window for x (N, G*depth, ...), w (G, columns, depth, T0, T1, T2) and y (N, G*columns, ...)."""
+def of_correlation(x: Array, w: Array, y: Array, axes: Geometry, slice_: int = 0, distance: int = 0) -> Any:
+    """Window for x (N, G*depth, ...), w (G, columns, depth, T0, T1, T2) and y (N, G*columns, ...), its slices apart."""
     groups, columns, depth = w.shape[:3]
     strides = tuple(s // w.itemsize for s in w.strides)
-    return _window(axes, len(x), groups, depth, columns, five(x), five(y), strides)
+    return _window(axes, len(x), groups, depth, columns, five(x), five(y), strides, slice_, distance)
 
 
 def of_weights(

@@ -109,6 +109,15 @@ def test_a_weight_gradient_in_slices(algorithm: str, cupy: Any) -> None:
             agrees(cupy, kernel("weight_grad", algorithm), problem, "float32", plain)
 
 
+def test_few_pixels_in_slices_of_the_terms(cupy: Any) -> None:
+    for count in (2, 4, 20):  # of 9 steps
+        with slices(count):
+            for pass_ in PASSES:
+                agrees(cupy, kernel(pass_, "tf32"), WHOLE["many terms"], "float32", gappy if count == 4 else plain)
+    with slices(3):
+        agrees(cupy, kernel("forward", "fp16"), WHOLE["many terms"], "float16", plain)
+
+
 @pytest.mark.parametrize("lay", [plain, channels_last])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_pooling(dtype: str, lay: Any, cupy: Any) -> None:

@@ -132,6 +132,8 @@ PIPELINE = (
     _bug("pixels_without_barrier", "pipelined.cu", ("fp16", "weight_grad", PIXELS),
          "the first pixels are used before they have been worked out",
          "prepare(step);\n    __syncthreads();", "prepare(step);"),
+    _bug("slices_of_the_same_terms", "pipelined.cu", ("fp16", "forward", TERMS, 0, 3),
+         "every slice begins with the first term", "(start + step) * DEPTH + A::vector()", "step * DEPTH + A::vector()"),
     _bug("matrices_exchanged", "pipelined.cu", ("fp16", "forward", TERMS),
          "rows 8 to 15 and the second half of the terms change places",
          "place(first + lane % 16, 2 * k + lane / 16)",
