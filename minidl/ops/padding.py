@@ -11,13 +11,25 @@ import numpy as np
 from ..autograd.tape import Primitive, vjp
 from ..backend import array_module
 from ..kernels.errors import ShapeError
+from ..kernels.layout import channels_last, empty_last
 from ._common import as_operand
 
 Pads = tuple[tuple[int, int], ...]
 
+
+def _padded(x: Any, *, pads: Pads, value: float) -> Any:
+    """As ``np.pad``, but channels that lie side by side stay so: what follows is faster on them, and as exact."""
+    if x.ndim < 3 or not channels_last(x):
+        return array_module(x).pad(x, pads, constant_values=value)
+    y = empty_last(tuple(low + n + high for n, (low, high) in zip(x.shape, pads)), x)
+    y[...] = value
+    y[_without(pads, y.shape)] = x
+    return y
+
+
 _pad: Primitive = Primitive(
     "pad",
-    lambda x, *, pads, value: array_module(x).pad(x, pads, constant_values=value),
+    _padded,
     vjp(lambda g, y, x, *, pads, value: g[_without(pads, g.shape)]),
 )
 
