@@ -66,8 +66,9 @@ add("spec", ".spec.conv", anything, spec_cost, automatic=False)
 # im2col: one matrix product per group ----------------------------------------------------------------
 
 GEMM_FLOPS = 1.8e11  # float32, large matrices; float64 half of it
-COPY_BYTES = 2.5e10  # columns written or added back
+COPY_BYTES = 1.2e10  # columns written or added back
 RUN_SECONDS = 6e-9  # NumPy's start of one run of neighbouring elements
+FEW_CHANNELS = 8, 4  # with fewer than the first, channels-last x has no runs to read: so many times as slow
 CALL_SECONDS = 1.5e-6  # one NumPy call: each tap of each chunk needs one
 
 
@@ -82,7 +83,8 @@ def im2col_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     else:
         columns = conv.batch * conv.in_channels * prod(conv.kernel) * prod(conv.out)
         runs = columns / conv.out[-1] * (2 if conv.stride[-1] > 1 else 1)
-        copies = 1.5 if pass_ == "input_grad" else 1  # adding back reads first
+        copies = FEW_CHANNELS[1] if conv.w_shape[1] < FEW_CHANNELS[0] else 1.0
+        copies = 1.5 if pass_ == "input_grad" else copies  # adding back reads first
         seconds += copies * (columns * itemsize / COPY_BYTES + runs * RUN_SECONDS)
         seconds += chunks * prod(conv.kernel) * CALL_SECONDS
     seconds += chunks * conv.groups * CALL_SECONDS
@@ -95,8 +97,10 @@ add("im2col", ".cpu.im2col", anything, im2col_cost)
 
 # direct: the definition's loops, compiled ------------------------------------------------------------
 
-DIRECT_FLOPS = {"forward": 1.7e11, "input_grad": 1.7e11, "weight_grad": 5e10}  # float32
+DIRECT_FLOPS = {"forward": 1.5e11, "input_grad": 1e11, "weight_grad": 5e10}  # float32
 DIRECT_READ = 3e-10  # seconds per element copied into a tile's buffer
+DIRECT_LINE = 1.5e-9  # as many more where it comes from a cache line of its own, as of channels-last storage
+LINE_BYTES = 64
 DIRECT_WRITE = 1.5e-10  # seconds per output element
 PARALLEL_SECONDS = 3e-5  # start and end of a parallel loop, and the call around it
 
@@ -112,9 +116,10 @@ def direct_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     wide = 2 * conv.macs * prod(halos)  # sums across the ends of rows are computed too, and dropped
     loops = prod(conv.stride) if pass_ == "input_grad" else 1
     copies = -(-filters // t.filters) * prod(halos) * prod(conv.x_shape)
+    apart = conv.in_channels * itemsize >= LINE_BYTES
     seconds = (
         wide / (DIRECT_FLOPS[pass_] * 4 / itemsize)
-        + copies * DIRECT_READ
+        + copies * (DIRECT_READ + (DIRECT_LINE if apart else 0))
         + prod(conv.y_shape) * DIRECT_WRITE
         + loops * PARALLEL_SECONDS
     )
@@ -130,7 +135,7 @@ add("direct", ".cpu.direct", direct_supports, direct_cost, needs_numba=True, dty
 NHWC_FLOPS = 2.05e11  # float32, whole tiles
 NHWC_LANES = 16  # columns are computed in vectors
 NHWC_ROWS = 8  # the weight gradient's channels are computed in eights
-NHWC_ONE_TAP = 0.75  # of that: the weight gradient of a single tap packs as much as it multiplies
+NHWC_SUMS = 0.8  # of that: the weight gradient packs its factors and adds up the sums of its parts
 NHWC_TAP = 3  # channels that fit into the time in which a tap finds its rows
 NHWC_BYTES = 2e10  # operands read and results written, fresh memory
 NHWC_PACK = 3e-10  # seconds per weight rearranged
@@ -148,6 +153,9 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     loops = 2 * prod(conv.stride) if pass_ == "input_grad" else 2
     seconds = moved / NHWC_BYTES + loops * NHWC_CALL
     flops = 2.0 * conv.macs
+    if pass_ == "input_grad":  # tiles leave out whole rows of padding, but not the padding within a row
+        last = conv.axes[-1]
+        flops *= max(1.0, last.size / (last.out * last.stride))
     if depth == columns and depth in (1, 2, 4, 8) and conv.groups > 1:  # nhwc.by_channels
         rate, memory = NHWC_DEPTHWISE
         return Cost(flops, moved, 0, loops * NHWC_CALL + flops * itemsize / 4 / rate + moved / memory)
@@ -159,7 +167,7 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     wide = -(-columns // lanes) * lanes
     deep = -(-depth // NHWC_ROWS) * NHWC_ROWS if pass_ == "weight_grad" else depth + NHWC_TAP
     work = flops * wide / max(1, columns) * deep / max(1, depth)
-    rate = NHWC_FLOPS * (NHWC_ONE_TAP if pass_ == "weight_grad" and taps == 1 else 1)
+    rate = NHWC_FLOPS * (NHWC_SUMS if pass_ == "weight_grad" else 1)
     seconds += work * itemsize / 4 / rate + prod(conv.w_shape) * NHWC_PACK
     workspace = itemsize * conv.groups * wide * depth * taps
     return Cost(work, moved, workspace, seconds)
@@ -178,7 +186,7 @@ add("fft", ".cpu.fft", fft.supports, fft.cost, exact=False, dtypes=("float32", "
 WINOGRAD_FLOPS = 1.65e11  # float32, of the products
 WINOGRAD_TRANSFORM = 2e-10  # seconds per element of V, M, and the weight gradient's U
 WINOGRAD_FILTER = 4e-10  # seconds per element of U, or of the weight gradient's sums
-WINOGRAD_CALL = 4e-5
+WINOGRAD_CALL = 1.5e-5
 
 
 def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
