@@ -44,6 +44,7 @@ from .stamp import environment
 SECTIONS = ("ceilings", "check", "fused", "steps", "layers")
 LINES = 100  # of the table that is printed, at most
 SLOWEST = 12  # layers that are shown one by one
+HOPELESS = 20  # times the estimate of the planned algorithm, beyond which another one is not measured
 # batches that fill a card
 STEPS = (
     Network("ResNet-50", "resnet50", 64), Network("CIFAR ResNet-20", "cifar_resnet20", 128, (3, 32, 32), 10),
@@ -92,7 +93,10 @@ class Run:
                 found[name] = {"error": f"{type(error).__name__}: {error}"[:300]}
         if able:
             own_turns = {name: partial(self.card.turn, calls) for name, calls in able.items()}
-            turns = timing.interleave(own_turns, self.options.seconds * len(able), pause=0.0)
+            try:
+                turns = timing.interleave(own_turns, self.options.seconds * len(able), pause=0.0)
+            except Exception as error:
+                return found | {name: {"error": f"{type(error).__name__}: {error}"[:300]} for name in able}
             for name, times in turns.items():
                 stats = timing.statistics([t for turn in times for t in turn])
                 found[name] = {**vars(stats), "noise": timing.noise_floor(times)}
@@ -208,7 +212,7 @@ def steps(run: Run) -> None:
 
 
 def step_row(run: Run, network: Network, precision: str) -> dict[str, Any]:
-    """Ours one by one and as a graph; PyTorch's in all modes of that precision (TF32 beside float32 too)."""
+    """Ours one by one and as a graph; PyTorch's in all modes of that precision, beside float32 with TF32 too."""
     sides: dict[str, Sequence[Call]] = {}
     wrong: dict[str, str] = {}
     times: dict[str, Any] = {}
@@ -231,7 +235,9 @@ def step_row(run: Run, network: Network, precision: str) -> dict[str, Any]:
             wrong[name] = f"{type(error).__name__}: {error}"[:300]
     row = {"network": network.title, "batch": network.batch, "precision": precision, "sides": times, "wrong": wrong}
     ours = [name for name in times if name.startswith("minidl")]
-    return row | {"ratio": ratio(times, ours, [name for name in times if name.startswith("torch")])}
+    tf32 = [name for name in times if name.startswith("torch TF32")]
+    plain = [name for name in times if name.startswith("torch") and name not in tf32]
+    return row | {"ratio": ratio(times, ours, plain), "ratio_tf32": ratio(times, ours, tf32)}
 
 
 def layers(run: Run) -> None:
@@ -250,13 +256,13 @@ def layers(run: Run) -> None:
 
 def layer_row(run: Run, layer: Layer, pass_: str) -> dict[str, Any]:
     conv, ours_pass = problem(layer), kernel_pass(layer, pass_)
-    planned = catalogue.plan("conv", ours_pass, conv, device="cuda").algorithm
+    planned = catalogue.plan("conv", ours_pass, conv, device="cuda")
     precisions: dict[str, str] = {}  # of each side
     times: dict[str, Any] = {}
     makers: list[tuple[str, Callable[[], Sequence[Call]], Mode | None]] = []
     for k in catalogue.kernels("conv", ours_pass, "cuda"):
         dtype = np.dtype("float16" if k.algorithm == "fp16" else "float32")
-        if k.obstacle(conv, dtype) is None:
+        if k.obstacle(conv, dtype) is None and k.cost(conv, dtype.itemsize).seconds <= HOPELESS * planned.cost.seconds:
             name = f"minidl {k.algorithm}"
             precisions[name] = PRECISIONS.get(k.algorithm, "float32")
             makers.append((name, partial(gpu_sides.layer_calls, run.card, layer, pass_, k.algorithm), None))
@@ -291,8 +297,9 @@ def layer_row(run: Run, layer: Layer, pass_: str) -> dict[str, Any]:
         if n.startswith("minidl") and precisions[n] == "float32" and "median" in t
     }
     best = min(mine, key=mine.__getitem__, default=None)
-    regret = mine[f"minidl {planned}"] / mine[best] - 1 if best and f"minidl {planned}" in mine else None
-    return row | {"planned": planned, "best": best, "regret": regret, "sides": times, "ratios": ratios}
+    choice = f"minidl {planned.algorithm}"
+    regret = mine[choice] / mine[best] - 1 if best and choice in mine else None
+    return row | {"planned": planned.algorithm, "best": best, "regret": regret, "sides": times, "ratios": ratios}
 
 
 # ---- the table ----
@@ -319,14 +326,15 @@ def table(results: Mapping[str, Any]) -> list[str]:
             f"  {row['name']:<36}{_ms(ours)}{row.get('gbytes', math.nan):8.0f}{share:>9}{_number(row['ratio'])}"
         )
     if "steps" in results:
-        lines.append(f"{'training step':<28}{'':<10}{'ms':>9}{'graph':>9}{'torch':>9}{'ratio':>7}")
+        lines.append(f"{'training step':<28}{'':<10}{'ms':>9}{'graph':>9}{'torch':>9}{'ratio':>7}{'to TF32':>9}")
     for row in results.get("steps", ()):
         sides = row["sides"]
         best = min((s for n, s in sides.items() if n.startswith("torch") and "median" in s),
                    key=lambda s: s["median"], default={})  # fmt: skip
         own, graph = (sides.get(name, {}) for name in ("minidl", "minidl graph"))
         title = f"{row['network']} x {row['batch']}"
-        lines.append(f"  {title:<26}{row['precision']:<10}{_ms(own)}{_ms(graph)}{_ms(best)}{_number(row['ratio'])}")
+        ratios = f"{_number(row['ratio'])}  {_number(row['ratio_tf32'])}"
+        lines.append(f"  {title:<26}{row['precision']:<10}{_ms(own)}{_ms(graph)}{_ms(best)}{ratios}")
         failed = {**row["wrong"], **{n: s["error"] for n, s in sides.items() if "error" in s}}
         lines += [f"    {name}: {error[:100]}" for name, error in list(failed.items())[:2]]
     lines += _layers(results.get("layers", ()))
