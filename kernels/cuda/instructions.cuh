@@ -101,4 +101,9 @@ __device__ inline void load_transposed(unsigned (&to)[4], const void* row) {
                  : "r"(shared_address(row))
                  : "memory");
 }
+
+// What the neighbouring lane, 2 i + 1 of 2 i and 2 i of 2 i + 1, gives.
+__device__ inline unsigned exchange(unsigned given) {
+    return __shfl_xor_sync(~0u, given, 1);
+}
 #endif

@@ -98,6 +98,21 @@ template <int WIDTH> struct TermsAcross : Tile<WIDTH / VECTOR> {
     }
 };
 
+struct alignas(2 * sizeof(RESULT)) Pair {
+    RESULT first, second;
+};
+
+__device__ inline Pair rounded(float first, float second) {
+    Pair pair;
+    round_to(first, pair.first);
+    round_to(second, pair.second);
+    return pair;
+}
+
+struct alignas(8) Four {  // results of 16 bits
+    unsigned low, high;
+};
+
 // The sums of a warp, in pieces of 16 x 8.
 struct Sums {
     static constexpr int DOWN = WARP_ROWS / 16, ACROSS = WARP_COLUMNS / 8;
@@ -140,6 +155,25 @@ struct Sums {
                 for (int j = 0; j < ACROSS; ++j)
                     f(row + i * 16 + lane / 4 + half * 8, column + j * 8 + lane % 4 * 2, sum[i][j][half * 2],
                       sum[i][j][half * 2 + 1]);
+    }
+
+    // f(row, column, four results) where these have 16 bits.  Neighbouring lanes exchange half of what they have, so that
+    // a warp writes 16 columns of a row, 32 bytes, at once: memory knows no smaller piece.
+    template <class F> __device__ void each_four(F f) const {
+        const bool odd = lane % 2;
+#pragma unroll
+        for (int i = 0; i < DOWN; ++i)
+#pragma unroll
+            for (int half = 0; half < 2; ++half)
+#pragma unroll
+                for (int j = 0; j < ACROSS; j += 2) {
+                    const Pair left = rounded(sum[i][j][half * 2], sum[i][j][half * 2 + 1]);
+                    const Pair right = rounded(sum[i][j + 1][half * 2], sum[i][j + 1][half * 2 + 1]);
+                    const unsigned a = *(const unsigned*)&left, b = *(const unsigned*)&right;
+                    const unsigned other = exchange(odd ? a : b);
+                    f(row + i * 16 + lane / 4 + half * 8, column + (j + odd) * 8 + lane % 4 / 2 * 4,
+                      odd ? Four{other, b} : Four{a, other});
+                }
     }
 };
 
@@ -210,9 +244,6 @@ __device__ inline Term term(const Window& p, int k, int total) {
             1u << t0 | 1u << (p.axis[0].taps + t1) | 1u << (p.axis[0].taps + p.axis[1].taps + t2)};
 }
 
-struct alignas(2 * sizeof(RESULT)) Pair {
-    RESULT first, second;
-};
 
 // blockIdx.x counts columns of tiles first: neighbouring blocks then read the same pixels, and those lie in the cache.
 // blockIdx.z counts the slices of each group: one sums over p.slice steps and writes results of its own, p.w_slice apart.
@@ -255,15 +286,20 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(const EL
     Sums sums;
     multiply<A, B>(ring, stop - start, [](int) {}, fetch_x, fetch_w, x, sums);
 
-    const int odd = p.columns | p.y_image | p.y_step[0] | p.y_step[1] | p.y_step[2];
-    const bool in_pairs = p.y_channel == 1 && !(odd & 1) && (size_t)y % sizeof(Pair) == 0;
+    const int steps = p.columns | p.y_image | p.y_step[0] | p.y_step[1] | p.y_step[2];
+    if (sizeof(RESULT) == 2 && p.y_channel == 1 && steps % 4 == 0 && (size_t)y % sizeof(Four) == 0) {
+        sums.each_four([&](int row, int column, Four four) {
+            const int m = first_row + row, k = first_column + column;
+            if (m < pixels && k < p.columns) *(Four*)(y + (p.result(m) + k)) = four;
+        });
+        return;
+    }
+    const bool in_pairs = p.y_channel == 1 && steps % 2 == 0 && (size_t)y % sizeof(Pair) == 0;
     sums.each([&](int row, int column, float first, float second) {
         const int m = first_row + row, k = first_column + column;
         if (m >= pixels || k >= p.columns) return;
         RESULT* to = y + (p.result(m) + k * p.y_channel);
-        Pair pair;
-        round_to(first, pair.first);
-        round_to(second, pair.second);
+        const Pair pair = rounded(first, second);
         if (in_pairs) {
             *(Pair*)to = pair;
         } else {

@@ -59,6 +59,7 @@ def test_copies_and_products(architecture: int, tile: Tile, kind: Kind, dtype: s
             r"cp\.async\.cg\.shared\.global": 2 * (tile.rows + tile.columns) // 16,  # before the loop, and in it
             r"cp\.async\.wait_group 1": 1,
             r"bar\.sync": 2,
+            r"shfl\.sync": down * across if name == "correlate" and dtype == "float16" else 0,  # to write 32 bytes a row
         }.items():
             assert len(re.findall(instruction, ptx)) == count, (name, instruction)
 

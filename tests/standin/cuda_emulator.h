@@ -475,3 +475,13 @@ static inline void load_matrices(unsigned (&to)[4], const void* row, bool transp
 static inline void load_transposed(unsigned (&to)[4], const void* row) {
     load_matrices(to, row, true);
 }
+
+static inline unsigned exchange(unsigned given) {
+    using namespace emulator;
+    Thread& me = threads[current];
+    me.words[0] = given;
+    together([](Thread* warp) {
+        for (int lane = 0; lane < 32; ++lane) warp[lane].given[0] = warp[lane ^ 1].words[0];
+    });
+    return me.given[0];
+}
