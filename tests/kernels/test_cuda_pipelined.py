@@ -51,6 +51,7 @@ def test_copies_and_products(architecture: int, tile: Tile, kind: Kind, dtype: s
     parts = 1 if kind.terms == 3 else 4  # of a step, as far as they are unrolled
     for name, ptx in kernels.items():
         plain = name == "weight_grad" and kind.element == "float"  # 32 bits cannot be transposed on the way
+        exchanged = down * across if name == "correlate" and dtype == "float16" else 0  # to write 32 bytes of a row
         form = r"\.trans" if name == "weight_grad" else ""
         matrices = rf"ldmatrix\.sync\.aligned\.m8n8\.x4{form}\.shared\.b16"
         for instruction, count in {
@@ -59,7 +60,7 @@ def test_copies_and_products(architecture: int, tile: Tile, kind: Kind, dtype: s
             r"cp\.async\.cg\.shared\.global": 2 * (tile.rows + tile.columns) // 16,  # before the loop, and in it
             r"cp\.async\.wait_group 1": 1,
             r"bar\.sync": 2,
-            r"shfl\.sync": down * across if name == "correlate" and dtype == "float16" else 0,  # to write 32 bytes a row
+            r"shfl\.sync": exchanged,
         }.items():
             assert len(re.findall(instruction, ptx)) == count, (name, instruction)
 
