@@ -310,11 +310,13 @@ def test_tables_of_layers_and_memory(opened):
     assert "(a view)" in text, "the transposed weight of a linear layer takes no memory of its own"
 
 
-def test_a_large_network_gets_pictures_and_a_pointer_to_the_terminal(opened):
+def test_a_large_network_gets_pictures_and_a_pointer_to_the_terminal(opened, monkeypatch):
+    monkeypatch.setattr(document, "_SAMPLE", 2 * 6 * 28 * 28 // 3)
     run, _ = lenet_run()
     page = opened(run, limit=30_000)
     page.click('[data-key="features.0"]')
     assert "the numbers did not fit into the page" in page.inner_text(".middle")
+    assert "(of every 3rd number)" in page.inner_text(".middle")
     page.fill(".goto", "features.0[0,1,2,3]")
     page.press(".goto", "Enter")
     assert 'minidl explain MODEL --input X --at "features.0[0,1,2,3]"' in page.inner_text(".explanation")

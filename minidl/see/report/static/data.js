@@ -102,6 +102,12 @@ function digits(x, precision = 6) {
   return (small ? x.toExponential(precision - 2) : x.toPrecision(precision)).replace("-", "\u2212");
 }
 
+/** 1st, 2nd, 3rd, 4th, 11th, 21st. */
+function ordinal(n) {
+  const teen = Math.floor((n % 100) / 10) === 1;
+  return `${n}${(!teen && ["th", "st", "nd", "rd"][n % 10]) || "th"}`;
+}
+
 function bytes(n) {
   for (const [unit, step] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (n >= step) return `${(n / step).toFixed(1)} ${unit}`;
   return `${n} B`;

@@ -63,7 +63,7 @@ function histogram(statistics, label) {
   const { bins, min, max } = statistics;
   const top = Math.max(...bins, 1);
   const bars = bins.map((n, i) => svg("rect", { x: i * 6, y: 60 - (58 * n) / top, width: 5, height: (58 * n) / top }));
-  const text = `${label}: from ${digits(min, 4)} to ${digits(max, 4)}, mean ${digits(statistics.mean, 4)}, standard deviation ${digits(statistics.std, 4)}${statistics.every > 1 ? ` (of every ${statistics.every}th number)` : ""}`;
+  const text = `${label}: from ${digits(min, 4)} to ${digits(max, 4)}, mean ${digits(statistics.mean, 4)}, standard deviation ${digits(statistics.std, 4)}${statistics.every > 1 ? ` (of every ${ordinal(statistics.every)} number)` : ""}`;
   return h("figure", { class: "histogram" },
     svg("svg", { viewBox: `0 0 ${bins.length * 6} 60`, role: "img", "aria-label": text, preserveAspectRatio: "none" }, bars),
     h("figcaption", {}, text));

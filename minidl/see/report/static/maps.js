@@ -6,6 +6,7 @@ class Maps {
     Object.assign(this, { run, value, which, onPick, picked, marks });
     this.numbers = run.numbers(value, which);
     this.statistics = value[which] ?? value.own;
+    this.signed = which !== "own" || this.statistics.min < 0 || this.statistics.max === 0; // around white, else from black
     const shape = value.shape;
     this.rows = shape.length >= 2 && shape.length !== 2 ? shape[shape.length - 2] : 1;
     this.columns = shape.length ? shape[shape.length - 1] : 1;
@@ -47,7 +48,7 @@ class Maps {
   map(m) {
     const { min, max } = this.statistics;
     const canvas = h("canvas", { role: "img", "aria-label": `${this.value.name}, map ${m}`, style: `width:${this.columns * this.zoom}px;height:${this.rows * this.zoom}px` });
-    paint(canvas, this.numbers, m * this.rows * this.columns, this.rows, this.columns, min, max, this.which !== "own" || min < 0);
+    paint(canvas, this.numbers, m * this.rows * this.columns, this.rows, this.columns, min, max, this.signed);
     const overlay = svg("svg", { class: "overlay", viewBox: `0 0 ${this.columns} ${this.rows}`, width: this.columns * this.zoom, height: this.rows * this.zoom, "aria-hidden": "true" });
     const name = bracket("", this.value.shape.length > 2 ? this.prefix(m) : this.value.shape.length === 2 ? [m] : []);
     const box = h("div", { class: "map" }, h("div", { class: "frame" }, canvas, overlay), h("span", { class: "index" }, name));
@@ -115,10 +116,10 @@ class Maps {
     for (let m = 0; m < planes; m++) {
       const canvas = h("canvas", { role: "img", "aria-label": `map ${m}`, style: `width:${columns * 2}px;height:${rows * 2}px` });
       const numbers = Float64Array.from(levels.subarray(m * rows * columns, (m + 1) * rows * columns), (l) => min + (l / 255) * (max - min));
-      paint(canvas, numbers, 0, rows, columns, min, max, this.which !== "own" || min < 0);
+      paint(canvas, numbers, 0, rows, columns, min, max, this.signed);
       this.element.append(h("div", { class: "map" }, h("div", { class: "frame" }, canvas), h("span", { class: "index" }, `[${m}]`)));
     }
-    const sparse = every > 1 ? `, every ${every}th pixel` : "";
+    const sparse = every > 1 ? `, every ${ordinal(every)} pixel` : "";
     this.element.append(h("p", { class: "note" }, `A picture of ${planes} maps${sparse}: the numbers did not fit into the page. minidl explain answers for each of them.`));
   }
 }
