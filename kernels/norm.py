@@ -145,10 +145,10 @@ def scale_shift_relu(
     return module("norm_relu", algorithm, x).scale_shift_relu(x, scale, shift, added, ceiling)
 
 
-def takes_relu(x: Any, ceiling: float = np.inf) -> bool:
+def takes_relu(x: Any) -> bool:
     """Whether a kernel takes the addition and the ReLU behind a batch norm of x along in its own passes.
 
-    On the CPU where the channels lie side by side, on a device where ReLU has no ``ceiling``.
+    On the CPU where the channels lie side by side, on a device always.
 
     >>> import numpy as np
     >>> takes_relu(np.ones((2, 3, 4), "float16"))
@@ -156,4 +156,4 @@ def takes_relu(x: Any, ceiling: float = np.inf) -> bool:
     """
     if compiles(x):
         return x.ndim == 2 or channels_last(x)
-    return ceiling == np.inf and on_cuda("norm_relu", x) is not None
+    return on_cuda("norm_relu", x) is not None

@@ -133,14 +133,18 @@ __device__ inline REAL normal(REAL x, REAL mean, REAL scale, REAL shift) {
     return fused(x - mean, scale, shift);
 }
 
+// Whether ReLU that ends at the ceiling has a slope.
+__device__ inline bool rises(REAL value, REAL ceiling) { return value > 0 && !(value >= ceiling); }
+
 __device__ inline REAL or_zero(const REAL* values, int i) {
     return values ? values[i] : 0;
 }
 
-// y = (x - mean) scale + shift + added, and ReLU of it where asked; what is absent counts as 0.
+// y = (x - mean) scale + shift + added, and ReLU of it that ends at the ceiling, unless that is negative; what is
+// absent counts as 0.
 extern "C" __global__ void normalise(const REAL* __restrict__ x, const REAL* __restrict__ mean,
                                      const REAL* __restrict__ scale, const REAL* __restrict__ shift,
-                                     const REAL* __restrict__ added, REAL* __restrict__ y, int relu, int items,
+                                     const REAL* __restrict__ added, REAL* __restrict__ y, REAL ceiling, int items,
                                      const Layout p) {
     const unsigned first = blockIdx.x * (4 * THREADS) + threadIdx.x;
 #pragma unroll
@@ -150,16 +154,17 @@ extern "C" __global__ void normalise(const REAL* __restrict__ x, const REAL* __r
         const int c = p.channel_of(i);
         REAL value = normal(x[i], or_zero(mean, c), scale[c], or_zero(shift, c));
         if (added) value += added[i];
-        y[i] = relu && value <= 0 ? 0 : value;  // NaN stays
+        if (ceiling >= 0) value = value <= 0 ? 0 : value >= ceiling ? ceiling : value;  // NaN stays
+        y[i] = value;
     }
 }
 
 // partial (slices, 2, C): sums of g and of g (x - mean).  MASK: 0 all of g counts; 1 only where ReLU of the normal form
-// of x, which is computed again, was not flat; 2 only where y is positive, and what counts goes to `kept` as well.
+// of x, which is computed again, was not flat; 2 only where it was not by y, and what counts goes to `kept` as well.
 extern "C" __global__ void sums(const REAL* __restrict__ g, const REAL* __restrict__ x, const REAL* __restrict__ mean,
                                 const REAL* __restrict__ variance, const REAL* __restrict__ weight,
                                 const REAL* __restrict__ bias, const REAL* __restrict__ y, REAL* __restrict__ kept,
-                                REAL* __restrict__ partial, REAL eps, int mask, const Layout p) {
+                                REAL* __restrict__ partial, REAL eps, int mask, REAL ceiling, const Layout p) {
     __shared__ Pair<REAL> together[THREADS];
     const Share mine(p);
     REAL plain = 0, product = 0;
@@ -171,9 +176,9 @@ extern "C" __global__ void sums(const REAL* __restrict__ g, const REAL* __restri
             const int at = p.at(mine.channel, i);
             const REAL value = x[at];
             REAL slope = g[at];
-            if (mask == 1 && !(normal(value, centre, scale, shift) > 0)) slope = 0;
+            if (mask == 1 && !rises(normal(value, centre, scale, shift), ceiling)) slope = 0;
             if (mask == 2) {
-                if (!(y[at] > 0)) slope = 0;
+                if (!rises(y[at], ceiling)) slope = 0;
                 kept[at] = slope;
             }
             plain += slope;
@@ -219,7 +224,7 @@ extern "C" __global__ void slopes(const REAL* __restrict__ partial, const REAL* 
 extern "C" __global__ void combine(const REAL* __restrict__ g, const REAL* __restrict__ x,
                                    const REAL* __restrict__ mean, const REAL* __restrict__ bias,
                                    const REAL* __restrict__ factors,
-                                   REAL* __restrict__ dx, int mask, int items, const Layout p) {
+                                   REAL* __restrict__ dx, int mask, REAL ceiling, int items, const Layout p) {
     const unsigned first = blockIdx.x * (4 * THREADS) + threadIdx.x;
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
@@ -228,7 +233,7 @@ extern "C" __global__ void combine(const REAL* __restrict__ g, const REAL* __res
         const int c = p.channel_of(i);
         const REAL of_g = factors[c], value = x[i];
         REAL slope = g[i];
-        if (mask && !(normal(value, mean[c], of_g, or_zero(bias, c)) > 0)) slope = 0;
+        if (mask && !rises(normal(value, mean[c], of_g, or_zero(bias, c)), ceiling)) slope = 0;
         dx[i] = slope * of_g + ((value - mean[c]) * factors[p.channels() + c] + factors[2 * p.channels() + c]);
     }
 }

@@ -25,12 +25,13 @@ ITEMS = 4 * THREADS  # elements that a block of the passes over everything takes
 WANTED = 512  # blocks for the sums: a few for each multiprocessor of a large card
 SHORTEST = 8  # elements of a slice for each of a block's threads, at least
 NONE = np.uintp(0)  # no array
+NO_RELU = -1.0  # for a ceiling
 
 
 def batch_norm(
-    x: Array, weight: Array, bias: Array, eps: float, added: Array = None, relu: bool = False
+    x: Array, weight: Array, bias: Array, eps: float, added: Array = None, ceiling: float = NO_RELU
 ) -> tuple[Array, Array, Array]:
-    """y, mean and biased variance, as ``kernels.norm.batch_norm``; ``relu(y + added)`` where these are asked for."""
+    """y, mean and biased variance, as ``kernels.norm.batch_norm``; ``relu(y + added)``, which ends at ``ceiling``."""
     xp, number = array_module(x), x.dtype.type
     x, added = stored(x, added)
     p = Pass(x)
@@ -42,7 +43,7 @@ def batch_norm(
     partial = xp.empty((p.slices, 4, p.channels), x.dtype)
     p.launch("moments", p.grid, (x, partial, p.layout))
     p.launch("statistics", p.final, (partial, given(weight), mean, variance, scale, number(eps), p.layout))
-    return p.normalised(x, mean, scale, bias, added, relu), mean, variance
+    return p.normalised(x, mean, scale, bias, added, ceiling), mean, variance
 
 
 def batch_norm_grad(
@@ -53,12 +54,12 @@ def batch_norm_grad(
     variance: Array,
     eps: float,
     bias: Array = None,
-    relu: bool = False,
+    ceiling: float = NO_RELU,
     y: Array = None,
 ) -> tuple[Array, ...]:
     """dx, dweight and dbias, as ``kernels.norm.batch_norm_grad``.
 
-    With ``relu`` g is the cotangent of the ReLU's result.  Where something was added before the ReLU, ``y`` is that
+    With a ``ceiling`` g is the cotangent of what ReLU gave.  Where something was added before the ReLU, ``y`` is that
     result, and the gradient of what was added comes fourth.
     """
     xp, number = array_module(x), x.dtype.type
@@ -68,21 +69,23 @@ def batch_norm_grad(
     dweight, dbias = xp.zeros(p.channels, x.dtype), xp.zeros(p.channels, x.dtype)
     if x.size:
         weight, bias, mean, variance = (per_channel(v, x) for v in (weight, bias, mean, variance))
-        mask = 0 if not relu else 1 if y is None else 2
+        mask = 0 if ceiling < 0 else 1 if y is None else 2
         partial, factors = xp.empty((p.slices, 2, p.channels), x.dtype), xp.empty((3, p.channels), x.dtype)
         arrays = (g, x, mean, variance, given(weight), given(bias), given(y), given(kept), partial)
-        p.launch("sums", p.grid, (*arrays, number(eps), np.int32(mask), p.layout))
+        p.launch("sums", p.grid, (*arrays, number(eps), np.int32(mask), number(ceiling), p.layout))
         p.launch("slopes", p.final, (partial, variance, given(weight), dweight, dbias, factors, number(eps), p.layout))
         g, mask = (g, mask) if kept is None else (kept, 0)
-        more = (np.int32(mask), np.int32(x.size), p.layout)
+        more = (np.int32(mask), number(ceiling), np.int32(x.size), p.layout)
         p.launch("combine", p.blocks, (g, x, mean, given(bias), factors, dx, *more))
     return (dx, dweight, dbias) if kept is None else (dx, dweight, dbias, kept)
 
 
-def scale_shift(x: Array, scale: Array, shift: Array, added: Array = None, relu: bool = False) -> Array:
-    """``x * scale + shift``, each channel with its own; ``relu(y + added)`` where these are asked for."""
+def scale_shift(x: Array, scale: Array, shift: Array, added: Array = None, ceiling: float = NO_RELU) -> Array:
+    """``x * scale + shift``, each channel with its own; ``relu(y + added)``, which ends at ``ceiling``."""
     x, added = stored(x, added)
-    return Pass(x).normalised(x, None, per_channel(scale, x), per_channel(shift, x), added, relu) if x.size else like(x)
+    if not x.size:
+        return like(x)
+    return Pass(x).normalised(x, None, per_channel(scale, x), per_channel(shift, x), added, ceiling)
 
 
 def scale_shift_grad(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Array]:
@@ -94,9 +97,9 @@ def scale_shift_grad(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Ar
     if not x.size:
         return like(x), dscale, dshift
     partial = xp.empty((p.slices, 2, p.channels), x.dtype)
-    p.launch("sums", p.grid, (g, x, *(NONE,) * 6, partial, number(0), np.int32(0), p.layout))
+    p.launch("sums", p.grid, (g, x, *(NONE,) * 6, partial, number(0), np.int32(0), number(0), p.layout))
     p.launch("slopes", p.final, (partial, NONE, NONE, dscale, dshift, NONE, number(0), p.layout))
-    return p.normalised(g, None, per_channel(scale, x), None, None, False), dscale, dshift
+    return p.normalised(g, None, per_channel(scale, x), None, None, NO_RELU), dscale, dshift
 
 
 def track(running_mean: Array, running_var: Array, mean: Array, variance: Array, count: int, momentum: float) -> None:
@@ -163,10 +166,11 @@ class Pass:
         macros: dict[str, Any] = {"REAL": real(self.dtype), "CHANNELS_LAST": self.last, "THREADS": THREADS}
         function(self.xp, "norm.cu", name, **macros)(grid, (THREADS,), arguments)
 
-    def normalised(self, x: Array, mean: Array, scale: Array, shift: Array, added: Array, relu: bool) -> Array:
+    def normalised(self, x: Array, mean: Array, scale: Array, shift: Array, added: Array, ceiling: float) -> Array:
         y = like(x)
         arrays = (x, given(mean), scale, given(shift), given(added), y)
-        self.launch("normalise", self.blocks, (*arrays, np.int32(relu), np.int32(x.size), self.layout))
+        numbers = x.dtype.type(ceiling), np.int32(x.size), self.layout
+        self.launch("normalise", self.blocks, (*arrays, *numbers))
         return y
 
 

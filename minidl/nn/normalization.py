@@ -136,7 +136,7 @@ class _BatchNorm(_RunningNorm):
         """
         if is_watched(self) or type(self).forward is not _BatchNorm.forward:
             return super().then_relu(input, residual, ceiling)
-        return batch_norm_relu(input, residual, *self._arguments(input), ceiling)
+        return batch_norm_relu(input, residual, ceiling, *self._arguments(input))
 
     def _arguments(self, input: Any) -> tuple[Any, ...]:
         """What ``F.batch_norm`` takes beside the input, which is counted."""

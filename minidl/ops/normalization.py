@@ -260,6 +260,7 @@ def _track_batch(running_mean: Any, running_var: Any, x: Any, mean: Any, varianc
 def batch_norm_relu(
     input: Any,
     residual: Any,
+    ceiling: float,
     running_mean: Any,
     running_var: Any,
     weight: Any,
@@ -267,12 +268,11 @@ def batch_norm_relu(
     training: bool,
     momentum: float,
     eps: float,
-    ceiling: float = math.inf,
 ) -> Any:
     """``relu(batch_norm(...) + residual)``, ending at ``ceiling``; one primitive where a kernel can and nobody wants
     the steps."""
     input, residual = in_float32(input), None if residual is None else in_float32(residual)
-    if step_by_step() or not _fuses(input, residual, ceiling):
+    if step_by_step() or not _fuses(input, residual):
         y = batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
         return relu_up_to(ceiling, y if residual is None else y + residual)
     x = _batch_norm_input(input, running_mean, running_var, weight, bias)
@@ -292,9 +292,9 @@ def _cut_grad(g: Any, y: Any, ceiling: float) -> Any:
     return _relu_grad(g, y) if ceiling == math.inf else _hardtanh_grad(g, y, low=0.0, high=ceiling)
 
 
-def _fuses(x: Any, residual: Any, ceiling: float) -> bool:
+def _fuses(x: Any, residual: Any) -> bool:
     """Whether there is a kernel for all of it: nothing is broadcast, and both lie on one device."""
-    if not kernel.takes_relu(x._array, ceiling):
+    if not kernel.takes_relu(x._array):
         return False
     return residual is None or (residual.shape, residual.dtype, residual.device) == (x.shape, x.dtype, x.device)
 

@@ -56,28 +56,31 @@ def norms(cupy: Any, shape: tuple[int, ...], dtype: str, lay: Layout, slices: bo
     device[1] = (channels_last if lay is plain else plain)(cupy, g)  # stored otherwise
     dx, dg, dadded, dw, db = device
     with many_slices() if slices else nullcontext():
-        for weight, bias, dweight, dbias in ((w, b, dw, db), (None, None, None, None)):
+        for number, (weight, bias, dweight, dbias) in enumerate(((w, b, dw, db), (None, None, None, None))):
             wide = [None if a is None else a.astype("float64") for a in (x, weight, bias)]
             exact = [a.astype(dtype) for a in kernels.batch_norm(*wide, EPS, algorithm="spec")]
             agree(kernels.batch_norm(dx, dweight, dbias, EPS), exact, "batch_norm")
             mean, variance = (cupy.asarray(a) for a in exact[1:])
             want = kernels.batch_norm_grad(g, x, weight, *exact[1:], EPS, algorithm="spec")
             agree(kernels.batch_norm_grad(dg, dx, dweight, mean, variance, EPS), want, "batch_norm_grad")
-            for extra, dextra in ((None, None), (added, dadded)):
-                want = kernels.batch_norm_relu(x, weight, bias, EPS, extra, algorithm="spec")
-                got = kernels.batch_norm_relu(dx, dweight, dbias, EPS, dextra)
+            ceilings = (np.inf, 1.5) if number else (0.75, np.inf)
+            for (extra, dextra), ceiling in zip(((None, None), (added, dadded)), ceilings):
+                want = kernels.batch_norm_relu(x, weight, bias, EPS, extra, ceiling, algorithm="spec")
+                got = kernels.batch_norm_relu(dx, dweight, dbias, EPS, dextra, ceiling)
                 agree(got, want, "batch_norm_relu")
                 y, dy = (None, None) if extra is None else (got[0].get(), got[0])
-                keep = got[0].get() > 0  # where rounding decides, both sides take what the forward pass took
+                keep = (got[0].get() > 0) & (
+                    got[0].get() < ceiling
+                )  # where rounding decides, both sides take what the forward pass took
                 slopes = kernels.batch_norm_grad(g * keep, x, weight, *exact[1:], EPS, algorithm="spec")
-                mask = kernels.batch_norm_relu_grad(dg, dx, dweight, dbias, got[1], got[2], EPS, dy)
+                mask = kernels.batch_norm_relu_grad(dg, dx, dweight, dbias, got[1], got[2], EPS, dy, ceiling)
                 agree(mask[:3], slopes, "batch_norm_relu_grad")
                 assert len(mask) == (3 if y is None else 4)
                 if y is not None:
                     np.testing.assert_array_equal(mask[3].get(), g * keep)
         agree([kernels.scale_shift(dx, dw, db)], [kernels.scale_shift(x, w, b, algorithm="spec")], "scale_shift")
-        got = kernels.scale_shift_relu(dx, dw, db, dadded)
-        agree([got], [kernels.scale_shift_relu(x, w, b, added, algorithm="spec")], "scale_shift_relu")
+        got = kernels.scale_shift_relu(dx, dw, db, dadded, 6.0)
+        agree([got], [kernels.scale_shift_relu(x, w, b, added, 6.0, algorithm="spec")], "scale_shift_relu")
         want = kernels.scale_shift_grad(g, x, w, algorithm="spec")
         agree(kernels.scale_shift_grad(dg, dx, dw), want, "scale_shift_grad")
     for a, before in zip(device, host):

@@ -84,7 +84,8 @@ def test_cross_entropy(number: int, cupy: Any, used: Counter) -> None:
 def test_scores_that_rule_classes_out(cupy: Any) -> None:
     x = np.array([[0.5, -np.inf, 2.0], [-np.inf, -np.inf, -np.inf], [np.inf, 0.0, 1.0], [np.nan, 0.0, 1.0]], "float32")
     y = minidl.tensor([0, 1, 1, 1])
-    host = F.cross_entropy(minidl.from_numpy(x), y, reduction="none")
+    with np.errstate(invalid="ignore"):
+        host = F.cross_entropy(minidl.from_numpy(x), y, reduction="none")
     device = F.cross_entropy(minidl.from_numpy(x).cuda(), y.cuda(), reduction="none")
     np.testing.assert_allclose(device.numpy(), host.numpy(), 1e-6)
     assert np.isnan(host.numpy()[1:]).all()

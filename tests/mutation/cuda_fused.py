@@ -45,8 +45,11 @@ NORM = (
     _bug("norm_mask_of_the_constant", "norm.cu", FIRST, "forgets the bias when it asks where ReLU was flat",
          "normal(value, mean[c], of_g, or_zero(bias, c))", "normal(value, mean[c], of_g, 0)"),
     _bug("norm_residual_after_relu", "norm.cu", FIRST, "adds to what ReLU has cut off",
-         "        if (added) value += added[i];\n        y[i] = relu && value <= 0 ? 0 : value;",
-         "        y[i] = relu && value <= 0 ? 0 : value;\n        if (added) y[i] += added[i];"),
+         "if (added) value += added[i];\n        if (ceiling >= 0) value = value <= 0 ? 0 : value >= ceiling ? ceiling "
+         ": value;  // NaN stays\n        y[i] = value;",
+         "if (ceiling >= 0) value = value <= 0 ? 0 : value;\n        y[i] = added ? value + added[i] : value;"),
+    _bug("norm_ceiling_in_one_pass_only", "norm.cu", FIRST, "the last pass takes ReLU6 for ReLU",
+         "or_zero(bias, c)), ceiling)", "or_zero(bias, c)), 1e30f)"),
     _bug("norm_channel_of_planes", "norm.cu", FIRST, "takes the image for the channel",
          "if (!CHANNELS_LAST) split(at, by_run);", ""),
     _bug("norm_gradient_not_divided", "norm.cu", FIRST, "the sum of the cotangent stands where its mean belongs",
