@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,7 @@ def open_model(name: str | Path, weights: str | Path | None = None, options: dic
     """
     from .. import manual_seed, models
     from ..io import load_into, load_weights
+    from ..nn.utils import skip_init
 
     run = None
     if Path(name).exists():
@@ -144,7 +146,8 @@ def open_model(name: str | Path, weights: str | Path | None = None, options: dic
     else:
         info = models.info(str(name))
         manual_seed(0)
-        model, shape = models.create(str(name), **info.parse_options(options or {})), info.input_shape
+        with nullcontext() if weights is None else skip_init():  # do not draw what the file replaces
+            model, shape = models.create(str(name), **info.parse_options(options or {})), info.input_shape
     if weights is not None:
         load_into(model, load_weights(weights))
     return Subject(model.eval(), tuple(shape), run)
