@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import njit
-from .elements import PIECE, address, elements, kind_of, like, matched, seconds
+from .elements import PIECE, address, dense, elements, kind_of, last_and_dense, like, matched, pitch_of, seconds
 from .pieces import Address, read, run
 
 Array = np.ndarray
@@ -24,6 +24,18 @@ class Pass(NamedTuple):
     y: Address
     limits: Address
     count: int
+
+
+class Rows(NamedTuple):
+    """Rows of channels: addresses of x and z, and how many elements lie from row to row."""
+
+    x: Address
+    z: Address
+    count: int
+    channels: int
+    x_pitch: int
+    z_pitch: int
+    block: int  # rows of a piece
 
 
 def relu(x: Array) -> Array:
@@ -55,11 +67,21 @@ def add(a: Array, b: Array) -> Array:
 
 
 def accumulate(a: Array, b: Array) -> None:
-    x, z = matched(a, b)
-    if x is not a:  # a lies in a way of its own
+    if a.flags.c_contiguous or (a.ndim > 2 and dense(a)):
+        _run(_accumulate, a, matched(a, b)[1], a, ())
+        return
+    pitch = pitch_of(a)
+    if pitch is None:  # a lies in a way of its own
         a += b
         return
-    _run(_accumulate, a, z, a, ())
+    other = pitch_of(b)
+    if other is None:
+        b = last_and_dense(b, "b")
+        other = b.shape[1]
+    rows, channels = a.size // a.shape[1], a.shape[1]
+    block = max(1, PIECE // channels)
+    arguments = Rows(address(a), address(b), rows, channels, pitch, other, block)
+    run(_accumulate_rows, kind_of(a), arguments, -(-rows // block), seconds(a, b))
 
 
 def _mapped(function: Any, x: Array, z: Array | None = None, *limits: float) -> Array:
@@ -144,3 +166,13 @@ def _accumulate(kind: Any, arguments: int, piece: int) -> None:
     _, b, y, _, _ = _part(kind, arguments, piece)
     for i in range(len(b)):
         y[i] += b[i]
+
+
+@njit
+def _accumulate_rows(kind: Any, arguments: int, piece: int) -> None:
+    p = read(Rows, arguments)
+    for m in range(piece * p.block, min(p.count, (piece + 1) * p.block)):
+        y = elements(kind, p.x + m * p.x_pitch * kind.itemsize, p.channels)
+        b = elements(kind, p.z + m * p.z_pitch * kind.itemsize, p.channels)
+        for i in range(len(b)):
+            y[i] += b[i]

@@ -30,6 +30,7 @@ __all__ = [
     "last_and_dense",
     "like",
     "matched",
+    "pitch_of",
     "seconds",
 ]
 
@@ -92,6 +93,27 @@ def like(a: np.ndarray) -> np.ndarray:
 def dense(a: np.ndarray) -> bool:
     """Whether a (N, C, *size) lies without gaps, channels first or last, so that one loop can pass over it."""
     return a.flags.c_contiguous or a.transpose(0, *range(2, a.ndim), 1).flags.c_contiguous
+
+
+def pitch_of(a: np.ndarray) -> int | None:
+    """How many elements lie from one position's channels to the next, of an array (N, C, *size) whose channels lie
+    side by side at even distances: some of the channels of a channels-last array do.  None of any other.
+
+    >>> whole = np.zeros((2, 5, 5, 8)).transpose(0, 3, 1, 2)
+    >>> pitch_of(whole[:, 2:5]), pitch_of(whole[:, :, 1:])
+    (8, None)
+    """
+    if a.ndim < 3 or a.strides[1] != a.itemsize or not a.size:
+        return None
+    pitch = step = 0
+    for n, stride in zip(reversed((a.shape[0], *a.shape[2:])), reversed((a.strides[0], *a.strides[2:]))):
+        if n > 1 and pitch == 0:
+            pitch = step = stride
+        elif n > 1 and stride != step:
+            return None
+        step *= n
+    pitch = pitch or a.shape[1] * a.itemsize  # a single position
+    return pitch // a.itemsize if pitch % a.itemsize == 0 and pitch >= a.shape[1] * a.itemsize else None
 
 
 def is_last(a: np.ndarray) -> bool:

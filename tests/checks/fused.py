@@ -34,6 +34,25 @@ def straight_pieces(dtype: str) -> None:
     np.testing.assert_array_equal(total, g + x)
 
 
+def accumulated_parts(dtype: str) -> None:
+    """``a += b`` where a is some of the channels of a channels-last array, b stored in any way: nothing else moves."""
+    rng = np.random.default_rng(5)
+    for shape, first, stop in (((3, 9, 40, 31), 2, 7), ((2, 5, 3), 0, 4), ((1, 70, 600), 1, 70), ((4, 6, 1, 5), 3, 4)):
+        whole = np.moveaxis(rng.standard_normal((shape[0], *shape[2:], shape[1])).astype(dtype), -1, 1)
+        b = rng.standard_normal((shape[0], stop - first, *shape[2:])).astype(dtype)
+        last = np.moveaxis(np.ascontiguousarray(np.moveaxis(b, 1, -1)), -1, 1)
+        part = np.moveaxis(np.repeat(np.moveaxis(b, 1, -1), 2, axis=-1), -1, 1)[:, : stop - first]
+        other = np.array(whole, order="K")[:, first:stop]
+        for addend in (b, last, np.array(part), other, b[..., ::-1]):
+            got, want = np.array(whole, order="K"), np.array(whole, order="K")
+            activation.accumulate(got[:, first:stop], addend, algorithm="numba")
+            want[:, first:stop] += addend
+            np.testing.assert_array_equal(got, want, err_msg=str(shape))
+        uneven = np.array(whole, order="K")
+        activation.accumulate(uneven[..., 1:], whole[..., :-1], algorithm="numba")
+        np.testing.assert_array_equal(uneven[..., 1:], whole[..., 1:] + whole[..., :-1])
+
+
 def batch_norm(dtype: str) -> None:
     """Forward and gradients in both storages, over blocks of unequal size."""
     rng = np.random.default_rng(1)

@@ -17,6 +17,7 @@ NORM = (partial(fused.batch_norm, "float32"),)
 LARGE_MEAN = (fused.large_mean,)
 NORM_RELU = (partial(fused.batch_norm_relu, "float32"),)
 UPDATES = (fused.updates,)
+PARTS = (partial(fused.accumulated_parts, "float32"),)
 
 MUTANTS = (
     Mutant("relu_slope_at_0", _SPEC + "relu_grad", KINKS, "slope 1 at 0", "(y > 0)", "(y >= 0)"),
@@ -38,6 +39,12 @@ MUTANTS = (
            "skip, count = piece * PIECE * kind.itemsize,", "skip, count = 0,"),
     Mutant("fused_sum_forgets_what_was_there", _ACT + "_accumulate", STEPS, "assigns instead of adding",
            "y[i] += b[i]", "y[i] = b[i]"),
+    Mutant("fused_sum_of_parts_walks_evenly", _ACT + "_accumulate_rows", PARTS, "takes both for rows of one length",
+           "p.z + m * p.z_pitch", "p.z + m * p.x_pitch"),
+    Mutant("fused_sum_of_parts_ends_early", _ACT + "_accumulate_rows", PARTS, "the last piece is cut short",
+           "min(p.count, (piece + 1) * p.block)", "min(p.count - 1, (piece + 1) * p.block)"),
+    Mutant("pitch_of_uneven_rows", "minidl.kernels.cpu.elements:pitch_of", PARTS, "asks the last axis only",
+           "elif n > 1 and stride != step:", "elif n > 1 and stride < 0:"),
     Mutant("blocks_of_equal_weight", _NORM + "_merge", NORM, "averages the means of unequal blocks",
            "share, weight = counts[b] / n,", "share, weight = 1 / (b + 1),"),
     Mutant("blocks_without_their_distance", _NORM + "_merge", NORM, "adds the squares of the blocks only",

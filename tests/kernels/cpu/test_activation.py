@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minidl.kernels import activation, jit, threads
+from tests.checks import fused
 
 if not jit.HAVE_NUMBA:
     pytest.skip("needs Numba, which is not installed", allow_module_level=True)
@@ -102,3 +103,9 @@ def test_unlike_operands_are_left_to_numpy() -> None:
     wide, narrow = np.ones((3, 4)), np.ones(4, "float32")
     assert activation.add(wide, narrow, algorithm="numba").dtype == np.float64
     assert activation.add(wide, 2.0).tolist() == [[3.0] * 4] * 3 and activation.add(1, narrow).tolist() == [2.0] * 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_some_of_the_channels_are_added_to_where_they_lie(dtype) -> None:
+    """The gradient of what was concatenated, as in a DenseNet."""
+    fused.accumulated_parts(dtype)
