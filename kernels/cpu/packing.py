@@ -38,6 +38,10 @@ def bands(columns: int, tile: Tile) -> list[tuple[Tile, int, int]]:
     return [(tile, 0, first), wider] if first else [wider]
 
 
+SHARE = 4  # panels of a piece of work, at most: longer runs of b's rows, which lie pages apart
+PIECES = 8  # wanted, for the threads
+
+
 class _Packing(NamedTuple):
     b: Address
     group_step: int  # bytes
@@ -57,6 +61,7 @@ class _Packing(NamedTuple):
     count: int  # panels
     panels: Address
     panel_bytes: int  # of one panel
+    share: int  # panels of a piece of work
 
 
 def pack(b: np.ndarray, tile: Tile, first: int, stop: int, name: str = "panels", merged: bool = False) -> np.ndarray:
@@ -72,30 +77,62 @@ def pack(b: np.ndarray, tile: Tile, first: int, stop: int, name: str = "panels",
     panels = borrow(name, (groups, count, taps[0] * taps[1] * taps[2], depth, tile.width), b.dtype)
     if panels.size:
         size = panels[0, 0].nbytes
+        share = max(1, min(SHARE, groups * count // PIECES))
         numbers = _Packing(
-            address(b), *b.strides, *taps, inner, outer_step, depth, first, stop - first, count, address(panels), size
+            address(b), *b.strides, *taps, inner, outer_step, depth, first, stop - first, count, address(panels), size,
+            share,
         )  # fmt: skip
-        run(_pack_piece, tile, numbers, groups * count, b.size * 1e-9)
+        run(_pack_piece, tile, numbers, groups * -(-count // share), b.size * 1e-9)
     return panels
 
 
 @njit
 def _pack_piece(tile: Any, arguments: int, piece: int) -> None:
     p = read(_Packing, arguments)
-    group, k = piece // p.count, piece % p.count * tile.width
-    to = p.panels + piece * p.panel_bytes
-    source = p.b + group * p.group_step + (p.first + k) * p.column_step
-    real = min(tile.width, p.columns - k)
-    width, taps = tile.width * tile.itemsize, p.taps0 * p.taps1 * p.taps2
-    if real < tile.width:
-        clear_bytes(to, p.panel_bytes)
-    if p.column_step == tile.itemsize:  # the columns lie side by side
-        for c in range(p.depth):
-            for t in range(taps):
-                copy_bytes(to + (t * p.depth + c) * width, source + _offset(p, c, t), real * tile.itemsize)
+    shares = -(-p.count // p.share)
+    group, panel = piece // shares, piece % shares * p.share
+    panels = min(p.share, p.count - panel)
+    to = p.panels + (group * p.count + panel) * p.panel_bytes
+    source = p.b + group * p.group_step + (p.first + panel * tile.width) * p.column_step
+    left = p.columns - panel * tile.width
+    if _taps_are_neighbours(tile, p):
+        for i in range(panels):
+            begin = i * tile.width
+            columns = min(tile.width, left - begin)
+            _pack_panel(tile, p, to + i * p.panel_bytes, source + begin * p.column_step, columns)
         return
+    last = to + (panels - 1) * p.panel_bytes
+    if left < panels * tile.width:
+        clear_bytes(last, p.panel_bytes)
+    for c in range(p.depth):
+        for t in range(p.taps0 * p.taps1 * p.taps2):
+            row, origin = to + (t * p.depth + c) * tile.width * tile.itemsize, source + _offset(p, c, t)
+            for i in range(panels):
+                _copy_row(tile, row, origin, p.column_step, min(tile.width, left - i * tile.width))
+                row, origin = row + p.panel_bytes, origin + tile.width * p.column_step
+
+
+@njit
+def _copy_row(tile: Any, to: int, source: int, step: int, count: int) -> None:
+    """``count`` elements, ``step`` bytes apart, side by side."""
+    if step != tile.itemsize:
+        for j in range(count):
+            store(to + j * tile.itemsize, load(tile.one, source + j * step))
+    elif count == tile.width:
+        for j in range(0, tile.width, tile.lanes):
+            store(to + j * tile.itemsize, load(tile, source + j * tile.itemsize))
+    else:
+        copy_bytes(to, source, count * tile.itemsize)
+
+
+@njit
+def _pack_panel(tile: Any, p: Any, to: int, source: int, columns: int) -> None:
+    """A panel of columns whose element i = c * taps + t is channel c at tap t."""
+    width, taps = tile.width * tile.itemsize, p.taps0 * p.taps1 * p.taps2
+    if columns < tile.width:
+        clear_bytes(to, p.panel_bytes)
     done = 0
-    if real == tile.width and _taps_are_neighbours(tile, p):  # elements i = c * taps + t do
+    if columns == tile.width:
         done = p.depth * taps // tile.lanes * tile.lanes
         block = np.empty(tile.lanes * width, np.uint8)
         for i in range(0, done, tile.lanes):
@@ -110,10 +147,8 @@ def _pack_piece(tile: Any, arguments: int, piece: int) -> None:
                     store(row + j, load(tile, address_of(block) + (m - i) * width + j))
         keep((block,))
     for m in range(done, p.depth * taps):
-        c, t = m // taps, m % taps
-        row, origin = to + (t * p.depth + c) * width, source + _offset(p, c, t)
-        for j in range(real):
-            store(row + j * tile.itemsize, load(tile.one, origin + j * p.column_step))
+        place = to + (m % taps * p.depth + m // taps) * width
+        _copy_row(tile, place, source + m * tile.itemsize, p.column_step, columns)
 
 
 @njit

@@ -387,8 +387,8 @@ def _panels() -> tuple[Mutant, ...]:
             "F_narrow_band_gets_the_first_columns",
             "packing:_pack_piece",
             "the column that a band begins with is forgotten",
-            "(p.first + k) * p.column_step",
-            "k * p.column_step",
+            "(p.first + panel * tile.width) * p.column_step",
+            "panel * tile.width * p.column_step",
         ),
         _bug(
             "F_weights_of_the_first_group",
@@ -399,14 +399,14 @@ def _panels() -> tuple[Mutant, ...]:
         ),
         _bug(
             "F_tail_of_a_panel_not_packed",
-            "packing:_pack_piece",
+            "packing:_pack_panel",
             "rows that fill no block of the transposition are lost",
             "for m in range(done, p.depth * taps):",
             "for m in range(done, p.depth * taps // tile.lanes * tile.lanes):",
         ),
         _bug(
             "F_panel_by_channel_then_tap",
-            "packing:_pack_piece",
+            "packing:_pack_panel",
             "rows of a panel in the order of the weights, not of the products",
             "row = to + (m % taps * p.depth + m // taps) * width",
             "row = to + m * width",
