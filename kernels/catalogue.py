@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +24,37 @@ from . import jit
 from .errors import UnsupportedError
 
 Precision = Literal["fast", "exact"]
+
+
+class _Wish(threading.local):
+    precision: Precision = "fast"
+
+
+_wish = _Wish()
+
+
+@contextmanager
+def conv_precision(precision: Precision) -> Iterator[None]:
+    """Inside, this thread plans with ``precision`` where a call does not say otherwise; backward passes too.
+
+    "exact" leaves out what rounds more than plain summation does: Winograd, FFT, and tensor cores on a GPU.
+
+    >>> import minidl
+    >>> x, w = minidl.randn(1, 32, 56, 56), minidl.randn(32, 32, 3, 3)
+    >>> with minidl.conv_precision("exact"):
+    ...     y = minidl.nn.functional.conv2d(x, w, padding=1)
+    """
+    _check_precision(precision)
+    before, _wish.precision = _wish.precision, precision
+    try:
+        yield
+    finally:
+        _wish.precision = before
+
+
+def _check_precision(precision: Any) -> None:
+    if precision not in ("fast", "exact"):
+        raise ValueError(f'precision must be "fast" or "exact", got {precision!r}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +202,13 @@ def plan(
     dtype: Any = "float32",
     device: str = "cpu",
     algorithm: str | None = None,
-    precision: Precision = "fast",
+    precision: Precision | None = None,
 ) -> Plan:
     """Choose the kernel with the smallest estimated time, or the one named by ``algorithm``.
 
     ``case`` is the problem's geometry, for example a ``Conv``.  ``precision="exact"`` leaves out algorithms
-    that round more than plain summation does.  Equal estimates: the one registered first.
+    that round more than plain summation does; None: as :func:`conv_precision` says.  Equal estimates: the one
+    registered first.
 
     Raises UnsupportedError where the named algorithm cannot, saying why and which ones can.
 
@@ -182,6 +216,7 @@ def plan(
     >>> plan("conv", "forward", Conv.from_shapes((8, 256, 14, 14), (256, 256, 3, 3), stride=2)).algorithm
     'nhwc'
     """
+    precision = precision or _wish.precision
     estimated = _choose(problem, pass_, case, np.dtype(dtype), device, algorithm, precision)
     return estimated if tuner is None or algorithm is not None else tuner(estimated, precision)
 
@@ -200,8 +235,7 @@ def _choose(
     algorithm: str | None,
     precision: Precision,
 ) -> Plan:
-    if precision not in ("fast", "exact"):
-        raise ValueError(f'precision must be "fast" or "exact", got {precision!r}')
+    _check_precision(precision)
     rows = kernels(problem, pass_, device)
     candidates: list[tuple[Kernel, Cost | str]] = []
     for k in rows:

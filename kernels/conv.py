@@ -21,7 +21,7 @@ def forward(
     conv: Conv,
     algorithm: str | None = None,
     out: Any = None,
-    precision: Precision = "fast",
+    precision: Precision | None = None,
 ) -> Any:
     """y (N, K, *out), the cross-correlation of x and w.  ``out``, when given, is overwritten and returned.
 
@@ -43,7 +43,7 @@ def input_grad(
     conv: Conv,
     algorithm: str | None = None,
     out: Any = None,
-    precision: Precision = "fast",
+    precision: Precision | None = None,
 ) -> Any:
     """dx (N, C, *size) from the weights and the cotangent g (N, K, *out); errors as ``forward``.
 
@@ -62,7 +62,7 @@ def weight_grad(
     conv: Conv,
     algorithm: str | None = None,
     out: Any = None,
-    precision: Precision = "fast",
+    precision: Precision | None = None,
 ) -> Any:
     """dw (K, C/G, *kernel) from the input and the cotangent g (N, K, *out); errors as ``forward``.
 
@@ -75,7 +75,7 @@ def weight_grad(
     return _plan("weight_grad", conv, g, algorithm, precision).run(x, g, out=out)
 
 
-def _plan(pass_: str, conv: Conv, array: Any, algorithm: str | None, precision: Precision) -> Any:
+def _plan(pass_: str, conv: Conv, array: Any, algorithm: str | None, precision: Precision | None) -> Any:
     where = device_of(array)
     return plan("conv", pass_, conv, dtype=array.dtype, device=where, algorithm=algorithm, precision=precision)
 

@@ -30,6 +30,7 @@ from .dtypes import (
     uint8,
 )  # fmt: skip
 from .kernels import memory as _memory
+from .kernels.catalogue import conv_precision
 from .kernels.threads import get_num_threads, set_num_threads
 from .ops import *
 from .random import (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl.kernels import catalogue, conv, jit
-from minidl.kernels.catalogue import Cost, Kernel, plan
+from minidl.kernels.catalogue import Cost, Kernel, conv_precision, plan
 from minidl.kernels.errors import ShapeError, UnsupportedError
 from minidl.kernels.geometry import Conv
 
@@ -174,3 +174,28 @@ def test_complex_numbers_go_to_numpy() -> None:
     assert chosen.algorithm == "im2col"
     want = conv.forward(x, w, SMALL, algorithm="spec")
     np.testing.assert_allclose(chosen.run(x, w), want, rtol=1e-13, atol=1e-13)
+
+
+def test_a_block_is_planned_exactly() -> None:
+    """By its thread, and no longer than it lasts; what a call says itself counts more."""
+    import threading
+
+    case = Conv.from_shapes((8, 64, 56, 56), (64, 64, 3, 3), padding=1)
+    chosen: list[str] = []
+
+    def choose(**wish: str) -> None:
+        chosen.append(plan("conv", "forward", case, **wish).algorithm)
+
+    with conv_precision("exact"):
+        choose()
+        choose(precision="fast")
+        with conv_precision("fast"):
+            choose()
+        other = threading.Thread(target=choose)
+        other.start()
+        other.join()
+    choose()
+    assert chosen[0] != "winograd" and set(chosen[1:]) == {plan("conv", "forward", case, precision="fast").algorithm}
+    assert chosen[1] == "winograd" or not jit.HAVE_NUMBA
+    with pytest.raises(ValueError, match='precision must be "fast" or "exact"'), conv_precision("slow"):
+        pass

@@ -102,6 +102,7 @@ def receptive_field(
     ((14, 14), (range(10, 24), range(10, 24)), 0.0)
     """
     from ...autograd import enable_grad, grad
+    from ...kernels.catalogue import conv_precision
 
     rng = np.random.default_rng(seed)
     if images is None:
@@ -122,7 +123,7 @@ def receptive_field(
     effect = np.zeros(seen.size)
     for i in range(len(x)):
         leaf = x[i : i + 1].detach().requires_grad_()
-        with evaluating(model), enable_grad():
+        with evaluating(model), enable_grad(), conv_precision("exact"):  # a zero shall be zero
             y = answer(model, path, leaf)[(slice(None), slice(None), *place)]  # (1, K)
             signs = rng.choice([-1.0, 1.0], y.shape).astype(y.dtype)
             (gradient,) = grad(y, leaf, as_batch(model, signs))
