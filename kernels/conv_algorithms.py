@@ -185,7 +185,7 @@ add("fft", ".cpu.fft", fft.supports, fft.cost, exact=False, dtypes=("float32", "
 
 WINOGRAD_FLOPS = 1.65e11  # float32, of the products
 WINOGRAD_TRANSFORM = 2e-10  # seconds per element of V, M, and the weight gradient's U
-WINOGRAD_FILTER = 4e-10  # seconds per element of U, or of the weight gradient's sums
+WINOGRAD_FILTER = 3e-10  # seconds per element of U, or of the weight gradient's sums
 WINOGRAD_CALL = 2.5e-5
 
 
