@@ -31,7 +31,6 @@ from .windows import (
     finish_tile,
     next_pixel,
     pixel_count,
-    read_taps,
     split_pixel,
     tap_count,
 )
@@ -102,13 +101,12 @@ def _filter_piece(tile: Any, arguments: int, piece: int) -> None:
     results = np.empty(tile.rows, np.int64)
     row, pixel = job.channels * tile.itemsize, split_pixel(w, first)
     for m in range(first, first + count, tile.rows):
-        place, begin, end = fill_run(w, pixel, tile.rows, table), 0, taps
+        place = fill_run(w, pixel, tile.rows, table)
         pixel = next_pixel(w, pixel, tile.rows)
         if not place:
             rows = min(tile.rows, first + count - m)
             fill_tables(w, m, rows, tile.rows, table, results)
             finish_tile(rows, tile.rows, taps, table, results)
-            begin, end = read_taps(w, table, 0, tile.rows, 0, taps)
         for c in range(0, job.channels, tile.width):
             shift = min(c, job.channels - tile.width) * tile.itemsize
             source, weights = address_of(table), job.weights + shift
@@ -116,8 +114,7 @@ def _filter_piece(tile: Any, arguments: int, piece: int) -> None:
                 apart = w.stride2 * w.x_step2
                 depthwise_run(tile, source, taps, apart, shift, weights, row, place + shift, w.y_step2)
             else:
-                source, weights = source + begin * tile.rows * 8, weights + begin * tile.group * row
-                depthwise_rows(tile, source, end - begin, shift, weights, row, address_of(results))
+                depthwise_rows(tile, source, taps, shift, weights, row, address_of(results))
     keep((table, results))
 
 

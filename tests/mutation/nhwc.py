@@ -480,13 +480,6 @@ def _depthwise() -> tuple[Mutant, ...]:
             "source, weights = address_of(table), job.weights",
         ),
         _bug(
-            "F_depthwise_at_the_edge_the_first_weights",
-            "depthwise:_filter_piece",
-            "taps that read only padding are left out, their weights are not",
-            "weights + begin * tile.group * row",
-            "weights",
-        ),
-        _bug(
             "F_depthwise_taps_and_channels_exchanged",
             "depthwise:_order_piece",
             "weights are read as (taps, C) without moving their axes",
