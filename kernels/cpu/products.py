@@ -119,7 +119,7 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
     table, results = addresses[: pixels * taps], addresses[pixels * taps : pixels * (taps + 1)]  # (tile, tap, row)
     copy_table, edge_rows = addresses[pixels * (taps + 1) : pixels * (taps + 2)], addresses[pixels * (taps + 2) :]
     buffer = np.empty(tile.rows * edge_width + (pixels * apart if copied else 0), np.uint8)
-    for i in range(tile.rows):  # a tile of which some columns are no result
+    for i in range(len(edge_rows)):  # of a tile of which some columns are no result
         edge_rows[i] = address_of(buffer) + i * edge_width
     for i in range(pixels if copied else 0):
         copy_table[i] = address_of(buffer) + tile.rows * edge_width + i * apart
