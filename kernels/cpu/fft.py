@@ -37,6 +37,7 @@ COPIES = 4  # live buffers per block of spectra at the worst moment: signal, its
 GATHER_BYTES = 2e9  # per second: tiles are transposed on the way in and out
 SPECTRUM_BYTES = 4e10  # per second, in passes that go straight through
 CALL_SECONDS = 1.5e-5  # of the Python and BLAS overhead per block and tile
+START_SECONDS = 1.5e-4  # of a call: dozens of NumPy's
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +324,8 @@ def _cost(
     gathered = itemsize * sum(n * prod(len(a.taps) for a in line) for n, line in zip(signals, lines))
     moved = gathered + COPIES * spectrum * sum(signals)
     products = flops / dft.GEMM_FLOPS * itemsize / 4
-    seconds = products + transforms + gathered / GATHER_BYTES + moved / SPECTRUM_BYTES + calls * CALL_SECONDS
+    seconds = (
+        products + transforms + gathered / GATHER_BYTES + moved / SPECTRUM_BYTES + calls * CALL_SECONDS + START_SECONDS
+    )
     used = spectrum * group * (t * (ci + co) + ci * co) * COPIES
     return Cost(flops + transforms * dft.GEMM_FLOPS, moved, used, seconds)
