@@ -8,6 +8,7 @@ import pytest
 import minidl
 from minidl import nn
 from minidl.kernels.jit import HAVE_NUMBA
+from minidl.ops.normalization import batch_norm_relu
 
 
 def linears(*sizes):
@@ -186,3 +187,20 @@ def test_what_is_put_in_the_place_of_a_batch_norm_is_asked_itself():
     assert nn.Sequential(twice, nn.ReLU())(x).tolist() == (norm(x) * 2).relu().tolist()
     assert twice.then_relu(x, r, 1.0).tolist() == minidl.nn.functional.hardtanh(norm(x) * 2 + r, 0.0, 1.0).tolist()
     assert nn.Identity().then_relu(x, r).tolist() == (x + r).relu().tolist()
+
+
+@pytest.mark.parametrize("ceiling", [np.inf, 0.5])
+@pytest.mark.parametrize("adds", [False, True])
+def test_the_gradients_of_batch_norm_with_its_relu(adds, ceiling):
+    """By finite differences, to the second derivative, which goes by other rules."""
+    rng = np.random.default_rng(2)
+    x, r = (minidl.tensor(rng.standard_normal((5, 3)), requires_grad=True) for _ in "xr")
+    w, b = (minidl.tensor(rng.uniform(0.3, 0.9, 3), requires_grad=True) for _ in "wb")
+
+    def f(x, w, b, *r):
+        return batch_norm_relu(x, r[0] if r else None, ceiling, None, None, w, b, True, 0.1, 1e-5)
+
+    inputs = (x, w, b, r) if adds else (x, w, b)
+    assert f(*inputs).grad_fn.name == "batch_norm_relu" or not HAVE_NUMBA
+    assert minidl.gradcheck(f, inputs)
+    assert minidl.gradgradcheck(f, inputs)
