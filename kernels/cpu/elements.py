@@ -105,15 +105,14 @@ def pitch_of(a: np.ndarray) -> int | None:
     """
     if a.ndim < 3 or a.strides[1] != a.itemsize or not a.size:
         return None
-    pitch = step = 0
-    for n, stride in zip(reversed((a.shape[0], *a.shape[2:])), reversed((a.strides[0], *a.strides[2:]))):
-        if n > 1 and pitch == 0:
-            pitch = step = stride
-        elif n > 1 and stride != step:
+    row = a.shape[1] * a.itemsize
+    axes = [(a.shape[i], a.strides[i]) for i in (0, *range(2, a.ndim)) if a.shape[i] > 1]
+    pitch = step = axes[-1][1] if axes else row
+    for n, stride in reversed(axes):
+        if stride != step:
             return None
         step *= n
-    pitch = pitch or a.shape[1] * a.itemsize  # a single position
-    return pitch // a.itemsize if pitch % a.itemsize == 0 and pitch >= a.shape[1] * a.itemsize else None
+    return pitch // a.itemsize if pitch % a.itemsize == 0 and pitch >= row else None
 
 
 def is_last(a: np.ndarray) -> bool:

@@ -63,3 +63,15 @@ def test_the_gradient_of_a_matrix_lies_as_the_matrix_does() -> None:
         np.testing.assert_allclose(w.grad.numpy(), g.T @ x.numpy(), rtol=1e-12)
         np.testing.assert_allclose(v.grad.numpy(), x.numpy().T @ g, rtol=1e-12)
         assert w.grad.is_contiguous() and v.grad.is_contiguous()
+
+
+def test_what_is_concatenated_and_averaged_gets_both_gradients() -> None:
+    """The first is some of the channels of a channels-last gradient, the second one number for each of them."""
+    rng = np.random.default_rng(7)
+    x = minidl.from_numpy(np.moveaxis(rng.standard_normal((3, 40, 41, 5)).astype("float32"), -1, 1)).requires_grad_()
+    more = minidl.from_numpy(np.moveaxis(rng.standard_normal((3, 40, 41, 2)).astype("float32"), -1, 1))
+    g, h = rng.standard_normal((3, 40, 41, 7)).astype("float32"), rng.standard_normal((3, 5)).astype("float32")
+    y, mean = minidl.cat([x, more], 1), x.mean((2, 3))
+    minidl.autograd.backward([y, mean], [minidl.from_numpy(np.moveaxis(g, -1, 1)), minidl.from_numpy(h)])
+    want = np.moveaxis(g, -1, 1)[:, :5] + h[:, :, None, None] / np.float32(40 * 41)
+    np.testing.assert_allclose(x.grad.numpy(), want, rtol=1e-6, atol=1e-7)

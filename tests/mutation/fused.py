@@ -44,7 +44,7 @@ MUTANTS = (
     Mutant("fused_sum_of_parts_ends_early", _ACT + "_accumulate_rows", PARTS, "the last piece is cut short",
            "min(p.count, (piece + 1) * p.block)", "min(p.count - 1, (piece + 1) * p.block)"),
     Mutant("pitch_of_uneven_rows", "minidl.kernels.cpu.elements:pitch_of", PARTS, "asks the last axis only",
-           "elif n > 1 and stride != step:", "elif n > 1 and stride < 0:"),
+           "if stride != step:", "if stride < 0:"),
     Mutant("blocks_of_equal_weight", _NORM + "_merge", NORM, "averages the means of unequal blocks",
            "share, weight = counts[b] / n,", "share, weight = 1 / (b + 1),"),
     Mutant("blocks_without_their_distance", _NORM + "_merge", NORM, "adds the squares of the blocks only",

@@ -109,3 +109,18 @@ def test_unlike_operands_are_left_to_numpy() -> None:
 def test_some_of_the_channels_are_added_to_where_they_lie(dtype) -> None:
     """The gradient of what was concatenated, as in a DenseNet."""
     fused.accumulated_parts(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_addend_that_is_repeated_is_added_to_some_of_the_channels(dtype) -> None:
+    """The gradient of a mean over positions: its channels lie side by side, and yet it has no rows to walk along."""
+    rng = np.random.default_rng(6)
+    whole = np.moveaxis(rng.standard_normal((3, 4, 5, 9)).astype(dtype), -1, 1)
+    b = np.moveaxis(rng.standard_normal((3, 4, 5, 5)).astype(dtype), -1, 1)
+    for once in (b[..., :1], b[:, :, :1], b[:, :, :1, :1], b[:1], b[:1, :, :1, :1]):
+        addend = np.broadcast_to(once, b.shape)
+        assert addend.strides[1] == addend.itemsize
+        got, want = np.array(whole, order="K"), np.array(whole, order="K")
+        activation.accumulate(got[:, 2:7], addend, algorithm="numba")
+        want[:, 2:7] += addend
+        np.testing.assert_array_equal(got, want, err_msg=str(once.shape))
