@@ -30,6 +30,7 @@ BLOCK_ROWS = 64  # at least, so that there is little to put together
 
 
 def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float) -> tuple[Array, Array, Array]:
+    """y, stored as x (N, C, *size), mean and biased variance (C,): ``kernels.norm.batch_norm``."""
     (x,) = as_rows(x)
     mean, variance = moments(x)
     scale = 1 / np.sqrt(variance + x.dtype.type(eps))
@@ -39,6 +40,7 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float) -
 def batch_norm_grad(
     g: Array, x: Array, weight: Array | None, mean: Array, variance: Array, eps: float
 ) -> tuple[Array, Array, Array]:
+    """dx, stored as x (N, C, *size), dweight and dbias (C,): ``kernels.norm.batch_norm_grad``."""
     x, g = as_rows(x, g)
     count = max(1, x.size // max(1, x.shape[1]))
     scale = 1 / np.sqrt(variance + x.dtype.type(eps))
@@ -49,11 +51,13 @@ def batch_norm_grad(
 
 
 def scale_shift(x: Array, scale: Array, shift: Array | None) -> Array:
+    """x scale + shift, stored as x (N, C, *size); scale and shift (C,)."""
     (x,) = as_rows(x)
     return scaled(x, None, scale, shift)
 
 
 def scale_shift_grad(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Array]:
+    """dx, stored as x (N, C, *size), dscale and dshift (C,)."""
     x, g = as_rows(x, g)
     dshift, dscale = sums(g, x, None)
     return scaled(g, None, scale, None), dscale.astype(x.dtype), dshift.astype(x.dtype)
@@ -96,8 +100,9 @@ def _blocks(shape: tuple[int, ...], last: bool, dtype: np.dtype) -> Blocks:
     return Blocks(shape, last, dtype)
 
 
-def blocks_of(x: Array) -> Blocks:
-    return _blocks(x.shape, is_last(x), x.dtype)
+def blocks_of(x: Array, last: bool | None = None) -> Blocks:
+    """How a dense x is cut.  ``last``: as channels-last storage; None where x says so itself, with C > 1 it does."""
+    return _blocks(x.shape, is_last(x) if last is None else last, x.dtype)
 
 
 class Pass(NamedTuple):

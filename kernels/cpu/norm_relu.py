@@ -16,7 +16,6 @@ import numpy as np
 from ..jit import njit
 from . import norm
 from .elements import address, as_rows, elements, last_and_dense, like, seconds
-from .norm import blocks_of
 from .pieces import Address, read, run
 from .simd import Lanes, broadcast, clear_bytes, fma, load, machine, store, where_between, zero
 
@@ -26,6 +25,7 @@ Array = np.ndarray
 def batch_norm_relu(
     x: Array, weight: Array | None, bias: Array | None, eps: float, added: Array | None, ceiling: float
 ) -> tuple[Array, Array, Array]:
+    """y (N, C, *size) channels-last, mean and biased variance (C,): ``kernels.norm.batch_norm_relu``."""
     x = last_and_dense(x, "x")
     mean, variance = norm.moments(x)
     scale = 1 / np.sqrt(variance + x.dtype.type(eps))
@@ -33,6 +33,7 @@ def batch_norm_relu(
 
 
 def scale_shift_relu(x: Array, scale: Array, shift: Array | None, added: Array | None, ceiling: float) -> Array:
+    """relu(x scale + shift + added), up to ``ceiling``; (N, C, *size), channels-last."""
     return _cut(last_and_dense(x, "x"), None, scale, shift, added, ceiling)
 
 
@@ -47,11 +48,12 @@ def batch_norm_relu_grad(
     y: Array | None,
     ceiling: float,
 ) -> tuple[Array, ...]:
+    """dx channels-last, dweight and dbias (C,), and with y a fourth: ``kernels.norm.batch_norm_relu_grad``."""
     x, g, *rest = as_rows(last_and_dense(x, "x"), g, *(() if y is None else (y,)))
     count = max(1, x.size // max(1, x.shape[1]))
     scale = 1 / np.sqrt(variance + x.dtype.type(eps))
     slope = scale if weight is None else scale * weight
-    blocks = blocks_of(x)
+    blocks = _blocks_of(x)
     of = {"mean": blocks.spread(mean), "scale": blocks.spread(slope), "shift": blocks.spread(bias)}
     kept = like(x) if rest else None
     partial = np.empty((blocks.partials, 2, blocks.shape.groups), x.dtype)
@@ -74,12 +76,17 @@ def batch_norm_relu_grad(
 
 def _cut(x: Array, mean: Array | None, scale: Array, shift: Array | None, added: Array | None, ceiling: float) -> Array:
     """relu((x - mean) scale + shift + added), up to ``ceiling``."""
-    blocks, y = blocks_of(x), like(x)
+    blocks, y = _blocks_of(x), like(x)
     z = None if added is None else as_rows(x, added)[1]
     if x.size:
         spread = {"mean": mean, "scale": scale, "shift": shift}
         _run(_cut_piece, x, ceiling, z=z, y=y, **{name: blocks.spread(v) for name, v in spread.items()})
     return y
+
+
+def _blocks_of(x: Array) -> norm.Blocks:
+    """Rows of channels always: of one channel alone too, which otherwise passes for channels-first storage."""
+    return norm.blocks_of(x, last=True)
 
 
 class Pass(NamedTuple):
@@ -103,7 +110,8 @@ class Pass(NamedTuple):
 
 
 def _run(function: Any, x: Array, ceiling: float, **arrays: Array | None) -> None:
-    blocks, top = blocks_of(x), np.array([ceiling], x.dtype)
+    # without a ceiling NaN: nothing is above it, nor does it stop the gradient of an infinite result
+    blocks, top = _blocks_of(x), np.array([np.nan if ceiling == np.inf else ceiling], x.dtype)
     places = {name: 0 if a is None else address(a) for name, a in arrays.items()}
     none = dict.fromkeys(Pass._fields[:10], 0)
     shape = blocks.shape

@@ -237,6 +237,7 @@ FUSE = ("contract",)  # a product and a sum may become one instruction
 
 
 def emit_pointer(b: ir.IRBuilder, address: ir.Value, to: ir.Type) -> ir.Value:
+    """The address, an integer, as a pointer to elements ``to``."""
     return b.inttoptr(address, to.as_pointer())
 
 
@@ -247,11 +248,13 @@ def emit_load(b: ir.IRBuilder, lanes: Lanes, pointer: ir.Value, index: ir.Value 
 
 
 def emit_store(b: ir.IRBuilder, lanes: Lanes, value: ir.Value, pointer: ir.Value, index: ir.Value | int = 0) -> None:
+    """Store the vector ``value`` from element ``index`` of ``pointer``, a pointer to elements, on."""
     at = b.bitcast(b.gep(pointer, [_index(index)]), lanes.vector.as_pointer())
     b.store(value, at, align=lanes.itemsize)
 
 
 def emit_broadcast(b: ir.IRBuilder, lanes: Lanes, scalar: ir.Value) -> ir.Value:
+    """The vector with ``scalar`` in every lane."""
     undefined = ir.Constant(lanes.vector, ir.Undefined)
     first = b.insert_element(undefined, scalar, I32(0))
     return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, lanes.lanes), [0] * lanes.lanes))
@@ -265,6 +268,7 @@ def emit_fma(b: ir.IRBuilder, lanes: Lanes, x: ir.Value, y: ir.Value, z: ir.Valu
 
 
 def emit_zero(lanes: Lanes) -> ir.Value:
+    """The vector of zeros."""
     return ir.Constant(lanes.vector, [0 if lanes.dtype == "int32" else 0.0] * lanes.lanes)
 
 
@@ -423,13 +427,13 @@ def where_equal(_context, a, b, x):
 
 @intrinsic
 def where_between(_context, a, low, high, x):
-    """x where low < a < high, 0 elsewhere, of vectors of floating point numbers."""
+    """x where low < a < high, 0 elsewhere, of vectors of floating point numbers; if high is NaN, low < a suffices."""
     if not _is(VectorType, a, low, high, x) or not a == low == high == x:
         return None
 
     def emit(_ctx, b, _sig, args):
         a, low, high, x = args
-        inside = b.and_(b.fcmp_ordered(">", a, low), b.fcmp_ordered("<", a, high))
+        inside = b.and_(b.fcmp_ordered(">", a, low), b.fcmp_unordered("<", a, high))
         return b.select(inside, x, emit_zero(spec))
 
     spec = x.lanes

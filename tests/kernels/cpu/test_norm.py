@@ -98,6 +98,38 @@ def test_relu_behind_it_keeps_nan_and_takes_nothing() -> None:
     assert norm.scale_shift_relu(x, w, b, algorithm="numba").shape == x.shape
 
 
+@pytest.mark.parametrize("ceiling", [np.inf, 0.5])
+@pytest.mark.parametrize("shape", [(6, 1, 5, 5), (40, 1), (3, 1, 70, 71), (2, 4, 1, 1)], ids=str)
+def test_relu_behind_it_with_one_channel_or_one_position(shape, ceiling) -> None:
+    """Their storage passes for channels-first and channels-last alike."""
+    x, g, w, b = operands(shape, "float64", "first")
+    for added in (None, np.random.default_rng(3).standard_normal(shape)):
+        sides = []
+        for a in ("numba", "spec"):
+            y, mean, variance = norm.batch_norm_relu(x, w, b, EPS, added, ceiling, algorithm=a)
+            seen = None if added is None else y
+            back = norm.batch_norm_relu_grad(g, x, w, b, mean, variance, EPS, seen, ceiling, algorithm=a)
+            sides.append((y, mean, variance, *back, norm.scale_shift_relu(x, w, b, added, ceiling, algorithm=a)))
+        agree(*sides, "float64")
+
+
+@pytest.mark.parametrize("ceiling", [np.inf, 6.0])
+def test_relu_behind_it_passes_the_gradient_of_an_infinite_result(ceiling) -> None:
+    """As ReLU does by itself: it ends at no number; a ceiling cuts infinity off too."""
+    x, g, w, b = operands((4, 20, 6, 6), "float32", "last")
+    added = np.full_like(x, 1.0)
+    added[2, :19, 3, 1], added[1, :, 4, 4] = np.inf, -np.inf
+    sides = []
+    for a in ("numba", "spec"):
+        y, mean, variance = norm.batch_norm_relu(x, w, b, EPS, added, ceiling, algorithm=a)
+        back = norm.batch_norm_relu_grad(g, x, w, b, mean, variance, EPS, y, ceiling, algorithm=a)
+        assert y[2, :19, 3, 1].tolist() == [ceiling] * 19
+        sides.append(back)
+    agree(*sides, "float32")
+    passed = sides[0][3][2, :19, 3, 1]
+    assert passed.tolist() == (g[2, :19, 3, 1] if ceiling == np.inf else np.zeros(19)).tolist()
+
+
 @pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 0, 3), (2, 3, 0)], ids=str)
 def test_nothing_to_normalise(shape) -> None:
     x, g, w, b = operands(shape, "float32", "first")
