@@ -146,8 +146,8 @@ def _picked_rule(g: Any, y: Any, x: Any, *, index: Any, share: float) -> Any:
 _cross_entropy: Primitive = Primitive("cross_entropy", _picked_forward, vjp(_picked_rule, uses="x"))
 
 
-def _device_forward(x: Any, **facts: Any) -> Any:
-    return _kernels(x).cross_entropy(x, *facts.values())
+def _device_forward(x: Any, target: Any, **facts: Any) -> Any:
+    return _kernels(x).cross_entropy(x, target, *facts.values())
 
 
 def _kernels(x: Any) -> Any:
@@ -160,24 +160,24 @@ def _device_rule(
     g: Any,
     y: Any,
     x: Any,
+    target: Any,
     *,
     needs: tuple[bool, ...],
-    target: Any,
     weight: Any,
     ignored: int,
     smoothing: float,
     reduction: str,
-) -> tuple[Any]:
+) -> tuple[Any, None]:
     """(softmax(x) a - b) g / by, where b is what the loss asks of each class, and a the sum of b over the classes."""
     (g, _, _), (_, normalizers, facts) = g, y
     if MODE.recording:
-        b = _asked(x, target, weight, ignored, smoothing)
+        b = _asked(x, target._array, weight, ignored, smoothing)
         share = g / facts[0].detach()
         share = share.unsqueeze(1) if reduction == "none" else share
-        return ((softmax(x, 1) * b.sum(1, True) - b) * share,)
-    arrays = g._array, x._array, target, weight, normalizers._array, facts._array
+        return (softmax(x, 1) * b.sum(1, True) - b) * share, None
+    arrays = g._array, x._array, target._array, weight, normalizers._array, facts._array
     with on(x.device):
-        return (constant(_kernels(x._array).cross_entropy_grad(*arrays, ignored, smoothing)),)
+        return constant(_kernels(x._array).cross_entropy_grad(*arrays, ignored, smoothing)), None
 
 
 def _asked(x: Any, target: Any, weight: Any, ignored: int, smoothing: float) -> Any:
@@ -193,7 +193,7 @@ def _asked(x: Any, target: Any, weight: Any, ignored: int, smoothing: float) -> 
 
 # all of the loss in one pass over the scores, and its gradient in another; whoever listens sees the steps
 _device_cross_entropy: Primitive = Primitive(
-    "device_cross_entropy", _device_forward, joint=vjp(_device_rule, uses="x y1 y2")
+    "device_cross_entropy", _device_forward, joint=vjp(_device_rule, uses="x target y1 y2")
 )
 
 
@@ -227,13 +227,13 @@ def cross_entropy(
             index = _checked_classes(op, x, t, ignore_index)
             weight = None if weight is None else _class_weight(op, weight, x)
             loss, _, _ = _device_cross_entropy(
-                x, target=index.long()._array, weight=weight, ignored=int(ignore_index),
+                x, index.long(), weight=weight, ignored=int(ignore_index),
                 smoothing=float(label_smoothing), reduction=reduction,
             )  # fmt: skip
             return loss
         plain = x.ndim == 2 and weight is None and not label_smoothing and reduction in ("mean", "sum")
         if plain and not x.is_cuda and not step_by_step():
-            index = _checked_classes(op, x, t, ignore_index)._array
+            index = _checked_classes(op, x, t, ignore_index)._array.copy()  # whatever happens to the target
             if len(index) and (index != ignore_index).all():
                 return _cross_entropy(x, index=index, share=1 / len(index) if reduction == "mean" else 1.0)
         return _class_loss(op, log_softmax(x, axis), t, weight, ignore_index, reduction, label_smoothing)

@@ -65,3 +65,23 @@ def test_entries_that_are_ignored_take_the_steps() -> None:
     np.testing.assert_array_equal(x.grad.numpy()[1], [0, 0])
     assert np.isnan(F.cross_entropy(x, minidl.tensor([-100, -100])).item())
     assert np.isnan(F.cross_entropy(x[:0], minidl.tensor([], dtype="int64")).item())
+
+
+@pytest.mark.parametrize("way", ["tensor", "array"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_target_that_is_written_to_after_the_loss_changes_no_gradient(way: str, smoothing: float) -> None:
+    """A buffer of labels that is filled anew for the next batch; with the quick way and with the steps."""
+    rng = np.random.default_rng(8)
+    scores, labels = rng.standard_normal((6, 4)), np.array([0, 3, 1, 1, 2, 0])
+    slopes = []
+    for written in (False, True):
+        x, own = minidl.tensor(scores, requires_grad=True), labels.copy()
+        target = minidl.from_numpy(own)
+        loss = F.cross_entropy(x, target, label_smoothing=smoothing)
+        if written and way == "tensor":
+            target.copy_(minidl.tensor([3, 2, 1, 0, 0, 1]))
+        elif written:
+            own[:] = [3, 2, 1, 0, 0, 1]
+        loss.backward()
+        slopes.append(x.grad.numpy())
+    np.testing.assert_array_equal(*slopes)
