@@ -14,7 +14,7 @@ What "in a low precision" means depends on what an array can hold:
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -109,24 +109,35 @@ class autocast:
     def run(self, primitive: Primitive, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         """Call ``primitive`` with its arguments, and its result, in the precision that it shall have."""
         name = primitive.name
+        if name in LOWERED:
+            return self.lowered(primitive, *args, **attrs)
         outer, MODE.autocast = MODE.autocast, None  # casts are primitives too
         try:
-            if name in LOWERED:
-                result = primitive(*map(self._low, args), **attrs)
-                return result if result.dtype == np.float16 else self._low(result)
             if name in RAISED:
-                args = tuple(a.to("float32") if self._mine(a) and a.dtype == np.float16 else a for a in args)
+                args = tuple(a.to("float32") if self.concerns(a) and a.dtype == np.float16 else a for a in args)
             return primitive(*args, **attrs)
         finally:
             MODE.autocast = outer
 
-    def _mine(self, a: Any) -> bool:
-        return isinstance(a, Tensor) and a.device.type == self.device_type
+    def lowered(self, function: Callable[..., Any], *args: Any, **attrs: Any) -> Any:
+        """``function`` of its arguments, and its result, in the low precision; what it does inside is left alone."""
+        outer, MODE.autocast = MODE.autocast, None
+        try:
+            result = function(*map(self._low, args), **attrs)
+            return result if result.dtype == np.float16 else self._low(result)
+        finally:
+            MODE.autocast = outer
+
+    def concerns(self, a: Any) -> bool:
+        """Whether ``a`` is a tensor whose precision is chosen here: of this device, and of float16 or float32."""
+        return isinstance(a, Tensor) and a.dtype.char in "ef" and a.device.type == self.device_type
 
     def _low(self, a: Any) -> Any:
-        if not self._mine(a) or a.dtype != np.float32:
+        if not self.concerns(a):
             return a
-        return a.to("float16") if (self.device_type, self.kind) == ("cuda", "float16") else _rounded(a, kind=self.kind)
+        if (self.device_type, self.kind) == ("cuda", "float16"):
+            return a.to("float16")
+        return _rounded(a.to("float32"), kind=self.kind)
 
 
 class GradScaler:
@@ -178,7 +189,7 @@ class GradScaler:
             return outputs
         if isinstance(outputs, Tensor):
             return outputs * self._scale
-        if isinstance(outputs, Iterable):
+        if isinstance(outputs, (list, tuple)):
             return type(outputs)([self.scale(y) for y in outputs])  # type: ignore[call-arg]
         raise TypeError(f"GradScaler.scale takes a tensor or several, not {type(outputs).__name__}")
 

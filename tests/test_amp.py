@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -178,3 +179,71 @@ def test_mistakes_are_named() -> None:
         minidl.GradScaler().unscale_(optim.SGD([w]))
     with minidl.autocast("cpu"), pytest.raises(TypeError, match="linear needs one dtype"):
         F.linear(minidl.ones(2, 3, dtype="float64"), minidl.ones(2, 3))
+
+
+def test_what_is_computed_again_takes_the_precision_of_the_first_time() -> None:
+    """A checkpoint runs its function a second time in the backward pass, which lies outside of ``autocast``."""
+    rng = np.random.default_rng(4)
+    x, g = (minidl.from_numpy(rng.standard_normal((4, 5)).astype("float32")) for _ in "xg")
+    found = []
+    for apply in (lambda f, x: f(x), minidl.autograd.checkpoint):
+        for inside in (False, True):
+            minidl.manual_seed(0)
+            net = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 5))
+            with minidl.autocast("cpu"):
+                y = apply(net, x)
+                if inside:
+                    y.backward(g)
+            if not inside:
+                y.backward(g)
+            found.append([y.tolist(), *(p.grad.tolist() for p in net.parameters())])
+    assert found[0] == found[1] == found[2] == found[3]
+    with minidl.autocast("cpu", enabled=False):
+        minidl.manual_seed(0)
+        assert nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 5))(x).tolist() != found[0][0]
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_operands_of_float16_and_float32_meet_in_the_low_precision(kind: str) -> None:
+    rng = np.random.default_rng(5)
+    x, image = (minidl.from_numpy(rng.standard_normal(s).astype("float16")) for s in ((6, 5), (2, 3, 7, 6)))
+    w, b, filters = (minidl.from_numpy(rng.standard_normal(s).astype("float32")) for s in ((3, 5), (3,), (4, 3, 3, 3)))
+    with minidl.autocast("cpu", kind):
+        got = F.linear(x, w, b), x @ w.mT, F.conv2d(image, filters, padding=1)
+        x, image = x.float(), image.float()
+        want = F.linear(x, w, b), x @ w.mT, F.conv2d(image, filters, padding=1)
+    for y, z in zip(got, want, strict=True):
+        assert y.dtype == np.float32 and y.tolist() == z.tolist()
+
+
+def test_tensors_of_another_device_are_not_its_business() -> None:
+    half, single = minidl.ones(2, 3, dtype="float16"), minidl.ones(4, 3)
+    with minidl.autocast("cuda"):
+        with pytest.raises(TypeError, match="linear needs one dtype for all its arguments, got float16, float32"):
+            F.linear(half, single)
+        assert F.mse_loss(half, half).dtype == np.float16
+    with minidl.autocast("cpu"):
+        assert F.mse_loss(half, half).dtype == np.float32
+
+
+@pytest.mark.parametrize("outputs", ["loss", {"loss": 1.0}, 3.0], ids=str)
+def test_only_tensors_are_scaled(outputs: Any) -> None:
+    with pytest.raises(TypeError, match=f"takes a tensor or several, not {type(outputs).__name__}"):
+        minidl.GradScaler().scale(outputs)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_a_linear_layer_has_the_same_bits_for_one_axis_more_and_for_whoever_listens(kind: str) -> None:
+    """Where it takes its steps one by one, what lies between them is not rounded, and the bias is."""
+    rng = np.random.default_rng(6)
+    x, w, b, g = (rng.standard_normal(s).astype("float32") for s in ((6, 5), (3, 5), (3,), (6, 3)))
+    found = []
+    for way in ("together", "one axis more", "listened"):
+        leaves = [minidl.tensor(a, requires_grad=True) for a in (x, w, b)]
+        given = leaves[0].reshape(2, 3, 5) if way == "one axis more" else leaves[0]
+        with minidl.autocast("cpu", kind), minidl.autograd.Tape() if way == "listened" else nullcontext():
+            y = F.linear(given, *leaves[1:]).reshape(6, 3)
+        y.backward(minidl.tensor(g))
+        assert bits_kept(y.detach().numpy()) <= {"bfloat16": 7, "float16": 10}[kind]
+        found.append([y.tolist(), *(leaf.grad.tolist() for leaf in leaves)])
+    assert found[0] == found[1] == found[2]

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .mode import enable_grad, is_grad_enabled
+from .mode import MODE, enable_grad, is_grad_enabled
 from .tape import Edge, GraphError, Listener, Node, Primitive, Saved, Spec, Storage
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def checkpoint(
 
     Memory falls by what the function saved inside, time grows by one more forward pass.  The generators that it draws
     from are put back for the second run (unless ``preserve_rng_state=False``), so dropout drops the same elements.
+    It runs under the ``autocast`` of the first run.
     ``use_reentrant`` is taken for PyTorch's sake and changes nothing.  Calls may be nested.
 
     Raises GraphError in the backward pass when the function does something else the second time, or when an argument
@@ -113,6 +114,7 @@ class _Region:
         self.args = [_kept(a) for a in args]
         self.kwargs = {k: _kept(v) for k, v in kwargs.items()}
         self.drawn, self.preserve_rng_state = Drawn(), preserve_rng_state
+        self.autocast = MODE.autocast
         self.expected: list[tuple[str, Spec]] = []
         self.values: list[Saved] | None = None
 
@@ -142,10 +144,12 @@ class _Region:
         now = {generator: generator.get_state() for generator in self.drawn.before}
         if self.preserve_rng_state:
             self.drawn.rewind()
+        outside, MODE.autocast = MODE.autocast, self.autocast
         try:
             with enable_grad(), _Recorder() as recorder:
                 result = self.function(*args, **kwargs)
         finally:
+            MODE.autocast = outside
             if self.preserve_rng_state:
                 for generator, state in now.items():
                     generator.set_state(state)

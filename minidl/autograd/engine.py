@@ -86,11 +86,12 @@ def backpropagate(
             needs = paths.get(node.id)
             if needs is None or all(g is None for g in gs):
                 continue
-            outer, MODE.differentiating = MODE.differentiating, node
+            outer, autocast = MODE.differentiating, MODE.autocast
+            MODE.differentiating, MODE.autocast = node, None  # gradients take the precision that their results had
             try:
                 gradients = node.pull_back(gs, needs)
             finally:
-                MODE.differentiating = outer
+                MODE.differentiating, MODE.autocast = outer, autocast
             for edge, need, gradient in zip(node.edges, needs, gradients):
                 if need and edge is not None and gradient is not None:
                     _accumulate(pending, _slot(edge.node, edge.output, edge.leaf), _conform(gradient, edge, node))

@@ -238,7 +238,7 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __call__(self, *args: Any, **attrs: Any) -> Any:
-        if MODE.autocast is not None and MODE.differentiating is None:
+        if MODE.autocast is not None:
             return MODE.autocast.run(self, args, attrs)
         arrays = [a._array if isinstance(a, Tensor) else a for a in args]
         if "cupy" in sys.modules:

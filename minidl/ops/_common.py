@@ -19,6 +19,7 @@ Dims = int | Sequence[int] | None
 
 
 def is_tensor(value: Any) -> bool:
+    """Whether it is a tensor of minidl."""
     return isinstance(value, tape.Tensor)
 
 
@@ -125,6 +126,7 @@ def sum_to(x: Any, like: Any) -> Any:
 
 
 def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
+    """``x`` with its axes of length 1 repeated up to ``shape``; a view."""
     return x if x.shape == tuple(shape) else _broadcast_primitive(x, shape=tuple(shape))
 
 
@@ -148,6 +150,7 @@ def normalise_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
 
 
 def normalise_dim(dim: int, ndim: int) -> int:
+    """An axis that may count from the end as 0, ..., ndim - 1; IndexError where there is none."""
     limit = max(ndim, 1)
     if not -limit <= dim < limit:
         raise IndexError(f"dim {dim} is out of range for a tensor of {ndim} dimensions ({-limit} to {limit - 1})")
@@ -157,7 +160,7 @@ def normalise_dim(dim: int, ndim: int) -> int:
 def same_dtype(name: str, *tensors: Any) -> None:
     """Layers and products do not promote: a float64 input to float32 weights is a mistake, not a wish."""
     dtypes = [t.dtype for t in tensors if t is not None]
-    if MODE.autocast is not None and all(d.char in "ef" for d in dtypes):
+    if MODE.autocast is not None and all(MODE.autocast.concerns(t) for t in tensors if t is not None):
         return  # it brings them to one
     if dtypes.count(dtypes[0]) < len(dtypes):
         listed = ", ".join(str(d) for d in dtypes)
@@ -169,7 +172,8 @@ def same_dtype(name: str, *tensors: Any) -> None:
 
 def in_float32(x: Any) -> Any:
     """A float16 tensor under ``autocast`` as float32, which it computes losses and norms in; all else as it is."""
-    return x.to("float32") if MODE.autocast is not None and x.dtype == np.float16 else x
+    raised = MODE.autocast is not None and x.dtype == np.float16 and MODE.autocast.concerns(x)
+    return x.to("float32") if raised else x
 
 
 def same_device(name: str, **tensors: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..autograd.mode import MODE
 from ..autograd.tape import Primitive, step_by_step, vjp
 from ..kernels.errors import ShapeError
 from ._common import as_operand, same_device, same_dtype, sum_to, tensor_operand
@@ -43,6 +44,10 @@ _linear: Primitive = Primitive(
 )
 
 
+def _in_steps(x: Any, w: Any, bias: Any) -> Any:
+    return _plus_bias("linear", x @ w.mT, bias)
+
+
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     """``x @ weight.T + bias``: (..., in_features), (out_features, in_features), (out_features,) -> (..., out_features).
 
@@ -68,7 +73,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
             f"{w.shape[1]} features, but x is {x.shape} and has {features}{hint}"
         )
     if x.ndim != 2 or step_by_step():
-        return _plus_bias("linear", x @ w.mT, bias)
+        return _in_steps(x, w, bias) if MODE.autocast is None else MODE.autocast.lowered(_in_steps, x, w, bias)
     return _linear(x, w, _checked_bias("linear", bias, w.shape[0]))
 
 
