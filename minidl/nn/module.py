@@ -24,13 +24,17 @@ M = TypeVar("M", bound="Module")
 
 
 def is_watched(module: Module) -> bool:
-    """Whether anybody wants to see what goes into the module and what comes out: hooks of its own, or a listener."""
+    """Whether anybody wants to see what goes into the module and what comes out, or has changed what it does.
+
+    Hooks of its own do, a listener, and a ``forward`` that was put into this one module.
+    """
     return bool(
         LISTENERS
         or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
+        or "forward" in module.__dict__
     )
 
 

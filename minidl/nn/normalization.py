@@ -11,6 +11,7 @@ from ..ops import ones, zeros
 from ..ops.normalization import batch_norm_relu
 from . import functional as F
 from . import init
+from .hooks import say_where
 from .linear import new_parameter, positive
 from .module import Module, is_watched
 
@@ -136,7 +137,11 @@ class _BatchNorm(_RunningNorm):
         """
         if is_watched(self) or type(self).forward is not _BatchNorm.forward:
             return super().then_relu(input, residual, ceiling)
-        return batch_norm_relu(input, residual, ceiling, *self._arguments(input))
+        try:
+            return batch_norm_relu(input, residual, ceiling, *self._arguments(input))
+        except Exception as error:  # as where the module is called
+            say_where(error, self)
+            raise
 
     def _arguments(self, input: Any) -> tuple[Any, ...]:
         """What ``F.batch_norm`` takes beside the input, which is counted."""

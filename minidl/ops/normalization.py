@@ -17,7 +17,7 @@ from ..backend import array_module, on
 from ..kernels import norm as kernel
 from ..kernels.errors import ShapeError
 from ..kernels.pooling import Pool
-from ._common import floating, in_float32, same_dtype, tensor_operand
+from ._common import floating, in_float32, is_tensor, same_dtype, tensor_operand
 from .activation import _hardtanh_grad, _relu_grad, relu_up_to
 from .elementwise import rsqrt, sqrt
 from .pooling import _avg_pool
@@ -271,7 +271,7 @@ def batch_norm_relu(
 ) -> Any:
     """``relu(batch_norm(...) + residual)``, ending at ``ceiling``; one primitive where a kernel can and nobody wants
     the steps."""
-    input, residual = in_float32(input), None if residual is None else in_float32(residual)
+    input, residual = (in_float32(v) if is_tensor(v) else v for v in (input, residual))
     if step_by_step() or not _fuses(input, residual):
         y = batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
         return relu_up_to(ceiling, y if residual is None else y + residual)
@@ -293,10 +293,12 @@ def _cut_grad(g: Any, y: Any, ceiling: float) -> Any:
 
 
 def _fuses(x: Any, residual: Any) -> bool:
-    """Whether there is a kernel for all of it: nothing is broadcast, and both lie on one device."""
-    if not kernel.takes_relu(x._array):
+    """Whether there is a kernel for all of it: both are tensors on one device, and nothing is broadcast."""
+    if not (is_tensor(x) and kernel.takes_relu(x._array)):
         return False
-    return residual is None or (residual.shape, residual.dtype, residual.device) == (x.shape, x.dtype, x.device)
+    if residual is None:
+        return True
+    return is_tensor(residual) and (residual.shape, residual.dtype, residual.device) == (x.shape, x.dtype, x.device)
 
 
 def _running_scale(dtype: Any, mean: Any, variance: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any]:

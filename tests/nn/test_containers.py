@@ -204,3 +204,38 @@ def test_the_gradients_of_batch_norm_with_its_relu(adds, ceiling):
     assert f(*inputs).grad_fn.name == "batch_norm_relu" or not HAVE_NUMBA
     assert minidl.gradcheck(f, inputs)
     assert minidl.gradgradcheck(f, inputs)
+
+
+def test_a_mistake_says_in_which_batch_norm_although_its_relu_is_taken_along():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(5), nn.ReLU())
+    with pytest.raises(ValueError) as caught:
+        net(minidl.randn(2, 3, 4, 4))
+    assert caught.value.__notes__ == [f"in module 1: {net[1]!r}"]
+    with pytest.raises(ValueError) as caught:
+        net[1].then_relu(minidl.randn(1, 5, 1, 1))
+    assert caught.value.__notes__ == [f"in module {net[1]!r}"]
+
+
+def test_a_forward_put_into_one_module_is_asked_too():
+    """As people do who try something out: neither the batch norm nor the ReLU may pass it by."""
+    x = minidl.randn(4, 6)
+    net = nn.Sequential(nn.BatchNorm1d(6), nn.ReLU())
+    plain = net(x)
+    net[0].forward = lambda input: input * 3
+    assert net(x).tolist() == (x * 3).relu().tolist() == net[0].then_relu(x).tolist()
+    del net[0].forward
+    net[1].forward = lambda input: input.abs()
+    assert net(x).tolist() == nn.BatchNorm1d(6)(x).abs().tolist()
+    del net[1].forward
+    assert net(x).tolist() == plain.tolist()
+
+
+def test_batch_norm_before_a_relu_takes_what_it_takes_alone():
+    """Arrays of NumPy, and numbers as what is added."""
+    x = np.random.default_rng(4).standard_normal((5, 3)).astype("float32")
+    norm = nn.BatchNorm1d(3)
+    alone = norm(x)
+    assert nn.Sequential(norm, nn.ReLU())(x).tolist() == alone.relu().tolist()
+    for residual in (0.5, minidl.tensor(0.5), minidl.tensor([1.0, -1.0, 0.5]), x):
+        got = norm.then_relu(minidl.from_numpy(x), residual)
+        assert got.tolist() == (alone + residual).relu().tolist()
