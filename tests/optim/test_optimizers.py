@@ -213,3 +213,29 @@ def test_a_loaded_state_is_a_copy_in_the_dtype_of_the_parameter():
 def test_repr_shows_the_settings():
     text = repr(optim.SGD([minidl.zeros(1)], lr=0.25))
     assert text.startswith("SGD (\nParameter Group 0\n") and "    lr: 0.25\n" in text
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("float32", 3e-6)])
+@pytest.mark.parametrize("momentum, decay, maximize", [(0.0, 0.0, False), (0.9, 0.02, False), (0.5, 0.0, True)])
+def test_tensorflows_rmsprop_is_its_recurrence(momentum, decay, maximize, dtype, tolerance):
+    """s = alpha s + (1 - alpha) g^2 from 1 on, v = momentum v + lr g / sqrt(s + eps), p = p - v; lr falls."""
+    ours = [minidl.tensor(a, requires_grad=True) for a in start(dtype)]
+    options = {"alpha": 0.9, "eps": 1.0, "momentum": momentum, "weight_decay": decay, "maximize": maximize}
+    rule = optim.RMSpropTF(ours, lr=0.1, **options)
+    p = [a.astype("float64") for a in start(dtype)]
+    s, v = [np.ones(a.shape) for a in p], [np.zeros(a.shape) for a in p]
+    for step in range(7):
+        rule.param_groups[0]["lr"] = lr = 0.1 * 0.5**step
+        for i, g in enumerate(gradients(step, dtype)):
+            ours[i].grad = minidl.tensor(g)
+            g = (-g if maximize else g) + decay * p[i]
+            s[i] = 0.9 * s[i] + 0.1 * g**2
+            v[i] = momentum * v[i] + lr * g / np.sqrt(s[i] + 1.0)
+            p[i] = p[i] - v[i]
+        rule.step()
+        for got, wanted in zip(ours, p):
+            assert got.dtype == np.dtype(dtype)
+            np.testing.assert_allclose(got.detach().numpy(), wanted, rtol=tolerance, atol=tolerance)
+    again = optim.RMSpropTF(ours, lr=0.1, **options)
+    again.load_state_dict(rule.state_dict())
+    assert all((again.state[q]["square_avg"] == rule.state[q]["square_avg"]).all() for q in ours)
