@@ -26,13 +26,16 @@ from ._geometric import (
 )
 from ._photometric import ColorJitter, Cutout, PCAColorJitter, RandomErasing
 from ._transform import Compose, Lambda, Normalize, ToFloat, Transform
+from ._whitening import GlobalContrastNormalization, LinearTransformation, SubtractMeanImage, ZCAWhitening
 
 __all__ = [
     "CenterCrop",
     "ColorJitter",
     "Compose",
     "Cutout",
+    "GlobalContrastNormalization",
     "Lambda",
+    "LinearTransformation",
     "Normalize",
     "PCAColorJitter",
     "Pad",
@@ -46,6 +49,8 @@ __all__ = [
     "RandomTranslate",
     "RandomVerticalFlip",
     "Resize",
+    "SubtractMeanImage",
     "ToFloat",
     "Transform",
+    "ZCAWhitening",
 ]
