@@ -5,6 +5,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: a second thread woul
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 sys.modules.update(dict.fromkeys(filter(None, os.environ.get("MINIDL_TEST_WITHOUT", "").split(","))))  # type: ignore[arg-type]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers inherit it: what one has compiled the others take
+        folder = tempfile.TemporaryDirectory(prefix="minidl-emulated-")
+        os.environ["MINIDL_EMULATED"] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 @pytest.fixture(scope="session")

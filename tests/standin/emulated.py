@@ -11,6 +11,7 @@ import atexit
 import ctypes
 import functools
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -135,6 +136,8 @@ def _lowest(a: np.ndarray) -> int:
 
 @functools.cache
 def _folder() -> Path:
+    if shared := os.environ.get("MINIDL_EMULATED"):  # of all workers of a run of pytest
+        return Path(shared)
     folder = tempfile.TemporaryDirectory(prefix="minidl-emulated-")
     atexit.register(folder.cleanup)
     return Path(folder.name)
@@ -150,10 +153,13 @@ def _library(code: str, options: tuple[str, ...]) -> ctypes.CDLL:
         for name in names
     )
     macros = [o for o in options if o.startswith("-D")]
-    place = _folder() / hashlib.sha256(repr((code, macros)).encode()).hexdigest()[:16]
-    place.with_suffix(".cpp").write_text(f'#include "{HEADER}"\n{code}\n{entries}\n', encoding="utf-8")
+    place = _folder() / hashlib.sha256(repr((HEADER.read_bytes(), code, macros)).encode()).hexdigest()[:16]
     target = place.with_suffix(".so")
-    command = ["g++", *FLAGS, *TRAPS, *macros, str(place.with_suffix(".cpp")), "-o", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[:4000]
+    if not target.exists():  # another worker may have compiled it
+        source, made = (place.with_suffix(f".{os.getpid()}.{suffix}") for suffix in ("cpp", "so"))
+        source.write_text(f'#include "{HEADER}"\n{code}\n{entries}\n', encoding="utf-8")
+        command = ["g++", *FLAGS, *TRAPS, *macros, str(source), "-o", str(made)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[:4000]
+        made.replace(target)  # whole, whoever else looks
     return ctypes.CDLL(str(target))
