@@ -36,15 +36,8 @@ from tests.checks.cuda import (
     tiled,
 )
 from tests.kernels.convolution_cases import CASES, EMPTY, arrays, operands
-from tests.standin import emulated
 
 EMULATED = True  # the stand-in's planner chooses from these kernels too
-
-
-@pytest.fixture(autouse=True)
-def _can_run(cupy: Any) -> None:
-    if cupy.__version__.endswith("standin") and (why := emulated.missing()):
-        pytest.skip(why)
 
 
 def cases(algorithm: str) -> dict[str, Conv]:

@@ -11,15 +11,8 @@ import minidl
 import minidl.nn.functional as F
 from minidl import nn, optim
 from minidl.cuda import CaptureError, graph_step
-from tests.standin import emulated
 
 EMULATED = True  # the optimisers' kernels are what a graph can hold
-
-
-@pytest.fixture(autouse=True)
-def _can_run(cupy: Any) -> None:
-    if cupy.__version__.endswith("standin") and (why := emulated.missing()):
-        pytest.skip(why)
 
 
 def model(dropout: float = 0.0) -> nn.Module:

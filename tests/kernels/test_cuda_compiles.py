@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from minidl.kernels.cuda import depthwise, direct, implicit_gemm, norm, source, windows
+from tests.needs import needs
 
 KERNELS = {  # of a source; those of the others are the two passes of a convolution
     "pooling.cu": ["avg_pool", "avg_pool_grad", "max_pool", "max_pool_grad"],
@@ -38,6 +39,11 @@ def nvrtc() -> ctypes.CDLL | None:
                     ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
                 return ctypes.CDLL(str(library))
     return None
+
+
+def without_nvrtc() -> str | None:
+    """Why nothing can be compiled here, None where it can."""
+    return None if nvrtc() else "NVRTC is not installed: python -m pip install nvidia-cuda-nvrtc"
 
 
 def compiled(name: str, architecture: int, macros: dict[str, Any]) -> tuple[int, str, str]:
@@ -120,8 +126,7 @@ def variants() -> list[tuple[str, int, dict[str, Any]]]:
     [pytest.param(*v, id="-".join([v[0], f"sm_{v[1]}", *map(str, v[2].values())])) for v in variants()],
 )
 def test_it_compiles_and_spills_nothing(name: str, architecture: int, macros: dict[str, Any]) -> None:
-    if nvrtc() is None:
-        pytest.skip("NVRTC is not installed: python -m pip install nvidia-cuda-nvrtc")
+    needs(without_nvrtc())
     status, log, ptx = compiled(name, architecture, macros)
     assert status == 0, log
     kernels = re.findall(r"Compiling entry function '(\w+)'", log)

@@ -15,8 +15,9 @@ from minidl.kernels.cuda import pipelined, windows, winograd
 from minidl.kernels.cuda.implicit_gemm import LARGE, NARROW, SMALL, Tile
 from minidl.kernels.cuda.pipelined import BF16, FP16, TF32, TF32X3, Kind
 from minidl.kernels.spec.winograd import transforms
+from tests.needs import needs
 
-from .test_cuda_compiles import compiled, nvrtc
+from .test_cuda_compiles import compiled, without_nvrtc
 
 PRODUCT = {
     "float": r"mma\.sync\.aligned\.m16n8k8\.row\.col\.f32\.tf32\.tf32\.f32",
@@ -33,8 +34,7 @@ VARIANTS = [
 
 def checked(name: str, architecture: int, macros: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """What the compiler says, and each kernel's PTX, once it is known that it spills nothing."""
-    if nvrtc() is None:
-        pytest.skip("NVRTC is not installed: python -m pip install nvidia-cuda-nvrtc")
+    needs(without_nvrtc())
     status, log, ptx = compiled(name, architecture, macros)
     assert status == 0, log
     kernels = dict(re.findall(r"\.entry (\w+)\((.*?)(?=\.visible|\Z)", ptx, re.DOTALL))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.needs import needs
 from tests.standin import emulated, modules
 
 SOURCE = """
@@ -66,8 +67,7 @@ extern "C" __global__ void read_at(const float* x, float* y, long long i) { y[th
 
 @pytest.fixture
 def cp(monkeypatch: pytest.MonkeyPatch) -> Any:
-    if why := emulated.missing():
-        pytest.skip(why)
+    needs(emulated.missing())
     for name, module in modules().items():
         monkeypatch.setitem(sys.modules, name, module)
     return sys.modules["cupy"]
