@@ -144,7 +144,7 @@ def check(run: Run) -> None:
     from tests.kernels.convolution_cases import CASES
 
     cp = run.card.cp
-    cases = {**CASES, **cuda.GROUPED, **cuda.TILED}
+    cases = {**CASES, **cuda.GROUPED, **cuda.TILED, **cuda.SQUARES, **cuda.STRIDED}
     names = list(cases)[:2] if run.options.tiny else list(cases)
     promises: list[tuple[str, Callable[[], None]]] = []
     for pass_ in PASSES:

@@ -6,7 +6,7 @@
 #pragma once
 
 constexpr int GAP = 4;  // between the rows of a tile in shared memory: 16-byte vectors, and eight rows in eight banks
-constexpr int THREADS = ROWS / 8 * (COLUMNS / 8);
+constexpr int THREADS = ROWS / 8 * (COLUMNS / 8);  // that share a product
 // Blocks at a time on a multiprocessor: this leaves a thread 128 registers in large tiles, and 168 in the others, where
 // there are fewer threads to fetch the same.
 constexpr int BLOCKS = THREADS == 256 ? 2 : 384 / THREADS;
@@ -15,7 +15,7 @@ struct Product {
     float sum[8][8];
     int row, column;
 
-    __device__ Product() : row(threadIdx.x / (COLUMNS / 8) * 4), column(threadIdx.x % (COLUMNS / 8) * 4) {
+    __device__ Product() : row(threadIdx.x % THREADS / (COLUMNS / 8) * 4), column(threadIdx.x % (COLUMNS / 8) * 4) {
 #pragma unroll
         for (int i = 0; i < 8; ++i)
 #pragma unroll
@@ -37,12 +37,22 @@ struct Product {
         }
     }
 
+    // f(row, column, four sums side by side) for this thread's results in a half of the rows and in one of the columns.
+    template <class F> __device__ void each_run(int down, int right, F f) const {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const float (&own)[8] = sum[down * 4 + i];
+            f(down * (ROWS / 2) + row + i, right * (COLUMNS / 2) + column,
+              float4{own[right * 4], own[right * 4 + 1], own[right * 4 + 2], own[right * 4 + 3]});
+        }
+    }
+
     // f(row, column, sum) for each result of this thread.
     template <class F> __device__ void each(F f) const {
 #pragma unroll
-        for (int i = 0; i < 8; ++i)
-#pragma unroll
-            for (int j = 0; j < 8; ++j)
-                f(i / 4 * (ROWS / 2) + row + i % 4, j / 4 * (COLUMNS / 2) + column + j % 4, sum[i][j]);
+        for (int half = 0; half < 4; ++half)
+            each_run(half / 2, half % 2, [&](int row, int column, float4 sums) {
+                f(row, column, sums.x), f(row, column + 1, sums.y), f(row, column + 2, sums.z), f(row, column + 3, sums.w);
+            });
     }
 };

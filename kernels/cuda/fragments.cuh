@@ -1,5 +1,5 @@
-// The operands of a product on tensor cores as a warp holds them, and the product.  The macro TERMS says how many
-// products of parts make one of float32, 1 or 3.
+// A product on tensor cores as a warp holds it: operands and sums.  The macro TERMS says how many products of parts make
+// one of float32, 1 or 3.
 
 #pragma once
 
@@ -41,3 +41,53 @@ __device__ inline void multiply_add(float (&sum)[N][4], const Fragment<T, 4>& a,
 #pragma unroll
     for (int j = 0; j < N; ++j) multiply_add_16x8x16(sum[j], a.high, b[j].high, T{});
 }
+
+// The sums of a warp, DOWN x ACROSS pieces of 16 x 8; BESIDE warps lie side by side in the tile of their block.
+template <int DOWN, int ACROSS, int BESIDE> struct Pieces {
+    float sum[DOWN][ACROSS][4];
+    int row, column, lane;  // where they begin in the tile
+
+    __device__ Pieces()
+        : row(threadIdx.x / 32 / BESIDE * DOWN * 16), column(threadIdx.x / 32 % BESIDE * ACROSS * 8),
+          lane(threadIdx.x % 32) {
+#pragma unroll
+        for (int i = 0; i < DOWN; ++i)
+#pragma unroll
+            for (int j = 0; j < ACROSS; ++j)
+#pragma unroll
+                for (int e = 0; e < 4; ++e) sum[i][j][e] = 0.0f;
+    }
+
+    // Adds a product of T: right(v) brings the fragments of all columns, left(u, i) that of the i-th 16 rows.
+    template <class T, class Left, class Right> __device__ void add_fragments(Left left, Right right) {
+        Fragment<T, 4> u;
+        Fragment<T, 2> v[ACROSS];
+        right(v);
+#pragma unroll
+        for (int i = 0; i < DOWN; ++i) {
+            left(u, i);
+            multiply_add(sum[i], u, v);
+        }
+    }
+
+    // f(row, column, sum, sum of the next column) for all results of this lane: lane 4 r + c holds (r, 2c), (r, 2c + 1),
+    // (r + 8, 2c), (r + 8, 2c + 1) of a piece.
+    template <class F> __device__ void each_pair(F f) const {
+#pragma unroll
+        for (int i = 0; i < DOWN; ++i)
+#pragma unroll
+            for (int half = 0; half < 2; ++half)
+#pragma unroll
+                for (int j = 0; j < ACROSS; ++j)
+                    f(row + i * 16 + lane / 4 + half * 8, column + j * 8 + lane % 4 * 2, sum[i][j][half * 2],
+                      sum[i][j][half * 2 + 1]);
+    }
+
+    // f(row, column, sum)
+    template <class F> __device__ void each(F f) const {
+        each_pair([&](int row, int column, float first, float second) {
+            f(row, column, first);
+            f(row, column + 1, second);
+        });
+    }
+};

@@ -67,19 +67,23 @@ __device__ inline void multiply(TilesA& a, TilesB& b, int start, int stop, Fetch
     }
 }
 
-// w is packed: (G, taps * depth, columns).
+// blockIdx.x counts columns of tiles first: neighbouring blocks then read the same pixels, and those lie in the cache.
+// w is packed: (G, taps, depth, columns); those of a residue are some of the taps.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(const float* __restrict__ x,
                                                                         const float* __restrict__ w,
-                                                                        float* __restrict__ y, const Window p) {
+                                                                        float* __restrict__ y, const Problem given) {
     __shared__ __align__(16) TilesA a;
     __shared__ __align__(16) TilesB b;
     using ShareA = Share<ROWS, CHANNELS_LAST>;
     using ShareB = Share<COLUMNS, false>;
+    const Window& p = window_of_block(given);
     const int total = p.taps() * p.depth, pixels = p.pixels(), group = blockIdx.z;
-    const int first_row = blockIdx.x * ROWS, first_column = blockIdx.y * COLUMNS;
+    const int across = (p.columns + COLUMNS - 1) / COLUMNS;
+    const int first_row = (int)blockIdx.x / across * ROWS, first_column = (int)blockIdx.x % across * COLUMNS;
+    if (first_row >= pixels) return;  // of a residue with fewer than others
     x += group * p.depth * p.x_channel;
-    w += group * total * p.columns;
-    y += group * p.columns * p.y_channel;
+    w += p.w_first + group * p.w_group;
+    y += p.y_first + group * p.columns * p.y_channel;
 
     Corner corner[ShareA::COUNT];
 #pragma unroll
@@ -96,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(const fl
         },
         [&](int i, int k) {
             const int column = first_column + ShareB::width(i);
-            return k < total && column < p.columns ? w[k * p.columns + column] : 0.0f;
+            return k < total && column < p.columns ? w[(RESIDUES ? p.weight(k) : k * p.columns) + column] : 0.0f;
         },
         product);
     product.each([&](int row, int column, float sum) {

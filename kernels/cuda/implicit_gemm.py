@@ -11,11 +11,12 @@ from math import prod
 from typing import Any
 
 from ..arrays import array_module
-from ..cpu.direct_tiles import Geometry, geometry
+from ..cpu.direct_tiles import geometry
 from ..errors import UnsupportedError
 from ..geometry import Conv
 from ..layout import channels_last
-from . import windows
+from . import parts, windows
+from .parts import Parts
 from .source import function
 
 Array = Any
@@ -72,7 +73,7 @@ class Problem:
 
 
 def problems(pass_: str, conv: Conv, step: int = 0) -> Iterator[Problem]:
-    """What a pass multiplies.  One problem, but for an input gradient with a stride.
+    """What a pass multiplies.  One problem, but for an input gradient with a stride, whose residues share a launch.
 
     ``step`` counts the terms of a step where kernels can cut this sum of a correlation into slices too, 0: they cannot.
 
@@ -87,11 +88,19 @@ def problems(pass_: str, conv: Conv, step: int = 0) -> Iterator[Problem]:
         yield Problem(rows, columns, pixels, groups, windows.slice_count(pixels, blocks, BLOCKS, SHORTEST), size)
         return
     columns, depth = (filters, channels) if pass_ == "forward" else (channels, filters)
+    size, slices = cut(conv.batch, groups, columns, depth, parts.parts(pass_, conv), step)
     for axes in windows.correlations(pass_, conv):
         rows, terms = conv.batch * prod(a.out for a in axes), depth * prod(a.taps for a in axes)
-        size = tile(rows, columns, BLOCKS // groups)
-        slices = slices_of_steps(terms, step, prod(size.count(rows, columns)) * groups) if step else 1
         yield Problem(rows, columns, terms, groups, slices, size)
+
+
+def cut(batch: int, groups: int, columns: int, depth: int, of_axes: Parts, step: int = 0) -> tuple[Tile, int]:
+    """The tile of the correlations that share a launch, and in how many slices their sums are cut."""
+    out, taps = parts.largest(of_axes)
+    busy = groups * max(1, parts.working(of_axes))
+    size = tile(batch * out, columns, BLOCKS // busy)
+    slices = slices_of_steps(depth * taps, step, prod(size.count(batch * out, columns)) * busy) if step else 1
+    return size, slices
 
 
 def slices_of_steps(terms: int, step: int, blocks: int) -> int:
@@ -106,17 +115,17 @@ def slices_of_steps(terms: int, step: int, blocks: int) -> int:
 def supports(pass_: str, conv: Conv) -> str | None:
     if conv.groups > MOST_GROUPS:
         return f"has a grid for at most {MOST_GROUPS} groups, not {conv.groups}"
-    return windows.supports(pass_, conv)
+    return windows.supports(pass_, conv) or parts.obstacle(pass_, conv)
 
 
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None, terms: int = 0) -> Array:
     """y (N, K, *out); channels-last where x is and no ``out`` is given."""
-    return windows.forward(_correlate(terms), x, w, conv, out)
+    return parts.correlate(_correlate(terms), "forward", x, w, conv, out)
 
 
 def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None, terms: int = 0) -> Array:
     """dx (N, C, *size); channels-last where g is and no ``out`` is given."""
-    return windows.input_grad(_correlate(terms), w, g, conv, out)
+    return parts.correlate(_correlate(terms), "input_grad", g, w, conv, out)
 
 
 def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None, terms: int = 0) -> Array:
@@ -136,17 +145,18 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None, terms:
     return windows.in_slices(launch, dw, conv, problem.slices)
 
 
-def _correlate(terms: int) -> windows.Correlate:
-    def correlate(x: Array, w: Array, y: Array, axes: Geometry) -> None:
-        xp, (groups, columns, _) = array_module(x), w.shape[:3]
+def _correlate(terms: int) -> parts.Correlate:
+    def launch(x: Array, w: Array, y: Array, of_axes: Parts) -> None:
+        xp, (groups, columns, depth) = array_module(x), w.shape[:3]
         packed = xp.ascontiguousarray(xp.transpose(w, (0, 3, 4, 5, 2, 1)))  # (G, T0, T1, T2, depth, columns)
-        rows = y.size // (groups * columns)
-        size = tile(rows, columns, BLOCKS // groups)
-        kernel = function(xp, "implicit_gemm.cu", "correlate", **_macros(x, size, terms))
-        window = windows.of_correlation(x, w, y, axes)
-        kernel((*size.count(rows, columns), groups), (size.threads(terms),), (x, packed, y, window))
+        size, _ = cut(len(x), groups, columns, depth, of_axes)
+        tiles = prod(size.count(len(x) * parts.largest(of_axes)[0], columns))
+        problem = parts.problem(x, packed.transpose((0, 5, 4, 1, 2, 3)), y, of_axes)
+        macros = _macros(x, size, terms, parts.strided(of_axes))
+        kernel = function(xp, "implicit_gemm.cu", "correlate", **macros)
+        kernel((tiles, parts.count(of_axes), groups), (size.threads(terms),), (x, packed, y, problem))
 
-    return correlate
+    return launch
 
 
 def is_old(xp: Any) -> bool:
@@ -163,10 +173,10 @@ def check_tensor_cores(xp: Any, numbers: str) -> None:
         )
 
 
-def _macros(x: Array, size: Tile, terms: int) -> dict[str, Any]:
+def _macros(x: Array, size: Tile, terms: int, residues: bool = False) -> dict[str, Any]:
     if terms:
         check_tensor_cores(array_module(x), "TF32")
     return {
         "ROWS": size.rows, "COLUMNS": size.columns, "DEPTH": size.depth, "WARP_ROWS": size.warp_rows,
-        "TERMS": terms, "CHANNELS_LAST": channels_last(x),
+        "TERMS": terms, "CHANNELS_LAST": channels_last(x), "RESIDUES": residues,
     }  # fmt: skip

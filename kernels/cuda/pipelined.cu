@@ -113,48 +113,19 @@ struct alignas(8) Four {  // results of 16 bits
     unsigned low, high;
 };
 
-// The sums of a warp, in pieces of 16 x 8.
-struct Sums {
-    static constexpr int DOWN = WARP_ROWS / 16, ACROSS = WARP_COLUMNS / 8;
-    float sum[DOWN][ACROSS][4];
-    int row, column, lane;
+constexpr int DOWN = WARP_ROWS / 16, ACROSS = WARP_COLUMNS / 8;  // pieces of a warp
 
-    __device__ Sums()
-        : row(threadIdx.x / 64 * WARP_ROWS), column(threadIdx.x / 32 % 2 * WARP_COLUMNS), lane(threadIdx.x % 32) {
-#pragma unroll
-        for (int i = 0; i < DOWN; ++i)
-#pragma unroll
-            for (int j = 0; j < ACROSS; ++j)
-#pragma unroll
-                for (int e = 0; e < 4; ++e) sum[i][j][e] = 0.0f;
-    }
-
+struct Sums : Pieces<DOWN, ACROSS, 2> {
     // Adds the product of the tiles of a step.
     template <class A, class B> __device__ void add(const unsigned char* a, const unsigned char* b) {
 #pragma unroll UNROLLED
-        for (int k = 0; k < 4; ++k) {  // two vectors of terms at a time
-            Fragment<ELEMENT, 4> u;
-            Fragment<ELEMENT, 2> v[ACROSS];
+        for (int k = 0; k < 4; ++k)  // two vectors of terms at a time
+            add_fragments<ELEMENT>([&](auto& u, int i) { A::left(u, a, row + i * 16, k, lane); },
+                                   [&](auto& v) {
 #pragma unroll
-            for (int j = 0; j < ACROSS; j += 2) B::right(v[j], v[j + 1], b, column + j * 8, k, lane);
-#pragma unroll
-            for (int i = 0; i < DOWN; ++i) {
-                A::left(u, a, row + i * 16, k, lane);
-                multiply_add(sum[i], u, v);
-            }
-        }
-    }
-
-    // f(row, column, sum, sum of the next column) for all results of this lane.
-    template <class F> __device__ void each(F f) const {
-#pragma unroll
-        for (int i = 0; i < DOWN; ++i)
-#pragma unroll
-            for (int half = 0; half < 2; ++half)
-#pragma unroll
-                for (int j = 0; j < ACROSS; ++j)
-                    f(row + i * 16 + lane / 4 + half * 8, column + j * 8 + lane % 4 * 2, sum[i][j][half * 2],
-                      sum[i][j][half * 2 + 1]);
+                                       for (int j = 0; j < ACROSS; j += 2)
+                                           B::right(v[j], v[j + 1], b, column + j * 8, k, lane);
+                                   });
     }
 
     // f(row, column, four results) where these have 16 bits.  Neighbouring lanes exchange half of what they have, so that
@@ -244,22 +215,25 @@ __device__ inline Term term(const Window& p, int k, int total) {
             1u << t0 | 1u << (p.axis[0].taps + t1) | 1u << (p.axis[0].taps + p.axis[1].taps + t2)};
 }
 
-
 // blockIdx.x counts columns of tiles first: neighbouring blocks then read the same pixels, and those lie in the cache.
-// blockIdx.z counts the slices of each group: one sums over p.slice steps and writes results of its own, p.w_slice apart.
+// blockIdx.z counts the slices of each group: one sums over a part of the steps, and writes results of its own, p.w_slice
+// apart.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(const ELEMENT* __restrict__ x,
                                                                         const ELEMENT* __restrict__ w,
-                                                                        RESULT* __restrict__ y, const Window p) {
+                                                                        RESULT* __restrict__ y, const Problem given) {
     SHARED_MEMORY(ring);
     using A = TermsAlong<ROWS>;
     using B = TermsAlong<COLUMNS>;
+    const Window& p = window_of_block(given);
     const int total = p.taps() * p.depth, pixels = p.pixels(), across = (p.columns + COLUMNS - 1) / COLUMNS;
     const int slices = gridDim.z / p.groups, group = blockIdx.z / slices, slice = blockIdx.z % slices;
-    const int start = slice * p.slice, stop = min((total + DEPTH - 1) / DEPTH, start + p.slice);
+    const int steps = (total + DEPTH - 1) / DEPTH, length = (steps + slices - 1) / slices;
+    const int start = slice * length, stop = min(steps, start + length);
     const int first_row = (int)blockIdx.x / across * ROWS, first_column = (int)blockIdx.x % across * COLUMNS;
+    if (first_row >= pixels) return;  // of a residue with fewer than others
     x += group * p.depth;
-    w += group * p.w_group;
-    y += slice * p.w_slice + group * p.columns * p.y_channel;
+    w += p.w_first + group * p.w_group;
+    y += p.y_first + slice * p.w_slice + group * p.columns * p.y_channel;
 
     int at[A::COUNT];
     unsigned inside[A::COUNT];
@@ -286,16 +260,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(const EL
     Sums sums;
     multiply<A, B>(ring, stop - start, [](int) {}, fetch_x, fetch_w, x, sums);
 
-    const int steps = p.columns | p.y_image | p.y_step[0] | p.y_step[1] | p.y_step[2];
-    if (sizeof(RESULT) == 2 && p.y_channel == 1 && steps % 4 == 0 && (size_t)y % sizeof(Four) == 0) {
+    const int apart = p.columns | p.y_image | p.y_step[0] | p.y_step[1] | p.y_step[2];
+    if (sizeof(RESULT) == 2 && p.y_channel == 1 && apart % 4 == 0 && (size_t)y % sizeof(Four) == 0) {
         sums.each_four([&](int row, int column, Four four) {
             const int m = first_row + row, k = first_column + column;
             if (m < pixels && k < p.columns) *(Four*)(y + (p.result(m) + k)) = four;
         });
         return;
     }
-    const bool in_pairs = p.y_channel == 1 && steps % 2 == 0 && (size_t)y % sizeof(Pair) == 0;
-    sums.each([&](int row, int column, float first, float second) {
+    const bool in_pairs = p.y_channel == 1 && apart % 2 == 0 && (size_t)y % sizeof(Pair) == 0;
+    sums.each_pair([&](int row, int column, float first, float second) {
         const int m = first_row + row, k = first_column + column;
         if (m >= pixels || k >= p.columns) return;
         RESULT* to = y + (p.result(m) + k * p.y_channel);
@@ -362,13 +336,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) weight_grad(const 
     Sums sums;
     multiply<A, B>(ring, (stop - start + DEPTH - 1) / DEPTH, prepare, fetch_g, fetch_x, x, sums);
 
-    auto put = [&](int k, int term, float sum) {
+    sums.each([&](int row, int column, float sum) {
+        const int k = first_row + row, term = first_column + column;
         int tap = term;
         const int channel = split(tap, p.by_depth);
         if (k < filters && term < terms && channel < channels) dw[k * p.w_column + p.weight(term)] = sum;
-    };
-    sums.each([&](int row, int column, float first, float second) {
-        put(first_row + row, first_column + column, first);
-        put(first_row + row, first_column + column + 1, second);
     });
 }

@@ -17,10 +17,11 @@ import numpy as np
 
 from .. import layout
 from ..arrays import array_module, im2col
-from ..cpu.direct_tiles import Geometry, geometry
+from ..cpu.direct_tiles import geometry
 from ..geometry import Conv
-from . import implicit_gemm, staging, windows
+from . import implicit_gemm, parts, staging, windows
 from .implicit_gemm import Tile
+from .parts import Parts
 from .source import function, real
 
 Array = Any
@@ -76,8 +77,8 @@ def forward(x: Array, w: Array, conv: Conv, out: Array | None = None, kind: Kind
     y = layout.empty_last(conv.y_shape, x) if out is None else out
     if (other := _instead(kind, "forward", x, conv)) is not None:
         return other(x, w, conv, y)
-    staged = staging.image(x, conv.groups, kind.element), staging.image(w, 1, kind.element)
-    return windows.forward(_correlate(kind), *staged, kind.operands("forward", conv), y)
+    x_staged, w_staged = staging.image(x, conv.groups, kind.element), staging.image(w, 1, kind.element)
+    return parts.correlate(_correlate(kind), "forward", x_staged, w_staged, kind.operands("forward", conv), y)
 
 
 def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None, kind: Kind = TF32) -> Array:
@@ -86,8 +87,8 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None, kind: K
     if (other := _instead(kind, "input_grad", g, conv)) is not None:
         return other(w, g, conv, dx)
     filters_last = staging.image(w.swapaxes(0, 1), conv.groups, kind.element).swapaxes(0, 1)
-    staged = filters_last, staging.image(g, conv.groups, kind.element)
-    return windows.input_grad(_correlate(kind), *staged, kind.operands("input_grad", conv), dx)
+    g_staged, wide = staging.image(g, conv.groups, kind.element), kind.operands("input_grad", conv)
+    return parts.correlate(_correlate(kind), "input_grad", g_staged, filters_last, wide, dx)
 
 
 def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None, kind: Kind = TF32) -> Array:
@@ -112,35 +113,43 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None, kind: 
     return windows.in_slices(launch, dw, conv, problem.slices)
 
 
-def _correlate(kind: Kind) -> windows.Correlate:
-    def correlate(x: Array, w: Array, y: Array, axes: Geometry) -> None:
-        groups, columns, *terms = w.shape
-        rows, steps = y.size // (groups * columns), -(-prod(terms) // kind.step)
-        size = implicit_gemm.tile(rows, columns, implicit_gemm.BLOCKS // groups)
-        tiles = prod(size.count(rows, columns))
-        slices = implicit_gemm.slices_of_steps(prod(terms), kind.step, tiles * groups)
+def _correlate(kind: Kind) -> parts.Correlate:
+    def launch(x: Array, w: Array, y: Array, of_axes: Parts) -> None:
+        groups, columns, depth = w.shape[:3]
+        size, slices = implicit_gemm.cut(len(x), groups, columns, depth, of_axes, kind.step)
+        tiles = prod(size.count(len(x) * parts.largest(of_axes)[0], columns))
         sums, first = None, y
         if slices > 1:  # each has its own results, which are added in their order
             sums = array_module(y).empty((slices, len(y), *y.shape[2:], y.shape[1]), "float32")
             first = array_module(y).moveaxis(sums[0], -1, 1)
-        window = windows.of_correlation(x, w, first, axes, -(-steps // slices), first.size)
-        _launch("correlate", first, size, kind, (tiles, 1, groups * slices), (x, w, first, window))
+        arguments = x, w, first, parts.problem(x, w, first, of_axes, first.size)
+        grid = tiles, parts.count(of_axes), groups * slices
+        _launch("correlate", first, size, kind, grid, arguments, parts.strided(of_axes))
         if sums is not None:
             y[...] = array_module(y).moveaxis(sums.sum(axis=0), -1, 1)
 
-    return correlate
+    return launch
 
 
-def _launch(name: str, like: Array, size: Tile, kind: Kind, grid: windows.Ints, arguments: tuple[Any, ...]) -> None:
-    kernel = function(array_module(like), "pipelined.cu", name, **macros(size, kind, like.dtype))
+def _launch(
+    name: str,
+    like: Array,
+    size: Tile,
+    kind: Kind,
+    grid: windows.Ints,
+    arguments: tuple[Any, ...],
+    residues: bool = False,
+) -> None:
+    kernel = function(array_module(like), "pipelined.cu", name, **macros(size, kind, like.dtype, residues))
     ring = RING * (size.rows + size.columns)
     kernel.max_dynamic_shared_size_bytes = ring  # of the device at hand: above 48 kB a kernel has to ask
     kernel(grid, (THREADS,), arguments, shared_mem=ring)
 
 
-def macros(size: Tile, kind: Kind, dtype: Any) -> dict[str, Any]:
+def macros(size: Tile, kind: Kind, dtype: Any, residues: bool = False) -> dict[str, Any]:
     return {
         "ROWS": size.rows, "COLUMNS": size.columns, "ELEMENT": kind.element, "TERMS": kind.terms, "RESULT": real(dtype),
+        "RESIDUES": residues,
     }  # fmt: skip
 
 

@@ -38,7 +38,8 @@ struct Window {
     int x_image, x_channel, x_step[3];
     int y_image, y_channel, y_step[3];
     int w_group, w_column, w_depth, w_tap[3];
-    int slice, w_slice;  // pixels (or steps) that a slice sums over, and the distance of the slices' results
+    int slice, w_slice;  // pixels that a slice sums over, and the distance of the slices' results
+    int w_first, y_first;  // where the first weight and the first result lie
     Divider by_out[3], by_taps[3], by_depth, by_columns, by_channels, by_runs;
 
     __device__ int pixels() const { return batch * axis[0].out * axis[1].out * axis[2].out; }
@@ -83,3 +84,47 @@ struct Window {
         return inside(c.i0 + t.d0, 0) && inside(c.i1 + t.d1, 1) && inside(c.i2 + t.d2, 2);
     }
 };
+
+// An input gradient with a stride is a problem for each residue of its positions mod stride (windows.py).  In what their
+// windows differ, the axes do not depend on each other: a residue of each makes a problem.
+struct Residue {
+    int taps, out, low, w_first, y_first;
+    Divider by_out, by_taps;
+};
+
+constexpr int MOST_RESIDUES = 72;  // of all axes together: what a kernel is given must stay below 4 kB
+
+struct Residues {
+    Window common;
+    int count[3];
+    Residue residue[MOST_RESIDUES];  // those of the first axis, of the second, of the third
+
+    __device__ Window window(int number) const {
+        Window p = common;
+        const int i2 = number % count[2], i1 = number / count[2] % count[1], i0 = number / count[2] / count[1];
+        const int place[3] = {i0, count[0] + i1, count[0] + count[1] + i2};
+#pragma unroll
+        for (int a = 0; a < 3; ++a) {
+            const Residue& own = residue[place[a]];
+            p.axis[a].taps = own.taps, p.axis[a].out = own.out, p.axis[a].low = own.low;
+            p.w_first += own.w_first, p.y_first += own.y_first;
+            p.by_out[a] = own.by_out, p.by_taps[a] = own.by_taps;
+        }
+        return p;
+    }
+};
+
+// What `correlate` is given, and the window of a block.  RESIDUES: there are several, and blockIdx.y says which.
+#if RESIDUES
+using Problem = Residues;
+
+__device__ inline Window window_of_block(const Residues& given) {
+    return given.window(blockIdx.y);
+}
+#else
+using Problem = Window;
+
+__device__ inline const Window& window_of_block(const Window& given) {
+    return given;
+}
+#endif

@@ -2,8 +2,8 @@
 
 All three passes are two problems.  *Correlate* slides windows over an input: the forward pass as it stands, and the
 input gradient once for each residue of its positions mod stride, because those that share one are a stride-1
-correlation of the cotangent with part of the weights, flipped (``residues``).  *Weight gradient* is the other.  One and
-two axes are three of which the first have length 1.
+correlation of the cotangent with part of the weights, flipped (``residues``); here one after the other, in ``parts.py``
+in one launch.  *Weight gradient* is the other.  One and two axes are three of which the first have length 1.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def divider(d: int) -> Ints:
     return -(-(1 << shift) // d), shift, d
 
 
-def of_correlation(x: Array, w: Array, y: Array, axes: Geometry, slice_: int = 0, distance: int = 0) -> Any:
-    """Window for x (N, G*depth, ...), w (G, columns, depth, T0, T1, T2) and y (N, G*columns, ...), its slices apart."""
+def of_correlation(x: Array, w: Array, y: Array, axes: Geometry) -> Any:
+    """Window for x (N, G*depth, ...), w (G, columns, depth, T0, T1, T2) and y (N, G*columns, ...)."""
     groups, columns, depth = w.shape[:3]
     strides = tuple(s // w.itemsize for s in w.strides)
-    return _window(axes, len(x), groups, depth, columns, five(x), five(y), strides, slice_, distance)
+    return _window(axes, len(x), groups, depth, columns, five(x), five(y), strides)
 
 
 def of_weights(
@@ -72,7 +72,11 @@ def of_axes(axes: Geometry, batch: int, channels: int, x_strides: Ints, y_stride
 
 
 @functools.lru_cache(maxsize=4096)
-def _window(
+def _window(*sizes: Any) -> Any:
+    return source.structure(tuple(numbers(*sizes)))
+
+
+def numbers(
     axes: Geometry,
     batch: int,
     groups: int,
@@ -83,14 +87,14 @@ def _window(
     w_strides: Ints,
     slice_: int = 0,
     w_slice: int = 0,
-) -> Any:
-    """The structure, its fields in the order of window.cuh."""
-    numbers = [n for axis in axes for n in axis]
-    numbers += [batch, groups, depth, columns, *x_strides, *y_strides, *w_strides, slice_, w_slice]
+) -> list[int]:
+    """The structure ``Window``, its fields in the order of window.cuh."""
+    found = [n for axis in axes for n in axis]
+    found += [batch, groups, depth, columns, *x_strides, *y_strides, *w_strides, slice_, w_slice, 0, 0]
     runs = -(-axes[1].out // RUN)
     for d in (*(a.out for a in axes), *(a.taps for a in axes), depth, columns, groups * columns, runs):
-        numbers += divider(d)
-    return source.structure(tuple(numbers))
+        found += divider(d)
+    return found
 
 
 def five(a: Array) -> Ints:
@@ -113,7 +117,7 @@ def forward(correlate: Correlate, x: Array, w: Array, conv: Conv, out: Array | N
     """y (N, K, *out); channels-last where x is and no ``out`` is given."""
     y = layout.empty(conv.y_shape, x) if out is None else out
     if y.size:
-        correlate(x, _by_group(w, conv), y, geometry(conv))
+        correlate(x, by_group(w, conv), y, geometry(conv))
     return y
 
 
@@ -123,7 +127,7 @@ def input_grad(correlate: Correlate, w: Array, g: Array, conv: Conv, out: Array 
     What no tap reaches, as three of four positions under a 1 x 1 kernel of stride 2, is zero from the beginning.
     """
     dx = layout.empty(conv.x_shape, g) if out is None else out
-    exchanged = _by_group(w, conv).swapaxes(1, 2)  # (G, C/G, K/G, T0, T1, T2)
+    exchanged = by_group(w, conv).swapaxes(1, 2)  # (G, C/G, K/G, T0, T1, T2)
     reached, all_of_them = _reached(conv)
     if not all_of_them:
         dx[...] = 0
@@ -136,7 +140,7 @@ def input_grad(correlate: Correlate, w: Array, g: Array, conv: Conv, out: Array 
     return dx
 
 
-def _by_group(w: Array, conv: Conv) -> Array:
+def by_group(w: Array, conv: Conv) -> Array:
     """(K, C/G, *kernel) -> (G, K/G, C/G, T0, T1, T2)"""
     taps = [a.taps for a in geometry(conv)]
     return w.reshape(conv.groups, conv.out_channels // conv.groups, conv.w_shape[1], *taps)

@@ -16,7 +16,7 @@ Source: Lavin, Gray 2016, Fast Algorithms for Convolutional Neural Networks, sec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -31,6 +31,7 @@ from . import windows
 from .source import function, structure
 
 Array = Any
+Correlate = Callable[[str, Array, Array, Array, Conv, Sequence[int]], None]
 
 THREADS = 128
 CHUNK_BYTES = 512 << 20  # of V and M; those of a single image may need more
@@ -40,17 +41,19 @@ def supports(pass_: str, conv: Conv) -> str | None:
     return winograd_tiles.supports(pass_, conv) or windows.supports(pass_, conv)
 
 
-def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
+def forward(x: Array, w: Array, conv: Conv, out: Array | None = None, correlate: Correlate | None = None) -> Array:
     """y (N, K, *out); channels-last where no ``out`` is given."""
     y = layout.empty_last(conv.y_shape, x) if out is None else out
-    return _correlate("forward", x, _by_group(w, conv, 0), y, conv, [low for low, _ in conv.padding])
+    lows = [low for low, _ in conv.padding]
+    return _by(correlate or _correlate, "forward", x, by_group(w, conv, 0), y, conv, lows)
 
 
-def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
+def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None, correlate: Correlate | None = None) -> Array:
     """dx (N, C, *size); channels-last where no ``out`` is given.  The forward pass of g with the filters flipped."""
     dx = layout.empty_last(conv.x_shape, g) if out is None else out
-    filters = _by_group(w, conv, 0).swapaxes(1, 2)[..., ::-1, ::-1]  # (G, C/G, K/G, 3, 3)
-    return _correlate("input_grad", g, filters, dx, conv, [2 - low for low, _ in conv.padding])
+    filters = by_group(w, conv, 0).swapaxes(1, 2)[..., ::-1, ::-1]  # (G, C/G, K/G, 3, 3)
+    lows = [2 - low for low, _ in conv.padding]
+    return _by(correlate or _correlate, "input_grad", g, filters, dx, conv, lows)
 
 
 def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
@@ -62,11 +65,11 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
     m, t = matrices("weight_grad", conv)
     tiles, total = [-(-n // m) for n in conv.out], None
     for images in chunks("weight_grad", conv):
-        Z = _to_points(_by_group(g[images], conv), t.G, tiles, m, (0, 0))  # (points, G, tiles, K/G)
-        V = _to_points(_by_group(x[images], conv), t.BT, tiles, m, [low for low, _ in conv.padding])
+        Z = _to_points(by_group(g[images], conv), t.G, tiles, m, (0, 0))  # (points, G, tiles, K/G)
+        V = _to_points(by_group(x[images], conv), t.BT, tiles, m, [low for low, _ in conv.padding])
         M = Z.swapaxes(-1, -2) @ V  # (points, G, K/G, C/G)
         total = M if total is None else total + M
-    _from_points(total, _by_group(dw, conv, 0).swapaxes(0, 1), t.AT, (1, 1), 1)  # into (K/G, G, C/G, 3, 3)
+    _from_points(total, by_group(dw, conv, 0).swapaxes(0, 1), t.AT, (1, 1), 1)  # into (K/G, G, C/G, 3, 3)
     return dw
 
 
@@ -90,21 +93,30 @@ def chunks(pass_: str, conv: Conv) -> Iterator[slice]:
     return (slice(i, min(i + at_once, conv.batch)) for i in range(0, conv.batch, at_once))
 
 
-def _correlate(pass_: str, x: Array, w: Array, y: Array, conv: Conv, low: Sequence[int]) -> Array:
+def _by(correlate: Correlate, pass_: str, x: Array, w: Array, y: Array, conv: Conv, low: Sequence[int]) -> Array:
     """y (N, G*columns, P, Q) of x (N, G*depth, H, W) and w (G, columns, depth, 3, 3)."""
-    if not (x.size and y.size):
+    if x.size and y.size:
+        correlate(pass_, x, w, y, conv, low)
+    else:
         y[...] = 0
-        return y
-    m, t = matrices(pass_, conv)
-    tiles = [-(-n // m) for n in y.shape[2:]]
-    U = _to_points(w.transpose((2, 0, 1, 3, 4)), t.G, (1, 1), 1, (0, 0))  # (points, G, depth, columns)
-    for images in chunks(pass_, conv):
-        V = _to_points(_by_group(x[images], conv), t.BT, tiles, m, low)  # (points, G, tiles, depth)
-        _from_points(V @ U, _by_group(y[images], conv), t.AT, tiles, m)
     return y
 
 
-def _by_group(a: Array, conv: Conv, axis: int = 1) -> Array:
+def _correlate(pass_: str, x: Array, w: Array, y: Array, conv: Conv, low: Sequence[int]) -> None:
+    m, t = matrices(pass_, conv)
+    tiles = [-(-n // m) for n in y.shape[2:]]
+    U = filters_to_points(w, t)
+    for images in chunks(pass_, conv):
+        V = _to_points(by_group(x[images], conv), t.BT, tiles, m, low)  # (points, G, tiles, depth)
+        _from_points(V @ U, by_group(y[images], conv), t.AT, tiles, m)
+
+
+def filters_to_points(w: Array, t: Transforms) -> Array:
+    """U (points, G, depth, columns) of w (G, columns, depth, 3, 3)."""
+    return _to_points(w.transpose((2, 0, 1, 3, 4)), t.G, (1, 1), 1, (0, 0))
+
+
+def by_group(a: Array, conv: Conv, axis: int = 1) -> Array:
     """(N, C, H, W) -> (N, G, C/G, H, W), with axis 0 (K, C/G, 3, 3) -> (G, K/G, C/G, 3, 3): a view."""
     shape = a.shape
     return a.reshape(*shape[:axis], conv.groups, shape[axis] // conv.groups, *shape[axis + 1 :])
@@ -115,13 +127,13 @@ def _to_points(image: Array, matrix: np.ndarray, tiles: Sequence[int], hop: int,
     n, groups, columns = image.shape[:3]
     xp, rows = array_module(image), n * prod(tiles)
     points = xp.empty((len(matrix) ** 2, groups, rows, columns), image.dtype)
-    _launch("to_points", image, points, image, matrix, _squares(image, tiles, hop, low))
+    _launch("to_points", image, points, image, matrix, squares(image, tiles, hop, low))
     return points
 
 
 def _from_points(points: Array, image: Array, matrix: np.ndarray, tiles: Sequence[int], hop: int) -> None:
     """The way back, into ``image``; what reaches over its edge is dropped."""
-    _launch("from_points", points, image, image, matrix, _squares(image, tiles, hop, (0, 0)))
+    _launch("from_points", points, image, image, matrix, squares(image, tiles, hop, (0, 0)))
 
 
 def _launch(name: str, source: Array, target: Array, image: Array, matrix: np.ndarray, squares: Any) -> None:
@@ -132,7 +144,7 @@ def _launch(name: str, source: Array, target: Array, image: Array, matrix: np.nd
     kernel((-(-items // THREADS),), (THREADS,), (source, target, squares, np.int32(items)))
 
 
-def _squares(image: Array, tiles: Sequence[int], hop: int, low: Sequence[int]) -> Any:
+def squares(image: Array, tiles: Sequence[int], hop: int, low: Sequence[int]) -> Any:
     n, groups, columns, *size = image.shape
     strides = (s // image.itemsize for s in image.strides)
     return structure((groups, n, *tiles, columns, *size, hop, *low, *strides))

@@ -92,7 +92,7 @@ def error_bound(
     >>> error_bound("direct", "forward", x, w, conv, "float32") / 2**-24  # about 2 (|x| * |w|)
     array([[[14.00000167, 28.00000334]]])
     """
-    if algorithm == "winograd":
+    if algorithm in ("winograd", "winograd_fused"):
         return winograd_bound(pass_, a, b, conv, dtype, **options)
     if algorithm == "fft":
         return fft_bound(pass_, a, b, conv, dtype, **options)

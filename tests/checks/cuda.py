@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl.kernels import catalogue, pooling
 from minidl.kernels.cpu import winograd_tiles
-from minidl.kernels.cuda import implicit_gemm, windows
+from minidl.kernels.cuda import implicit_gemm, windows, winograd_fused
 from minidl.kernels.geometry import Conv
 from minidl.kernels.pooling import Pool
 from minidl.kernels.spec import conv as spec
@@ -35,6 +35,13 @@ WHOLE = {  # channels fill whole vectors, and terms or pixels more steps than th
 SQUARES = {  # 3 x 3 kernels of stride 1, for Winograd
     "groups, uneven pads": Conv.from_shapes((2, 6, 7, 5), (4, 3, 3, 3), 1, ((0, 3), (2, 1)), groups=2),
     "two by two": Conv.from_shapes((3, 5, 2, 2), (4, 5, 3, 3), 1, 1),
+    "several blocks of squares": Conv.from_shapes((3, 11, 11, 9), (37, 11, 3, 3), 1, (1, 0)),
+}
+STRIDED = {  # whose input gradients have many residues
+    "several tiles each way, strided": Conv.from_shapes((2, 68, 17, 13), (8, 68, 3, 3), 2, 1),
+    "half of the positions": Conv.from_shapes((3, 12, 9, 8), (8, 6, 1, 3), (2, 1), (0, 1), groups=2),
+    "one position": Conv.from_shapes((2, 4, 1, 1), (8, 4, 3, 3), 2, 1),
+    "more residues than positions": Conv.from_shapes((2, 4, 3, 2), (8, 4, 3, 3), (5, 4), 2),
 }
 FEW = ("strides, pads and dilations differ", "stride and dilation share a factor", "three axes")
 WINDOWS = {
@@ -94,6 +101,8 @@ def agrees(cupy: Any, k: catalogue.Kernel, problem: Conv, dtype: str, lay: Layou
     wide = [a.astype("float64") for a in host]
     expected = getattr(spec, k.pass_)(*wide, problem)
     options = winograd_tiles.options(k.pass_, problem) if k.algorithm == "winograd" else {}
+    if k.algorithm == "winograd_fused":
+        options = winograd_fused.OPTIONS
     bound = error_bound(k.algorithm, k.pass_, *wide, problem, dtype, **options)
     device = [lay(cupy, a) for a in host]
     out = None if lay is plain else lay(cupy, np.full(expected.shape, np.nan, dtype))
@@ -168,7 +177,7 @@ def standin() -> Iterator[Any]:
 
 def emulated_agreement(algorithm: str, pass_: str, problem: str, layout: int = 0, count: int = 0) -> None:
     """`agrees` on the stand-in, for one of the problems here by its name; ``count`` slices, 0: as chosen."""
-    case = {**CASES, **GROUPED, **TILED, **WHOLE, **SQUARES}[problem]
+    case = {**CASES, **GROUPED, **TILED, **WHOLE, **SQUARES, **STRIDED}[problem]
     with standin() as cupy, slices(count) if count else nullcontext():
         dtype = "float16" if algorithm == "fp16" else "float32"
         agrees(cupy, kernel(pass_, algorithm), case, dtype, LAYOUTS[layout])

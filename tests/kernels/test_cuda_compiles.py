@@ -78,10 +78,10 @@ def _depthwise(real: str, taps: tuple[int, int], channels_last: bool) -> dict[st
     }  # fmt: skip
 
 
-def _tiled(tile: implicit_gemm.Tile, terms: int, channels_last: bool) -> dict[str, Any]:
+def _tiled(tile: implicit_gemm.Tile, terms: int, channels_last: bool, residues: bool = False) -> dict[str, Any]:
     return {
         "ROWS": tile.rows, "COLUMNS": tile.columns, "DEPTH": tile.depth, "WARP_ROWS": tile.warp_rows,
-        "TERMS": terms, "CHANNELS_LAST": channels_last,
+        "TERMS": terms, "CHANNELS_LAST": channels_last, "RESIDUES": residues,
     }  # fmt: skip
 
 
@@ -107,17 +107,12 @@ def variants() -> list[tuple[str, int, dict[str, Any]]]:
                 macros["CHANNELS_LAST"] = j % 2 == i % 2
             chosen.append((file, a, macros))
     large, narrow, small = implicit_gemm.LARGE, implicit_gemm.NARROW, implicit_gemm.SMALL
-    for i, (tile, terms, last) in enumerate(
-        [
-            (large, 0, False),
-            (large, 3, True),
-            (narrow, 0, True),
-            (small, 0, False),
-            (narrow, 1, False),
-            (large, 0, True),
-        ]
-    ):
-        chosen.append(("implicit_gemm.cu", ARCHITECTURES[i], _tiled(tile, terms, last)))
+    for architecture, *tiled in (
+        (75, large, 0, False), (80, large, 3, True), (86, narrow, 0, True), (90, small, 0, False),
+        (100, narrow, 1, False), (120, large, 0, True),
+        (75, large, 0, True, True), (86, large, 3, False, True), (90, large, 0, False, True),
+    ):  # fmt: skip
+        chosen.append(("implicit_gemm.cu", architecture, _tiled(*tiled)))
     return chosen
 
 

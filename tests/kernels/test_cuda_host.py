@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minidl.kernels import catalogue
-from minidl.kernels.cuda import implicit_gemm, source, windows
+from minidl.kernels.cuda import implicit_gemm, parts, source, windows
 from minidl.kernels.geometry import Conv
 from tests.kernels.convolution_cases import CASES, EMPTY
 
@@ -41,6 +41,36 @@ def test_an_input_gradient_is_its_residues(name: str) -> None:
             reads = (p - part.low + t * part.dilation for p in range(part.out) for t in range(part.taps))
             found += sum(0 <= r < part.size for r in reads)
         assert found == met
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_parts_share_out_an_axis(name: str) -> None:
+    """Each position once, each (position, tap) pair that meets a window once; taps are counted in reverse."""
+    for a in CASES[name].axes:
+        line = Conv(1, 1, 1, (a.size,), (a.kernel,), (a.stride,), (a.pad,), (a.dilation,), 1)
+        *_, own = parts.parts("input_grad", line)
+        positions = [part.first + j * part.hop for part in own for j in range(part.axis.out)]
+        assert sorted(positions) == list(range(a.size))
+        found = []
+        for part in own:
+            for j, t in itertools.product(range(part.axis.out), range(part.axis.taps)):
+                tap, window = a.kernel - 1 - (part.begin + t * part.step), j - part.axis.low + t * part.axis.dilation
+                if 0 <= window < a.out:
+                    found.append((part.first + j * part.hop, tap, window))
+        met = [(p * a.stride + t * a.dilation - a.pad[0], t, p) for p in range(a.out) for t in range(a.kernel)]
+        assert sorted(found) == sorted(m for m in met if 0 <= m[0] < a.size)
+
+
+def test_what_a_kernel_is_given_stays_below_4_kb() -> None:
+    """Beside three pointers; as large as the structures of window.cuh."""
+    text = source.text("implicit_gemm.cu")
+    assert f"constexpr int MOST_RESIDUES = {parts.MOST};" in text
+    x, w = (np.zeros(s, "float32") for s in ((1, 2, 9, 9), (1, 2, 2, 1, 3, 3)))
+    for stride, size in ((1, 4 * 72), (2, 4 * (72 + 3 + parts.MOST * parts.FIELDS))):
+        conv = Conv.from_shapes(x.shape, (2, 2, 3, 3), stride, 1)
+        of_axes = parts.parts("input_grad", conv)
+        assert parts.strided(of_axes) == (stride > 1)
+        assert parts.problem(x, w, x, of_axes).nbytes == size <= 4096 - 24
 
 
 def test_the_source_is_one_text() -> None:
@@ -108,6 +138,10 @@ def test_reasons() -> None:
     assert why("direct", huge) == "counts elements in 32 bits, and an array here has 2147483648"
     many = Conv.from_shapes((1, 40000, 2, 2), (40000, 1, 1, 1), groups=40000)
     assert why("implicit_gemm", many) == "has a grid for at most 30000 groups, not 40000"
+    sparse = Conv.from_shapes((1, 8, 60, 60), (8, 8, 3, 3), 40, 1)
+    assert parts.obstacle("input_grad", sparse) == "has a table for 72 residues along the axes, not 81"
+    assert implicit_gemm.supports("input_grad", sparse) == parts.obstacle("input_grad", sparse)
+    assert why("implicit_gemm", sparse) is None
     assert why("implicit_gemm", wide, "float64") == "computes in float32, not float64"
     long = Conv.from_shapes((2, 8, 40, 9), (8, 8, 28, 3))
     assert why("fp16", long, "float16") == "has a bit for each of 31 taps along the axes, not 32"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl.kernels.cuda import pipelined, windows, winograd
+from minidl.kernels.cuda import pipelined, windows, winograd, winograd_fused
 from minidl.kernels.cuda.implicit_gemm import LARGE, NARROW, SMALL, Tile
 from minidl.kernels.cuda.pipelined import BF16, FP16, TF32, TF32X3, Kind
 from minidl.kernels.spec.winograd import transforms
@@ -25,10 +25,12 @@ PRODUCT = {
     "bfloat16": r"mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.bf16\.bf16\.f32",
 }
 VARIANTS = [
-    (80, SMALL, TF32, "float32"),
-    (90, LARGE, TF32X3, "float32"),
-    (86, NARROW, BF16, "float32"),
-    (120, SMALL, FP16, "float16"),
+    (80, SMALL, TF32, "float32", False),
+    (90, LARGE, TF32X3, "float32", False),
+    (86, NARROW, BF16, "float32", False),
+    (120, SMALL, FP16, "float16", False),
+    (80, LARGE, TF32X3, "float32", True),
+    (90, LARGE, FP16, "float16", True),
 ]
 
 
@@ -43,9 +45,9 @@ def checked(name: str, architecture: int, macros: dict[str, Any]) -> tuple[str, 
     return log, kernels
 
 
-@pytest.mark.parametrize(("architecture", "tile", "kind", "dtype"), VARIANTS)
-def test_copies_and_products(architecture: int, tile: Tile, kind: Kind, dtype: str) -> None:
-    _, kernels = checked("pipelined.cu", architecture, pipelined.macros(tile, kind, dtype))
+@pytest.mark.parametrize(("architecture", "tile", "kind", "dtype", "residues"), VARIANTS)
+def test_copies_and_products(architecture: int, tile: Tile, kind: Kind, dtype: str, residues: bool) -> None:
+    _, kernels = checked("pipelined.cu", architecture, pipelined.macros(tile, kind, dtype, residues))
     assert sorted(kernels) == ["correlate", "weight_grad"]
     down, across = tile.rows // 2 // 16, tile.columns // 2 // 8  # pieces of a warp
     parts = 1 if kind.terms == 3 else 4  # of a step, as far as they are unrolled
@@ -89,3 +91,14 @@ def test_half_precision() -> None:
         _, kernels = checked(source, architecture, macros)
         for ptx in kernels.values():
             assert re.search(r"cvt\.f32\.f16", ptx) and re.search(r"fma\.rn\.ftz\.f32", ptx)
+
+
+@pytest.mark.parametrize(("architecture", "channels_last"), [(75, True), (80, False), (90, True), (120, False)])
+def test_winograd_in_one_kernel(architecture: int, channels_last: bool) -> None:
+    """As many registers as 512 threads leave each, a row of the product at a time, and no more barriers than said."""
+    _, kernels = checked("winograd_fused.cu", architecture, winograd_fused.macros(channels_last))
+    (ptx,) = kernels.values()
+    counts = {r"ld\.shared\.v4\.[fb]32": 4, r"st\.shared\.v4\.[fb]32": 16, r"bar\.sync": 2 + 8}
+    for instruction, count in counts.items():
+        assert len(re.findall(instruction, ptx)) == count, instruction
+    assert len(re.findall(r"fma\.rn\.ftz\.f32", ptx)) == 64, "the transforms only add"

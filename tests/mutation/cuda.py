@@ -89,7 +89,7 @@ TILES = (
     _bug("slice_runs_on", "implicit_gemm.cu", ("implicit_gemm", "weight_grad", GROUPED, 0, 5),
          "the last slice goes beyond the last pixel", "min(p.pixels(), start + p.slice)", "start + p.slice"),
     _bug("results_side_by_side", "implicit_gemm.cu", ("implicit_gemm", "forward", TILED),
-         "a thread's two runs of rows are written as one of eight", "f(i / 4 * (ROWS / 2)", "f(i / 4 * 4"),
+         "a thread's two runs of rows are written as one of eight", "f(down * (ROWS / 2) + row", "f(down * 4 + row"),
 )  # fmt: skip
 
 ONE_CHANNEL = "depthwise, two filters each"  # which stays with the tiles that registers feed
@@ -165,6 +165,7 @@ PIPELINE = (
                'if pass_ != "forward":', 'if pass_ == "input_grad":'),
 )  # fmt: skip
 
+BLOCKS = "several blocks of squares"
 SQUARES = (
     _bug("points_exchanged", "winograd.cu", ("winograd", "forward", TILED),
          "points are numbered column by column on the way in, and row by row on the way back",
@@ -176,6 +177,45 @@ SQUARES = (
                "correlates the cotangent with the filters as they are", "[..., ::-1, ::-1]", ""),
     _in_python("winograd_pads_of_the_input", "winograd:input_grad", ("winograd", "input_grad", "groups, uneven pads"),
                "the cotangent is padded as the input was", "[2 - low for", "[low for"),
+    _bug("fused_without_barrier", "winograd_fused.cu", ("winograd_fused", "forward", BLOCKS),
+         "the next squares go where others still read",
+         "tiles.u[warp]);\n        __syncthreads();", "tiles.u[warp]);"),
+    _bug("fused_filters_that_are_not_there", "winograd_fused.cu", ("winograd_fused", "input_grad", BLOCKS),
+         "the last block writes results of filters behind the last one",
+         "number < squares && k < to.columns", "number < squares"),
+    _bug("fused_quarter_overwritten", "winograd_fused.cu", ("winograd_fused", "forward", BLOCKS),
+         "the next quarter of the products is put while this one is read",
+         "                });\n        __syncthreads();", "                });"),
+    _bug("fused_channel_of_the_step", "winograd_fused.cu", ("winograd_fused", "forward", BLOCKS, 1),
+         "every step multiplies the first channels of the filters",
+         "* depth + first) * to.columns]", "* depth) * to.columns]"),
+    _bug("fused_filters_of_the_neighbour", "winograd_fused.cu", ("winograd_fused", "forward", "groups, uneven pads"),
+         "every group has the filters of the first", "DEPTH * from.groups + group) * depth",
+         "DEPTH * from.groups) * depth"),
+)  # fmt: skip
+
+STRIDES, HALF = "strides, pads and dilations differ", "half of the positions"
+SHARED = "stride and dilation share a factor"
+RESIDUES = (
+    _bug("residue_of_another_axis", "implicit_gemm.cu", ("implicit_gemm", "input_grad", STRIDES),
+         "takes the residues of rows for those of columns",
+         "count[0] + count[1] + i2", "count[0] + i2"),
+    _bug("results_of_the_first_residue", "pipelined.cu", ("tf32", "input_grad", HALF),
+         "every residue writes where the first one does", ", p.y_first += own.y_first", ""),
+    _bug("weights_of_the_first_residue", "pipelined.cu", ("fp16", "input_grad", STRIDES),
+         "every residue reads from the first tap on", "w += p.w_first + group", "w += group"),
+    _bug("taps_of_a_residue_side_by_side", "implicit_gemm.cu", ("implicit_gemm", "input_grad", STRIDES),
+         "takes the next taps, not those a stride apart", "RESIDUES ? p.weight(k) : k * p.columns", "k * p.columns"),
+    _bug("residue_without_divisors", "implicit_gemm.cu", ("implicit_gemm", "input_grad", "pointwise with stride"),
+         "divides by the sizes of the first residue", "p.by_out[a] = own.by_out, ", ""),
+    _in_python("taps_counted_from_the_front", "parts:parts", ("implicit_gemm", "input_grad", SHARED),
+               "the taps of the flipped weights are numbered as if they were not",
+               "a.taps - r.taps.stop", "r.taps.start"),
+    _in_python("all_at_once_not_flipped", "parts:correlate", ("tf32", "input_grad", HALF),
+               "correlates the cotangent with the weights as they are", "[:, :, :, ::-1, ::-1, ::-1]", ""),
+    _in_python("positions_that_no_tap_reaches", "parts:parts", ("implicit_gemm", "input_grad", "stride above kernel"),
+               "leaves out residues without taps, and so does not write them",
+               "for r in residues(a)", "for r in residues(a) if r.axis.taps"),
 )  # fmt: skip
 
 HOST = (
@@ -209,5 +249,5 @@ POOLING = tuple(
     )
 )  # fmt: skip
 
-EVERY = (*WINDOWS, *DIRECT, *DEPTHWISE, *TILES, *FRAGMENTS, *PIPELINE, *SQUARES, *HOST, *POOLING)
+EVERY = (*WINDOWS, *DIRECT, *DEPTHWISE, *TILES, *FRAGMENTS, *PIPELINE, *SQUARES, *RESIDUES, *HOST, *POOLING)
 MUTANTS = () if emulated.missing() else EVERY
