@@ -176,4 +176,18 @@ def _adam(rule: Any, arguments: int, piece: int) -> None:
         p[i] = q - lr * (m[i] / (np.sqrt(square) / correction + eps))
 
 
-RULES: dict[str, Callable[..., None]] = {"sgd": _sgd, "adagrad": _adagrad, "rmsprop": _rmsprop, "adam": _adam}
+@njit(fastmath=False)
+def _adadelta(rule: Any, arguments: int, piece: int) -> None:
+    p, g, s, moved, _, k = _share(rule, arguments, piece)
+    lr, decay, rho, rest, eps = k[0], k[1], k[2], k[3], k[4]
+    for i in range(len(p)):
+        d = _slope(rule, p[i], g[i], decay)
+        s[i] = s[i] * rho + rest * (d * d)
+        step = np.sqrt(moved[i] + eps) / np.sqrt(s[i] + eps) * d
+        moved[i] = moved[i] * rho + rest * (step * step)
+        p[i] -= lr * step
+
+
+RULES: dict[str, Callable[..., None]] = {
+    "sgd": _sgd, "adagrad": _adagrad, "rmsprop": _rmsprop, "adadelta": _adadelta, "adam": _adam,
+}  # fmt: skip

@@ -118,6 +118,20 @@ extern "C" __global__ void rmsprop(const Entry* __restrict__ entries, const Shar
     });
 }
 
+extern "C" __global__ void adadelta(const Entry* __restrict__ entries, const Share* __restrict__ shares,
+                                    const double* __restrict__ numbers, int width, int flags) {
+    const REAL lr = number(numbers, width, shares, 0), decay = number(numbers, width, shares, 1);
+    const REAL rho = number(numbers, width, shares, 2), rest = number(numbers, width, shares, 3);
+    const REAL eps = number(numbers, width, shares, 4);
+    each(entries, shares, P | A | B, P | A | B, [&](Element& e) {
+        const REAL d = slope_of(e.p, e.g, decay, flags);
+        e.a = e.a * rho + rest * (d * d);
+        const REAL step = root(e.b + eps) / root(e.a + eps) * d;
+        e.b = e.b * rho + rest * (step * step);
+        e.p -= lr * step;
+    });
+}
+
 extern "C" __global__ void adam(const Entry* __restrict__ entries, const Share* __restrict__ shares,
                                 const double* __restrict__ numbers, int width, int flags) {
     const REAL lr = number(numbers, width, shares, 0), decay = number(numbers, width, shares, 1);

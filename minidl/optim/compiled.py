@@ -16,9 +16,9 @@ from ..backend import Device, array_module, on
 from ..kernels.choice import compiles, on_cuda
 from ..kernels.cuda.tables import CAPTURE, CaptureError
 from ..tensor import Tensor
-from .adaptive import Adagrad, Adam, RMSprop
+from .adaptive import Adadelta, Adagrad, Adam, RMSprop
 from .optimizer import Group, State
-from .sgd import SGD
+from .sgd import SGD, DampenedSGD
 
 
 class Step(NamedTuple):
@@ -38,6 +38,17 @@ def _sgd(p: np.ndarray, state: State, group: Group) -> Step:
     options = {"decay": group["weight_decay"], "momentum": momentum, "nesterov": group["nesterov"]}
     numbers = (group["lr"], group["weight_decay"], momentum, kept, taken)
     return _step("sgd", group, options, (state["momentum_buffer"],) if momentum else (), numbers)
+
+
+def _dampened(p: np.ndarray, state: State, group: Group) -> Step:
+    """SGD whose momentum begins at zero."""
+    if not state:
+        state.update(step=0, momentum_buffer=np.zeros_like(p))
+    state["step"] += 1
+    beta, decay = group["beta"], group["weight_decay"]
+    correction = 1 - beta ** state["step"] if group["bias_correction"] else 1.0
+    numbers = (group["lr"] / correction, decay, beta, beta, 1 - beta)
+    return _step("sgd", group, {"decay": decay, "momentum": True}, (state["momentum_buffer"],), numbers)
 
 
 def _adagrad(p: np.ndarray, state: State, group: Group) -> Step:
@@ -62,6 +73,14 @@ def _rmsprop(p: np.ndarray, state: State, group: Group) -> Step:
     return _step("rmsprop", group, options, arrays, numbers)
 
 
+def _adadelta(p: np.ndarray, state: State, group: Group) -> Step:
+    if not state:
+        state.update(square_avg=np.zeros_like(p), acc_delta=np.zeros_like(p))
+    decay, rho = group["weight_decay"], group["rho"]
+    numbers = (group["lr"], decay, rho, 1 - rho, group["eps"])
+    return _step("adadelta", group, {"decay": decay}, (state["square_avg"], state["acc_delta"]), numbers)
+
+
 def _adam(p: np.ndarray, state: State, group: Group, decoupled: bool) -> Step:
     if not state:
         state.update(step=0, exp_avg=np.zeros_like(p), exp_avg_sq=np.zeros_like(p))
@@ -81,14 +100,16 @@ def _adam(p: np.ndarray, state: State, group: Group, decoupled: bool) -> Step:
 def _step(
     rule: str, group: Group, options: dict[str, Any], state: tuple[np.ndarray, ...], numbers: tuple[float, ...]
 ) -> Step:
-    options["maximize"] = group["maximize"]
+    options["maximize"] = group.get("maximize", False)
     return Step(rule, tuple((name, bool(value)) for name, value in options.items()), state, numbers)
 
 
 TWINS: dict[Callable[..., None], Callable[[Any, np.ndarray, State, Group], Step]] = {
     SGD.update: lambda _, p, state, group: _sgd(p, state, group),
+    DampenedSGD.update: lambda _, p, state, group: _dampened(p, state, group),
     Adagrad.update: lambda _, p, state, group: _adagrad(p, state, group),
     RMSprop.update: lambda _, p, state, group: _rmsprop(p, state, group),
+    Adadelta.update: lambda _, p, state, group: _adadelta(p, state, group),
     Adam.update: lambda optimiser, p, state, group: _adam(p, state, group, optimiser.decoupled),
 }
 
@@ -164,7 +185,8 @@ def _recorded(optimiser: Any, group: Group, tables: list[np.ndarray], left: list
     if left:
         raise CaptureError(
             f"graph_step: {type(optimiser).__name__} computes its update of a parameter of shape {left[0].shape} in "
-            "Python, with numbers that a graph would repeat as they are: use SGD, Adam, AdamW, Adagrad or RMSprop"
+            "Python, with numbers that a graph would repeat as they are: use an optimiser of minidl.optim as it is, "
+            "on float32 or float64"
         )
     kept = [(p, p._array, p.grad) for p in group["params"] if p.grad is not None]
 

@@ -146,6 +146,8 @@ UPDATES: list[tuple[type, dict[str, Any], str]] = [
     (optim.Adam, {"weight_decay": 0.1, "amsgrad": True, "betas": (0.7, 0.95)}, "float32"),
     (optim.Adam, {}, "float64"),
     (optim.AdamW, {"weight_decay": 0.2}, "float32"),
+    (optim.Adadelta, {"rho": 0.8, "weight_decay": 0.05, "maximize": True}, "float32"),
+    (optim.DampenedSGD, {"beta": 0.8, "weight_decay": 0.05, "bias_correction": True}, "float32"),
 ]
 
 
@@ -176,7 +178,7 @@ def updates(cupy: Any, number: int) -> str:
                 np.testing.assert_array_equal(got.get(), value)
             else:
                 assert got == value
-    return {"Adam": "adam", "AdamW": "adam"}.get(kind.__name__, kind.__name__.lower())
+    return {"AdamW": "adam", "DampenedSGD": "sgd"}.get(kind.__name__, kind.__name__.lower())
 
 
 # for the mutants: on the stand-in ----------------------------------------------------

@@ -131,6 +131,8 @@ UPDATES: tuple[tuple[type[Optimizer], dict], ...] = (
     (optim.SGD, {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.02}),
     (optim.Adagrad, {"lr_decay": 0.1, "weight_decay": 0.05}),
     (optim.RMSprop, {"centered": True, "momentum": 0.7}),
+    (optim.Adadelta, {"rho": 0.8, "weight_decay": 0.05, "maximize": True}),
+    (optim.DampenedSGD, {"beta": 0.8, "weight_decay": 0.05, "bias_correction": True}),
     (optim.Adam, {"weight_decay": 0.1, "amsgrad": True, "betas": (0.7, 0.95), "eps": 1e-3}),
     (optim.AdamW, {"weight_decay": 0.2}),
 )

@@ -22,7 +22,7 @@ KERNELS = {  # of a source; those of the others are the two passes of a convolut
     "pooling.cu": ["avg_pool", "avg_pool_grad", "max_pool", "max_pool_grad"],
     "norm.cu": ["combine", "moments", "normalise", "slopes", "statistics", "sums", "track"],
     "loss.cu": ["cross_entropy", "cross_entropy_grad", "reduce"],
-    "optim.cu": ["adagrad", "adam", "rmsprop", "scale", "sgd", "squares"],
+    "optim.cu": ["adadelta", "adagrad", "adam", "rmsprop", "scale", "sgd", "squares"],
     "elements.cu": ["clip_grad", "leaky_relu", "leaky_relu_grad", "relu_grad"],
 }
 ARCHITECTURES = (75, 80, 86, 90, 100, 120)

@@ -31,6 +31,10 @@ CASES = [
     (optim.Adam, {"weight_decay": 0.1, "amsgrad": True, "betas": (0.7, 0.95)}),
     (optim.AdamW, {"weight_decay": 0.2}),
     (optim.AdamW, {"amsgrad": True, "maximize": True}),
+    (optim.Adadelta, {}),
+    (optim.Adadelta, {"rho": 0.7, "weight_decay": 0.05, "maximize": True}),
+    (optim.DampenedSGD, {"weight_decay": 0.02}),
+    (optim.DampenedSGD, {"beta": 0.7, "bias_correction": True}),
 ]
 IDS = [f"{kind.__name__}-{i}" for i, (kind, _) in enumerate(CASES)]
 
