@@ -45,6 +45,7 @@ def traffic(conv: Conv, itemsize: int) -> int:
 
 
 def anything(pass_: str, conv: Conv) -> None:
+    """For algorithms that can do every pass of every problem."""
     return None
 
 
@@ -54,6 +55,7 @@ SPEC_FLOPS = 5e8
 
 
 def spec_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """The definition in NumPy: slow, and never chosen."""
     columns = itemsize * conv.batch * conv.in_channels * prod(conv.out) * prod(conv.kernel)
     padded = itemsize * conv.batch * conv.in_channels * prod(a.padded for a in conv.axes)
     workspace = columns if pass_ == "forward" and conv.groups > 1 else padded
@@ -73,6 +75,7 @@ CALL_SECONDS = 1.5e-6  # one NumPy call: each tap of each chunk needs one
 
 
 def im2col_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """Columns copied or added back, and one product per group; 1 x 1 kernels need no columns."""
     filters, depth = conv.out_channels // conv.groups, prod(conv.w_shape[1:])
     # a product with few rows or columns leaves BLAS waiting for memory
     rate = GEMM_FLOPS * 4 / itemsize * filters / (filters + 8) * depth / (depth + 16)
@@ -106,10 +109,12 @@ PARALLEL_SECONDS = 3e-5  # start and end of a parallel loop, and the call around
 
 
 def direct_supports(pass_: str, conv: Conv) -> str | None:
+    """None, or why the loops cannot."""
     return None if conv.ndim <= 3 else f"has loops for 1 to 3 spatial axes, not {conv.ndim}"
 
 
 def direct_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """Multiply-adds of whole tiles, halos copied for each tile, results written."""
     axes, filters = direct_tiles.geometry(conv), conv.out_channels // conv.groups
     t = direct_tiles.tiling(axes, conv.batch, conv.groups, filters)
     halos = [1 + direct_tiles.halo(a) / n for a, n in zip(axes[1:], (t.rows, t.columns))]
@@ -144,10 +149,12 @@ NHWC_CALL = 8e-6  # one loop of a call that was made before, and its part of the
 
 
 def nhwc_supports(pass_: str, conv: Conv) -> str | None:
+    """None, or why channels-last tiles cannot."""
     return None if conv.ndim <= 3 else f"has tables for 1 to 3 spatial axes, not {conv.ndim}"
 
 
 def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """Multiply-adds of whole vectors of columns, memory moved, weights packed."""
     depth, columns, taps = conv.w_shape[1], conv.out_channels // conv.groups, prod(conv.kernel)
     moved = traffic(conv, itemsize)
     loops = 2 * prod(conv.stride) if pass_ == "input_grad" else 2
@@ -190,6 +197,7 @@ WINOGRAD_CALL = 2.5e-5
 
 
 def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """Products of transformed tiles, the transforms, and what a call takes by itself."""
     t = winograd_tiles.tiling(pass_, conv, itemsize)
     deep, wide = (-(-channels // NHWC_LANES) * NHWC_LANES for channels in (t.depth, t.columns))
     products = 2.0 * t.points * t.tiles * t.depth * wide * conv.groups

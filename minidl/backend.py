@@ -78,6 +78,7 @@ def device(spec: str | Device) -> Device:
 
 
 def device_of(array: Any) -> Device:
+    """Where an array of NumPy or CuPy lies."""
     return CPU if array_module(array) is np else Device("cuda", array.device.id)
 
 

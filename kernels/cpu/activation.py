@@ -39,34 +39,42 @@ class Rows(NamedTuple):
 
 
 def relu(x: Array) -> Array:
+    """max(x, 0), stored as x; NaN stays."""
     return _mapped(_relu, x)
 
 
 def relu_grad(g: Array, y: Array) -> Array:
+    """g where the result y is positive, 0 elsewhere; stored as y."""
     return _mapped(_relu_grad, g, y)
 
 
 def leaky_relu(x: Array, slope: float) -> Array:
+    """x above 0, slope x elsewhere; stored as x."""
     return _mapped(_leaky_relu, x, None, slope)
 
 
 def leaky_relu_grad(g: Array, x: Array, slope: float) -> Array:
+    """g where x is positive, slope g elsewhere; stored as x."""
     return _mapped(_leaky_relu_grad, g, x, slope)
 
 
 def clip(x: Array, low: float, high: float) -> Array:
+    """x limited to [low, high], stored as x; NaN stays."""
     return _mapped(_clip, x, None, low, high)
 
 
 def clip_grad(g: Array, x: Array, low: float, high: float) -> Array:
+    """g where low < x < high, 0 elsewhere; stored as x."""
     return _mapped(_clip_grad, g, x, low, high)
 
 
 def add(a: Array, b: Array) -> Array:
+    """a + b, two arrays of one shape and dtype; stored as b."""
     return _mapped(_add, a, b)
 
 
 def accumulate(a: Array, b: Array) -> None:
+    """``a += b``, two arrays of one shape and dtype, in place wherever a lies."""
     if a.flags.c_contiguous or (a.ndim > 2 and dense(a)):
         _run(_accumulate, a, matched(a, b)[1], a, ())
         return

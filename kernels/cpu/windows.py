@@ -85,6 +85,7 @@ def matrix(a: np.ndarray, c: np.ndarray) -> Windows:
 
 
 def address(a: np.ndarray) -> int:
+    """Of a's first element."""
     return a.ctypes.data
 
 
@@ -95,11 +96,13 @@ def _steps(a: np.ndarray) -> tuple[int, ...]:
 
 @njit
 def tap_count(w: Any) -> int:
+    """Positions of the kernel."""
     return w.taps0 * w.taps1 * w.taps2
 
 
 @njit
 def pixel_count(w: Any) -> int:
+    """Output pixels of all images."""
     return w.batch * w.out0 * w.out1 * w.out2
 
 

@@ -143,6 +143,7 @@ def _name_inside(parent: Module, module: Module) -> str:
 
 
 def leave() -> None:
+    """Note that the module which runs now has ended."""
     ACTIVE.stack.pop()
 
 

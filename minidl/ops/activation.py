@@ -377,6 +377,7 @@ def _softmax_forward(x: Any, *, axis: int) -> Any:
 
 
 def log_softmax_array(x: Any, *, axis: int) -> Any:
+    """log(softmax(x)) along ``axis``, of an array."""
     shifted, e = _shifted_exp(x, axis)
     shifted -= array_module(x).log(e.sum(axis=axis, keepdims=True))
     return shifted

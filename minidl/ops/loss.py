@@ -21,6 +21,7 @@ INF = math.inf
 
 
 def reduced(loss: Any, reduction: str) -> Any:
+    """The losses of all elements as one number, or as they are; ValueError for an unknown ``reduction``."""
     if reduction == "mean":
         return loss.mean()
     if reduction == "sum":
@@ -31,6 +32,7 @@ def reduced(loss: Any, reduction: str) -> Any:
 
 
 def constant(array: Any) -> Any:
+    """An array as a tensor without a history."""
     from ..tensor import Tensor
 
     return Tensor._wrap(array)
