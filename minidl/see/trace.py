@@ -341,7 +341,8 @@ def trace(
     ``input`` is a tensor or array, or a tuple of them.  With ``loss`` (a function of output and target, or the name
     of one in ``nn.functional``; of the output alone when there is no target) the run goes on through the loss and
     back.  ``keep_values=False`` keeps shapes and times only, of the operations as they run when nobody looks: there a
-    linear layer or a cross-entropy is one record, otherwise each of its steps.
+    linear layer or a cross-entropy is one record, otherwise each of its steps.  A batch norm and the ReLU behind it
+    stay two, each with its own module.
 
     The model's mode stays as it is, ``.grad`` of the parameters is not touched, and running statistics are put back.
 
