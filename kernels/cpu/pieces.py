@@ -15,7 +15,8 @@ of its arguments, and the number of the piece of work:
 
     run(scale, Lanes("float32", 8), Scaling(...), pieces=10)
 
-Pieces must not touch what another writes; then the result does not depend on the number of threads.
+Pieces must not touch what another writes; then the result does not depend on the number of threads, nor on which of
+them (see `crew`) computes which piece.
 """
 
 from __future__ import annotations
@@ -27,14 +28,13 @@ from functools import cache
 from typing import Annotated, Any, ForwardRef, NamedTuple
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..jit import njit, prange
+from ..jit import njit
 from ..threads import get_num_threads
-from .simd import I8, I32, I64, Constant, address_of, emit_pointer, keep
+from .crew import call, dismiss, gather, share
+from .simd import I64, Constant, address_of, emit_pointer, keep
 
 SERIAL = 20e-6
 """Seconds of work below which waking the other threads costs more than it saves."""
@@ -69,7 +69,12 @@ def run(function: Callable[..., None], constant: Constant, arguments: Any, piece
     parts = (arguments,) if hasattr(arguments, "_fields") else arguments
     numbers = np.array([number for part in parts for number in part], np.int64)
     code, parallel = _address(function, constant), pieces > 1 and seconds > SERIAL
-    (_parallel if parallel and get_num_threads() > 1 else _serial)(code, numbers, pieces)
+    board = gather(get_num_threads()) if parallel and get_num_threads() > 1 else 0
+    try:
+        _loop(code, numbers, pieces, board)
+    finally:
+        if board:
+            dismiss()
     if _watch.loops is not None:
         _watch.loops.append(Loop(code, pieces, parallel, numbers, _places(*map(type, parts))))
 
@@ -106,63 +111,41 @@ def _address(function: Any, constant: Constant) -> int:
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
 
 
-@intrinsic
-def _call(context, function, arguments, piece):
-    """Call machine code that has Numba's calling convention: (result, exception, arguments...) -> status."""
-
-    def emit(ctx, b, _sig, args):
-        result = cgutils.alloca_once(b, I8.as_pointer())
-        error = cgutils.alloca_once(b, ctx.call_conv.get_function_type(types.none, ()).args[1].pointee)
-        kind = ir.FunctionType(I32, [result.type, error.type, I8.as_pointer(), I64, I64])
-        b.call(emit_pointer(b, args[0], kind), [result, error, I8.as_pointer()(None), args[1], args[2]])
-        return ctx.get_dummy_value()
-
-    return types.void(types.intp, types.intp, types.intp), emit
-
-
-@njit(parallel=True)
-def _parallel(function: int, numbers: Any, pieces: int) -> None:
-    arguments = address_of(numbers)
-    for piece in prange(pieces):
-        _call(function, arguments, piece)
+@njit
+def _loop(function: int, numbers: Any, pieces: int, board: int) -> None:
+    """All pieces; with the crew's help if there is a ``board``."""
+    _loop_over(function, address_of(numbers), pieces, board)
     keep((numbers,))
 
 
 @njit
-def _serial(function: int, numbers: Any, pieces: int) -> None:
-    arguments = address_of(numbers)
-    for piece in range(pieces):
-        _call(function, arguments, piece)
-    keep((numbers,))
+def _loop_over(function: int, arguments: int, pieces: int, board: int) -> None:
+    if board != 0:
+        share(board, function, arguments, pieces)
+    else:
+        for piece in range(pieces):
+            call(function, arguments, piece)
 
 
 MOST_NUMBERS = 256  # of one loop
 
 
-@njit
-def run_program(program: Any, places: Any) -> None:
+def run_program(program: np.ndarray, places: np.ndarray, parallel: bool) -> None:
     """The loops of a program (see `replay`), one after the other, with the addresses of its places put in."""
+    board = gather(get_num_threads()) if parallel and get_num_threads() > 1 else 0
+    try:
+        _run_program(program, places, board)
+    finally:
+        if board:
+            dismiss()
+
+
+@njit
+def _run_program(program: Any, places: Any, board: int) -> None:
     numbers, at = np.empty(MOST_NUMBERS, np.int64), 0
     while at < len(program):
         _put_in(program, at, places, numbers)
-        for piece in range(program[at + 1]):
-            _call(program[at], address_of(numbers), piece)
-        at = _next_loop(program, at)
-    keep((numbers,))
-
-
-@njit(parallel=True)
-def run_parallel_program(program: Any, places: Any) -> None:
-    numbers, at = np.empty(MOST_NUMBERS, np.int64), 0
-    while at < len(program):
-        _put_in(program, at, places, numbers)
-        function, arguments = program[at], address_of(numbers)
-        if program[at + 2]:
-            for piece in prange(program[at + 1]):
-                _call(function, arguments, piece)
-        else:
-            for piece in range(program[at + 1]):
-                _call(function, arguments, piece)
+        _loop_over(program[at], address_of(numbers), program[at + 1], board if program[at + 2] else 0)
         at = _next_loop(program, at)
     keep((numbers,))
 

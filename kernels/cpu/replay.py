@@ -22,7 +22,7 @@ import numpy as np
 
 from ..threads import get_num_threads
 from ..workspace import LARGEST, block, lending
-from .pieces import Loop, run_parallel_program, run_program, watching
+from .pieces import Loop, run_program, watching
 from .relayout import empty_like_strides
 from .simd import machine
 from .windows import address
@@ -48,7 +48,7 @@ class Program(NamedTuple):
         blocks = [block(name, size) for name, size in self.scratch]
         first, second = address(a) - self.below[0], address(b) - self.below[1]
         places = np.array([first, second, place, *[lent.address for lent in blocks]], np.int64)
-        (run_parallel_program if self.parallel and get_num_threads() > 1 else run_program)(self.numbers, places)
+        run_program(self.numbers, places, self.parallel)
         return result
 
 

@@ -636,17 +636,17 @@ def _tiles() -> tuple[Mutant, ...]:
         ),
         _bug(
             "last_piece_of_work_lost",
-            "pieces:_serial",
+            "pieces:_loop_over",
             "the loop over pieces ends one too early",
             "range(pieces)",
             "range(pieces - 1)",
         ),
         _bug(
             "last_piece_of_parallel_work_lost",
-            "pieces:_parallel",
-            "the loop over pieces ends one too early",
-            "prange(pieces)",
-            "prange(pieces - 1)",
+            "crew:_take",
+            "nobody takes the last piece",
+            "while piece < pieces:",
+            "while piece < pieces - 1:",
         ),
     )
 

@@ -201,7 +201,7 @@ def test_a_second_process_finds_the_machine_code(tmp_path) -> None:
         "import numpy as np; from minidl.kernels.cpu import gemm, products, pieces;"
         "c = gemm.matmul(np.ones((4, 3)), np.ones((3, 5)));"
         "assert (c == 3).all();"
-        "s = [f.stats for f in (products._rows_piece, pieces._serial)];"
+        "s = [f.stats for f in (products._rows_piece, pieces._loop)];"
         "print(sum(sum(x.cache_hits.values()) for x in s), sum(sum(x.cache_misses.values()) for x in s))"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
