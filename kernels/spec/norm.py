@@ -33,7 +33,7 @@ def batch_norm(x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, An
 
 
 def batch_norm_grad(g: Any, x: Any, weight: Any, mean: Any, variance: Any, eps: float) -> tuple[Any, Any, Any]:
-    count = prod(x.shape) // x.shape[1]
+    count = max(1, prod(x.shape[a] for a in axes(x)))
     scale = 1 / np.sqrt(variance + x.dtype.type(eps))
     y = (x - along(mean, x)) * along(scale, x)
     dweight, dbias = (g * y).sum(axis=axes(x)), g.sum(axis=axes(x))
