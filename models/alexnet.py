@@ -32,11 +32,12 @@ class AlexNet(ConvNet):
 
 
 @register((3, 224, 224), "Krizhevsky 2014 (arXiv:1404.5997) as in torchvision: 61,100,840 parameters")
-def alexnet(num_classes: int = 1000, dropout: float = 0.5) -> AlexNet:
-    """torchvision's AlexNet, its names and its initial values: (N, 3, 224, 224) -> (N, num_classes).
+def alexnet(num_classes: int = 1000, dropout: float = 0.5, init: str = "torchvision") -> AlexNet:
+    """torchvision's AlexNet and its names: (N, 3, 224, 224) -> (N, num_classes).
 
     Fewer channels than in 2012, no normalisation, dropout in front of the hidden layers.  Other sizes from 63 on run
-    too, brought to 6x6 by an adaptive pooling.
+    too, brought to 6x6 by an adaptive pooling.  ``init``: initial values of "torchvision", which are PyTorch's, or of
+    the "paper" of 2012 (normal with std 0.01; biases 1 in conv2, 4, 5 and the hidden layers, 0 in the others).
 
     >>> from minidl import models, nn
     >>> with nn.utils.skip_init():
@@ -68,7 +69,12 @@ def alexnet(num_classes: int = 1000, dropout: float = 0.5) -> AlexNet:
         nn.ReLU(),
         nn.Linear(4096, num_classes),
     )
-    return AlexNet(features, classifier, nn.AdaptiveAvgPool2d((6, 6)))
+    model = AlexNet(features, classifier, nn.AdaptiveAvgPool2d((6, 6)))
+    if init not in ("torchvision", "paper"):
+        raise ModelOptionError(f"alexnet: init is 'torchvision' or 'paper', not {init!r}")
+    if init == "paper":
+        _initialise("alexnet", model, init)
+    return model
 
 
 # ---- 96 filters of 11x11 on 227x227, as in 2012 -------------------------------------------------------------------

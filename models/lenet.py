@@ -6,6 +6,8 @@ Source: LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import minidl
@@ -36,8 +38,11 @@ class LeNet5(nn.Module):
         pool: str = "avg",
         in_channels: int = 1,
         input_size: int = 32,
+        init: str = "pytorch",
     ) -> None:
         super().__init__()
+        if init not in ("pytorch", "paper"):
+            raise ModelOptionError(f"lenet5: init is 'pytorch' or 'paper', not {init!r}")
         if input_size not in (28, 32):
             raise ModelOptionError(
                 f"lenet5: input_size is 32, or 28 with two rows of padding on each side, not {input_size}"
@@ -58,6 +63,10 @@ class LeNet5(nn.Module):
             squash(),
             nn.Linear(84, num_classes),
         )
+        if init == "paper":
+            for layer in self.modules():
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    _draw(layer, fan_in=layer.weight[0].numel())
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
         x = self.features(x)  # (N, 16, 5, 5)
@@ -71,17 +80,19 @@ def lenet5(
     pool: str = "avg",
     in_channels: int = 1,
     input_size: int = 32,
+    init: str = "pytorch",
 ) -> LeNet5:
     """LeNet-5 with full connections and a softmax output: (N, 1, 32, 32) -> scores (N, 10).
 
     ``activation`` "tanh", "relu" or "sigmoid"; ``pool`` "avg" or "max"; ``input_size=28`` pads the first layer.
+    ``init``: initial values as PyTorch draws them, or those of the "paper", within 2.4 / fan-in (appendix A).
 
     >>> from minidl import models
     >>> import minidl
     >>> models.lenet5()(minidl.zeros(2, 1, 32, 32)).shape
     (2, 10)
     """
-    return LeNet5(num_classes, activation, pool, in_channels, input_size)
+    return LeNet5(num_classes, activation, pool, in_channels, input_size, init)
 
 
 # ---- 1998 ---------------------------------------------------------------------------------------------------------
@@ -100,6 +111,12 @@ def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
     """U(-2.4/F, 2.4/F), F the number of inputs of a unit (appendix A)."""
     bound = 2.4 / fan_in
     return nn.Parameter(minidl.rand(*shape) * (2 * bound) - bound)
+
+
+def _draw(layer: Any, fan_in: int) -> None:
+    """New weights and biases of a layer, as the paper has them."""
+    layer.weight.data = _uniform(*layer.weight.shape, fan_in=fan_in).data
+    layer.bias.data = _uniform(*layer.bias.shape, fan_in=fan_in).data
 
 
 class Subsampling(nn.Module):
@@ -178,8 +195,7 @@ class LeNet5From1998(nn.Module):
         self.f6 = nn.Linear(120, 84)
         self.register_buffer("codes", minidl.tensor(digit_codes()))
         for layer, fan_in in ((self.c1, 25), (self.c5, 400), (self.f6, 120)):
-            layer.weight.data = _uniform(*layer.weight.shape, fan_in=fan_in).data
-            layer.bias.data = _uniform(*layer.bias.shape, fan_in=fan_in).data
+            _draw(layer, fan_in)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
         x = self.s2(_squash(self.c1(x)))  # (N, 6, 14, 14)

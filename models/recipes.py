@@ -1,7 +1,7 @@
 """How the papers trained their networks, as data: ``minidl recipes`` lists them, ``minidl train NAME --recipe paper``.
 
 Where the paper counts updates, epochs are computed from its data and batch.  What the paper does and training here does
-not (many machines, averaged weights, initial values, ...) stands in ``differs`` and is printed.  Numbers are those of
+not (many machines, other losses, tests on ten crops, ...) stands in ``differs`` and is printed.  Numbers are those of
 the papers' text or, where ``source`` says so, of the authors' programs.
 """
 
@@ -24,9 +24,10 @@ class UnknownRecipeError(ValueError):
 class Recipe:
     """One paper's training: settings in its own units (epochs), and where they stand.
 
-    ``milestones`` are the epochs after which step multiplies the learning rate by ``gamma``; ``every`` is how many
-    epochs lie between two reductions of exponential; in the ``warmup`` epochs the rate is ``warmup_lr``, or rises where
-    that is 0.  ``notes`` says where numbers are from, ``differs`` what the paper does otherwise.
+    ``milestones`` are the epochs after which step multiplies the learning rate by ``gamma``, or, with ``factors``, the
+    first rate by one of these in turn; ``every`` is how many epochs lie between two reductions of exponential; in the
+    ``warmup`` epochs the rate is ``warmup_lr``, or rises where that is 0.  ``notes`` says where numbers are from,
+    ``differs`` what the paper does otherwise.
     """
 
     models: tuple[str, ...]  # names, * for any letters
@@ -38,15 +39,21 @@ class Recipe:
     optimizer: str = "sgd"
     momentum: float = 0.9
     weight_decay: float = 0.0
+    groups: str = "alike"
     schedule: str = "step"
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
+    factors: tuple[float, ...] = ()
     every: float = 0.0
     warmup: int = 0
     warmup_lr: float = 0.0
     augment: str = "none"
+    max_shift: int | None = None
+    normalize: str = "colours"
     label_smoothing: float = 0.0
     clip: float = 0.0
+    filter_rms: float = 0.0
+    ema: float = 0.0
     optimizer_options: dict[str, float] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)  # of the model
     notes: str = ""
@@ -61,6 +68,7 @@ class Recipe:
         given: dict[str, Any] = {
             "batch_size": self.batch,
             "milestones": [m / self.epochs for m in self.milestones] or None,
+            "factors": list(self.factors) or None,
             "interval": self.every / self.epochs if self.every else None,
             "data": None if self.data == "imagenet" else self.data,
             "warmup_lr": self.warmup_lr or None,
@@ -71,25 +79,31 @@ class Recipe:
             "optimizer",
             "momentum",
             "weight_decay",
+            "groups",
             "schedule",
             "gamma",
             "warmup",
             "augment",
         )
-        same += ("label_smoothing", "clip", "optimizer_options", "options")
+        same += ("max_shift", "normalize", "label_smoothing", "clip", "filter_rms", "ema")
+        same += ("optimizer_options", "options")
         return TrainConfig(**given, **{name: getattr(self, name) for name in same})
 
     def __str__(self) -> str:
         schedule = self.schedule
         if self.schedule == "step":
-            schedule += f" x {self.gamma:g} after {', '.join(map(str, self.milestones))}"
+            factors = ", ".join(f"{factor:g}" for factor in self.factors or (self.gamma,))
+            schedule += f" x {factors} after {', '.join(map(str, self.milestones))}"
         elif self.schedule == "exponential":
             schedule += f" x {self.gamma:g} every {self.every:g}"
         rule = f"{self.optimizer} {self.momentum:g}, batch {self.batch}, rate {self.lr:g}, decay {self.weight_decay:g}"
         if self.warmup:
             schedule += f", warm-up {self.warmup}" + (f" at {self.warmup_lr:g}" if self.warmup_lr else "")
-        options = "".join(f", {name} {value}" for name, value in self.options.items())
-        return f"{self.data}, {self.epochs} epochs, {rule}, {schedule}, augment {self.augment}{options}"
+        augment = self.augment + (f" by {self.max_shift}" if self.max_shift is not None else "")
+        given = {"normalize": self.normalize, "groups": self.groups, "filter_rms": self.filter_rms, "ema": self.ema}
+        more = {name: value for name, value in given.items() if value not in ("colours", "alike", 0.0)}
+        options = "".join(f", {name} {value}" for name, value in (more | self.options).items())
+        return f"{self.data}, {self.epochs} epochs, {rule}, {schedule}, augment {augment}{options}"
 
 
 def _imagenet(**settings: Any) -> Recipe:
@@ -111,6 +125,8 @@ _VGG: dict[str, Any] = {
     "augment": "vgg",
     "notes": "370,000 updates; the rate is lowered three times, when the validation accuracy stands still",
 }
+# as TensorFlow's programs for Inception and EfficientNet do: weights and statistics, less decay in the first updates
+_AVERAGED = 0.9999
 _GOOGLENET: dict[str, Any] = {
     "source": "Szegedy et al. 2015, section 6; rate and batch as in Caffe's solver",
     "batch": 32,
@@ -121,14 +137,14 @@ _GOOGLENET: dict[str, Any] = {
     "gamma": 0.96,
     "every": 8,
     "augment": "inception",
-    "notes": "the loss of each auxiliary head counts 0.3",
-    "differs": "asynchronous updates on many machines, here one; weights averaged",
+    "ema": _AVERAGED,
+    "notes": "the loss of each auxiliary head counts 0.3; how the weights are averaged is not stated",
+    "differs": "asynchronous updates on many machines, here one",
 }
-_EPS = "; TensorFlow's RMSProp adds eps below the root, here it stands beside it"
 _INCEPTION_V3: dict[str, Any] = {
     "source": "Szegedy et al. 2016, section 8",
     "batch": 32,
-    "optimizer": "rmsprop",
+    "optimizer": "rmsprop_tf",
     "optimizer_options": {"alpha": 0.9, "eps": 1.0},
     "lr": 0.045,
     "weight_decay": 4e-5,
@@ -139,28 +155,52 @@ _INCEPTION_V3: dict[str, Any] = {
     "clip": 2.0,
     "label_smoothing": 0.1,
     "augment": "inception",
+    "ema": _AVERAGED,
     "notes": "the loss of the auxiliary head counts 0.4",
-    "differs": "50 replicas with batches of 32, here one; weights averaged" + _EPS,
+    "differs": "50 replicas with batches of 32, here one",
 }
-_CIFAR_RESNET = "the mean image is subtracted, here the mean colour; 5,000 of the 50,000 images are held out, here none"
+_LENET: dict[str, Any] = {
+    "source": "LeCun et al. 1998, section III.B; initial values: appendix A",
+    "data": "mnist",
+    "batch": 1,
+    "epochs": 20,
+    "lr": 5e-4,
+    "momentum": 0.0,
+    "milestones": (2, 5, 8, 12),
+    "factors": (0.4, 0.2, 0.1, 0.02),
+    "differs": "the paper divides each step by the diagonal of the Hessian; its loss is the distance to drawings of "
+    "the digits, here cross-entropy",
+}
+_NASNET: dict[str, Any] = {
+    "source": "Zoph et al. 2018, appendix A.4",
+    "batch": 32,
+    "optimizer": "rmsprop_tf",
+    "optimizer_options": {"alpha": 0.9, "eps": 1.0},
+    "lr": 0.04,
+    "weight_decay": 4e-5,
+    "schedule": "exponential",
+    "gamma": 0.97,
+    "every": 2.4,
+    "epochs": 250,
+    "clip": 10.0,
+    "label_smoothing": 0.1,
+    "augment": "inception",
+    "ema": _AVERAGED,
+    "differs": "many machines, here one",
+}
+_CIFAR_RESNET: dict[str, Any] = {
+    "epochs": 164,
+    "milestones": (82, 123),
+    "normalize": "mean_image",
+    "notes": "64,000 updates with drops at 32,000 and 48,000, chosen on 5,000 of the 50,000 images",
+}
 
 RECIPES: tuple[Recipe, ...] = (
-    Recipe(
-        models=("lenet5", "lenet5_1998"),
-        source="LeCun et al. 1998, section III.B",
-        data="mnist",
-        batch=1,
-        epochs=20,
-        lr=5e-4,
-        momentum=0.0,
-        milestones=(2, 5, 8, 12),
-        gamma=0.4,
-        differs="the paper divides each step by the diagonal of the Hessian; its rates are 5, 2, 1, 0.5, 0.1 (e-4), "
-        "here 5, 2, 0.8, 0.32, 0.13; its loss is the distance to drawings of the digits, here cross-entropy; lenet5 "
-        "begins with PyTorch's initial values, the paper (and lenet5_1998) within 2.4 / fan-in",
-    ),
+    Recipe(models=("lenet5",), options={"init": "paper"}, **_LENET),
+    Recipe(models=("lenet5_1998",), **_LENET),
     _imagenet(
         models=("alexnet", "alexnet_cs231n"),
+        options={"init": "paper"},
         source="Krizhevsky et al. 2012, section 5",
         batch=128,
         lr=0.01,
@@ -168,8 +208,7 @@ RECIPES: tuple[Recipe, ...] = (
         milestones=(30, 60, 80),
         augment="alexnet",
         notes="the rate was lowered by hand, three times, when the validation error stood still",
-        differs="tested on 10 crops, here on one; alexnet begins with PyTorch's initial values, the paper (and "
-        "alexnet_cs231n) with N(0, 0.01^2) and biases 1 in conv2, 4, 5 and the hidden layers",
+        differs="the mean image is subtracted, here the mean colour; tested on 10 crops, here on one",
     ),
     _imagenet(
         models=("alexnet_grouped",),
@@ -180,7 +219,8 @@ RECIPES: tuple[Recipe, ...] = (
         milestones=(20, 40, 60, 80),
         augment="alexnet",
         notes="100,000 updates of 256 images for each step",
-        differs="the paper's batch is 128; tested on 10 crops, here on one",
+        differs="the paper's batch is 128; the mean image is subtracted, here the mean colour; tested on 10 crops, "
+        "here on one",
     ),
     _imagenet(
         models=("zfnet", "zfnet_512"),
@@ -191,8 +231,10 @@ RECIPES: tuple[Recipe, ...] = (
         epochs=70,
         schedule="plateau",
         augment="alexnet",
+        filter_rms=0.1,
         notes="weight decay is not stated",
-        differs="filters of a convolution whose RMS exceeds 0.1 are scaled back to it, here they stay",
+        differs="the mean image is subtracted from values of 0 to 255, here colours are normalised; 10 fixed crops of "
+        "each image, here random ones",
     ),
     _imagenet(models=("vgg11", "vgg11_lrn"), options={"init": "paper"}, **_VGG),
     _imagenet(
@@ -209,8 +251,9 @@ RECIPES: tuple[Recipe, ...] = (
         weight_decay=5e-4,
         epochs=160,
         milestones=(80, 120),
-        notes="the rate is lowered twice; epochs and weight decay are not stated and stand here as commonly taken",
-        differs="images are normalised in contrast and whitened, here by their mean and deviation",
+        normalize="whiten",
+        notes="the rate is lowered twice; epochs and weight decay are not stated and stand here as commonly taken; "
+        "images are whitened as by Goodfellow et al. 2013",
     ),
     _cifar(
         models=("all_cnn_*", "allcnn_model_*", "strided_cnn_*", "convpool_cnn_*"),
@@ -220,9 +263,9 @@ RECIPES: tuple[Recipe, ...] = (
         weight_decay=1e-3,
         epochs=350,
         milestones=(200, 250, 300),
-        notes="the rate is chosen among 0.25, 0.1, 0.05, 0.01",
-        differs="images are normalised in contrast and whitened, here by their mean and deviation; shifts are of up "
-        "to 5 pixels, here 4",
+        max_shift=5,
+        normalize="whiten",
+        notes="the rate is chosen among 0.25, 0.1, 0.05, 0.01; images are whitened as by Goodfellow et al. 2013",
     ),
     _imagenet(models=("googlenet", "googlenet_original"), options={"aux_logits": True}, **_GOOGLENET),
     _imagenet(models=("googlenet*_aux",), **_GOOGLENET),
@@ -246,7 +289,7 @@ RECIPES: tuple[Recipe, ...] = (
         models=("inception_v4", "inception_resnet_v2"),
         source="Szegedy et al. 2017, section 4",
         batch=32,
-        optimizer="rmsprop",
+        optimizer="rmsprop_tf",
         optimizer_options={"alpha": 0.9, "eps": 1.0},
         lr=0.045,
         weight_decay=4e-5,
@@ -256,7 +299,8 @@ RECIPES: tuple[Recipe, ...] = (
         every=2,
         label_smoothing=0.1,
         augment="inception",
-        differs="20 replicas with batches of 32, here one; weights averaged" + _EPS,
+        ema=_AVERAGED,
+        differs="20 replicas with batches of 32, here one",
     ),
     _imagenet(
         models=("resnet18", "resnet34", "resnet50*", "resnet101*", "resnet152*", "plain18", "plain34"),
@@ -271,21 +315,16 @@ RECIPES: tuple[Recipe, ...] = (
     _cifar(
         models=("cifar_resnet[2345]*", "cifar_plain*"),
         source="He et al. 2016, section 4.2",
-        epochs=164,
-        milestones=(82, 123),
-        notes="64,000 updates with drops at 32,000 and 48,000",
-        differs=_CIFAR_RESNET,
+        **_CIFAR_RESNET,
     ),
     _cifar(
         models=("cifar_resnet110*", "cifar_resnet1202"),
         source="He et al. 2016, section 4.2",
-        epochs=164,
-        milestones=(82, 123),
         warmup=1,
         warmup_lr=0.01,
-        notes="64,000 updates with drops at 32,000 and 48,000",
-        differs=f"the rate is 0.01 until the training error is below 80 %, about 400 updates, here for the first epoch "
-        f"(391); {_CIFAR_RESNET}",
+        differs="the rate is 0.01 until the training error is below 80 %, about 400 updates, here for the first epoch "
+        "(391)",
+        **_CIFAR_RESNET,
     ),
     _cifar(
         models=("cifar_preact_resnet*",),
@@ -345,9 +384,7 @@ RECIPES: tuple[Recipe, ...] = (
     _cifar(
         models=("cifar_se_resnet*",),
         source="Hu et al. 2018, section 6.2: as the networks without the blocks (He et al. 2016, section 4.2)",
-        epochs=164,
-        milestones=(82, 123),
-        differs=_CIFAR_RESNET,
+        **_CIFAR_RESNET,
     ),
     _imagenet(
         models=("densenet*",),
@@ -373,15 +410,15 @@ RECIPES: tuple[Recipe, ...] = (
         lr=0.02,
         weight_decay=0.0,
         epochs=400,
-        milestones=(200, 300, 350, 375),
+        milestones=(200, 300, 350, 375, 388, 394, 397, 399),
+        groups="biases",
         notes="the rate falls whenever the epochs that remain have halved; drop-path 0.15; weight decay is not stated",
-        differs="the rate falls on when fewer than 25 epochs remain; biases learn twice as fast",
     ),
     _imagenet(
         models=("mobilenet_v1*",),
         source="Howard et al. 2017, section 3.2; numbers as in TensorFlow's program",
         batch=96,
-        optimizer="rmsprop",
+        optimizer="rmsprop_tf",
         optimizer_options={"alpha": 0.9, "eps": 1.0},
         lr=0.045,
         weight_decay=4e-5,
@@ -390,14 +427,14 @@ RECIPES: tuple[Recipe, ...] = (
         every=1,
         epochs=300,
         augment="inception",
-        differs="little or no weight decay on the depthwise filters, and less augmentation than for large networks"
-        + _EPS,
+        groups="depthwise",
+        differs="less augmentation than for large networks, here that of Inception",
     ),
     _imagenet(
         models=("mobilenet_v2*",),
         source="Sandler et al. 2018, section 6.1",
         batch=96,
-        optimizer="rmsprop",
+        optimizer="rmsprop_tf",
         optimizer_options={"alpha": 0.9, "eps": 1.0},
         lr=0.045,
         weight_decay=4e-5,
@@ -406,13 +443,13 @@ RECIPES: tuple[Recipe, ...] = (
         every=1,
         epochs=300,
         augment="inception",
-        differs="16 machines with batches of 96, here one" + _EPS,
+        differs="16 machines with batches of 96, here one",
     ),
     _imagenet(
         models=("mobilenet_v3*",),
         source="Howard et al. 2019, section 6.1",
         batch=4096,
-        optimizer="rmsprop",
+        optimizer="rmsprop_tf",
         lr=0.1,
         weight_decay=1e-5,
         schedule="exponential",
@@ -420,14 +457,14 @@ RECIPES: tuple[Recipe, ...] = (
         every=3,
         epochs=600,
         augment="inception",
+        ema=0.9999,
         notes="the number of epochs is not stated",
-        differs="weights averaged with decay 0.9999",
     ),
     _imagenet(
         models=("mnasnet*", "efficientnet*"),
         source="Tan and Le 2019, section 5.2 (and Tan et al. 2019, section 5)",
         batch=4096,
-        optimizer="rmsprop",
+        optimizer="rmsprop_tf",
         optimizer_options={"alpha": 0.9, "eps": 1e-3},
         lr=0.256,
         weight_decay=1e-5,
@@ -437,7 +474,9 @@ RECIPES: tuple[Recipe, ...] = (
         epochs=350,
         warmup=5,
         augment="inception",
-        differs="weights averaged and, for EfficientNet, AutoAugment" + _EPS,
+        ema=_AVERAGED,
+        notes="the average is that of the authors' program",
+        differs="for EfficientNet AutoAugment, here the augmentation of Inception",
     ),
     _imagenet(
         models=("shufflenet*",),
@@ -461,27 +500,12 @@ RECIPES: tuple[Recipe, ...] = (
         every=2,
         epochs=120,
         augment="inception",
-        notes="the paper states neither batch nor epochs",
-        differs="60 processors together, here one; weights averaged",
+        ema=_AVERAGED,
+        notes="the paper states neither batch nor epochs nor how it averages the weights",
+        differs="60 processors together, here one",
     ),
-    _imagenet(
-        models=("nasnet_*",),
-        source="Zoph et al. 2018, appendix A.4",
-        batch=32,
-        optimizer="rmsprop",
-        optimizer_options={"alpha": 0.9, "eps": 1.0},
-        lr=0.04,
-        weight_decay=4e-5,
-        schedule="exponential",
-        gamma=0.97,
-        every=2.4,
-        epochs=250,
-        clip=10.0,
-        label_smoothing=0.1,
-        augment="inception",
-        options={"aux_logits": True},
-        differs="many machines, here one; weights averaged; the large network with drop_path 0.3" + _EPS,
-    ),
+    _imagenet(models=("nasnet_a_mobile",), options={"aux_logits": True}, **_NASNET),
+    _imagenet(models=("nasnet_a_large",), options={"aux_logits": True, "drop_path": 0.3}, **_NASNET),
     _imagenet(
         models=("squeezenet*",),
         source="Iandola et al. 2016, section 3.3; the authors' Caffe solver",

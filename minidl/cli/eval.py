@@ -91,7 +91,7 @@ def _evaluate_run(run: str, data: str | None, data_dir: str | None, download: bo
     loaded = load_run(run)
     name = data or loaded.settings.data or ""
     folder = data_dir or loaded.settings.data_dir
-    task = load_task(name, loaded.input_shape, data_dir=folder, download=download, statistics=loaded.statistics)
+    task = load_task(name, loaded.input_shape, data_dir=folder, download=download, normalize=loaded.normalization)
     if list(task.classes) != loaded.classes:
         raise TrainingError(
             f"the classes of {name} ({', '.join(task.classes)}) are not those of the model "

@@ -69,15 +69,17 @@ class Subject:
         ``option`` said so; an error about it shows ``instead``.
         """
         from ..train import load_task
+        from ..train.normalization import Normalization
 
         if self.run is None and kind != "digits":
             raise SeeError(f"{option}: only the folder of a training run knows its data; give {instead}")
-        data, folder, statistics = "digits", None, ((0.0,) * self.input_shape[0], (1.0,) * self.input_shape[0])
+        channels = self.input_shape[0]
+        data, folder, values = "digits", None, Normalization("colours", (0.0,) * channels, (1.0,) * channels)
         if self.run is not None:
-            statistics = self.run.statistics
+            values = self.run.normalization
             if kind != "digits":
                 data, folder = self.run.settings.data, self.run.settings.data_dir
-        task = load_task(data, self.input_shape, data_dir=folder, statistics=statistics)
+        task = load_task(data, self.input_shape, data_dir=folder, normalize=values)
         return task.train if kind == "train" else task.test
 
     def _example(self, text: str, kind: str, number: int) -> tuple[Any, int]:

@@ -77,7 +77,7 @@ def prepare_image(path: str | Path, run: Run, invert: bool | None = None) -> tup
         shape = data_shape
     else:
         shape = (shape[0], 0, 0)
-    steps = [*to_input(shape, run.input_shape, ink), T.Normalize(*run.statistics)]
+    steps = [*to_input(shape, run.input_shape, ink), *run.normalization.transforms]
     return T.Compose(steps)(image).astype(np.float32), inverted
 
 

@@ -73,6 +73,18 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     raise CheckpointError(f"{path}: written as version {version} of the format, this minidl reads {_VERSION}")
 
 
+def tested_weights(state: dict[str, Any]) -> dict[str, Any]:
+    """The weights in a checkpoint of a run that it tests: the averaged ones, where it averages.
+
+    >>> tested_weights({"model": {"bias": 1.0}, "averaged": {"module.bias": 0.5, "n_averaged": 3}})
+    {'bias': 0.5}
+    """
+    if "averaged" not in state:
+        return state["model"]
+    prefix = "module."
+    return {name.removeprefix(prefix): a for name, a in state["averaged"].items() if name.startswith(prefix)}
+
+
 def _checksum(text: str, arrays: dict[str, np.ndarray]) -> str:
     total = zlib.crc32(text.encode())
     for name in sorted(arrays):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .errors import TrainingError
 
-OptimizerName = Literal["sgd", "nesterov", "adam", "adamw", "rmsprop"]
+OptimizerName = Literal["sgd", "nesterov", "adam", "adamw", "rmsprop", "rmsprop_tf"]
 ScheduleName = Literal["constant", "cosine", "step", "exponential", "poly", "plateau"]
 AugmentName = Literal["none", "shift", "affine", "flip", "reflect", "alexnet", "vgg", "resnet", "inception"]
+NormalizeName = Literal["colours", "mean_image", "whiten"]
+GroupsName = Literal["alike", "biases", "depthwise"]
 
 
 @dataclass(kw_only=True)
@@ -33,9 +36,12 @@ class TrainConfig:
     lr
         Learning rate after the warm-up, before the schedule lowers it.
     momentum
-        Of sgd, nesterov and rmsprop.
+        Of sgd, nesterov, rmsprop and rmsprop_tf (as TensorFlow computes it: eps below the root).
     weight_decay
         L2 penalty (decoupled with adamw).
+    groups
+        Parameters that learn otherwise: biases (as in Caffe's files twice as fast, without weight decay), depthwise
+        (depthwise filters without weight decay), or alike.
     schedule
         Of the learning rate: cosine to 0, step (by default a tenth after 1/2 and 3/4 of the epochs), exponential
         (times gamma after each interval), poly (to 0, a little after each step), plateau (a tenth when the test loss
@@ -47,6 +53,8 @@ class TrainConfig:
         Where step lowers the learning rate, as shares of the run: --milestones 0.5 --milestones 0.75.
     gamma
         What step and exponential multiply the learning rate by.
+    factors
+        What step multiplies lr by after each milestone in turn, where that is no power of gamma: 0.4, 0.2, 0.1.
     interval
         How often exponential does, as a share of the run.
     warmup
@@ -58,10 +66,22 @@ class TrainConfig:
         scale), flip (left-right and shift), reflect (the same, the border mirrored), none; and those of the papers for
         photographs: alexnet (crop, flip, principal colours), vgg and resnet (the same of images of random size),
         inception (crops of 8 to 100 % of the area, flip, colours).
+    max_shift
+        Pixels by which shift, flip and reflect move images at most; by default a sixteenth of the side (shift) or an
+        eighth.
+    normalize
+        How values are normalised by what is measured on the training images: colours (mean and deviation of each
+        channel), mean_image (the mean of each pixel subtracted), whiten (global contrast normalisation, then ZCA
+        whitening; small images).
     label_smoothing
         Share of the target that all classes get evenly.
     clip
         Largest norm of the gradient; 0 lets it be.
+    filter_rms
+        Largest root mean square of a filter of a convolution, to which it is scaled back after an update; 0 lets it be.
+    ema
+        Decay of a running average of weights and statistics over the updates, such as 0.9999, which is tested and kept;
+        0 tests the weights themselves.
     amp
         Mixed precision: products in float16 on CUDA, with values rounded to bfloat16 on the CPU.
     seed
@@ -92,16 +112,22 @@ class TrainConfig:
     lr: float | None = None
     momentum: float | None = None
     weight_decay: float | None = None
+    groups: GroupsName | None = None
     schedule: ScheduleName | None = None
     schedule_epochs: int | None = None
     milestones: list[float] | None = None
     gamma: float | None = None
+    factors: list[float] | None = None
     interval: float | None = None
     warmup: int | None = None
     warmup_lr: float | None = None
     augment: AugmentName | None = None
+    max_shift: int | None = None
+    normalize: NormalizeName | None = None
     label_smoothing: float | None = None
     clip: float | None = None
+    filter_rms: float | None = None
+    ema: float | None = None
     amp: bool | None = None
     seed: int | None = None
     weights: str | None = None
@@ -118,11 +144,13 @@ class TrainConfig:
     def in_use(self) -> dict[str, Any]:
         """The settings that this run depends on: no momentum where the optimiser has none, no clipping by 0."""
         without = {"data_dir", "options"} | (set() if self.warmup else {"warmup_lr"})
-        without |= {name for name in ("warmup", "label_smoothing", "clip", "amp") if not getattr(self, name)}
-        if self.optimizer not in ("sgd", "nesterov", "rmsprop"):
+        without |= {name for name in _UNLESS_ZERO if not getattr(self, name)}
+        without |= {name for name, usual in _USUAL.items() if getattr(self, name) == usual}
+        if self.optimizer not in ("sgd", "nesterov", "rmsprop", "rmsprop_tf"):
             without.add("momentum")
-        shape = {"step": {"milestones", "gamma"}, "exponential": {"gamma", "interval"}}.get(self.schedule or "", set())
-        without |= {"milestones", "gamma", "interval"} - shape
+        steps = {"milestones", "factors" if self.factors else "gamma"}
+        shape = {"step": steps, "exponential": {"gamma", "interval"}}.get(self.schedule or "", set())
+        without |= {"milestones", "gamma", "factors", "interval"} - shape
         if self.schedule in ("constant", "plateau") or self.schedule_epochs == self.epochs:
             without.add("schedule_epochs")
         return {name: value for name, value in self.given().items() if name not in without}
@@ -145,17 +173,24 @@ _BASE = TrainConfig(
     lr=1e-3,
     momentum=0.9,
     weight_decay=0.0,
+    groups="alike",
     schedule="cosine",
     milestones=[0.5, 0.75],
     gamma=0.1,
     interval=0.1,
     warmup=0,
     augment="none",
+    normalize="colours",
     label_smoothing=0.0,
     clip=0.0,
+    filter_rms=0.0,
+    ema=0.0,
     amp=False,
     seed=0,
 )
+# not worth a word
+_USUAL = {"groups": "alike", "normalize": "colours"}
+_UNLESS_ZERO = ("warmup", "label_smoothing", "clip", "filter_rms", "ema", "amp")
 
 # Measured, see docs/results; "*" is any model
 _RECIPES: dict[tuple[str, str], TrainConfig] = {
@@ -204,6 +239,7 @@ _LEAST = {
     "warmup": 0,
     "seed": 0,
     "clip": 0,
+    "filter_rms": 0,
 }
 
 
@@ -218,7 +254,17 @@ def _check(config: TrainConfig) -> None:
         raise TrainingError(f"--warmup-lr is a learning rate above 0, not {config.warmup_lr}")
     if config.warmup and config.schedule_epochs and config.warmup >= config.schedule_epochs:
         raise TrainingError(f"--warmup {config.warmup} leaves nothing of {config.schedule_epochs} epochs")
-    shares = {"interval": (config.interval,), "milestones": config.milestones or (), "gamma": (config.gamma,)}
+    if config.max_shift is not None and config.max_shift < 0:
+        raise TrainingError(f"--max-shift must be at least 0, not {config.max_shift}")
+    if not 0 <= (config.ema or 0) < 1:
+        raise TrainingError(f"--ema is a decay of at least 0 and below 1, such as 0.9999, not {config.ema}")
+    milestones = config.milestones or ()
+    if config.factors is not None and len(config.factors) != len(milestones):
+        raise TrainingError(
+            f"--factors holds {len(config.factors)} numbers for {len(milestones)} milestones: give one for each"
+        )
+    shares = {"interval": (config.interval,), "milestones": milestones, "gamma": (config.gamma,)}
+    shares["factors"] = config.factors or ()
     for name, values in shares.items():
         for value in values:
             if value is None or not 0 < value <= 1:
@@ -256,6 +302,8 @@ def _optimizer(config: TrainConfig, parameters: Any, momentum: float, common: di
             return optim.AdamW(parameters, **common)
         case "rmsprop":
             return optim.RMSprop(parameters, momentum=momentum, **common)
+        case "rmsprop_tf":
+            return optim.RMSpropTF(parameters, momentum=momentum, **common)
         case _:
             nesterov = config.optimizer == "nesterov"
             return optim.SGD(parameters, momentum=momentum, nesterov=nesterov, **common)
@@ -286,7 +334,11 @@ def make_scheduler(config: TrainConfig, optimizer: Any, batches: int = 1) -> Any
     elif config.schedule == "step":
         shares = config.milestones or (0.5, 0.75)
         places = [max(1, int(epochs * share + 1e-9)) for share in shares]  # 0.3 of 10 is 3
-        main = schedules.MultiStepLR(optimizer, milestones=places, gamma=config.gamma or 0.1)
+        if config.factors is None:
+            main = schedules.MultiStepLR(optimizer, milestones=places, gamma=config.gamma or 0.1)
+        else:
+            factors = [1.0, *config.factors]
+            main = schedules.LambdaLR(optimizer, lambda t: factors[bisect_right(places, t)])
     elif config.schedule == "exponential":
         every = max(1, round(epochs * (config.interval or 0.1)))
         main = schedules.StepLR(optimizer, step_size=every, gamma=config.gamma or 0.1)

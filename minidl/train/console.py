@@ -119,7 +119,7 @@ def report(trainer: Any, console: Any) -> None:
     """The end of a run: confusion matrix, plots, test accuracy, and where everything lies."""
     folder = Path(trainer.folder)
     names = trainer.config["classes"]
-    result = evaluate(trainer.model, trainer.test_loader, len(names))
+    result = evaluate(trainer.tested, trainer.test_loader, len(names))
     title = f"{trainer.config['model']} on {trainer.config['settings']['data']}"
     console.print(confusion_table(result, names))
     try:

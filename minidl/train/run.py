@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from ..backend import Device, usable
 from ..data import DataLoader
 from ..io import atomic_write
 from ..nn.functional import cross_entropy
-from .checkpoint import load_checkpoint
+from .checkpoint import load_checkpoint, tested_weights
 from .config import TrainConfig, complete, goes_on_each_step, make_optimizer, make_scheduler
 from .errors import CheckpointError, TrainingError
+from .groups import grouped, limit_filters
+from .normalization import Normalization
 from .start import Start, build, find_start, what_learns
 from .tasks import Task, find_source, load_task
 from .trainer import CHECKPOINT, Trainer
@@ -41,6 +43,7 @@ class Run:
     description: dict[str, Any]
     epochs: int  # completed
     path: Path
+    fitted: dict[str, Any] = field(default_factory=dict)  # arrays that were measured on the training images
 
     @property
     def settings(self) -> TrainConfig:
@@ -57,6 +60,11 @@ class Run:
     @property
     def statistics(self) -> tuple[list[float], list[float]]:
         return self.description["mean"], self.description["std"]
+
+    @functools.cached_property
+    def normalization(self) -> Normalization:
+        """How the values of images are brought to what the model learned from."""
+        return _normalization(self.description, self.fitted)
 
 
 def new_run_folder(out: str | Path | None, model: str, data: str, root: str | Path = "runs") -> Path:
@@ -116,11 +124,14 @@ def start_run(
     >>> len(history), history[0]["epoch"]
     (1, 1)
     """
-    target = usable(device)
+    target, asked = usable(device), config.normalize
     config = complete(model, config)
     info = registry.info(model)
     source = find_source(config.data or "")
     start = None if config.weights is None else find_start(config.weights, model)
+    known = start.normalization if start else None
+    if known is not None and asked in (None, known.name):
+        config.normalize = known.name  # type: ignore[assignment]
     given = (start.options if start else {}) | info.parse_options(config.options)
     _, input_shape = info.for_data(source.image_shape, 1, given)  # the number of classes is known after reading
     if 0 in input_shape:
@@ -132,6 +143,8 @@ def start_run(
         augment=config.augment or "none",
         download=download,
         statistics=None if start is None else start.statistics(input_shape),
+        normalize=_known_or_name(known, config.normalize or "colours", input_shape),
+        max_shift=config.max_shift,
     )
     options, _ = info.for_data(source.image_shape, len(task.classes), given)
     description = {
@@ -185,7 +198,8 @@ def resume_run(
         data_dir=config.data_dir,
         augment=config.augment or "none",
         download=download,
-        statistics=(description["mean"], description["std"]),
+        normalize=_normalization(description, state.get("fitted", {})),
+        max_shift=config.max_shift,
     )
     if list(task.classes) != description["classes"]:
         raise CheckpointError(f"{folder}: the classes of the data have changed since the run was started")
@@ -210,10 +224,21 @@ def load_run(path: str | Path) -> Run:
     description = state["config"]
     try:
         model = build(description)
-        model.load_state_dict(state["model"])
+        model.load_state_dict(tested_weights(state))
     except Exception as error:  # the names and numbers come from a file
         raise CheckpointError(f"{path}: its model cannot be built again: {error}") from error
-    return Run(model.eval(), description, state["epoch"], path)
+    return Run(model.eval(), description, state["epoch"], path, state.get("fitted", {}))
+
+
+def _normalization(description: dict[str, Any], fitted: dict[str, Any]) -> Normalization:
+    name = description["settings"].get("normalize") or "colours"
+    return Normalization(name, description["mean"], description["std"], fitted)
+
+
+def _known_or_name(known: Normalization | None, name: str, input_shape: tuple[int, ...]) -> str | Normalization:
+    """What was measured for the weights to begin with, if it is that and for such images; else its name."""
+    return known if known is not None and (known.name, known.shape) == (name, input_shape) else name
+
 
 
 _DESCRIPTION = ("model", "options", "settings", "classes", "input_shape", "mean", "std")
@@ -228,6 +253,8 @@ def _load(path: Path) -> dict[str, Any]:
         lacks = [name for name in _DESCRIPTION if name not in state["config"]]
         TrainConfig(**state["config"]["settings"])
         lacks += [name for name in ("model", "epoch") if name not in state]
+        if state["config"]["settings"].get("normalize") in ("mean_image", "whiten") and "fitted" not in state:
+            lacks.append("fitted")
     except (KeyError, TypeError) as error:
         lacks = [str(error)]
     if lacks:
@@ -250,7 +277,8 @@ def _trainer(
 ) -> Trainer:
     random.manual_seed(config.seed or 0)
     model = _tried(description, start).to(device)
-    optimizer = make_optimizer(config, what_learns(model, config, description["input_shape"]))
+    learns = what_learns(model, config, description["input_shape"])
+    optimizer = make_optimizer(config, grouped(model, learns, config.groups or "alike", config.lr or 0.0))
     batch_size, seed = config.batch_size or 1, config.seed or 0
     train_loader = DataLoader(task.train, batch_size, shuffle=True, seed=seed, num_workers=workers, device=device)
     trainer = Trainer(
@@ -265,12 +293,22 @@ def _trainer(
         amp=DEFAULT[device.type] if config.amp else None,
         each_step=goes_on_each_step(config),
         config=description,
+        averaged=_average(model, config.ema) if config.ema else None,
+        after_update=functools.partial(limit_filters, model, config.filter_rms) if config.filter_rms else None,
+        fitted=dict(task.normalization.arrays),
         **options,
     )
     folder.mkdir(parents=True, exist_ok=True)  # after all that can be wrong with the settings
     with atomic_write(folder / CONFIG, "w", encoding="utf-8") as file:
         file.write(json.dumps(description, indent=2) + "\n")
     return trainer
+
+
+def _average(model: Any, decay: float) -> Any:
+    """A running average of weights and statistics, as TensorFlow's programs for Inception and EfficientNet keep it."""
+    from ..optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay, warmup=True), use_buffers=True)
 
 
 def _tried(description: dict[str, Any], start: Start | None) -> Any:

@@ -10,14 +10,13 @@ from typing import Any
 from .. import registry
 from ..io import load_into, load_weights, read_metadata
 from ..transfer import LinearProbe, freeze_until, head_layers, linear_probe, param_groups, reverse_channels
-from .checkpoint import CHECKPOINT_KEY, load_checkpoint
+from .checkpoint import CHECKPOINT_KEY, load_checkpoint, tested_weights
 from .config import TrainConfig
 from .errors import CheckpointError
+from .normalization import Normalization, Statistics
 
 # a channel of red, green and blue in [0, 1], as nearly all published weights for photographs expect them
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-Statistics = tuple[Sequence[float], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Start:
     arrays: Any
     known: Statistics | None = None
     public: Any = None
+    normalization: Normalization | None = None  # where it was measured otherwise than by colours
 
     @property
     def options(self) -> dict[str, Any]:
@@ -65,8 +65,12 @@ def find_start(weights: str, model: str) -> Start:
         return Start(file, load_weights(file))
     state = load_checkpoint(file)
     try:
-        description = state["config"]
-        return Start(file, state["model"], (description["mean"], description["std"]))
+        description, arrays = state["config"], tested_weights(state)
+        statistics = description["mean"], description["std"]
+        if "fitted" not in state:
+            return Start(file, arrays, statistics)
+        name = description["settings"]["normalize"]
+        return Start(file, arrays, normalization=Normalization(name, *statistics, state["fitted"]))
     except KeyError as error:
         raise CheckpointError(f"{file}: this checkpoint was not written by minidl train, it lacks {error}") from error
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..data import CIFAR10, CIFAR100, MNIST, Digits, FashionMNIST, ImageFolder, Mapped, random_split
 from ..data import transforms as T
-from ..data.dataset import fetch_batch
 from .errors import TrainingError
+from .normalization import Normalization, Statistics, fit_normalization
 
 Shape = tuple[int, ...]
 
@@ -109,17 +109,18 @@ class Grayscale(T.Transform):
         return gray.round().astype(np.uint8) if images.dtype == np.uint8 else gray
 
 
-def _augmentation(name: str, side: int) -> list[T.Transform]:
-    shift = max(1, side // 16)
+def _augmentation(name: str, side: int, max_shift: int | None) -> list[T.Transform]:
+    few = max(1, side // 16)
+    shift, padding = (few, 2 * few) if max_shift is None else (max_shift, max_shift)
     match name:
         case "shift":
             return [T.RandomTranslate(shift)]
         case "affine":
             return [T.RandomAffine(degrees=10, translate=(1 / 16, 1 / 16), scale=(0.9, 1.1))]
         case "flip":
-            return [T.RandomHorizontalFlip(), T.RandomCrop(side, padding=2 * shift)]
+            return [T.RandomHorizontalFlip(), T.RandomCrop(side, padding=padding)]
         case "reflect":
-            return [T.RandomHorizontalFlip(), T.RandomCrop(side, padding=2 * shift, padding_mode="reflect")]
+            return [T.RandomHorizontalFlip(), T.RandomCrop(side, padding=padding, padding_mode="reflect")]
     return []
 
 
@@ -127,20 +128,30 @@ def _augmentation(name: str, side: int) -> list[T.Transform]:
 _SCALES = {"alexnet": (8 / 7, 8 / 7), "vgg": (8 / 7, 16 / 7), "resnet": (8 / 7, 15 / 7)}
 
 
-def _training_input(name: str, image_shape: Shape, input_shape: Shape, ink: bool) -> list[T.Transform]:
-    """Training images brought to a model's input, with the random changes called ``name``."""
+def _training_input(
+    name: str,
+    image_shape: Shape,
+    input_shape: Shape,
+    ink: bool,
+    max_shift: int | None,
+    normalize: list[T.Transform],
+    centred: bool,
+) -> list[T.Transform]:
+    """Training images as a model gets them, with the random changes called ``name``."""
     size = input_shape[1:]
     if name not in (*_SCALES, "inception"):
-        return [*to_input(image_shape, input_shape, ink), *_augmentation(name, input_shape[-1])]
+        steps = to_input(image_shape, input_shape, ink)
+        moved = _augmentation(name, input_shape[-1], max_shift)
+        return [*steps, *normalize, *moved] if centred else [*steps, *moved, *normalize]
     if input_shape[0] != 3:
         raise TrainingError(f"--augment {name} changes colours, but the model takes {input_shape[0]} channel")
     colours = to_input((image_shape[0], *size), input_shape, False)  # channels and floats; the size comes from a crop
     if name == "inception":
         jitter = T.ColorJitter(brightness=1 / 8, contrast=0.5, saturation=0.5, hue=0.2)
-        return [T.RandomResizedCrop(size), T.RandomHorizontalFlip(), *colours, jitter]
+        return [T.RandomResizedCrop(size), T.RandomHorizontalFlip(), *colours, jitter, *normalize]
     least, largest = (round(scale * max(size)) for scale in _SCALES[name])
     crop = T.RandomScaledCrop(size, (least, largest))
-    return [crop, T.RandomHorizontalFlip(), *colours, T.PCAColorJitter()]
+    return [crop, T.RandomHorizontalFlip(), *colours, T.PCAColorJitter(), *normalize]
 
 
 @dataclass(frozen=True)
@@ -155,8 +166,17 @@ class Task:
     train: Any
     test: Any
     classes: tuple[str, ...]
-    mean: tuple[float, ...]  # a channel
-    std: tuple[float, ...]
+    normalization: Normalization
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of a channel of the training images; 0 where they are normalised otherwise."""
+        return tuple(self.normalization.mean)
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Of a channel of the training images; 1 where they are normalised otherwise."""
+        return tuple(self.normalization.std)
 
 
 def load_task(
@@ -166,12 +186,15 @@ def load_task(
     data_dir: str | None = None,
     augment: str = "none",
     download: bool = False,
-    statistics: tuple[Sequence[float], Sequence[float]] | None = None,
+    statistics: Statistics | None = None,
+    normalize: str | Normalization = "colours",
+    max_shift: int | None = None,
 ) -> Task:
     """Read a data set for a model with ``input_shape`` (C, H, W).
 
-    ``statistics`` are (mean, std) a channel of values in [0, 1]; without them those of the training part are computed.
-    ``augment`` changes the training part only; for its names see :class:`TrainConfig`.
+    ``normalize`` is a name (see :class:`TrainConfig`), for which the training part is measured, or what was measured
+    before.  ``statistics``, for "colours", are (mean, std) a channel of values in [0, 1].  ``augment`` changes the
+    training part only, and moves it by at most ``max_shift`` pixels; for its names see :class:`TrainConfig`.
 
     >>> task = load_task("digits", (1, 32, 32))
     >>> len(task.train), len(task.test), task.train[0][0].shape
@@ -182,34 +205,11 @@ def load_task(
     (training, classes), (testing, _) = parts
     image_shape = (1, *input_shape[1:]) if data == "digits" else source.image_shape
     prepare = to_input(image_shape, input_shape, source.ink)
-    mean, std = statistics or measure(Mapped(training, T.Compose(prepare)))
-    normalize = T.Normalize(mean, std)
-    changed = _training_input(augment, image_shape, input_shape, source.ink)
-    train = Mapped(training, T.Compose([*changed, normalize]))
-    test = Mapped(testing, T.Compose([*prepare, normalize]))
-    return Task(train, test, tuple(classes), tuple(mean), tuple(std))
-
-
-_ENOUGH = 20_000  # images to measure mean and deviation on
-
-
-def measure(dataset: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation a channel, over at most 20,000 images spread evenly over the data set.
-
-    >>> measure([(np.array([[[0.0, 1.0]]]), 0), (np.array([[[1.0, 0.0]]]), 0)])
-    ((0.5,), (0.5,))
-    """
-    indices = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), _ENOUGH)).astype(int))
-    total: Any = 0.0
-    squares: Any = 0.0
-    pixels = 0
-    for chunk in np.array_split(indices, -(-len(indices) // 256)):
-        batch = fetch_batch(dataset, chunk, ())
-        images = np.stack([dataset[i][0] for i in chunk]) if batch is None else batch[0]
-        images = images.astype(np.float64)  # (N, C, H, W)
-        total = total + images.sum((0, 2, 3))
-        squares = squares + (images * images).sum((0, 2, 3))
-        pixels += images[:, 0].size
-    mean = total / pixels
-    std = np.sqrt(np.maximum(squares / pixels - mean * mean, 0))
-    return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
+    values = normalize
+    if isinstance(values, str):
+        values = fit_normalization(values, Mapped(training, T.Compose(prepare)), statistics)
+    last = values.transforms
+    changed = _training_input(augment, image_shape, input_shape, source.ink, max_shift, last, values.centred)
+    train = Mapped(training, T.Compose(changed))
+    test = Mapped(testing, T.Compose([*prepare, *last]))
+    return Task(train, test, tuple(classes), values)

@@ -42,6 +42,10 @@ class Trainer:
     products in that precision (:class:`minidl.autocast`); with float16 the loss is scaled, and an update by gradients
     that are not finite is left out (:class:`minidl.GradScaler`).
 
+    ``averaged`` is an :class:`minidl.optim.swa_utils.AveragedModel` of the model: it takes in the weights of every
+    update, is tested, and kept as best.  ``after_update()`` may change weights after an update.  ``fitted`` are arrays
+    that belong to the run and do not change, such as what images are whitened with; checkpoints hold them.
+
     In ``folder``: ``checkpoint.safetensors`` (the whole state, after each epoch and every ``save_every`` seconds),
     ``best.safetensors`` (the weights with the best test accuracy), ``metrics.jsonl`` (a line an epoch).
 
@@ -75,6 +79,9 @@ class Trainer:
         amp: str | None = None,
         display: Display | None = None,
         config: dict[str, Any] | None = None,
+        averaged: Any = None,
+        after_update: Callable[[], None] | None = None,
+        fitted: dict[str, Any] | None = None,
     ) -> None:
         self.model, self.optimizer, self.scheduler, self.loss = model, optimizer, scheduler, loss
         self.train_loader, self.test_loader = train_loader, test_loader
@@ -83,10 +90,18 @@ class Trainer:
         self.amp, self.scaler = amp, GradScaler(enabled=amp == "float16")
         self.display: Display = display or SilentDisplay()
         self.config = config or {}
+        self.averaged, self.after_update, self.fitted = averaged, after_update, fitted or {}
+        if averaged is not None and not averaged.n_averaged.item():
+            averaged.update_parameters(model)  # the average begins with the initial weights
         self.epoch = 0  # epochs completed
         self.history: list[dict[str, Any]] = []
         self._sums = {"loss": 0.0, "correct": 0, "seen": 0, "seconds": 0.0}  # of the epoch that is under way
         self._stop: str | None = None
+
+    @property
+    def tested(self) -> Any:
+        """The model that is evaluated and kept: the averaged one, where weights are averaged."""
+        return self.model if self.averaged is None else self.averaged.module
 
     # ---- state ------------------------------------------------------------------------------------------------
 
@@ -104,12 +119,15 @@ class Trainer:
             "random": random.get_rng_state(),
             "generators": {name: generator.get_state() for name, generator in self._generators()},
             **({"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}),
+            **({} if self.averaged is None else {"averaged": dict(self.averaged.state_dict())}),
+            **({"fitted": self.fitted} if self.fitted else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`.  CheckpointError where it does not fit; then nothing has changed."""
         before = self.state_dict()
-        before["model"] = {name: t.detach().clone() for name, t in before["model"].items()}
+        for name in {"model", "averaged"} & before.keys():
+            before[name] = {key: t.detach().clone() for key, t in before[name].items()}
         try:
             self._put(state)
         except Exception as error:  # the state came from a file, and may hold anything
@@ -119,6 +137,8 @@ class Trainer:
 
     def _put(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None and state["scheduler"] is not None:
             self.scheduler.load_state_dict(state["scheduler"])
@@ -181,6 +201,10 @@ class Trainer:
             if hasattr(self.model, "set_progress"):
                 self.model.set_progress((self.epoch + number / len(loader)) / epochs)
             loss, correct = self._step(x, y)
+            if self.after_update is not None:
+                self.after_update()
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.model)
             self._sums["loss"] += loss * len(y)
             self._sums["correct"] += correct
             self._sums["seen"] += len(y)
@@ -258,7 +282,7 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         self.test_loader.set_epoch(self.epoch)  # in case the test data has random changes, too
-        test = evaluate(self.model, self.test_loader)
+        test = evaluate(self.tested, self.test_loader)
         seen = self._sums["seen"]
         row = {
             "epoch": self.epoch + 1,
@@ -280,8 +304,8 @@ class Trainer:
             else:
                 self.scheduler.step()
         if test.accuracy > best:
-            state = {"config": self.config, "epoch": self.epoch, "model": dict(self.model.state_dict())}
-            save_checkpoint(self.folder / BEST, state)
+            state = {"config": self.config, "epoch": self.epoch, "model": dict(self.tested.state_dict())}
+            save_checkpoint(self.folder / BEST, state | ({"fitted": self.fitted} if self.fitted else {}))
         self.save()
         self._write_metrics()
         self.display.end_epoch(row)

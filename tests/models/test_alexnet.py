@@ -1,6 +1,8 @@
 """AlexNet in its three forms."""
 
+import importlib
 import json
+import types
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +93,26 @@ def test_initial_values(init, hidden_std, positive, monkeypatch):
     for layer, wanted, constant in zip(layers, std, bias):
         assert float(layer.weight.detach().numpy().std()) == pytest.approx(wanted, rel=0.02)
         np.testing.assert_array_equal(layer.bias.detach().numpy(), np.float32(constant))
+
+
+def test_initial_values_of_torchvisions_layers(monkeypatch):
+    """Those of the paper for the one-piece net too; otherwise PyTorch's, uniform with biases that are not constant."""
+    module = importlib.import_module("minidl.models.alexnet")
+    fewer = types.SimpleNamespace(**vars(nn))
+    fewer.Linear = lambda inputs, outputs: nn.Linear(min(inputs, 300), min(outputs, 300))
+    monkeypatch.setattr(module, "nn", fewer)
+    bias = [0, 1, 0, 1, 1, 1, 1, 0]
+    layers = [
+        m for m in models.alexnet(num_classes=300, init="paper").modules() if isinstance(m, nn.Conv2d | nn.Linear)
+    ]
+    for layer, constant in zip(layers, bias, strict=True):
+        assert float(layer.weight.detach().numpy().std()) == pytest.approx(0.01, rel=0.03)
+        np.testing.assert_array_equal(layer.bias.detach().numpy(), np.float32(constant))
+    plain = models.alexnet(num_classes=300).features[0]
+    bound = 1 / np.sqrt(3 * 11 * 11)
+    assert np.abs(plain.weight.detach().numpy()).max() == pytest.approx(bound, rel=0.01) and plain.bias.std().item() > 0
+    with pytest.raises(models.ModelOptionError, match="alexnet: init is 'torchvision' or 'paper', not 'zeros'"):
+        models.alexnet(num_classes=300, init="zeros")
 
 
 def test_options_that_do_not_exist_are_named():

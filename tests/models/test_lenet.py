@@ -168,3 +168,20 @@ def test_the_lenet_of_caffe_with_its_published_weights(shared_data) -> None:
     result = evaluate(model, DataLoader(test, 500))
     assert (result.correct, result.count) == (9905, 10_000)
     assert result.loss == pytest.approx(0.029757, abs=1e-6)
+
+
+def test_initial_values_of_the_paper():
+    """Uniform within 2.4 / fan-in, biases too (LeCun et al. 1998, appendix A); otherwise as PyTorch draws them."""
+    minidl.manual_seed(4)
+    net = models.lenet5(init="paper")
+    layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    for layer, fan_in in zip(layers, (25, 150, 400, 120, 84), strict=True):
+        for p in (layer.weight, layer.bias):
+            values = p.detach().numpy() * fan_in / 2.4
+            assert np.abs(values).max() <= 1 and abs(values.mean()) < 3 / np.sqrt(3 * values.size)
+            if values.size > 1000:
+                assert values.std() == pytest.approx(3**-0.5, rel=0.05) and np.abs(values).max() > 0.98
+    conv = models.lenet5().features[0].weight
+    assert conv.abs().max().item() <= 1 / 5 and (conv.abs() > 2.4 / 25).any().item()
+    with pytest.raises(models.ModelOptionError, match="lenet5: init is 'pytorch' or 'paper', not 'zeros'"):
+        models.lenet5(init="zeros")

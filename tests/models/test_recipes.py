@@ -1,6 +1,7 @@
 """Recipes of the papers and the list of the zoo: complete, consistent with the networks, usable as settings."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from minidl import models, nn, optim, registry, zeros
 from minidl._macs import dry_run
 from minidl.cli._app import run
+from minidl.data import DataLoader
 from minidl.models.facts import FACTS
 from minidl.models.recipes import RECIPES, UnknownRecipeError, all_recipes, recipe
-from minidl.train import TrainConfig, complete
+from minidl.train import TrainConfig, complete, evaluate, load_run, load_task, resume_run, start_run
 from minidl.train.config import goes_on_each_step, make_optimizer, make_scheduler
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
@@ -35,7 +37,7 @@ def test_every_network_of_a_paper_has_one_recipe():
 
 
 @pytest.mark.parametrize(
-    "name", ["cifar_resnet20", "wrn_28_10", "inception_v3_aux", "nasnet_a_mobile", "squeezenet1_0"]
+    "name", ["cifar_resnet20", "wrn_28_10", "inception_v3_aux", "nasnet_a_mobile", "squeezenet1_0", "lenet5"]
 )
 def test_a_recipe_makes_an_optimiser_and_a_schedule(name):
     entry = recipe(name)
@@ -51,7 +53,10 @@ def test_a_recipe_makes_an_optimiser_and_a_schedule(name):
         schedule.step()
     assert rates[0] == entry.lr
     per_epoch = batches if goes_on_each_step(full) else 1
-    if entry.schedule == "step":
+    if entry.factors:  # LeCun et al. 1998, section III.B
+        wanted = 2 * [5e-4] + 3 * [2e-4] + 3 * [1e-4] + 4 * [5e-5] + 8 * [1e-5]
+        assert rates == pytest.approx(wanted)
+    elif entry.schedule == "step":
         for i, epoch in enumerate(entry.milestones):
             assert rates[epoch - 1] == pytest.approx(entry.lr * entry.gamma**i)
             assert rates[epoch] == pytest.approx(entry.lr * entry.gamma ** (i + 1))
@@ -106,9 +111,57 @@ def test_networks_with_auxiliary_heads_are_trained_with_them(name):
     assert f"auxiliary head counts {outputs.aux_weight}" in entry.notes
 
 
-@pytest.mark.parametrize(("name", "init"), [("vgg11", "paper"), ("vgg16", "xavier"), ("densenet121", "authors")])
+@pytest.mark.parametrize(
+    ("name", "init"),
+    [("vgg11", "paper"), ("vgg16", "xavier"), ("densenet121", "authors"), ("lenet5", "paper"), ("alexnet", "paper")],
+)
 def test_initial_values_that_a_network_has_by_an_option_are_those_of_its_paper(name, init):
     assert recipe(name).settings().options == {"init": init}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("googlenet", {"ema": 0.9999}),
+        ("inception_v3", {"ema": 0.9999, "optimizer": "rmsprop_tf"}),
+        ("inception_v4", {"ema": 0.9999, "optimizer": "rmsprop_tf"}),
+        ("xception", {"ema": 0.9999}),
+        ("mobilenet_v1", {"ema": 0.0, "optimizer": "rmsprop_tf", "groups": "depthwise"}),
+        ("mobilenet_v3_small", {"ema": 0.9999, "optimizer": "rmsprop_tf"}),
+        ("efficientnet_b0", {"ema": 0.9999, "optimizer": "rmsprop_tf"}),
+        ("nasnet_a_mobile", {"ema": 0.9999, "options": {"aux_logits": True}}),
+        ("nasnet_a_large", {"ema": 0.9999, "options": {"aux_logits": True, "drop_path": 0.3}}),
+        ("nin_cifar10", {"normalize": "whiten", "max_shift": None}),
+        ("all_cnn_c", {"normalize": "whiten", "max_shift": 5}),
+        ("cifar_resnet110", {"normalize": "mean_image"}),
+        ("cifar_plain20", {"normalize": "mean_image"}),
+        ("zfnet", {"filter_rms": 0.1}),
+        ("fractalnet20", {"groups": "biases"}),
+    ],
+)
+def test_what_the_papers_do_beside_the_updates(name, settings):
+    full = complete(name, recipe(name).settings().over(TrainConfig(data="cifar10")))
+    assert {key: getattr(full, key) for key in settings} == settings
+    for key, value in settings.items():
+        assert (f"{key} {value}" in ", ".join(f"{k} {v}" for k, v in full.in_use().items())) == (
+            value not in (0.0, None) and key != "options"
+        )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nin_cifar10", "all_cnn_c", "inception_v3", "mobilenet_v1", "zfnet", "fractalnet20", "cifar_resnet20", "lenet5"],
+)
+def test_a_recipe_trains_and_goes_on(tmp_path, name):
+    """All that it sets but the network and photographs' augmentation, on the digits; loaded, it gives its test loss."""
+    given = TrainConfig(data="digits", epochs=2, batch_size=512, augment="flip", lr=0.01, warmup=0)
+    config = replace(given.over(recipe(name).settings()), options={})
+    history = start_run("mlp", config, tmp_path).fit(1)
+    history = resume_run(tmp_path).fit(2)
+    loaded = load_run(tmp_path)
+    task = load_task("digits", (1, 8, 8), normalize=loaded.normalization)
+    result = evaluate(loaded.model, DataLoader(task.test, 512))
+    assert result.loss == history[-1]["test_loss"] and len(history) == 2
 
 
 def test_what_is_not_as_in_the_paper_is_printed(capsys):
@@ -119,14 +172,18 @@ def test_what_is_not_as_in_the_paper_is_printed(capsys):
     ]
     assert differ == [entry.differs for entry in RECIPES if entry.differs]
     for words in (
-        "lenet5 begins with PyTorch's initial values, the paper (and lenet5_1998) within 2.4 / fan-in",
-        "here 5, 2, 0.8, 0.32, 0.13",  # 5e-4 times 0.4, 0.4^2, ...
+        "the paper divides each step by the diagonal of the Hessian",
         "the rate is 0.01 until the training error is below 80 %, about 400 updates, here for the first epoch",
-        "weights averaged",
+        "for EfficientNet AutoAugment, here the augmentation of Inception",
     ):
         assert any(words in line for line in differ), words
     assert run(["recipes", "resnet110"]) == 0
-    assert "step x 0.1 after 82, 123, warm-up 1 at 0.01, augment flip" in capsys.readouterr().out
+    assert "step x 0.1 after 82, 123, warm-up 1 at 0.01, augment flip, normalize mean_image" in capsys.readouterr().out
+    assert run(["recipes", "all_cnn_c"]) == 0
+    assert "augment flip by 5, normalize whiten" in capsys.readouterr().out
+    assert run(["recipes", "lenet5"]) == 0
+    printed = capsys.readouterr().out
+    assert "rate 0.0005, decay 0, step x 0.4, 0.2, 0.1, 0.02 after 2, 5, 8, 12, augment none, init paper" in printed
 
 
 def test_what_is_given_goes_before_the_recipe_and_stretches_it():

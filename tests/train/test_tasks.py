@@ -9,7 +9,8 @@ import pytest
 from minidl.data import DataLoader, DataNotFoundError, Digits
 from minidl.data.sampling import resize
 from minidl.train import TrainingError, load_task
-from minidl.train.tasks import find_source, measure, to_input
+from minidl.train.normalization import measure
+from minidl.train.tasks import find_source, to_input
 
 
 def write_mnist(folder: Path, count: int = 12) -> np.ndarray:
