@@ -17,13 +17,15 @@ equal precisions: the best time of PyTorch / the best of ours.  The JSON file is
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import math
+import operator
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,23 +86,34 @@ class Run:
         able: dict[str, Sequence[Call]] = {}
         found: dict[str, Any] = {}
         for name, calls in sides.items():
-            try:
+            with noted(found, name):
                 for call in (*calls, *calls):  # compiles, chooses, allocates
                     call()
                 self.card.cp.cuda.runtime.deviceSynchronize()
                 able[name] = calls
-            except Exception as error:  # of one side, which says nothing about the others
-                found[name] = {"error": f"{type(error).__name__}: {error}"[:300]}
         if able:
             own_turns = {name: partial(self.card.turn, calls) for name, calls in able.items()}
-            try:
+            failed: dict[str, Any] = {}
+            with noted(failed, "turns"):
                 turns = timing.interleave(own_turns, self.options.seconds * len(able), pause=0.0)
-            except Exception as error:
-                return found | {name: {"error": f"{type(error).__name__}: {error}"[:300]} for name in able}
-            for name, times in turns.items():
-                stats = timing.statistics([t for turn in times for t in turn])
-                found[name] = {**vars(stats), "noise": timing.noise_floor(times)}
+                for name, times in turns.items():
+                    stats = timing.statistics([t for turn in times for t in turn])
+                    found[name] = {**vars(stats), "noise": timing.noise_floor(times)}
+            if failed:
+                found |= dict.fromkeys(able, failed["turns"])
         return found
+
+
+@contextlib.contextmanager
+def noted(found: dict[str, Any], name: str) -> Iterator[None]:
+    """Keep an error of whatever kind (of CUDA, memory, a compiler, PyTorch) as ``found[name]``, and go on.
+
+    What one side cannot do says nothing about the others, and nobody sits beside a run of many minutes.
+    """
+    try:
+        yield
+    except Exception as error:
+        found[name] = {"error": f"{type(error).__name__}: {error}"[:500]}
 
 
 def ratio(times: Mapping[str, Any], ours: Iterable[str], theirs: Iterable[str]) -> float | None:
@@ -123,19 +136,22 @@ def ceilings(run: Run) -> None:
     found = run.times({"copy": [copy]})["copy"]
     run.add("ceilings", {"name": "copy", "gbytes": 8 * n / found["median"] / 1e9, **found})
     side = 32 if run.options.tiny else 4096 if run.options.quick else 8192
+
+    def rate(found: dict[str, Any]) -> dict[str, float]:
+        return {"tflops": 2 * side**3 / found["median"] / 1e12} if "median" in found else {}
+
     products: dict[str, list[Call]] = {}
     for dtype in ("float32", "float64", "float16"):
         x, y = run.card.normal((side, side), dtype), run.card.normal((side, side), dtype)
-        products[f"{dtype} cuBLAS"] = [lambda x=x, y=y: x @ y]  # type: ignore[misc]
+        products[f"{dtype} cuBLAS"] = [partial(operator.matmul, x, y)]
     for name, found in run.times(products).items():
-        run.add("ceilings", {"name": name, "tflops": 2 * side**3 / found["median"] / 1e12, **found})
+        run.add("ceilings", {"name": name, **rate(found), **found})
     if run.torch is not None:
         for mode in (Mode("float32", "float32"), Mode("tf32", "tf32", tf32=True), Mode("bfloat16", "bfloat16")):
             with run.torch.mode(mode):
                 x, y = (run.torch.tensor((side, side), mode) for _ in range(2))
-                (found,) = run.times({"product": [lambda x=x, y=y: x @ y]}).values()  # type: ignore[misc]
-                rate = {"tflops": 2 * side**3 / found["median"] / 1e12} if "median" in found else {}
-                run.add("ceilings", {"name": f"{mode.name} PyTorch", **rate, **found})
+                (found,) = run.times({"product": [partial(operator.matmul, x, y)]}).values()
+                run.add("ceilings", {"name": f"{mode.name} PyTorch", **rate(found), **found})
 
 
 def check(run: Run) -> None:
@@ -166,17 +182,16 @@ def check(run: Run) -> None:
     promises += [
         (f"pooling {name}", partial(cuda.pools, cp, w, "float32", cuda.plain)) for name, w in cuda.WINDOWS.items()
     ]
+    broken: dict[str, Any] = {}
     for i, (what, promise) in enumerate(promises):
         if run.over():
             break
-        try:
+        with noted(broken, what):
             promise()
-        except Exception as error:
-            run.results.setdefault("wrong", []).append(
-                {"what": what, "error": f"{type(error).__name__}: {error}"[:500]}
-            )
         if i % 50 == 49 or i == len(promises) - 1:
-            run.add("check", {"checked": i + 1, "of": len(promises), "wrong": len(run.results.get("wrong", ()))})
+            if broken:
+                run.results["wrong"] = [{"what": name, **error} for name, error in broken.items()]
+            run.add("check", {"checked": i + 1, "of": len(promises), "wrong": len(broken)})
 
 
 def fused(run: Run) -> None:
@@ -214,26 +229,20 @@ def steps(run: Run) -> None:
 def step_row(run: Run, network: Network, precision: str) -> dict[str, Any]:
     """Ours one by one and as a graph; PyTorch's in all modes of that precision, beside float32 with TF32 too."""
     sides: dict[str, Sequence[Call]] = {}
-    wrong: dict[str, str] = {}
     times: dict[str, Any] = {}
     for graph in (False, True):
         name = f"minidl{' graph' if graph else ''}"
-        try:
+        with noted(times, name):
             sides[name] = [gpu_sides.step_call(network, precision, graph, "channels-last")]
-        except Exception as error:
-            wrong[name] = f"{type(error).__name__}: {error}"[:300]
     times |= run.times(sides)
-    for mode in MODES if run.torch is not None else ():
-        if mode.precision not in ({"float32", "tf32"} if precision == "float32" else {"float16", "bfloat16"}):
+    comparable = {"float32", "tf32"} if precision == "float32" else {"float16", "bfloat16"}
+    for mode in MODES:
+        if run.torch is None or mode.precision not in comparable:
             continue
         name = f"torch {mode.name}"
-        try:
-            with run.torch.mode(mode):  # type: ignore[union-attr]
-                call = run.torch.step_call(network, mode)  # type: ignore[union-attr]
-                times |= run.times({name: [call]})
-        except Exception as error:
-            wrong[name] = f"{type(error).__name__}: {error}"[:300]
-    row = {"network": network.title, "batch": network.batch, "precision": precision, "sides": times, "wrong": wrong}
+        with noted(times, name), run.torch.mode(mode):
+            times |= run.times({name: [run.torch.step_call(network, mode)]})
+    row = {"network": network.title, "batch": network.batch, "precision": precision, "sides": times}
     ours = [name for name in times if name.startswith("minidl")]
     tf32 = [name for name in times if name.startswith("torch TF32")]
     plain = [name for name in times if name.startswith("torch") and name not in tf32]
@@ -259,27 +268,22 @@ def layer_row(run: Run, layer: Layer, pass_: str) -> dict[str, Any]:
     planned = catalogue.plan("conv", ours_pass, conv, device="cuda")
     precisions: dict[str, str] = {}  # of each side
     times: dict[str, Any] = {}
-    makers: list[tuple[str, Callable[[], Sequence[Call]], Mode | None]] = []
+    makers: list[tuple[str, Callable[[], Sequence[Call]], Callable[[], contextlib.AbstractContextManager[Any]]]] = []
     for k in catalogue.kernels("conv", ours_pass, "cuda"):
         dtype = np.dtype("float16" if k.algorithm == "fp16" else "float32")
         if k.obstacle(conv, dtype) is None and k.cost(conv, dtype.itemsize).seconds <= HOPELESS * planned.cost.seconds:
             name = f"minidl {k.algorithm}"
             precisions[name] = PRECISIONS.get(k.algorithm, "float32")
-            makers.append((name, partial(gpu_sides.layer_calls, run.card, layer, pass_, k.algorithm), None))
-    for mode in MODES if run.torch is not None else ():
-        if mode.layout == "NCHW" or len(layer.size) == 2:
+            make = partial(gpu_sides.layer_calls, run.card, layer, pass_, k.algorithm)
+            makers.append((name, make, contextlib.nullcontext))
+    for mode in MODES:
+        if run.torch is not None and (mode.layout == "NCHW" or len(layer.size) == 2):
             precisions[f"torch {mode.name}"] = mode.precision
-            make = partial(run.torch.layer_calls, run.card, layer, pass_, mode)  # type: ignore[union-attr]
-            makers.append((f"torch {mode.name}", make, mode))
-    for name, maker, mode in makers:  # one after the other: their operands would not all fit
-        try:
-            if mode is None:
-                times |= run.times({name: maker()})
-            else:
-                with run.torch.mode(mode):  # type: ignore[union-attr]
-                    times |= run.times({name: maker()})
-        except Exception as error:
-            times[name] = {"error": f"{type(error).__name__}: {error}"[:300]}
+            make = partial(run.torch.layer_calls, run.card, layer, pass_, mode)
+            makers.append((f"torch {mode.name}", make, partial(run.torch.mode, mode)))
+    for name, maker, under in makers:  # one after the other: their operands would not all fit
+        with noted(times, name), under():
+            times |= run.times({name: maker()})
     for side in times.values():
         if "median" in side:
             side["tflops"] = 2 * conv.macs / side["median"] / 1e12
@@ -335,8 +339,8 @@ def table(results: Mapping[str, Any]) -> list[str]:
         title = f"{row['network']} x {row['batch']}"
         ratios = f"{_number(row['ratio'])}  {_number(row['ratio_tf32'])}"
         lines.append(f"  {title:<26}{row['precision']:<10}{_ms(own)}{_ms(graph)}{_ms(best)}{ratios}")
-        failed = {**row["wrong"], **{n: s["error"] for n, s in sides.items() if "error" in s}}
-        lines += [f"    {name}: {error[:100]}" for name, error in list(failed.items())[:2]]
+        failed = [(n, s["error"]) for n, s in sides.items() if "error" in s]
+        lines += [f"    {name}: {error[:100]}" for name, error in failed[:2]]
     lines += _layers(results.get("layers", ()))
     return lines[:LINES]
 
@@ -386,12 +390,11 @@ def measure(card: Card, torch: Torch | None, options: argparse.Namespace) -> dic
         if options.only and name not in options.only:
             continue
         print(f"{time.perf_counter() - run.started:6.0f} s  {name}", file=sys.stderr)
-        try:
+        failed: dict[str, Any] = {}
+        with contextlib.nullcontext() if options.tiny else noted(failed, name):
             globals()[name](run)
-        except Exception as error:
-            if options.tiny:
-                raise
-            run.add("failed", {"section": name, "error": f"{type(error).__name__}: {error}"[:1000]})
+        if failed:
+            run.add("failed", {"section": name, **failed[name]})
     return run.results
 
 
