@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -250,12 +251,21 @@ class Torch:
             g = torch.randn_like(y)
             return lambda: torch.autograd.grad(F.max_pool2d(x, 3, 2, 1), [x], g)
 
-        def update(shape: tuple[int, ...], kind: str) -> Call:
+        def unpool(shape: tuple[int, ...]) -> Call:
+            values, indices = F.max_pool2d(leaf(shape).detach(), 2, return_indices=True)
+            x, g = values.requires_grad_(), self.tensor(shape, mode)
+            return lambda: torch.autograd.grad(F.max_unpool2d(x, indices, 2, output_size=shape), [x], g)
+
+        def both_ways(function: Callable[[Any], Any], shape: tuple[int, ...]) -> Call:
+            x = leaf(shape)
+            g = torch.randn_like(function(x))
+            return lambda: torch.autograd.grad(function(x), [x], g)
+
+        def update(shape: tuple[int, ...], kind: str, **options: Any) -> Call:
             params = [torch.nn.Parameter(torch.randn(shape, device=self.device)) for _ in range(UPDATED)]
             for p in params:
                 p.grad = torch.randn_like(p)
-            options = {"momentum": 0.9} if kind == "SGD" else {}
-            return getattr(torch.optim, kind)(params, lr=1e-3, fused=True, **options).step
+            return getattr(torch.optim, kind)(params, lr=1e-3, **options).step
 
         return {
             "batch norm + ReLU": lambda s: norm(s, False, False),
@@ -263,8 +273,15 @@ class Torch:
             "batch norm + add + ReLU, both ways": lambda s: norm(s, True, True),
             "max pooling, both ways": pool,
             "cross-entropy, both ways": loss,
-            "SGD": lambda s: update(s, "SGD"),
-            "AdamW": lambda s: update(s, "AdamW"),
+            "max unpooling, both ways": unpool,
+            "adaptive pooling, both ways": partial(both_ways, lambda x: F.adaptive_avg_pool2d(x, WINDOWS)),
+            "bilinear resize, both ways": partial(
+                both_ways, lambda x: F.interpolate(x, scale_factor=2, mode="bilinear")
+            ),
+            "SGD": lambda s: update(s, "SGD", momentum=0.9, fused=True),
+            "DampenedSGD": lambda s: update(s, "SGD", momentum=0.9, dampening=0.9, fused=True),
+            "Adadelta": lambda s: update(s, "Adadelta", foreach=True),  # it has no fused one
+            "AdamW": lambda s: update(s, "AdamW", fused=True),
         }
 
 
@@ -279,6 +296,7 @@ def _without_graph(torch: Any, call: Call) -> Call:
 # ---- what stands around the convolutions: ours ----
 
 UPDATED = 100  # parameters that an update has
+WINDOWS = 24  # along each axis, for adaptive pooling: they share 56 positions unevenly
 
 
 def fused_calls(card: Card) -> dict[str, tuple[Callable[[tuple[int, ...]], Call], float]]:
@@ -309,6 +327,16 @@ def fused_calls(card: Card) -> dict[str, tuple[Callable[[tuple[int, ...]], Call]
         g = minidl.from_numpy(card.normal(F.max_pool2d(x, 3, 2, 1).shape, "float32", "channels-last"))
         return lambda: minidl.autograd.grad(F.max_pool2d(x, 3, 2, 1), [x], g)
 
+    def unpool(shape: tuple[int, ...]) -> Call:
+        values, indices = F.max_pool2d(leaf(shape).detach(), 2, return_indices=True)
+        x, g = values.requires_grad_(), leaf(shape).detach()
+        return lambda: minidl.autograd.grad(F.max_unpool2d(x, indices, 2, output_size=shape), [x], g)
+
+    def both_ways(function: Callable[[Any], Any], shape: tuple[int, ...]) -> Call:
+        x = leaf(shape)
+        g = minidl.from_numpy(card.normal(function(x).shape, "float32", "channels-last"))
+        return lambda: minidl.autograd.grad(function(x), [x], g)
+
     def update(shape: tuple[int, ...], kind: str) -> Call:
         params = [leaf(shape) for _ in range(UPDATED)]
         for p in params:
@@ -320,9 +348,20 @@ def fused_calls(card: Card) -> dict[str, tuple[Callable[[tuple[int, ...]], Call]
         "batch norm + ReLU": (lambda s: norm(s, False, False), 3),  # x twice, y
         "batch norm + ReLU, both ways": (lambda s: norm(s, True, False), 8),  # and g twice, x twice, dx
         "batch norm + add + ReLU, both ways": (lambda s: norm(s, True, True), 11),
-        "max pooling, both ways": (pool, 2 + (4 + 8) / 2 / 4),  # indices of 8 bytes, both ways
+        "max pooling, both ways": (pool, 2 + (4 + 4) / 2 / 4),  # values and indices of 4 bytes, both ways
+        "max unpooling, both ways": (unpool, 1 + (3 * 4 + 2 * 8) / 4 / 4),  # three times 1/4 of values, indices twice
+        "adaptive pooling, both ways": (
+            partial(both_ways, lambda x: F.adaptive_avg_pool2d(x, WINDOWS)),
+            2 + 2 * (WINDOWS / 56) ** 2,
+        ),
+        "bilinear resize, both ways": (
+            partial(both_ways, lambda x: F.interpolate(x, scale_factor=2, mode="bilinear")),
+            2 + 2 * 4,
+        ),
         "cross-entropy, both ways": (loss, 3),
         "SGD": (lambda s: update(s, "SGD"), 5 * UPDATED),
+        "DampenedSGD": (lambda s: update(s, "DampenedSGD"), 5 * UPDATED),
+        "Adadelta": (lambda s: update(s, "Adadelta"), 7 * UPDATED),
         "AdamW": (lambda s: update(s, "AdamW"), 7 * UPDATED),
     }
 
@@ -330,7 +369,10 @@ def fused_calls(card: Card) -> dict[str, tuple[Callable[[tuple[int, ...]], Call]
 FUSED_SHAPES = {
     "batch norm + ReLU": (64, 256, 56, 56), "batch norm + ReLU, both ways": (64, 256, 56, 56),
     "batch norm + add + ReLU, both ways": (64, 256, 56, 56), "max pooling, both ways": (64, 64, 112, 112),
+    "max unpooling, both ways": (64, 64, 112, 112), "adaptive pooling, both ways": (64, 256, 56, 56),
+    "bilinear resize, both ways": (64, 64, 56, 56),
     "cross-entropy, both ways": (4096, 1000), "SGD": (512, 512), "AdamW": (512, 512),
+    "DampenedSGD": (512, 512), "Adadelta": (512, 512),
 }  # fmt: skip
 
 

@@ -33,14 +33,16 @@ CUDA = {
     "norm": ".cuda.norm",
     "norm_relu": ".cuda.norm_relu",
     "optim": ".cuda.optim",
+    "resize": ".cuda.resize",
 }
+HALVES = ("resize",)  # families whose kernels read float16 and compute in float32
 LIMIT = 1 << 30  # elements that the kernels in CUDA count
 
 
 def on_cuda(family: str, *arrays: Any) -> ModuleType | None:
     """The kernels of ``family`` in CUDA where they take these arrays (None: absent), else None.
 
-    They take CuPy's, float32 or float64 and all of one dtype.
+    They take CuPy's, float32 or float64 (some float16 too) and all of one dtype.
 
     >>> on_cuda("norm", np.ones(2, "float32")) is None
     True
@@ -48,7 +50,8 @@ def on_cuda(family: str, *arrays: Any) -> ModuleType | None:
     first = arrays[0]
     if isinstance(first, (np.ndarray, np.generic)) or family not in CUDA or array_module(first) is np:
         return None
-    if first.dtype.char not in "fd" or any(a is not None and a.dtype != first.dtype for a in arrays):
+    kinds = "efd" if family in HALVES else "fd"
+    if first.dtype.char not in kinds or any(a is not None and a.dtype != first.dtype for a in arrays):
         return None
     return _imported(CUDA[family]) if first.size < LIMIT else None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..autograd.tape import Primitive, vjp
-from ..kernels.spec import resize as kernel
+from ..kernels import resize as kernel
 from ._common import floating
 
 _resize: Primitive = Primitive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 
-from minidl.kernels import catalogue, pooling
+from minidl.kernels import catalogue, layout, pooling
 from minidl.kernels.cpu import winograd_tiles
 from minidl.kernels.cuda import implicit_gemm, windows, winograd_fused
 from minidl.kernels.geometry import Conv
@@ -52,6 +53,8 @@ WINDOWS = {
     "rows left over": Pool.from_shape((2, 3, 7, 9), 2, 2),
     "adaptive": Pool.adaptive((2, 3, 7, 5), (3, 4)),
     "more windows than positions": Pool.adaptive((2, 3, 3, 2), (5, 7)),
+    "shared evenly on one axis only": Pool.adaptive((2, 3, 8, 5), (4, 3)),
+    "shared, three axes": Pool.adaptive((1, 3, 5, 3, 7), (2, 3, 5)),
     "global": Pool.adaptive((2, 3, 5, 7), 1),
     "one axis": Pool.from_shape((2, 3, 11), 4, 3, 2),
     "three axes": Pool.from_shape((2, 3, 4, 5, 6), (2, 3, 2), 2, (1, 1, 0)),
@@ -139,6 +142,27 @@ def pools(cupy: Any, pool: Pool, dtype: str, lay: Layout) -> None:
         same(dx, pooling.avg_pool_grad(g, pool, *rule, algorithm="spec"))
 
 
+def unpools(cupy: Any, pool: Pool, dtype: str, lay: Layout) -> None:
+    """Values put at winners, which windows may share, and at any positions; and values read there."""
+    rng = np.random.default_rng(4)
+    values, u = (rng.standard_normal(s).astype(dtype) for s in (pool.y_shape, pool.x_shape))
+    winners = pooling.max_pool(u, pool, algorithm="spec")[1]
+    anywhere = rng.integers(0, math.prod(pool.size), pool.y_shape).astype("int32")
+    for indices in (winners, anywhere):
+        at = (plain if lay is gappy else lay)(cupy, indices)  # no whole number is NaN, as the gaps are
+        expected = pooling.max_unpool(values, indices, pool.size, algorithm="spec")
+        out = lay(cupy, np.full(expected.shape, np.nan, dtype))
+        assert pooling.max_unpool(lay(cupy, values), at, pool.size, out=out) is out
+        for got in (out, pooling.max_unpool(lay(cupy, values), at, pool.size)):
+            assert got.dtype == dtype
+            np.testing.assert_array_equal(got.get(), expected)
+        got = pooling.gather(lay(cupy, u), at)
+        several = got.size > math.prod(got.shape[:2])
+        assert got.dtype == dtype and layout.channels_last(got) == (lay is channels_last and several)
+        np.testing.assert_array_equal(got.get(), pooling.gather(u, indices, algorithm="spec"))
+        np.testing.assert_array_equal(at.get(), indices)
+
+
 def same(got: Any, expected: np.ndarray) -> None:
     tolerance = 20 * np.finfo(expected.dtype).eps
     assert got.dtype == expected.dtype
@@ -181,6 +205,12 @@ def emulated_agreement(algorithm: str, pass_: str, problem: str, layout: int = 0
     with standin() as cupy, slices(count) if count else nullcontext():
         dtype = "float16" if algorithm == "fp16" else "float32"
         agrees(cupy, kernel(pass_, algorithm), case, dtype, LAYOUTS[layout])
+
+
+def emulated_unpooling(name: str, layout: int = 0) -> None:
+    """`unpools` in float32 on the stand-in, for one of the windows here by its name."""
+    with standin() as cupy:
+        unpools(cupy, WINDOWS[name], "float32", LAYOUTS[layout])
 
 
 def emulated_pooling(name: str) -> None:

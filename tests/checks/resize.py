@@ -7,7 +7,7 @@ from math import floor
 
 import numpy as np
 
-from minidl.kernels.spec.resize import Resize, resize, resize_grad
+from minidl.kernels.resize import Resize, resize, resize_grad
 
 CASES: tuple[tuple[tuple[int, ...], dict], ...] = (
     ((2, 3, 5), {"size": 8}),
@@ -92,7 +92,7 @@ def oracle(x: np.ndarray, how: dict) -> np.ndarray:
     return y
 
 
-def check_resize(dtype: str = "float64") -> None:
+def check_resize(dtype: str = "float64", impl: str = "spec") -> None:
     """Against the oracle; <resize(x), g> = <x, resize_grad(g)>; dtype kept, inputs kept, storage its own."""
     eps = 40 * np.finfo(dtype).eps
     for shape, how in problems():
@@ -100,7 +100,7 @@ def check_resize(dtype: str = "float64") -> None:
         x = rng.standard_normal(shape).astype(dtype)
         for stored in (x, np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1), x.repeat(2, -1)[..., ::2]):
             before = stored.tobytes()
-            y = resize(stored, problem)
+            y = resize(stored, problem, algorithm=impl)
             assert y.dtype == dtype, f"resize made {y.dtype} of {dtype}"
             assert stored.tobytes() == before and not np.shares_memory(y, stored), "resize touched its input"
             want = oracle(x.astype(float), how)
@@ -109,7 +109,7 @@ def check_resize(dtype: str = "float64") -> None:
             assert worst <= eps * (1 + np.abs(x).max(initial=0)), f"resize is off by {worst}: {shape}, {how}"
         g = rng.standard_normal(y.shape).astype(dtype)
         before = g.tobytes()
-        dx = resize_grad(g, problem)
+        dx = resize_grad(g, problem, algorithm=impl)
         assert dx.shape == shape and dx.dtype == dtype and g.tobytes() == before
         left, right = float((y * g).sum()), float((x * dx).sum())
         allowed = eps * (1 + float(np.abs(y * g).sum()))

@@ -10,10 +10,11 @@ import pytest
 import minidl
 import minidl.nn.functional as F
 from minidl import nn, optim
-from minidl.kernels import catalogue, conv
+from minidl.kernels import catalogue, conv, pooling
 from minidl.kernels.arrays import fft
+from minidl.kernels.arrays import pooling as array_pooling
 from minidl.kernels.cuda import winograd
-from minidl.kernels.errors import UnsupportedError
+from minidl.kernels.errors import ShapeError, UnsupportedError
 from minidl.kernels.geometry import Conv
 from minidl.kernels.spec import conv as spec
 from tests.checks.cuda import (
@@ -34,6 +35,7 @@ from tests.checks.cuda import (
     shifted,
     slices,
     tiled,
+    unpools,
 )
 from tests.kernels.convolution_cases import CASES, EMPTY, arrays, operands
 
@@ -111,12 +113,40 @@ def test_few_pixels_in_slices_of_the_terms(cupy: Any) -> None:
         agrees(cupy, kernel("forward", "fp16"), WHOLE["many terms"], "float16", plain)
 
 
-@pytest.mark.parametrize("lay", [plain, channels_last])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_pooling(dtype: str, lay: Any, cupy: Any) -> None:
-    """Windows that slide in CUDA, the others in arrays; with ties and NaN, several of them in a window."""
+@pytest.mark.parametrize(
+    ("dtype", "lay"),
+    [("float32", plain), ("float32", channels_last), ("float64", channels_last), ("float16", plain)],
+)
+def test_pooling(dtype: str, lay: Any, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of every kind, with ties and NaN, several of them in a window; none is left to whole-array operations."""
+    for name in ("max_pool", "max_pool_grad", "avg_pool", "avg_pool_grad"):
+        monkeypatch.setattr(array_pooling, name, None)
     for pool in WINDOWS.values():
-        pools(cupy, pool, dtype, lay)
+        if pool.batch:
+            pools(cupy, pool, dtype, lay)
+
+
+def test_pooling_of_nothing(cupy: Any) -> None:
+    pools(cupy, WINDOWS["no images"], "float32", plain)
+    unpools(cupy, WINDOWS["no images"], "float32", plain)
+
+
+@pytest.mark.parametrize(("dtype", "lay"), [("float32", plain), ("float64", gappy), ("float16", channels_last)])
+def test_unpooling(dtype: str, lay: Any, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("max_unpool", "gather"):
+        monkeypatch.setattr(array_pooling, name, None)
+    for name in ("overlapping", "stride above kernel", "adaptive", "one axis", "three axes"):
+        unpools(cupy, WINDOWS[name], dtype, lay)
+
+
+def test_unpooling_of_an_index_outside(cupy: Any) -> None:
+    x, bad = cupy.ones((1, 2, 2), "float32"), cupy.asarray(np.array([[[0, 1], [3, 4]]]))
+    with pytest.raises(ShapeError, match=r"indices\[0, 1, 1\] = 4 lies outside a plane of 4 positions \(0 to 3\)"):
+        pooling.max_unpool(x, bad, (4,))
+    with pytest.raises(ShapeError, match=r"= -5 lies outside a plane"):
+        pooling.max_unpool(x, bad - 5, (4,))
+    read = pooling.gather(cupy.ones((1, 2, 4), "float32"), bad).get()
+    np.testing.assert_array_equal(read, [[[1, 1], [1, np.nan]]])
 
 
 def test_the_same_bits_in_every_run(cupy: Any) -> None:

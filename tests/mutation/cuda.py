@@ -9,7 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.checks.cuda import emulated_agreement, emulated_pooling
+from tests.checks.cuda import emulated_agreement, emulated_pooling, emulated_unpooling
+from tests.checks.cuda_resize import emulated_resizing
 from tests.standin import emulated
 
 from .framework import Mutant, StaleMutant
@@ -242,12 +243,59 @@ POOLING = tuple(
          "value > best", "value >= best"),
         ("pooling_window_that_is_not_there", "rows left over",
          "a position behind the last whole window asks the next",
-         " && window.at[a] < p.axis[a].out", ""),
+         "(unsigned)window.at[a] < (unsigned)p.axis[a].out", "window.at[a] >= 0"),
         ("pooling_between_two_windows", "overlapping", "every position asks every window in reach",
-         " && start % p.axis[a].stride == 0", ""),
+         "start >= 0 && start % axis.stride == 0 ?", "start >= 0 ?"),
         ("pooling_padding_not_counted", "overlapping", "divides by the inputs only", "by.count_pad ?", "false ?"),
+        ("pooling_share_rounded_down", "adaptive", "a position that two windows share goes to the first",
+         "return ((p + 1) * of + among - 1) / among - p * of / among;",
+         "return (p + 1) * of / among - p * of / among;"),
+        ("pooling_readers_of_a_share", "more windows than positions", "as many windows as positions read a position",
+         "SHARED ? shares(i, axis.out, axis.size)", "SHARED ? shares(i, axis.size, axis.out)"),
     )
 )  # fmt: skip
 
-EVERY = (*WINDOWS, *DIRECT, *DEPTHWISE, *TILES, *FRAGMENTS, *PIPELINE, *SQUARES, *RESIDUES, *HOST, *POOLING)
+UNPOOLING = tuple(
+    Mutant(f"cuda_{name}", "minidl.kernels.cuda.source:text", (partial(emulated_unpooling, "overlapping", lay),), story,
+           replace=_in_source("unpool.cu", old, new))
+    for name, lay, story, old, new in (
+        ("unpool_whoever_comes_last", 0, "of several values with one index that of the last thread stays",
+         "atomicMax(claims + claim_at(p, value, index), number);", "claims[claim_at(p, value, index)] = number;"),
+        ("unpool_claims_of_one_image", 1, "all images claim the positions of the first",
+         "(of.image * positions(p) + position) * p.groups", "position * p.groups"),
+        ("unpool_value_of_another_row", 0, "the number of a value is taken apart by the sizes of the plane",
+         "from.at[2] = split(number, p.by_out[2]);", "from.at[2] = number % p.axis[2].size, number /= p.axis[2].size;"),
+        ("gather_rows_by_their_number", 0, "a row is as long as there are rows",
+         "position % p.axis[2].size, position /= p.axis[2].size;",
+         "position % p.axis[1].size, position /= p.axis[1].size;"),
+    )
+)  # fmt: skip
+
+
+def _resizing(name: str, problem: str, story: str, old: str, new: str, *how: Any) -> Mutant:
+    checks = (partial(emulated_resizing, problem, *how),)
+    replace = _in_source("resize.cu", old, new)
+    return Mutant(f"cuda_resize_{name}", "minidl.kernels.cuda.source:text", checks, story, replace=replace)
+
+
+RESIZING = (
+    _resizing("rows_of_the_first_axis", "three axes", "the second matrix begins where the first does",
+              "row1 = p.axis[0].out + to.at[1]", "row1 = to.at[1]"),
+    _resizing("row_ends_early", "one axis", "the last entry of a row is left out", "k < stop2", "k < stop2 - 1"),
+    _resizing("one_weight_for_a_plane", "bilinear", "forgets the weights of rows",
+              "plane += weight[j] * line", "plane += line"),
+    _resizing("steps_of_columns", "bilinear", "rows lie as far apart as columns",
+              "at[j] * p.x_step[1]", "at[j] * p.x_step[2]", 1),
+    Mutant("cuda_resize_gradient_not_transposed", "minidl.kernels.resize:rows.__wrapped__",
+           (partial(emulated_resizing, "one axis"),), "the gradient takes the rows of the forward pass",
+           "row, column, height, width = column, row, width, height", "pass"),
+    Mutant("cuda_resize_axis_that_stays", "minidl.kernels.cuda.resize:_unchanged",
+           (partial(emulated_resizing, "bilinear", 0, True),), "the other axes are turned round",
+           "np.arange(size, dtype=np.int32)", "np.arange(size, dtype=np.int32)[::-1]"),
+)  # fmt: skip
+
+EVERY = (
+    *WINDOWS, *DIRECT, *DEPTHWISE, *TILES, *FRAGMENTS, *PIPELINE, *SQUARES, *RESIDUES, *HOST,
+    *POOLING, *UNPOOLING, *RESIZING,
+)  # fmt: skip
 MUTANTS = () if emulated.missing() else EVERY

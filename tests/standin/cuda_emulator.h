@@ -50,6 +50,11 @@ extern "C" {
 float sqrtf(float), expf(float), logf(float), fmaf(float, float, float);
 double sqrt(double), exp(double), log(double), fma(double, double, double);
 }
+static inline int atomicMax(int* at, int value) {  // no thread is interrupted but at a barrier
+    const int before = *at;
+    *at = max(before, value);
+    return before;
+}
 static inline float __fmaf_rn(float a, float b, float c) {
     return fmaf(a, b, c);
 }

@@ -4,13 +4,20 @@ import numpy as np
 import pytest
 
 from minidl.kernels.errors import ShapeError
-from minidl.kernels.spec.resize import Resize, resize, resize_grad
+from minidl.kernels.jit import HAVE_NUMBA
+from minidl.kernels.resize import Resize, resize, resize_grad
 from tests.checks.resize import check_recomputed, check_resize, problems
 
+IMPLEMENTATIONS = [
+    "spec",
+    pytest.param("numba", marks=pytest.mark.skipif(not HAVE_NUMBA, reason="Numba is not installed")),
+]
 
+
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_properties(dtype):
-    check_resize(dtype)
+def test_properties(dtype, impl):
+    check_resize(dtype, impl)
 
 
 def test_the_ratio_of_the_sizes_for_the_factor():
@@ -94,7 +101,7 @@ def test_sizes_as_torch(mode):
             if floor_is_zero(size, how):
                 continue
             want = torch.nn.functional.interpolate(torch.tensor(x), mode=mode, **how).numpy()
-            got = resize(x, Resize.from_shape(x.shape, mode=mode, **how))
+            got = resize(x, Resize.from_shape(x.shape, mode=mode, **how), algorithm="spec")
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-12, err_msg=f"{size}, {how}")
 
 
