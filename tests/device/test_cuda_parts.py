@@ -15,12 +15,6 @@ from tests.standin import emulated
 EMULATED = True  # the stand-in's planner chooses from these kernels too
 
 
-@pytest.fixture(autouse=True)
-def _can_run(cupy: Any) -> None:
-    if cupy.__version__.endswith("standin") and (why := emulated.missing()):
-        pytest.skip(why)
-
-
 @pytest.mark.parametrize("algorithm", ["implicit_gemm", "tf32", "fp16"])
 def test_it_is_the_definition(algorithm: str, cupy: Any) -> None:
     dtype = "float16" if algorithm == "fp16" else "float32"

@@ -18,12 +18,6 @@ EMULATED = True  # the stand-in's planner chooses from these kernels too
 PASSES = ("forward", "input_grad")
 
 
-@pytest.fixture(autouse=True)
-def _can_run(cupy: Any) -> None:
-    if cupy.__version__.endswith("standin") and (why := emulated.missing()):
-        pytest.skip(why)
-
-
 @pytest.mark.parametrize("pass_", PASSES)
 def test_it_is_the_definition(pass_: str, cupy: Any) -> None:
     for i, problem in enumerate((SQUARES | TILED | {"many channels": CASES["many channels"]}).values()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -142,6 +143,13 @@ def test_reasons() -> None:
     assert parts.obstacle("input_grad", sparse) == "has a table for 72 residues along the axes, not 81"
     assert implicit_gemm.supports("input_grad", sparse) == parts.obstacle("input_grad", sparse)
     assert why("implicit_gemm", sparse) is None
+    fused = partial(why, "winograd_fused")
+    assert fused(Conv.from_shapes((1, 70000, 3, 3), (70000, 1, 3, 3), groups=70000)) == (
+        "has a grid for at most 65535 groups, not 70000"
+    )
+    assert fused(Conv.from_shapes((1, 16384, 3, 3), (8192, 16384, 3, 3))) == (
+        "counts elements in 32 bits, and transformed filters here have 2147483648"
+    )
     assert why("implicit_gemm", wide, "float64") == "computes in float32, not float64"
     long = Conv.from_shapes((2, 8, 40, 9), (8, 8, 28, 3))
     assert why("fp16", long, "float16") == "has a bit for each of 31 taps along the axes, not 32"
