@@ -29,13 +29,13 @@ def compiles(x: Any) -> bool:
 
 CUDA = {
     "activation": ".cuda.elements",
+    "group_norm": ".cuda.group_norm",
     "loss": ".cuda.loss",
     "norm": ".cuda.norm",
     "norm_relu": ".cuda.norm_relu",
     "optim": ".cuda.optim",
-    "resize": ".cuda.resize",
 }
-HALVES = ("resize",)  # families whose kernels read float16 and compute in float32
+HALVES = ("group_norm", "norm", "norm_relu")  # families whose kernels read float16 and compute in float32
 LIMIT = 1 << 30  # elements that the kernels in CUDA count
 
 

@@ -4,6 +4,9 @@ The functions run on the Numba kernels of ``cpu/norm.py`` for float32 and float6
 ``cuda/norm.py`` where the arrays are CuPy's, and on the definitions of ``spec/norm.py`` otherwise;
 ``algorithm="spec"``, ``"numba"`` or ``"cuda"`` forces one.  Arrays in, arrays out: x (N, C, *size), parameters and
 statistics (C,).  Results lie channels last when x does.
+
+Group norm, and with it layer and instance norm, has a kernel on CUDA only; elsewhere it is put together from
+whole-array operations, of which ``spec/group_norm.py`` is the shortest form.
 """
 
 from __future__ import annotations
@@ -143,6 +146,68 @@ def scale_shift_relu(
     [[2.0, 0.0]]
     """
     return module("norm_relu", algorithm, x).scale_shift_relu(x, scale, shift, added, ceiling)
+
+
+def group_norm(
+    x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *, algorithm: str | None = None
+) -> tuple[Any, Any, Any]:
+    """Each sample (C, *size) normalised over groups of channels, and the mean and biased variance (N, groups).
+
+    Wu and He 2018, equation 7.  ``algorithm`` "spec" forces the definition, "cuda" the kernel.
+
+    >>> import numpy as np
+    >>> y, mean, variance = group_norm(np.array([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
+    >>> y.tolist(), mean.tolist(), variance.tolist()
+    ([[-1.0, 1.0, -1.0, 1.0]], [[2.0, 20.0]], [[1.0, 100.0]])
+    """
+    return _of_groups(algorithm, x).group_norm(x, groups, weight, bias, eps)
+
+
+def group_norm_grad(
+    g: Any,
+    x: Any,
+    groups: int,
+    weight: Any,
+    mean: Any,
+    variance: Any,
+    eps: float = 1e-5,
+    *,
+    parameters: bool = True,
+    algorithm: str | None = None,
+) -> tuple[Any, Any, Any]:
+    """Gradients of x, weight and bias from the cotangent g of y; without ``parameters`` the last two are None.
+
+    >>> import numpy as np
+    >>> x, g = np.array([[1.0, 3.0]]), np.array([[1.0, 5.0]])
+    >>> _, dweight, dbias = group_norm_grad(g, x, 1, None, *group_norm(x, 1, eps=0.0)[1:], eps=0.0)
+    >>> dweight.tolist(), dbias.tolist()
+    ([-1.0, 5.0], [1.0, 5.0])
+    """
+    return _of_groups(algorithm, x).group_norm_grad(g, x, groups, weight, mean, variance, eps, parameters)
+
+
+def _of_groups(algorithm: str | None, x: Any) -> Any:
+    return module("group_norm", algorithm or ("cuda" if groups_have_a_kernel(x) else "spec"), x)
+
+
+def groups_have_a_kernel(x: Any) -> bool:
+    """Whether group norm of x is one kernel.
+
+    >>> import numpy as np
+    >>> groups_have_a_kernel(np.ones((2, 3)))
+    False
+    """
+    return on_cuda("group_norm", x) is not None
+
+
+def reads_half(x: Any) -> bool:
+    """Whether kernels normalise x, which is float16, with statistics and parameters in float32.
+
+    >>> import numpy as np
+    >>> reads_half(np.ones((2, 3), "float16"))
+    False
+    """
+    return x.dtype == np.float16 and on_cuda("norm", x) is not None
 
 
 def takes_relu(x: Any) -> bool:

@@ -21,9 +21,11 @@ import numpy as np
 
 from .autograd.mode import MODE, no_grad
 from .autograd.tape import Primitive, vjp
-from .backend import array_module, is_writeable, on
+from .backend import array_module, device_of, is_writeable, on
 from .kernels.choice import on_cuda
+from .kernels.norm import reads_half
 from .nn.utils import all_finite
+from .optim.conditional import step_unless, takes_a_flag
 from .tensor import Tensor
 
 __all__ = ["GradScaler", "autocast"]
@@ -38,6 +40,7 @@ RAISED = frozenset(
         "reciprocal", "rsqrt", "scale_shift", "softmax", "softplus", "standardize", "sum",
     )
 )  # fmt: skip
+NORMS = frozenset(("batch_norm", "batch_norm_relu", "scale_shift"))  # which kernels may compute in float32 themselves
 DEFAULT = {"cuda": "float16", "cpu": "bfloat16"}  # the low precision of a device, as in PyTorch
 
 
@@ -113,7 +116,7 @@ class autocast:
             return self.lowered(primitive, *args, **attrs)
         outer, MODE.autocast = MODE.autocast, None  # casts are primitives too
         try:
-            if name in RAISED:
+            if name in RAISED and not (name in NORMS and reads_half(args[0]._array)):
                 args = tuple(a.to("float32") if self.concerns(a) and a.dtype == np.float16 else a for a in args)
             return primitive(*args, **attrs)
         finally:
@@ -147,6 +150,10 @@ class GradScaler:
     out and the scale multiplied with ``backoff_factor``; after ``growth_interval`` steps without that it is multiplied
     with ``growth_factor``.
 
+    On a CUDA device all of that stays there, and the host does not wait, where the optimiser can leave out a step by
+    itself (:func:`minidl.optim.conditional.takes_a_flag`); so a step can be captured (:func:`minidl.cuda.graph_step`).
+    :meth:`get_scale` and :meth:`state_dict` ask the device.
+
     >>> import minidl
     >>> w = minidl.nn.Parameter([1.0])
     >>> sgd, scaler = minidl.optim.SGD([w], lr=0.5), minidl.GradScaler("cpu", init_scale=8.0)
@@ -175,6 +182,7 @@ class GradScaler:
             raise ValueError(f"GradScaler: the backoff factor must lie between 0 and 1, not {backoff_factor}")
         self._device, self._enabled = device, enabled
         self._scale, self._growth_tracker = float(init_scale), 0
+        self._there: Any = None  # both as float64 (2,) on the device, which then knows better
         self._growth_factor, self._backoff_factor, self._growth_interval = (
             growth_factor,
             backoff_factor,
@@ -188,10 +196,22 @@ class GradScaler:
         if not self._enabled:
             return outputs
         if isinstance(outputs, Tensor):
-            return outputs * self._scale
+            return outputs * (self._scale if self._there is None else self.scale_for(outputs))
         if isinstance(outputs, (list, tuple)):
             return type(outputs)([self.scale(y) for y in outputs])  # type: ignore[call-arg]
         raise TypeError(f"GradScaler.scale takes a tensor or several, not {type(outputs).__name__}")
+
+    def scale_for(self, outputs: Tensor) -> Tensor:
+        """The present scale as a tensor without axes, of the dtype and on the device of ``outputs``; asks nothing.
+
+        >>> import minidl
+        >>> minidl.GradScaler("cpu", init_scale=8.0).scale_for(minidl.zeros(2))
+        tensor(8.)
+        """
+        with on(outputs.device):
+            if self._there is None:
+                return Tensor._wrap(outputs._xp.full((), self.get_scale(), outputs.dtype))
+            return Tensor._wrap(self._there[0].astype(outputs.dtype))
 
     def unscale_(self, optimizer: Any) -> None:
         """Divide the gradients of the optimiser's parameters by the scale, so that they can be clipped or looked at."""
@@ -206,7 +226,8 @@ class GradScaler:
         found: list[Any] = []
         for device in dict.fromkeys(g.device for g in gradients):
             with on(device):
-                found.append(_unscale([g for g in gradients if g.device == device], 1 / self._scale))
+                factor = 1 / (self._scale if self._there is None else self._there[:1])
+                found.append(_unscale([g for g in gradients if g.device == device], factor))
         self._found[id(optimizer)] = found
 
     def know(self, optimizer: Any, found: bool) -> None:
@@ -223,6 +244,10 @@ class GradScaler:
         if id(optimizer) not in self._found:
             self.unscale_(optimizer)
         self._stepped.add(id(optimizer))
+        flags = self._found[id(optimizer)]
+        if len(flags) == 1 and not args and not kwargs and not isinstance(flags[0], bool) and takes_a_flag(optimizer):
+            self._move(flags[0])
+            return step_unless(optimizer, flags[0])
         found = self._found[id(optimizer)] = [bool(f) for f in self._found[id(optimizer)]]
         return None if any(found) else optimizer.step(*args, **kwargs)
 
@@ -232,12 +257,14 @@ class GradScaler:
             return
         if not self._found:
             raise RuntimeError("GradScaler.update: there was no step() nor unscale_() since the last update()")
-        found = any(bool(f) for each in self._found.values() for f in each)
+        flags = [f for each in self._found.values() for f in each]
         self._found.clear()
         self._stepped.clear()
         if new_scale is not None:
-            self._scale = float(new_scale)
-        elif found:
+            self._write(float(new_scale), self._read()[1])
+        elif self._there is not None:
+            self._adapt(flags)
+        elif any(map(bool, flags)):
             self._scale, self._growth_tracker = self._scale * self._backoff_factor, 0
         else:
             self._growth_tracker += 1
@@ -246,7 +273,7 @@ class GradScaler:
 
     def get_scale(self) -> float:
         """The present scale; 1 where the scaler is not enabled."""
-        return self._scale if self._enabled else 1.0
+        return self._read()[0] if self._enabled else 1.0
 
     def is_enabled(self) -> bool:
         """Whether it does anything."""
@@ -256,12 +283,13 @@ class GradScaler:
         """What the next steps depend on, by PyTorch's names."""
         if not self._enabled:
             return {}
+        scale, growth_tracker = self._read()
         return {
-            "scale": self._scale,
+            "scale": scale,
             "growth_factor": self._growth_factor,
             "backoff_factor": self._backoff_factor,
             "growth_interval": self._growth_interval,
-            "_growth_tracker": self._growth_tracker,
+            "_growth_tracker": growth_tracker,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -270,24 +298,55 @@ class GradScaler:
             return
         if lost := [name for name in self.state_dict() if name not in state_dict]:
             raise RuntimeError(f"GradScaler: the state lacks {', '.join(lost)}: was the scaler that gave it enabled?")
-        self._scale, self._growth_factor = float(state_dict["scale"]), float(state_dict["growth_factor"])
+        self._growth_factor = float(state_dict["growth_factor"])
         self._backoff_factor = float(state_dict["backoff_factor"])
         self._growth_interval = int(state_dict["growth_interval"])
-        self._growth_tracker = int(state_dict["_growth_tracker"])
+        self._write(float(state_dict["scale"]), int(state_dict["_growth_tracker"]))
+
+    # ---- on a device ------------------------------------------------------------------------------------------
+
+    def _move(self, flag: Any) -> None:
+        """Keep scale and tracker beside ``flag`` from now on."""
+        if self._there is None:
+            self._there = array_module(flag).asarray(np.array([self._scale, self._growth_tracker], np.float64))
+
+    def _read(self) -> tuple[float, int]:
+        """Scale and growth tracker, from where they are."""
+        if self._there is not None:
+            with on(device_of(self._there)):
+                scale, tracker = self._there.tolist()
+            self._scale, self._growth_tracker = scale, int(tracker)
+        return self._scale, self._growth_tracker
+
+    def _write(self, scale: float, growth_tracker: int) -> None:
+        self._scale, self._growth_tracker = scale, growth_tracker
+        if self._there is not None:  # in the same memory, which a captured graph reads
+            with on(device_of(self._there)):
+                self._there.set(np.array([scale, growth_tracker], np.float64))
+
+    def _adapt(self, flags: list[Any]) -> None:
+        """The scale of the next step, on the device."""
+        from .kernels.cuda import gradient_scale
+
+        with on(device_of(self._there)):
+            xp = array_module(self._there)
+            there = [xp.full((), bool(f), "bool") if isinstance(f, (bool, np.bool_)) else f for f in flags]
+            settings = self._growth_factor, self._backoff_factor, self._growth_interval
+            gradient_scale.adapt(self._there, xp.stack(there).any(), *settings)
 
 
-def _unscale(gradients: list[Tensor], factor: float) -> Any:
-    """Multiply gradients of one device in place; whether one of them was not finite, on that device."""
+def _unscale(gradients: list[Tensor], factor: Any) -> Any:
+    """Multiply gradients of one device in place, with a number or an array (1,) there; whether one was not finite."""
     xp = gradients[0]._xp
     arrays = [g._array for g in gradients]
     kernels = on_cuda("optim", *arrays)
     if kernels is not None and all(a.flags.c_contiguous and is_writeable(a) for a in arrays):
         found = ~all_finite(arrays)
-        kernels.scale(arrays, xp.full(1, factor, "float64"))
+        kernels.scale(arrays, xp.full(1, factor, "float64") if isinstance(factor, float) else factor)
         for g in gradients:
             g._storage.version += 1
         return found
     with no_grad(), np.errstate(all="ignore"):
         for g in gradients:
-            g.mul_(factor)
+            g.mul_(factor if isinstance(factor, float) else Tensor._wrap(factor.astype(g.dtype)))
     return ~all_finite([g._array for g in gradients])

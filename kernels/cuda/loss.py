@@ -36,7 +36,8 @@ def cross_entropy(
     result = xp.empty(3, x.dtype)
     if rows and x.shape[1]:
         blocks = -(-rows // (THREADS // (32 if last else 1)))
-        arrays = x, xp.ascontiguousarray(target), norm.given(norm.per_channel(weight, x)), losses, shares, normalizers
+        given = norm.given(norm.per_channel(weight, x.dtype))
+        arrays = x, xp.ascontiguousarray(target), given, losses, shares, normalizers
         _kernel(x, last, "cross_entropy")((blocks,), (THREADS,), (*arrays, result, number(smoothing), layout))
     else:
         rows = 0
@@ -55,7 +56,7 @@ def cross_entropy_grad(
     last, layout, _ = _layout(x, ignored)
     dx = norm.like(x)
     if x.size:
-        weight = norm.given(norm.per_channel(weight, x))
+        weight = norm.given(norm.per_channel(weight, x.dtype))
         arrays = xp.ascontiguousarray(g), x, xp.ascontiguousarray(target), weight, normalizers, facts, dx
         numbers = number(smoothing), np.int32(g.ndim > 0), np.int32(x.size), layout
         blocks = -(-x.size // THREADS)

@@ -1,102 +1,20 @@
 // Batch norm: statistics of each channel, what follows from them, and the passes over all elements before and after.
 //
 // Sums over a channel are taken in two stages, both in a fixed order: a block adds up a slice of the elements, a second
-// kernel puts the slices together in float64.  Arrays are (N, C, positions) in memory, or (N, positions, C)
-// with CHANNELS_LAST; their elements are counted in 32 bits.
+// kernel puts the slices together in float64.
 
-#include "real.cuh"
-#include "window.cuh"
+#include "channels.cuh"
 
-constexpr int LANES = CHANNELS_LAST ? 32 : 1;  // channels of a block, side by side in memory
-constexpr int ROWS = THREADS / LANES;          // threads that share a channel's slice
-constexpr int RUN = 8;                         // elements that a thread reads before it adds them up
 constexpr int FINAL_LANES = 8, FINAL_ROWS = THREADS / FINAL_LANES;
 
-struct Layout {
-    int count, slice, slices;  // elements of a channel, of a slice of it, and slices
-    Divider by_run, by_channels;
-
-    __device__ int channels() const { return by_channels.divisor; }
-
-    __device__ int at(int channel, int i) const {  // where element i of a channel lies
-        if (CHANNELS_LAST) return i * channels() + channel;
-        const int position = split(i, by_run);  // i becomes the image
-        return (i * channels() + channel) * by_run.divisor + position;
-    }
-
-    __device__ int channel_of(int at) const {
-        if (!CHANNELS_LAST) split(at, by_run);
-        return split(at, by_channels);
-    }
-};
-
-struct Share {  // what a thread of the first stage adds up: elements begin, begin + ROWS, ... of its channel
-    int channel, row, begin, end;
-
-    __device__ Share(const Layout& p) {
-        channel = blockIdx.x * LANES + threadIdx.x % LANES;
-        row = threadIdx.x / LANES;
-        const int first = (int)blockIdx.y * p.slice;
-        begin = first + row;
-        end = channel < p.channels() ? min(p.count, first + p.slice) : 0;
-    }
-};
-
-template <class T> struct Moments {
-    T count, mean, square;  // square: sum of squares about the mean
-};
-
-// Of two sets together: Chan, Golub and LeVeque 1979, equation 2.1.
-template <class T> __device__ inline Moments<T> merged(const Moments<T>& a, const Moments<T>& b) {
-    const T count = a.count + b.count;
-    if (count == 0) return a;
-    const T apart = b.mean - a.mean, share = b.count / count;
-    return {count, a.mean + apart * share, a.square + b.square + apart * apart * (a.count * share)};
-}
-
-template <class T> struct Pair {
-    T plain, product;
-};
-
-template <class T> __device__ inline Pair<T> merged(const Pair<T>& a, const Pair<T>& b) {
-    return {a.plain + b.plain, a.product + b.product};
-}
-
-// Merges what the threads of a column (every lanes-th) have, in a tree; the first of them has the result.
-template <class T> __device__ inline T tree(T own, T* kept, int lanes) {
-    const int t = threadIdx.x;
-    kept[t] = own;
-    for (int half = THREADS / 2; half >= lanes; half /= 2) {
-        __syncthreads();
-        if (t < half) kept[t] = own = merged(own, kept[t + half]);
-    }
-    return own;
-}
-
 // partial (slices, 4, C): how many, a value of the slice, the mean beyond that value, the squares about the mean.
-extern "C" __global__ void moments(const REAL* __restrict__ x, REAL* __restrict__ partial, const Layout p) {
+extern "C" __global__ void moments(const STORED* __restrict__ x, REAL* __restrict__ partial, const Layout p) {
     __shared__ Moments<REAL> together[THREADS];
     const Share mine(p);
-    Moments<REAL> own = {0, 0, 0};
     REAL near = 0;  // a large mean costs no digits: differences from one of the values are added up
-    if (mine.end > 0) near = x[p.at(mine.channel, (int)blockIdx.y * p.slice)];
-    for (int i = mine.begin; i < mine.end; i += RUN * ROWS) {
-        REAL value[RUN], sum = 0, square = 0;
-        int here = 0;
-#pragma unroll
-        for (int k = 0; k < RUN; ++k) {
-            const int j = i + k * ROWS;
-            value[k] = j < mine.end ? x[p.at(mine.channel, j)] - near : 0;
-            sum += value[k];
-            here += j < mine.end;
-        }
-        const REAL mean = sum / here;
-#pragma unroll
-        for (int k = 0; k < RUN; ++k)
-            if (k < here) square += (value[k] - mean) * (value[k] - mean);
-        own = merged(own, Moments<REAL>{(REAL)here, mean, square});
-    }
-    own = tree(own, together, LANES);
+    if (mine.end > 0) near = wide(x[p.at(mine.channel, (int)blockIdx.y * p.slice)]);
+    const auto beyond = [&](int i) { return wide(x[p.at(mine.channel, i)]) - near; };
+    const Moments<REAL> own = tree(moments_of(mine.begin, mine.end, ROWS, beyond), together, LANES);
     if (mine.row == 0 && mine.channel < p.channels()) {
         REAL* to = partial + (int)blockIdx.y * 4 * p.channels() + mine.channel;
         to[0] = own.count, to[p.channels()] = near, to[2 * p.channels()] = own.mean, to[3 * p.channels()] = own.square;
@@ -136,15 +54,18 @@ __device__ inline REAL normal(REAL x, REAL mean, REAL scale, REAL shift) {
 // Whether ReLU that ends at the ceiling has a slope.
 __device__ inline bool rises(REAL value, REAL ceiling) { return value > 0 && !(value >= ceiling); }
 
-__device__ inline REAL or_zero(const REAL* values, int i) {
-    return values ? values[i] : 0;
+// The number that is stored in place of one that was computed.
+__device__ inline REAL as_stored(REAL computed) {
+    STORED rounded;
+    round_to(computed, rounded);
+    return wide(rounded);
 }
 
 // y = (x - mean) scale + shift + added, and ReLU of it that ends at the ceiling, unless that is negative; what is
 // absent counts as 0.
-extern "C" __global__ void normalise(const REAL* __restrict__ x, const REAL* __restrict__ mean,
+extern "C" __global__ void normalise(const STORED* __restrict__ x, const REAL* __restrict__ mean,
                                      const REAL* __restrict__ scale, const REAL* __restrict__ shift,
-                                     const REAL* __restrict__ added, REAL* __restrict__ y, REAL ceiling, int items,
+                                     const STORED* __restrict__ added, STORED* __restrict__ y, REAL ceiling, int items,
                                      const Layout p) {
     const unsigned first = blockIdx.x * (4 * THREADS) + threadIdx.x;
 #pragma unroll
@@ -152,18 +73,18 @@ extern "C" __global__ void normalise(const REAL* __restrict__ x, const REAL* __r
         const unsigned i = first + k * THREADS;
         if (i >= (unsigned)items) return;
         const int c = p.channel_of(i);
-        REAL value = normal(x[i], or_zero(mean, c), scale[c], or_zero(shift, c));
-        if (added) value += added[i];
+        REAL value = normal(wide(x[i]), or_zero(mean, c), scale[c], or_zero(shift, c));
+        if (added) value += wide(added[i]);
         if (ceiling >= 0) value = value <= 0 ? 0 : value >= ceiling ? ceiling : value;  // NaN stays
-        y[i] = value;
+        round_to(value, y[i]);
     }
 }
 
 // partial (slices, 2, C): sums of g and of g (x - mean).  MASK: 0 all of g counts; 1 only where ReLU of the normal form
 // of x, which is computed again, was not flat; 2 only where it was not by y, and what counts goes to `kept` as well.
-extern "C" __global__ void sums(const REAL* __restrict__ g, const REAL* __restrict__ x, const REAL* __restrict__ mean,
+extern "C" __global__ void sums(const STORED* __restrict__ g, const STORED* __restrict__ x, const REAL* __restrict__ mean,
                                 const REAL* __restrict__ variance, const REAL* __restrict__ weight,
-                                const REAL* __restrict__ bias, const REAL* __restrict__ y, REAL* __restrict__ kept,
+                                const REAL* __restrict__ bias, const STORED* __restrict__ y, STORED* __restrict__ kept,
                                 REAL* __restrict__ partial, REAL eps, int mask, REAL ceiling, const Layout p) {
     __shared__ Pair<REAL> together[THREADS];
     const Share mine(p);
@@ -174,12 +95,12 @@ extern "C" __global__ void sums(const REAL* __restrict__ g, const REAL* __restri
 #pragma unroll 4
         for (int i = mine.begin; i < mine.end; i += ROWS) {
             const int at = p.at(mine.channel, i);
-            const REAL value = x[at];
-            REAL slope = g[at];
-            if (mask == 1 && !rises(normal(value, centre, scale, shift), ceiling)) slope = 0;
+            const REAL value = wide(x[at]);
+            REAL slope = wide(g[at]);
+            if (mask == 1 && !rises(as_stored(normal(value, centre, scale, shift)), ceiling)) slope = 0;
             if (mask == 2) {
-                if (!rises(y[at], ceiling)) slope = 0;
-                kept[at] = slope;
+                if (!rises(wide(y[at]), ceiling)) slope = 0;
+                round_to(slope, kept[at]);
             }
             plain += slope;
             product += slope * (value - centre);
@@ -221,20 +142,21 @@ extern "C" __global__ void slopes(const REAL* __restrict__ partial, const REAL* 
 }
 
 // dx = g of_g + (x - mean) of_x + constant, of the g that the mask (0 or 1, see `sums`) lets count.
-extern "C" __global__ void combine(const REAL* __restrict__ g, const REAL* __restrict__ x,
+extern "C" __global__ void combine(const STORED* __restrict__ g, const STORED* __restrict__ x,
                                    const REAL* __restrict__ mean, const REAL* __restrict__ bias,
-                                   const REAL* __restrict__ factors,
-                                   REAL* __restrict__ dx, int mask, REAL ceiling, int items, const Layout p) {
+                                   const REAL* __restrict__ factors, STORED* __restrict__ dx, int mask, REAL ceiling,
+                                   int items, const Layout p) {
     const unsigned first = blockIdx.x * (4 * THREADS) + threadIdx.x;
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
         const unsigned i = first + k * THREADS;
         if (i >= (unsigned)items) return;
         const int c = p.channel_of(i);
-        const REAL of_g = factors[c], value = x[i];
-        REAL slope = g[i];
-        if (mask && !rises(normal(value, mean[c], of_g, or_zero(bias, c)), ceiling)) slope = 0;
-        dx[i] = slope * of_g + ((value - mean[c]) * factors[p.channels() + c] + factors[2 * p.channels() + c]);
+        const REAL of_g = factors[c], value = wide(x[i]);
+        REAL slope = wide(g[i]);
+        if (mask && !rises(as_stored(normal(value, mean[c], of_g, or_zero(bias, c))), ceiling)) slope = 0;
+        const REAL of_x = (value - mean[c]) * factors[p.channels() + c];
+        round_to(slope * of_g + (of_x + factors[2 * p.channels() + c]), dx[i]);
     }
 }
 

@@ -1,4 +1,6 @@
-"""Batch norm in CUDA, of float32 and float64, with ReLU and an addition in the same pass where they follow.
+"""Batch norm in CUDA, with ReLU and an addition in the same pass where they follow.
+
+Arrays are float32, float64 or float16; of float16, statistics, parameters and sums are float32.
 
 A training step reads x twice forward, and x and g twice backward, which no order of the passes can avoid: the
 statistics, and the sums of the gradients, must be complete before anything can be written.  Everything that has one
@@ -32,17 +34,17 @@ def batch_norm(
     x: Array, weight: Array, bias: Array, eps: float, added: Array = None, ceiling: float = NO_RELU
 ) -> tuple[Array, Array, Array]:
     """y, mean and biased variance, as ``kernels.norm.batch_norm``; ``relu(y + added)``, which ends at ``ceiling``."""
-    xp, number = array_module(x), x.dtype.type
+    xp = array_module(x)
     x, added = stored(x, added)
     p = Pass(x)
-    mean, variance, scale = (xp.empty(p.channels, x.dtype) for _ in range(3))
+    mean, variance, scale = (xp.empty(p.channels, p.real) for _ in range(3))
     if not x.size:
         mean[...] = variance[...] = np.nan
         return like(x), mean, variance
-    weight, bias = (per_channel(v, x) for v in (weight, bias))
-    partial = xp.empty((p.slices, 4, p.channels), x.dtype)
+    weight, bias = (per_channel(v, p.real) for v in (weight, bias))
+    partial = xp.empty((p.slices, 4, p.channels), p.real)
     p.launch("moments", p.grid, (x, partial, p.layout))
-    p.launch("statistics", p.final, (partial, given(weight), mean, variance, scale, number(eps), p.layout))
+    p.launch("statistics", p.final, (partial, given(weight), mean, variance, scale, p.real.type(eps), p.layout))
     return p.normalised(x, mean, scale, bias, added, ceiling), mean, variance
 
 
@@ -62,20 +64,21 @@ def batch_norm_grad(
     With a ``ceiling`` g is the cotangent of what ReLU gave.  Where something was added before the ReLU, ``y`` is that
     result, and the gradient of what was added comes fourth.
     """
-    xp, number = array_module(x), x.dtype.type
+    xp = array_module(x)
     x, g, y = stored(x, g, y)
     p = Pass(x)
+    number, top = p.real.type, p.ceiling(ceiling)
     dx, kept = like(x), None if y is None else like(x)
-    dweight, dbias = xp.zeros(p.channels, x.dtype), xp.zeros(p.channels, x.dtype)
+    dweight, dbias = (xp.zeros(p.channels, p.real) for _ in range(2))
     if x.size:
-        weight, bias, mean, variance = (per_channel(v, x) for v in (weight, bias, mean, variance))
+        weight, bias, mean, variance = (per_channel(v, p.real) for v in (weight, bias, mean, variance))
         mask = 0 if ceiling < 0 else 1 if y is None else 2
-        partial, factors = xp.empty((p.slices, 2, p.channels), x.dtype), xp.empty((3, p.channels), x.dtype)
+        partial, factors = xp.empty((p.slices, 2, p.channels), p.real), xp.empty((3, p.channels), p.real)
         arrays = (g, x, mean, variance, given(weight), given(bias), given(y), given(kept), partial)
-        p.launch("sums", p.grid, (*arrays, number(eps), np.int32(mask), number(ceiling), p.layout))
+        p.launch("sums", p.grid, (*arrays, number(eps), np.int32(mask), top, p.layout))
         p.launch("slopes", p.final, (partial, variance, given(weight), dweight, dbias, factors, number(eps), p.layout))
         g, mask = (g, mask) if kept is None else (kept, 0)
-        more = (np.int32(mask), number(ceiling), np.int32(x.size), p.layout)
+        more = (np.int32(mask), top, np.int32(x.size), p.layout)
         p.launch("combine", p.blocks, (g, x, mean, given(bias), factors, dx, *more))
     return (dx, dweight, dbias) if kept is None else (dx, dweight, dbias, kept)
 
@@ -85,27 +88,29 @@ def scale_shift(x: Array, scale: Array, shift: Array, added: Array = None, ceili
     x, added = stored(x, added)
     if not x.size:
         return like(x)
-    return Pass(x).normalised(x, None, per_channel(scale, x), per_channel(shift, x), added, ceiling)
+    p = Pass(x)
+    return p.normalised(x, None, per_channel(scale, p.real), per_channel(shift, p.real), added, ceiling)
 
 
 def scale_shift_grad(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Array]:
     """Gradients of x, scale and shift."""
-    xp, number = array_module(x), x.dtype.type
+    xp = array_module(x)
     x, g = stored(x, g)
     p = Pass(x)
-    dscale, dshift = xp.zeros(p.channels, x.dtype), xp.zeros(p.channels, x.dtype)
+    number = p.real.type
+    dscale, dshift = (xp.zeros(p.channels, p.real) for _ in range(2))
     if not x.size:
         return like(x), dscale, dshift
-    partial = xp.empty((p.slices, 2, p.channels), x.dtype)
+    partial = xp.empty((p.slices, 2, p.channels), p.real)
     p.launch("sums", p.grid, (g, x, *(NONE,) * 6, partial, number(0), np.int32(0), number(0), p.layout))
-    p.launch("slopes", p.final, (partial, NONE, NONE, dscale, dshift, NONE, number(0), p.layout))
-    return p.normalised(g, None, per_channel(scale, x), None, None, NO_RELU), dscale, dshift
+    p.add_up(partial, dscale, dshift)
+    return p.normalised(g, None, per_channel(scale, p.real), None, None, NO_RELU), dscale, dshift
 
 
 def track(running_mean: Array, running_var: Array, mean: Array, variance: Array, count: int, momentum: float) -> None:
     """Move the running statistics (C,) towards those of a batch of ``count`` elements a channel, variance unbiased."""
     xp, number = array_module(running_mean), running_mean.dtype.type
-    kernel = function(xp, "norm.cu", "track", REAL=real(running_mean.dtype), CHANNELS_LAST=False, THREADS=THREADS)
+    kernel = function(xp, "norm.cu", "track", **macros(running_mean.dtype, False))
     numbers = number(count / (count - 1)), number(momentum), np.int32(running_mean.size)
     blocks = -(-running_mean.size // THREADS)
     kernel((blocks,), (THREADS,), (running_mean, running_var, mean, variance, *numbers))
@@ -144,9 +149,15 @@ def given(v: Array) -> Any:
     return NONE if v is None else v
 
 
-def per_channel(v: Array, x: Array) -> Array:
-    """(C,) side by side, in the dtype of x; None stays."""
-    return None if v is None else array_module(x).ascontiguousarray(v, x.dtype)
+def per_channel(v: Array, dtype: Any) -> Array:
+    """(C,) side by side, of ``dtype``; None stays."""
+    return None if v is None else array_module(v).ascontiguousarray(v, dtype)
+
+
+def macros(dtype: Any, last: bool) -> dict[str, Any]:
+    """What the kernels of norms are compiled for: the type that is stored, and that of statistics and sums."""
+    computed = "float" if np.dtype(dtype) == np.float16 else real(dtype)
+    return {"STORED": real(dtype), "REAL": computed, "CHANNELS_LAST": last, "THREADS": THREADS}
 
 
 class Pass:
@@ -154,6 +165,7 @@ class Pass:
 
     def __init__(self, x: Array) -> None:
         self.xp, self.dtype = array_module(x), x.dtype
+        self.real = np.dtype("float32") if x.dtype == np.float16 else x.dtype  # of statistics, parameters and sums
         self.channels = x.shape[1]
         self.last = is_last(x) or x.size == x.shape[0] * x.shape[1]
         count, run = (x.size // self.channels, x.size // (x.shape[0] * x.shape[1])) if x.size else (0, 1)
@@ -161,15 +173,24 @@ class Pass:
         self.grid = (-(-self.channels // (LANES if self.last else 1)), self.slices)
         self.final = (-(-self.channels // FINAL_LANES),)
         self.blocks = (-(-x.size // ITEMS),)
+        self.macros = macros(x.dtype, self.last)
 
     def launch(self, name: str, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-        macros: dict[str, Any] = {"REAL": real(self.dtype), "CHANNELS_LAST": self.last, "THREADS": THREADS}
-        function(self.xp, "norm.cu", name, **macros)(grid, (THREADS,), arguments)
+        function(self.xp, "norm.cu", name, **self.macros)(grid, (THREADS,), arguments)
+
+    def add_up(self, partial: Array, products: Array, plain: Array) -> None:
+        """Put the slices of two sums for each channel together."""
+        numbers = self.real.type(0), self.layout
+        self.launch("slopes", self.final, (partial, NONE, NONE, products, plain, NONE, *numbers))
+
+    def ceiling(self, ceiling: float) -> Any:
+        """Where ReLU ends, as a result can be stored."""
+        return self.real.type(self.dtype.type(ceiling))
 
     def normalised(self, x: Array, mean: Array, scale: Array, shift: Array, added: Array, ceiling: float) -> Array:
         y = like(x)
         arrays = (x, given(mean), scale, given(shift), given(added), y)
-        numbers = x.dtype.type(ceiling), np.int32(x.size), self.layout
+        numbers = self.ceiling(ceiling), np.int32(x.size), self.layout
         self.launch("normalise", self.blocks, (*arrays, *numbers))
         return y
 

@@ -30,10 +30,12 @@ def update(
     options: dict[str, bool],
     arrays: Sequence[Sequence[Array]],
     numbers: Array,
+    keep: Array = None,
 ) -> None:
     """Update every parameter in place by the rule ``name``, as ``kernels.cpu.optim.update``.
 
-    ``numbers`` (parameters, width): float64, on the host or on the device already.
+    ``numbers`` (parameters, width): float64, on the host or on the device already.  ``keep``: int64 (1,) on the device,
+    0 where nothing shall change: no block has a share then.
     """
     first = arrays[0][0]
     xp = array_module(first)
@@ -41,6 +43,8 @@ def update(
     entries, shares, blocks = _tables(xp, arrays)
     if not blocks:
         return
+    if keep is not None:
+        shares = shares * keep
     width = len(numbers[0])
     if array_module(numbers) is np:
         numbers = tables.constant(xp, np.ascontiguousarray(numbers, np.float64))

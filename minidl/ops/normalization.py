@@ -60,12 +60,13 @@ def _batch_norm_rule(
     (gy, g_mean, g_variance), (_, mean, variance) = g, y
     if gy is not None and g_mean is None and g_variance is None and not MODE.recording:
         dx, dweight, dbias = _batch_norm_grad(gy, x, weight, mean, variance, eps=eps)
-        return dx, dweight if weight is not None else None, dbias if bias is not None else None
+        return dx, _like(dweight, weight), _like(dbias, bias)
     shape, axes = _per_channel(x), (0, *range(2, x.ndim))
     count = math.prod(x.shape) // x.shape[1]
-    centred = x - mean.reshape(shape)
+    centred = x.to(mean.dtype) - mean.reshape(shape)
     shares, dweight, dbias = [], None, None
     if gy is not None:
+        gy = gy.to(mean.dtype)
         deviation = rsqrt(variance + eps).reshape(shape)
         normal = centred * deviation
         dweight, dbias = (gy * normal).sum(axes), gy.sum(axes)
@@ -75,7 +76,12 @@ def _batch_norm_rule(
         shares.append((g_mean / count).reshape(shape).expand(x.shape))
     if g_variance is not None:
         shares.append(g_variance.reshape(shape) * (2 / count) * centred)
-    return sum(shares[1:], shares[0]), dweight if weight is not None else None, dbias if bias is not None else None
+    return _like(sum(shares[1:], shares[0]), x), _like(dweight, weight), _like(dbias, bias)
+
+
+def _like(gradient: Any, argument: Any) -> Any:
+    """The gradient of an argument, which may be float16 where statistics are float32; None where either is."""
+    return None if gradient is None or argument is None else gradient.to(argument.dtype)
 
 
 _batch_norm: Primitive = Primitive(
@@ -98,8 +104,7 @@ def _batch_norm_relu_rule(
         dx, dweight, dbias, *dadded = _batch_norm_relu_grad(
             gy, x, weight, bias, mean, variance, last, eps=eps, ceiling=ceiling
         )
-        parameters = dweight if weight is not None else None, dbias if bias is not None else None
-        return dx, *parameters, dadded[0] if dadded else None
+        return dx, _like(dweight, weight), _like(dbias, bias), dadded[0] if dadded else None
     kept = None if gy is None else _cut_grad(gy, positive, ceiling)
     gradients = _batch_norm_rule((kept, g_mean, g_variance), y, x, weight, bias, needs=needs[:3], eps=eps)
     return *gradients, None if added is None else kept
@@ -129,8 +134,9 @@ def _scale_shift_rule(g: Any, y: Any, x: Any, scale: Any, shift: Any, *, needs: 
         dx, dscale, dshift = _scale_shift_grad(g, x, scale)
     else:
         dx = _scale_shift(g, scale, None) if needs[0] else None
-        dscale = (g * x).sum(axes) if needs[1] else None
-        dshift = g.sum(axes) if needs[2] else None
+        wide = g.to(scale.dtype)
+        dscale = (wide * x).sum(axes) if needs[1] else None
+        dshift = wide.sum(axes) if needs[2] else None
     return dx, dscale, dshift if needs[2] else None
 
 
@@ -140,6 +146,52 @@ _scale_shift: Primitive = Primitive(
     joint=vjp(_scale_shift_rule, uses="x scale"),
 )
 _scale_shift_grad: Primitive = Primitive("scale_shift_grad", lambda g, x, scale: kernel.scale_shift_grad(g, x, scale))
+
+
+def _group_norm_rule(
+    g: Any, y: Any, x: Any, weight: Any, bias: Any, *, needs: tuple[bool, ...], groups: int, eps: float
+) -> tuple[Any, Any, Any]:
+    """As for batch norm, with statistics (N, groups)."""
+    (gy, g_mean, g_variance), (_, mean, variance) = g, y
+    if gy is not None and g_mean is None and g_variance is None and not MODE.recording:
+        settings: dict[str, Any] = {"groups": groups, "eps": eps, "parameters": needs[1] or needs[2]}
+        dx, *found = _group_norm_grad(gy, x, weight, mean, variance, **settings)
+        dweight, dbias = found or (None, None)
+        return dx, _like(dweight, weight), _like(dbias, bias)
+    count = math.prod(x.shape[1:]) // groups
+    shape, axes = (x.shape[0], groups, count), (0, *range(2, x.ndim))
+    centred = x.to(mean.dtype).reshape(shape) - mean.unsqueeze(2)
+    shares, dweight, dbias = [], None, None
+    if gy is not None:
+        gy, deviation = gy.to(mean.dtype), rsqrt(variance + eps).unsqueeze(2)
+        normal = centred * deviation
+        dweight, dbias = (gy * normal.reshape(x.shape)).sum(axes), gy.sum(axes)
+        slope = (gy if weight is None else gy * weight.reshape(_per_channel(x))).reshape(shape)
+        shares.append((slope - slope.mean(2, True) - normal * (slope * normal).mean(2, True)) * deviation)
+    if g_mean is not None:
+        shares.append((g_mean / count).unsqueeze(2).expand(shape))
+    if g_variance is not None:
+        shares.append(g_variance.unsqueeze(2) * (2 / count) * centred)
+    return _like(sum(shares[1:], shares[0]).reshape(x.shape), x), _like(dweight, weight), _like(dbias, bias)
+
+
+# layer and instance norm too, on a device, where nobody wants the steps
+_group_norm: Primitive = Primitive(
+    "group_norm",
+    lambda x, weight, bias, *, groups, eps: kernel.group_norm(x, groups, weight, bias, eps),
+    joint=vjp(_group_norm_rule, uses="x weight y1 y2"),
+)
+_group_norm_grad: Primitive = Primitive(
+    "group_norm_grad",
+    lambda g, x, weight, mean, variance, *, groups, eps, parameters: kernel.group_norm_grad(
+        g, x, groups, weight, mean, variance, eps, parameters=parameters
+    )[: 3 if parameters else 1],
+)
+
+
+def _in_one(x: Any) -> bool:
+    """Whether a kernel does all of a norm over groups, and nobody wants the steps."""
+    return kernel.groups_have_a_kernel(x._array) and not step_by_step()
 
 
 def _input(input: Any, *parameters: Any) -> Any:
@@ -225,15 +277,25 @@ def batch_norm(
     """
     x = _batch_norm_input(input, running_mean, running_var, weight, bias)
     if not training and running_mean is not None:
-        return _scale_shift(x, *_running_scale(x.dtype, running_mean, running_var, weight, bias, eps))
+        return _scale_shift(x, *_running_scale(_computed(x), running_mean, running_var, weight, bias, eps))
     y, mean, variance = _batch_norm(x, weight, bias, eps=_checked_eps(x, training, eps))
     if training and running_mean is not None:
         _track_batch(running_mean, running_var, x, mean, variance, momentum)
     return y
 
 
+def _readable(x: Any) -> Any:
+    """x in float32 under ``autocast``, unless kernels read float16 and compute in float32 themselves."""
+    return x if kernel.reads_half(x._array) else in_float32(x)
+
+
+def _computed(x: Any) -> Any:
+    """The dtype of what is computed with x: statistics, and scale and shift."""
+    return np.dtype("float32") if kernel.reads_half(x._array) else x.dtype
+
+
 def _batch_norm_input(input: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any) -> Any:
-    x = in_float32(_input(input, weight, bias))
+    x = _readable(_input(input, weight, bias))
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: the input must be (N, C) or (N, C, ...), not {x.shape}")
     _check_parameters("batch_norm", x, (x.shape[1],), weight=weight, bias=bias)
@@ -271,13 +333,15 @@ def batch_norm_relu(
 ) -> Any:
     """``relu(batch_norm(...) + residual)``, ending at ``ceiling``; one primitive where a kernel can and nobody wants
     the steps."""
-    input, residual = (in_float32(v) if is_tensor(v) else v for v in (input, residual))
+    input, residual = (_readable(v) if is_tensor(v) else v for v in (input, residual))
+    if is_tensor(input) and is_tensor(residual) and input.dtype != residual.dtype:
+        residual = in_float32(residual)
     if step_by_step() or not _fuses(input, residual):
         y = batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
         return relu_up_to(ceiling, y if residual is None else y + residual)
     x = _batch_norm_input(input, running_mean, running_var, weight, bias)
     if not training and running_mean is not None:
-        scale, shift = _running_scale(x.dtype, running_mean, running_var, weight, bias, eps)
+        scale, shift = _running_scale(_computed(x), running_mean, running_var, weight, bias, eps)
         if MODE.recording:
             y = _scale_shift(x, scale, shift)
             return relu_up_to(ceiling, y if residual is None else y + residual)
@@ -347,10 +411,14 @@ def instance_norm(
             f"instance_norm: an input of shape {x.shape} has {count} value in each channel of a sample, whose variance "
             "is 0: normalise before the positions are pooled away, or use batch_norm"
         )
-    y, mean, variance = _standardize(x, axes=tuple(range(2, x.ndim)), eps=float(eps))
+    one = _in_one(x)
+    if one:
+        y, mean, variance = _group_norm(x, weight, bias, groups=x.shape[1], eps=float(eps))
+    else:
+        y, mean, variance = _standardize(x, axes=tuple(range(2, x.ndim)), eps=float(eps))
     if running_mean is not None and x.shape[0]:
         _track(running_mean, running_var, mean, variance, count, momentum)
-    return _affine(y, weight, bias, _per_channel(x))
+    return y if one else _affine(y, weight, bias, _per_channel(x))
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -368,6 +436,8 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
             f"group_norm: {num_groups} groups do not divide the channels (axis 1) of an input of shape {x.shape}"
         )
     _check_parameters("group_norm", x, (x.shape[1],), weight=weight, bias=bias)
+    if _in_one(x):
+        return _group_norm(x, weight, bias, groups=num_groups, eps=float(eps))[0]
     grouped = x.reshape(x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups)  # (N, G, C/G*H*W)
     y = _standardize(grouped, axes=(2,), eps=float(eps))[0].reshape(x.shape)
     return _affine(y, weight, bias, _per_channel(x))
@@ -399,6 +469,10 @@ def layer_norm(
     x = _input(input, weight, bias)
     shape, axes = _trailing("layer_norm", x, normalized_shape)
     _check_parameters("layer_norm", x, shape, weight=weight, bias=bias)
+    if _in_one(x):
+        rows = x.reshape(math.prod(x.shape[: axes[0]]), math.prod(shape))  # a group of one position
+        weight, bias = (None if v is None else v.reshape(-1) for v in (weight, bias))
+        return _group_norm(rows, weight, bias, groups=1, eps=float(eps))[0].reshape(x.shape)
     y = _standardize(x, axes=axes, eps=float(eps))[0]
     return _affine(y, weight, bias, shape)
 

@@ -17,6 +17,7 @@ from ..kernels.choice import compiles, on_cuda
 from ..kernels.cuda.tables import CAPTURE, CaptureError
 from ..tensor import Tensor
 from .adaptive import Adadelta, Adagrad, Adam, RMSprop
+from .conditional import CONDITION, corrected, extra_numbers
 from .optimizer import Group, State
 from .sgd import SGD, DampenedSGD
 
@@ -114,7 +115,7 @@ TWINS: dict[Callable[..., None], Callable[[Any, np.ndarray, State, Group], Step]
 }
 
 
-def _fit(p: Any, g: Any, state: State) -> bool:
+def fits(p: Any, g: Any, state: State) -> bool:
     """Whether one loop can pass over the parameter, its gradient and its state."""
     if compiles(p):
         if not p.flags.writeable:
@@ -136,10 +137,10 @@ class Call(NamedTuple):
 Kind = tuple[str, tuple[tuple[str, bool], ...], np.dtype, Device]  # rule, options, dtype, where
 
 
-def plan(optimiser: Any, group: Group) -> tuple[dict[Kind, Call], list[Tensor]]:
+def plan(optimiser: Any, group: Group, flagged: bool = False) -> tuple[dict[Kind, Call], list[Tensor]]:
     """The calls that update what can be updated by a compiled twin; and the parameters with a gradient that are left.
 
-    The state of the parameters counts the step.
+    The state of the parameters counts the step.  ``flagged``: a flag on the device decides about it.
     """
     twin = TWINS.get(type(optimiser).update)
     left: list[Tensor] = []
@@ -149,24 +150,26 @@ def plan(optimiser: Any, group: Group) -> tuple[dict[Kind, Call], list[Tensor]]:
             continue
         p, g = parameter._array, parameter.grad._array
         state = optimiser.state.setdefault(parameter, {})
-        if twin is None or not _fit(p, g, state):
+        if twin is None or not fits(p, g, state):
             left.append(parameter)
             continue
         with on(parameter.device):
             step = twin(optimiser, p, state, group)
             call = calls.setdefault((step.rule, step.options, p.dtype, parameter.device), Call([], []))
             call.arrays.append((p, array_module(p).ascontiguousarray(g), *step.state))
-        call.numbers.append(step.numbers)
+        extra = extra_numbers(type(optimiser).update, state, group) if flagged else ()
+        call.numbers.append((*step.numbers, *extra))
         parameter._storage.version += 1
     return calls, left
 
 
 def update_together(optimiser: Any, group: Group) -> list[Tensor]:
     """Update what can be updated by a compiled twin; returns the parameters with a gradient that are left."""
-    calls, left = plan(optimiser, group)
+    flagged = CONDITION.keep is not None
+    calls, left = plan(optimiser, group, flagged)
     tables = [np.array(call.numbers, np.float64) for call in calls.values()]
     if CAPTURE.recording is not None:
-        tables = _recorded(optimiser, group, tables, left)
+        tables = _recorded(optimiser, group, tables, left, flagged)
     for ((rule, options, _, device), (arrays, numbers)), table in zip(calls.items(), tables):
         if device.type == "cpu":
             from ..kernels.cpu import optim
@@ -176,17 +179,18 @@ def update_together(optimiser: Any, group: Group) -> list[Tensor]:
             from ..kernels.cuda import optim as device_optim
 
             with on(device):
-                device_optim.update(rule, dict(options), arrays, table)
+                numbers = corrected(type(optimiser).update, table, arrays[0][0])
+                device_optim.update(rule, dict(options), arrays, numbers, CONDITION.keep)
     return left
 
 
-def _recorded(optimiser: Any, group: Group, tables: list[np.ndarray], left: list[Tensor]) -> list[Any]:
+def _recorded(optimiser: Any, group: Group, tables: list[np.ndarray], left: list[Tensor], flagged: bool) -> list[Any]:
     """The numbers of the calls in a captured graph: memory that is written anew before each launch."""
     if left:
         raise CaptureError(
             f"graph_step: {type(optimiser).__name__} computes its update of a parameter of shape {left[0].shape} in "
-            "Python, with numbers that a graph would repeat as they are: use SGD, DampenedSGD, Adagrad, "
-            "Adadelta, RMSprop, Adam or AdamW"
+            "Python, with numbers that a graph would repeat as they are: use an optimiser of minidl.optim as it is, "
+            "on float32 or float64"
         )
     kept = [(p, p._array, p.grad) for p in group["params"] if p.grad is not None]
 
@@ -198,6 +202,6 @@ def _recorded(optimiser: Any, group: Group, tables: list[np.ndarray], left: list
                     "make a new graph_step after moving or replacing parameters"
                 )
             p.grad = grad
-        return [np.array(call.numbers, np.float64) for call in plan(optimiser, group)[0].values()]
+        return [np.array(call.numbers, np.float64) for call in plan(optimiser, group, flagged)[0].values()]
 
     return CAPTURE.recording.feed(kept[0][0]._xp, tables, again) if kept else tables

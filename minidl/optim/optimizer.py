@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.mode import enable_grad
-from ..backend import on
+from ..backend import device_of, on
 from ..tensor import Tensor
 
 State = dict[str, Any]
@@ -42,6 +42,7 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, State] = {}
+        self._left_out: Any = None  # how many steps a flag on the device left out, see conditional.py
         groups = list(params)
         if not groups:
             raise ValueError(f"{type(self).__name__} got no parameters: was model.parameters() used up already?")
@@ -104,6 +105,9 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on; parameters are numbered in the order of the groups."""
+        from .conditional import settle
+
+        settle(self)
         numbers: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -148,6 +152,9 @@ class Optimizer:
             p = by_number[int(number)]
             loaded[p] = {name: _loaded(name, value, number, p) for name, value in entry.items()}
         self.state = loaded
+        if self._left_out is not None:
+            with on(device_of(self._left_out)):
+                self._left_out.fill(0)
         for saved, group in zip(groups, self.param_groups):
             group.update({k: v for k, v in saved.items() if k != "params"})
 

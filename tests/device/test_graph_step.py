@@ -132,20 +132,81 @@ def test_what_a_graph_cannot_repeat_is_refused(cupy: Any) -> None:
         recorded(x, y)
 
 
-def test_the_scaler_asks_and_so_cannot_be_captured(cupy: Any) -> None:
-    net = model()
-    optimiser, scaler = optim.SGD(net.parameters(), lr=0.1), minidl.GradScaler()
+def scaled_step(net: nn.Module, optimiser: Any, scaler: Any, ask: bool) -> Any:
+    """A step in float16; with ``ask`` the host wants to know whether a gradient was not finite, and decides."""
 
-    def step(x: Any, y: Any) -> None:
+    def step(x: Any, y: Any) -> Any:
         optimiser.zero_grad()
         with minidl.autocast("cuda"):
             loss = F.cross_entropy(net(x), y)
         scaler.scale(loss).backward()
+        scaler.unscale_(optimiser)
+        if ask:
+            scaler.know(optimiser, not all(p.grad.isfinite().all().item() for p in net.parameters()))
         scaler.step(optimiser)
         scaler.update()
+        return loss
 
+    return step
+
+
+SCALED = {
+    "sgd": lambda p: optim.SGD(p, lr=0.3, momentum=0.9),
+    "adamw": lambda p: optim.AdamW(p, lr=0.05),
+    "adagrad": lambda p: optim.Adagrad(p, lr=0.05, lr_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("kind", SCALED)
+def test_the_scale_of_gradients_stays_on_the_device(kind: str, cupy: Any) -> None:
+    """Too large at first, grown again, and a batch that is not finite: the steps that the host would have left out."""
+    data = batches(9)
+    data[6] = (data[6][0] * float("inf"), data[6][1])
+    found = []
+    for captured in (False, True):
+        net = model()
+        optimiser, scaler = SCALED[kind](net.parameters()), minidl.GradScaler(init_scale=2.0**19, growth_interval=2)
+        step = scaled_step(net, optimiser, scaler, ask=not captured)
+        step = graph_step(step, warmup=1) if captured else step
+        losses, scales = [], []
+        for x, y in data:
+            losses.append(step(x, y).item())
+            scales.append(scaler.get_scale())
+        state = optimiser.state_dict()["state"]
+        counts = [entry.get("step") for entry in state.values()]
+        found.append((losses, scales, counts, [p.detach().numpy() for p in net.parameters()], scaler.state_dict()))
+    (losses, scales, counts, weights, state), (others, captured_scales, captured_counts, others_weights, last) = found
+    assert scales[0] == 2.0**18 and scales[6] < scales[5] and max(scales[1:6]) > min(scales[1:6])
+    assert scales == captured_scales and counts == captured_counts and state == last
+    np.testing.assert_allclose(others, losses, 1e-6)
+    for a, b in zip(weights, others_weights, strict=True):
+        np.testing.assert_allclose(b, a, 1e-5, 1e-6)
+
+
+def test_a_step_with_a_scale_asks_nothing(cupy: Any) -> None:
+    from tests.standin import TRAFFIC
+
+    net = model()
+    optimiser, scaler = optim.Adam(net.parameters()), minidl.GradScaler()
+    step = scaled_step(net, optimiser, scaler, ask=False)
     (x, y), *_ = batches(1)
-    recorded = graph_step(step, warmup=1)
+    step(x, y)
+    with TRAFFIC.counted() as seen:
+        step(x, y)
+    if cupy.__version__.endswith("standin"):
+        assert (seen.downloads, seen.waits) == (0, 0)
+    scaler.load_state_dict(scaler.state_dict() | {"scale": 8.0})
+    assert scaler.get_scale() == 8.0
+    scaler.step(optimiser)
+    scaler.update(4.0)
+    assert scaler.get_scale() == 4.0
+
+
+def test_what_must_ask_whether_to_update_cannot_be_captured(cupy: Any) -> None:
+    net = model()
+    optimiser = optim.SGD(net.parameters(), lr=0.1, momentum=0.9, dampening=0.5)
+    (x, y), *_ = batches(1)
+    recorded = graph_step(scaled_step(net, optimiser, minidl.GradScaler(), ask=False), warmup=1)
     recorded(x, y)
     with pytest.raises(CaptureError, match="asks the device for a value"):
         recorded(x, y)

@@ -20,8 +20,8 @@ from tests.needs import needs
 
 KERNELS = {  # of a source; those of the others are the two passes of a convolution
     "pooling.cu": ["avg_pool", "avg_pool_grad", "max_pool", "max_pool_grad"],
-    "unpool.cu": ["claim", "gather", "take"],
-    "resize.cu": ["resize"],
+    "gradient_scale.cu": ["adapt"],
+    "group_norm.cu": ["group_norm", "group_norm_grad", "parameter_sums"],
     "norm.cu": ["combine", "moments", "normalise", "slopes", "statistics", "sums", "track"],
     "loss.cu": ["cross_entropy", "cross_entropy_grad", "reduce"],
     "optim.cu": ["adadelta", "adagrad", "adam", "rmsprop", "scale", "sgd", "squares"],
@@ -98,19 +98,20 @@ def variants() -> list[tuple[str, int, dict[str, Any]]]:
         for last in (False, True)
     ]
     chosen += [("depthwise.cu", ARCHITECTURES[i % 6], _depthwise(*v)) for i, v in enumerate(known)]
-    for i, a in enumerate(ARCHITECTURES):
-        stored: dict[str, Any] = {"CHANNELS_LAST": i % 2 == 0}
-        real = {"REAL": ("float", "double", "float16")[i % 3]}
-        width = {"INDEX_BYTES": (4, 8)[i // 2 % 2]}
-        chosen.append(("pooling.cu", a, real | width | {"SHARED": i // 3 % 2} | stored))
-        chosen.append(("unpool.cu", a, {"BYTES": (4, 8, 2)[i % 3]} | width | stored))
-        chosen.append(("resize.cu", a, real | stored))
-    for i, file in enumerate(("norm.cu", "loss.cu", "optim.cu", "elements.cu")):
+    chosen += [
+        ("pooling.cu", a, {"REAL": ("float", "double")[i % 2], "CHANNELS_LAST": i % 3 == 0})
+        for i, a in enumerate(ARCHITECTURES)
+    ]
+    for i, file in enumerate(("gradient_scale.cu", "loss.cu", "optim.cu", "elements.cu")):
         for j, a in enumerate((75, (80, 86, 90, 100)[i], 120)):  # the oldest, the newest, and one by turns
             macros: dict[str, Any] = {"REAL": ("float", "double")[(i + j) % 2], "THREADS": norm.THREADS}
-            if file in ("norm.cu", "loss.cu"):
+            if file == "loss.cu":
                 macros["CHANNELS_LAST"] = j % 2 == i % 2
             chosen.append((file, a, macros))
+    for i, a in enumerate(ARCHITECTURES):
+        macros = norm.macros(("float32", "float64", "float16")[i % 3], i % 2 == 0)
+        chosen.append(("norm.cu", a, macros))
+        chosen.append(("group_norm.cu", a, macros | {"TEAM": (32, 256)[i // 3]}))
     large, narrow, small = implicit_gemm.LARGE, implicit_gemm.NARROW, implicit_gemm.SMALL
     for architecture, *tiled in (
         (75, large, 0, False), (80, large, 3, True), (86, narrow, 0, True), (90, small, 0, False),

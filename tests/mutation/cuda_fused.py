@@ -34,7 +34,8 @@ def _in_python(name: str, target: str, check: Any, story: str, old: str, new: st
 
 NORM = (
     _bug("norm_squares_without_a_centre", "norm.cu", partial(emulated_large_mean, plain),
-         "adds up squares of values far from 0", "x[p.at(mine.channel, j)] - near : 0", "x[p.at(mine.channel, j)] : 0"),
+         "adds up squares of values far from 0", "wide(x[p.at(mine.channel, i)]) - near;",
+         "wide(x[p.at(mine.channel, i)]);"),
     _bug("norm_means_not_apart", "norm.cu", FIRST, "parts with different means are merged as if they had one",
          "a.square + b.square + apart * apart * (a.count * share)", "a.square + b.square"),
     _bug("norm_slices_overlap", "norm.cu", FIRST, "every slice goes on to the end",
@@ -45,11 +46,12 @@ NORM = (
     _bug("norm_mask_of_the_constant", "norm.cu", FIRST, "forgets the bias when it asks where ReLU was flat",
          "normal(value, mean[c], of_g, or_zero(bias, c))", "normal(value, mean[c], of_g, 0)"),
     _bug("norm_residual_after_relu", "norm.cu", FIRST, "adds to what ReLU has cut off",
-         "if (added) value += added[i];\n        if (ceiling >= 0) value = value <= 0 ? 0 : value >= ceiling ? ceiling "
-         ": value;  // NaN stays\n        y[i] = value;",
-         "if (ceiling >= 0) value = value <= 0 ? 0 : value;\n        y[i] = added ? value + added[i] : value;"),
+         "if (added) value += wide(added[i]);\n        if (ceiling >= 0) value = value <= 0 ? 0 : value >= ceiling ? "
+         "ceiling : value;  // NaN stays\n        round_to(value, y[i]);",
+         "if (ceiling >= 0) value = value <= 0 ? 0 : value;\n        "
+         "round_to(added ? value + wide(added[i]) : value, y[i]);"),
     _bug("norm_ceiling_in_one_pass_only", "norm.cu", FIRST, "the last pass takes ReLU6 for ReLU",
-         "or_zero(bias, c)), ceiling)", "or_zero(bias, c)), 1e30f)"),
+         "or_zero(bias, c))), ceiling)", "or_zero(bias, c))), 1e30f)"),
     _bug("norm_channel_of_planes", "norm.cu", FIRST, "takes the image for the channel",
          "if (!CHANNELS_LAST) split(at, by_run);", ""),
     _bug("norm_gradient_not_divided", "norm.cu", FIRST, "the sum of the cotangent stands where its mean belongs",
