@@ -121,16 +121,14 @@ def test_what_they_print_is_short():
 
 def test_mistakes_are_told():
     x = correlated(4)
-    small = np.zeros((3, 2, 5))
+    small, cure = np.zeros((3, 2, 5)), "bring the images to the size that it was fitted on"
     for transform in (T.ZCAWhitening.fit(x), T.SubtractMeanImage.fit(x), T.GlobalContrastNormalization()):
         wanted = f"{type(transform).__name__} needs a float image, got uint8; put ToFloat() before it"
         with pytest.raises(TypeError, match=re.escape(wanted)):
             transform(np.zeros((3, 4, 5), np.uint8))
-    with pytest.raises(
-        ValueError, match="ZCAWhitening is for images of 60 values, got C x H x W = 3 x 2 x 5 = 30; bring"
-    ):
+    with pytest.raises(ValueError, match=f"ZCAWhitening is for images of 60 values, got .* = 3 x 2 x 5 = 30; {cure}"):
         T.ZCAWhitening.fit(x)(small)
-    with pytest.raises(ValueError, match=re.escape("the mean image is for images (C, H, W) = (3, 4, 5), got one of")):
+    with pytest.raises(ValueError, match=rf"the mean image is for .* = \(3, 4, 5\), got one of .*5\); {cure}"):
         T.SubtractMeanImage.fit(x)(small)
     with pytest.raises(ValueError, match=re.escape("the mean image is an array (C, H, W), got shape (5,)")):
         T.SubtractMeanImage(np.zeros(5))

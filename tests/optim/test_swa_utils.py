@@ -210,7 +210,8 @@ def test_mistakes_are_told():
     for make in (swa_utils.get_ema_avg_fn, swa_utils.get_ema_multi_avg_fn):
         with pytest.raises(ValueError, match=r"decay is the share of the average that stays in an update, .* not 1\.5"):
             make(1.5)
-    wanted = "the average is one of a Sequential with 6 tensors, which are not those of the Linear with 2 that was"
+    wanted = "the average is one of a Sequential with 6 tensors, which are not those of the Linear with 2 "
+    wanted += "that was given: a new model needs an AveragedModel of its own"
     with pytest.raises(ValueError, match=wanted):
         AveragedModel(net).update_parameters(nn.Linear(1, 1))
     sgd = optim.SGD([minidl.zeros(1)], lr=0.1)
