@@ -1,33 +1,81 @@
 """Matrix products through NumPy's BLAS, with as many threads as the product is worth.
 
-BLAS wakes all its threads for any product above a quarter of a million multiply-adds.  A thread that has no core of
-its own then keeps the others waiting for a slice of the scheduler, milliseconds for a product of microseconds; a
-training step of LeNet-5 took 50 times as long beside a busy neighbour.  So products that one core finishes in about
-a millisecond are done by one.
+BLAS has threads of its own, and they are bad neighbours.  They are woken for any product above a quarter of a million
+multiply-adds, and when it is done they keep their cores busy for another twenty milliseconds, waiting for the next
+one; the loops of compiled kernels then find a core taken.  So a product that one core finishes in a third of a
+millisecond is left to one thread, and a larger one is cut into parts, which the threads of those kernels take
+(`cpu/crew.py`).  In a process that has not loaded them BLAS may do as it likes.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from .threads import blas_threads
+from .threads import blas_threads, controls_blas, get_num_threads
 
 ALWAYS_ALONE = 262_144  # multiply-adds up to which OpenBLAS takes one thread by itself
-WORTH_SHARING = 5e7  # multiply-adds of about a millisecond on one core
+WORTH_SHARING = 1.5e7  # multiply-adds of about a third of a millisecond on one core
+PARTS = 2  # for each thread: one that comes late finds some left; each part packs an operand anew
+STEP = 64  # rows or columns: parts begin at a multiple, where register tiles and cache lines do
 
 
 def matmul(a: Any, b: Any, out: Any = None) -> Any:
-    """``numpy.matmul`` (M, K) @ (K, N), also of batches, without waking threads for a small product.
+    """``numpy.matmul`` (M, K) @ (K, N), also of batches, with `minidl.get_num_threads` threads where that pays.
 
     >>> matmul(np.ones((2, 3)), np.ones((3, 4))).shape
     (2, 4)
     """
-    # of a batch NumPy hands one pair at a time to BLAS
-    multiply_adds = prod(a.shape[-2:]) * b.shape[-1]
-    if ALWAYS_ALONE < multiply_adds < WORTH_SHARING:
-        with blas_threads(1):
+    of_a_pair = prod(a.shape[-2:]) * b.shape[-1]  # of a batch NumPy hands one pair at a time to BLAS
+    if of_a_pair <= ALWAYS_ALONE or min(a.ndim, b.ndim) < 2 or not controls_blas():
+        return np.matmul(a, b, out=out)
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    worth_sharing = prod(batch) * of_a_pair >= WORTH_SHARING
+    crew = sys.modules.get(f"{__package__}.cpu.crew")
+    if worth_sharing and (crew is None or get_num_threads() == 1):
+        return np.matmul(a, b, out=out)
+    with blas_threads(1):
+        if not worth_sharing:
             return np.matmul(a, b, out=out)
-    return np.matmul(a, b, out=out)
+        if out is None:
+            out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
+        heap = iter(tuple(_parts(a, b, out, PARTS * get_num_threads())))
+
+        def work() -> None:
+            for part_of_a, part_of_b, part_of_out in heap:
+                np.matmul(part_of_a, part_of_b, out=part_of_out)
+
+        crew.work_together(work, get_num_threads())  # type: ignore[union-attr]
+    return out
+
+
+Part = tuple[Any, Any, Any]
+
+
+def _parts(a: Any, b: Any, out: Any, count: int) -> Iterator[Part]:
+    """``count`` products at most that make the product: some of a batch, or some of the longer side of the result."""
+    if out.ndim > 2 and out.shape[0] > 1:
+        for begin, end in _cut(out.shape[0], count, 1):
+            a_part, b_part = (p[begin:end] if p.ndim == out.ndim and len(p) > 1 else p for p in (a, b))
+            yield a_part, b_part, out[begin:end]
+    elif out.shape[-2] >= out.shape[-1]:
+        for begin, end in _cut(out.shape[-2], count, STEP):
+            yield a[..., begin:end, :], b, out[..., begin:end, :]
+    else:
+        for begin, end in _cut(out.shape[-1], count, STEP):
+            yield a, b[..., begin:end], out[..., begin:end]
+
+
+def _cut(size: int, count: int, step: int) -> Iterator[tuple[int, int]]:
+    """Parts of a range, as equal as multiples of ``step`` can be.
+
+    >>> list(_cut(300, 2, 64)), list(_cut(5, 4, 1))
+    ([(0, 192), (192, 300)], [(0, 2), (2, 4), (4, 5)])
+    """
+    part = -(-size // (count * step)) * step
+    for begin in range(0, size, part):
+        yield begin, min(begin + part, size)

@@ -2,8 +2,8 @@
 
 Numba keeps its number of workers per Python thread, BLAS keeps one for the process; `set_num_threads` sets
 both, for all threads.  They never compute at the same time inside one kernel: a kernel either calls BLAS or
-runs a parallel loop.  A kernel that runs BLAS *inside* several Python threads wraps that phase in
-``with blas_threads(1)``.
+runs a parallel loop.  A kernel that runs BLAS *inside* several Python threads, as ``blas.matmul`` does, wraps that
+phase in ``with blas_threads(1)``.
 """
 
 import contextlib
@@ -15,7 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["available_cpus", "blas_threads", "get_num_threads", "set_num_threads", "threading_layer"]
+__all__ = [
+    "available_cpus",
+    "blas_threads",
+    "controls_blas",
+    "get_num_threads",
+    "set_num_threads",
+    "threading_layer",
+]
 
 
 def available_cpus() -> int:
@@ -167,6 +174,11 @@ class _Blas:
 
 
 _blas = _Blas()
+
+
+def controls_blas() -> bool:
+    """Whether there is a BLAS whose number of threads `blas_threads` can set (and threadpoolctl to do it)."""
+    return bool(_blas.libraries())
 
 
 @contextlib.contextmanager

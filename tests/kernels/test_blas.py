@@ -1,29 +1,68 @@
 """Matrix products: NumPy's numbers, and the threads that a product is worth."""
 
+import importlib
+import sys
+
 import numpy as np
 import pytest
 
 from minidl.kernels import blas, threads
+from minidl.kernels.jit import HAVE_NUMBA
+
+SHARED = [
+    ((300, 250), (250, 310)),
+    ((2, 3, 200, 150), (150, 250)),
+    ((7, 180, 170), (7, 170, 180)),
+    ((1, 90, 500), (500, 900)),
+]
 
 
 @pytest.mark.parametrize(
-    "shapes", [((3, 4), (4, 5)), ((100, 90), (90, 110)), ((2, 100, 90), (90, 110)), ((0, 4), (4, 5))]
+    "shapes", [((3, 4), (4, 5)), ((100, 90), (90, 110)), ((2, 100, 90), (90, 110)), ((0, 4), (4, 5)), *SHARED]
 )
-def test_it_is_numpys_product(shapes):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_it_is_numpys_product(crew, shapes, dtype):
     rng = np.random.default_rng(0)
-    a, b = (rng.standard_normal(s) for s in shapes)
-    expected = a @ b
-    np.testing.assert_allclose(blas.matmul(a, b), expected, rtol=1e-12, atol=1e-12)
-    out = np.full(expected.shape, np.nan)
+    a, b = (rng.standard_normal(s).astype(dtype) for s in shapes)
+    expected, close = a @ b, {"rtol": 1e-12, "atol": 1e-12} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-4}
+    np.testing.assert_allclose(blas.matmul(a, b), expected, **close)
+    out = np.full(expected.shape, np.nan, dtype)
     assert blas.matmul(a, b, out=out) is out
-    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(out, expected, **close)
+    turned = b.swapaxes(-1, -2).copy().swapaxes(-1, -2)
+    np.testing.assert_allclose(blas.matmul(a, turned), expected, **close)
+
+
+@pytest.fixture
+def crew():
+    """The threads of compiled kernels, where there are any, as in a process that has used one."""
+    if HAVE_NUMBA:
+        importlib.import_module("minidl.kernels.cpu.crew")
+
+
+def test_all_parts_of_a_shared_product_are_its_parts():
+    for a_shape, b_shape in SHARED:
+        a, b = np.ones(a_shape), np.ones(b_shape)
+        out = np.zeros((*np.broadcast_shapes(a_shape[:-2], b_shape[:-2]), a_shape[-2], b_shape[-1]))
+        parts = list(blas._parts(a, b, out, 4))
+        assert len(parts) > 1
+        for part_of_a, part_of_b, part in parts:
+            part += part_of_a @ part_of_b
+        np.testing.assert_array_equal(out, a @ b)
 
 
 @pytest.mark.parametrize(
-    "m, k, n, wanted",
-    [(8, 8, 8, None), (64, 64, 64, None), (64, 65, 64, 1), (300, 300, 300, 1), (400, 400, 400, None)],
+    "m, k, n, alone, shared",
+    [
+        (8, 8, 8, [], []),
+        (64, 64, 64, [], []),
+        (64, 65, 64, [1], [1]),
+        (200, 200, 200, [1], [1]),
+        (400, 400, 400, [], [1]),
+    ],
 )
-def test_only_products_of_middle_size_ask_for_one_thread(monkeypatch, m, k, n, wanted):
+def test_products_that_ask_for_one_thread_of_blas(monkeypatch, m, k, n, alone, shared):
+    """Without the threads of compiled kernels, large products are left to those of BLAS."""
     asked = []
 
     class Recorder:
@@ -36,9 +75,23 @@ def test_only_products_of_middle_size_ask_for_one_thread(monkeypatch, m, k, n, w
         def __exit__(self, *exc):
             pass
 
+    class Crew:
+        @staticmethod
+        def work_together(work, count):
+            assert count == 2
+            work()
+
     monkeypatch.setattr(blas, "blas_threads", Recorder)
-    blas.matmul(np.ones((m, k), np.float32), np.ones((k, n), np.float32))
-    assert asked == ([] if wanted is None else [wanted])
+    monkeypatch.setattr(blas, "controls_blas", lambda: True)
+    monkeypatch.setattr(blas, "get_num_threads", lambda: 2)
+    a, b = np.ones((m, k), np.float32), np.ones((k, n), np.float32)
+    for name, wanted in (("", alone), ("minidl.kernels.cpu.crew", shared)):
+        monkeypatch.delitem(sys.modules, "minidl.kernels.cpu.crew", raising=False)
+        if name:
+            monkeypatch.setitem(sys.modules, name, Crew)
+        asked.clear()
+        assert (blas.matmul(a, b) == k).all()
+        assert asked == wanted
 
 
 def test_the_setting_comes_back():
