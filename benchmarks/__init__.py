@@ -1,4 +1,13 @@
 """Speed against PyTorch on the same machine: see README.md beside this file.
 
-Nothing is imported here, because the process that measures PyTorch must not import minidl (see ``conv.py``).
+Nothing of minidl is imported here, because the process that measures PyTorch must not have it (see ``conv.py``).
+"""
+
+import os
+
+AS_STARTED = dict(os.environ)
+"""The environment before anything was imported: what a side's process gets.
+
+minidl sets variables for the libraries that it loads, and a child would inherit them.  ``OMP_WAIT_POLICY`` alone, left
+to PyTorch by mistake, doubled the time that it took for one image.
 """

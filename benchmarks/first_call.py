@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import AS_STARTED
 from .shapes import select
 from .sides import ROOT
 
@@ -68,7 +68,7 @@ def run(
 
 def _ask(case: Sequence[str], folder: str) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.first_call", "--child", *case]
-    environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+    environment = {**AS_STARTED, "NUMBA_CACHE_DIR": folder}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the first call of {' '.join(case)} failed:\n{done.stderr}")

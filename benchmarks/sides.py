@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import timing
+from . import AS_STARTED, timing
 from .shapes import Layer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,7 +99,7 @@ class Remote:
     def __init__(self, module: str, *arguments: Any) -> None:
         command = [sys.executable, "-m", module, *map(str, arguments)]
         self.module = module
-        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=AS_STARTED)
 
     def ask(self, method: str, *args: Any, **how: Any) -> Any:
         assert self.child.stdin is not None and self.child.stdout is not None

@@ -282,6 +282,12 @@ def test_an_error_in_the_other_process_comes_back_with_its_traceback() -> None:
     assert remote.child.returncode == 0
 
 
+def test_what_this_process_set_for_its_libraries_does_not_reach_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    with Remote("benchmarks.side_minidl", 1) as remote:
+        assert "GOMP_SPINCOUNT" in settings() and "GOMP_SPINCOUNT" not in remote.ask("stamp")["settings"]
+
+
 def test_the_death_of_the_other_process_is_an_error() -> None:
     with (
         pytest.raises(RuntimeError, match=r"no_such_module has ended \(exit code 1\) during stamp"),
