@@ -19,7 +19,7 @@ from minidl.kernels.cpu.pieces import read, run
 from minidl.kernels.cpu.simd import copy_bytes
 from minidl.kernels.cpu.tiles import rows_tile, rows_times_panel
 from minidl.kernels.cpu.windows import address
-from minidl.kernels.jit import njit
+from minidl.kernels.jit import native
 
 DEPTH = 128  # of the product: a panel of 16 KiB (AVX-512)
 REPEATS = 4000
@@ -36,7 +36,7 @@ class _Product(NamedTuple):
     result_bytes: int
 
 
-@njit
+@native
 def _multiply(tile: Any, arguments: int, piece: int) -> None:
     p = read(_Product, arguments)
     for _ in range(p.repeats):
@@ -49,7 +49,7 @@ class _Copy(NamedTuple):
     bytes: int
 
 
-@njit
+@native
 def _copy(tile: Any, arguments: int, piece: int) -> None:
     c = read(_Copy, arguments)
     copy_bytes(c.target + piece * c.bytes, c.source + piece * c.bytes, c.bytes)

@@ -32,9 +32,11 @@ from . import threads
 
 __all__ = [
     "HAVE_NUMBA",
+    "Native",
     "ParallelFunction",
     "cache_base",
     "cache_folder",
+    "native",
     "njit",
     "require_numba",
 ]  # and prange, on demand
@@ -43,6 +45,7 @@ HAVE_NUMBA = importlib.util.find_spec("numba") is not None
 
 # Sums may be reordered, multiply-adds fused; NaN, infinity and signed zero keep their meaning.
 FASTMATH = frozenset({"reassoc", "contract"})
+DEFAULTS = {"nogil": True, "error_model": "numpy", "fastmath": set(FASTMATH)}
 
 _FLOOR = Path(__file__).resolve().parent
 _KEEP = 3  # compiled generations kept of each module
@@ -81,7 +84,7 @@ def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return functools.partial(njit, **options)
     numba = require_numba()
-    options = {"nogil": True, "error_model": "numpy", "fastmath": set(FASTMATH), "cache": True} | options
+    options = DEFAULTS | {"cache": True} | options
     folder = cache_folder(Path(function.__code__.co_filename)) if options["cache"] else None
     options["cache"] = folder is not None
     with _decorating:
@@ -92,6 +95,42 @@ def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         finally:
             numba.config.CACHE_DIR = before
     return ParallelFunction(dispatcher) if options.get("parallel") else dispatcher
+
+
+def native(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """A function that only compiled code calls, and `pieces.run`: compiled in the way of `machine_code`.
+
+    Options and their defaults are those of `njit`.
+    """
+    return functools.partial(Native, **options) if function is None else Native(function, **options)
+
+
+class Native:
+    """What `native` makes of a function.  Numba hears of it when it is compiled, which mostly it was before."""
+
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        self.py_func, self.options = function, DEFAULTS | options
+        self.addresses: dict[Any, int] = {}  # of machine code, by the compile-time value it was made for
+        self.__name__ = function.__name__
+        functools.update_wrapper(self, function)
+
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        from .machine_code import Pipeline
+
+        wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        return require_numba().njit(pipeline_class=Pipeline, **self.options, **wrappers)(self.py_func)
+
+    @property
+    def _numba_type_(self) -> Any:
+        return self.dispatcher._numba_type_
+
+    def cache_clear(self) -> None:
+        """Whoever calls this function and is compiled from now on takes it as it is now."""
+        self.__dict__.pop("dispatcher", None)
+
+    def __call__(self, *args: Any) -> Any:
+        raise TypeError(f"{self.__name__} is called by compiled functions only")
 
 
 class ParallelFunction:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import native
 from .elements import PIECE, address, dense, elements, kind_of, last_and_dense, like, matched, pitch_of, seconds
 from .pieces import Address, read, run
 
@@ -109,7 +109,7 @@ def _run(function: Any, x: Array, z: Array | None, y: Array, limits: tuple[float
     run(function, kind_of(x), arguments, -(-x.size // PIECE), seconds(x, y))
 
 
-@njit
+@native
 def _part(kind: Any, arguments: int, piece: int) -> tuple:
     """A piece's part of x, z and y, and the limits."""
     p = read(Pass, arguments)
@@ -119,35 +119,35 @@ def _part(kind: Any, arguments: int, piece: int) -> tuple:
     return x, z, y, limits[0], limits[1]
 
 
-@njit
+@native
 def _relu(kind: Any, arguments: int, piece: int) -> None:
     x, _, y, _, _ = _part(kind, arguments, piece)
     for i in range(len(x)):
         y[i] = x[i] if x[i] > 0 or x[i] != x[i] else x.dtype.type(0)
 
 
-@njit
+@native
 def _relu_grad(kind: Any, arguments: int, piece: int) -> None:
     g, y, dx, _, _ = _part(kind, arguments, piece)
     for i in range(len(g)):
         dx[i] = g[i] if y[i] > 0 else g.dtype.type(0)
 
 
-@njit
+@native
 def _leaky_relu(kind: Any, arguments: int, piece: int) -> None:
     x, _, y, slope, _ = _part(kind, arguments, piece)
     for i in range(len(x)):
         y[i] = x[i] if x[i] > 0 else x[i] * slope
 
 
-@njit
+@native
 def _leaky_relu_grad(kind: Any, arguments: int, piece: int) -> None:
     g, x, dx, slope, _ = _part(kind, arguments, piece)
     for i in range(len(g)):
         dx[i] = g[i] if x[i] > 0 else g[i] * slope
 
 
-@njit
+@native
 def _clip(kind: Any, arguments: int, piece: int) -> None:
     x, _, y, low, high = _part(kind, arguments, piece)
     for i in range(len(x)):
@@ -155,28 +155,28 @@ def _clip(kind: Any, arguments: int, piece: int) -> None:
         y[i] = high if v > high else v
 
 
-@njit
+@native
 def _clip_grad(kind: Any, arguments: int, piece: int) -> None:
     g, x, dx, low, high = _part(kind, arguments, piece)
     for i in range(len(g)):
         dx[i] = g[i] if x[i] > low and x[i] < high else g.dtype.type(0)
 
 
-@njit
+@native
 def _add(kind: Any, arguments: int, piece: int) -> None:
     a, b, y, _, _ = _part(kind, arguments, piece)
     for i in range(len(a)):
         y[i] = a[i] + b[i]
 
 
-@njit
+@native
 def _accumulate(kind: Any, arguments: int, piece: int) -> None:
     _, b, y, _, _ = _part(kind, arguments, piece)
     for i in range(len(b)):
         y[i] += b[i]
 
 
-@njit
+@native
 def _accumulate_rows(kind: Any, arguments: int, piece: int) -> None:
     p = read(Rows, arguments)
     for m in range(piece * p.block, min(p.count, (piece + 1) * p.block)):

@@ -30,7 +30,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..jit import njit
+from .. import machine_code
+from ..jit import native
 from .simd import I8, I32, I64, emit_pointer
 
 # Places on the board, bytes: what different threads write lies in different cache lines.
@@ -52,7 +53,7 @@ _give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" e
 # ---- one thread's part: compiled ----
 
 
-@njit
+@native
 def share(board: int, code: int, arguments: int, pieces: int) -> None:
     """The caller's part: open a loop, take pieces until there are none, wait for those that helpers have begun."""
     put(board + CODE, code)
@@ -70,7 +71,7 @@ def share(board: int, code: int, arguments: int, pieces: int) -> None:
         _rest(glances)
 
 
-@njit
+@native
 def serve(board: int, helper: int) -> None:
     """A helper's part: take pieces of the loops that are opened, and return when there was none for a while."""
     last, glances = 0, 0
@@ -89,7 +90,7 @@ def serve(board: int, helper: int) -> None:
             _rest(glances)
 
 
-@njit
+@native
 def _take(board: int) -> None:
     code, arguments, pieces = look(board + CODE), look(board + ARGUMENTS), look(board + PIECES)
     piece = add(board + NEXT, 1)
@@ -98,7 +99,7 @@ def _take(board: int) -> None:
         piece = add(board + NEXT, 1)
 
 
-@njit
+@native
 def _rest(glances: int) -> None:
     if glances % GLANCES == 0:
         _give_way()
@@ -233,7 +234,7 @@ class Crew:
             raise failure
 
     def _hire(self) -> None:
-        serve.compile((types.intp, types.intp))  # once, before anybody is in a hurry
+        machine_code.entry(serve, 2)  # compiled before anybody is in a hurry
         bell = threading.Lock()
         bell.acquire()
         self.bells.append(bell)
@@ -242,7 +243,7 @@ class Crew:
 
     def _help(self, helper: int) -> None:
         while True:
-            serve(self.board, helper)
+            machine_code.entry(serve, 2)(self.board, helper)
             if self.aside[0] and helper < self.wanted[0]:
                 self._work(helper)
                 continue

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import native
 from ..workspace import borrow
 from .pieces import Address, read, run
 from .products import FLOPS, PIECES
@@ -78,7 +78,7 @@ class _Order(NamedTuple):
     rows: Address  # (taps, M, C)
 
 
-@njit
+@native
 def _order_piece(tile: Any, arguments: int, piece: int) -> None:
     """One tap: its weights with the channels side by side."""
     o = read(_Order, arguments)
@@ -91,7 +91,7 @@ def _order_piece(tile: Any, arguments: int, piece: int) -> None:
             target += tile.itemsize
 
 
-@njit
+@native
 def _filter_piece(tile: Any, arguments: int, piece: int) -> None:
     w = read(Windows, arguments)
     job = read(_Job, arguments + 8 * len(w))
@@ -147,7 +147,7 @@ class _Result(NamedTuple):
     dw: Address  # (C, M, taps)
 
 
-@njit
+@native
 def _deliver_piece(tile: Any, arguments: int, piece: int) -> None:
     """Add the parts' sums of one tap and member, and put each channel's where it belongs."""
     r = read(_Result, arguments)
@@ -163,7 +163,7 @@ def _deliver_piece(tile: Any, arguments: int, piece: int) -> None:
         store(place + c * r.members * r.taps * item, load(tile.one, row + k * item))
 
 
-@njit
+@native
 def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
     w = read(Windows, arguments)
     job = read(_Job, arguments + 8 * len(w))

@@ -14,7 +14,7 @@ import numpy as np
 from numba import carray, types
 from numba.extending import intrinsic
 
-from ..jit import njit
+from ..jit import native
 from .relayout import as_last, empty_last
 from .simd import ConstantType, Lanes, emit_pointer
 from .windows import address
@@ -66,7 +66,7 @@ def _pointer(_context, kind, place):
     return types.CPointer(element)(kind, types.intp), emit
 
 
-@njit
+@native
 def elements(kind: Any, place: int, count: int) -> Any:
     """The ``count`` elements of ``kind``'s dtype from address ``place`` on, as an array."""
     return carray(_pointer(kind, place), (count,))

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import native, njit
 from .elements import Rows, address, as_rows, elements, is_last, kind_of, like, seconds
 from .pieces import Address, read, run
 
@@ -184,7 +184,7 @@ def combined(g: Array, x: Array, mean: Array, of_g: Array, of_x: Array, shift: A
     return y
 
 
-@njit
+@native
 def _block(p: Any, piece: int) -> tuple[int, int, int, int, int]:
     """Of a block: row, first group, number of groups, rows, first element."""
     if p.last:
@@ -195,7 +195,7 @@ def _block(p: Any, piece: int) -> tuple[int, int, int, int, int]:
     return row, first, min(p.size, p.groups - first), 1, (row * p.groups + first) * p.run
 
 
-@njit
+@native
 def _moments_piece(kind: Any, arguments: int, piece: int) -> None:
     p = read(Pass, arguments)
     row, first, groups, rows, begin = _block(p, piece)
@@ -254,7 +254,7 @@ def _merge(partial: Any, counts: Any, mean: Any, variance: Any) -> None:
         mean[c], variance[c] = total[c], square[c] / n
 
 
-@njit
+@native
 def _sums_piece(kind: Any, arguments: int, piece: int) -> None:
     p = read(Pass, arguments)
     row, first, groups, rows, begin = _block(p, piece)
@@ -281,7 +281,7 @@ def _sums_piece(kind: Any, arguments: int, piece: int) -> None:
         plain[v], products[v] = total, product
 
 
-@njit
+@native
 def _scaled_piece(kind: Any, arguments: int, piece: int) -> None:
     p = read(Pass, arguments)
     _, first, groups, rows, begin = _block(p, piece)
@@ -301,7 +301,7 @@ def _scaled_piece(kind: Any, arguments: int, piece: int) -> None:
             y[i] = (x[i] - a) * b + c
 
 
-@njit
+@native
 def _combined_piece(kind: Any, arguments: int, piece: int) -> None:
     p = read(Pass, arguments)
     _, first, groups, rows, begin = _block(p, piece)

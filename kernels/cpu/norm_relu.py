@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import native
 from . import norm
 from .elements import address, as_rows, elements, last_and_dense, like, seconds
 from .pieces import Address, read, run
@@ -127,17 +127,17 @@ def _run(function: Any, x: Array, ceiling: float, **arrays: Array | None) -> Non
 
 
 # ``contract`` allows a product and a sum to be rounded once, which is what ``norm`` does too
-_njit = njit(fastmath={"contract"})
+_native = native(fastmath={"contract"})
 
 
-@_njit
+@_native
 def _block(p: Any, piece: int) -> tuple[int, int]:
     """Of a block: the first element, and the number of rows."""
     row = piece * p.size
     return row * p.groups, min(p.size, p.rows - row)
 
 
-@_njit
+@_native
 def _cut_piece(tile: Any, arguments: int, piece: int) -> None:
     p = read(Pass, arguments)
     begin, rows = _block(p, piece)
@@ -159,14 +159,14 @@ def _cut_piece(tile: Any, arguments: int, piece: int) -> None:
             y[at] = _between((x[at] - mean[v]) * scale[v] + shift[v], none, top)
 
 
-@_njit
+@_native
 def _between(value: Any, none: Any, top: Any) -> Any:
     """``value`` cut off at ``none``, which is 0, and ``top``; NaN stays."""
     value = value if value > 0 or value != value else none
     return top if value > top else value
 
 
-@_njit
+@_native
 def _sums_piece(tile: Any, arguments: int, piece: int) -> None:
     """Sums of the cotangent before the ReLU, and of its products with x - mean; ``y`` gets it where there is a z."""
     p = read(Pass, arguments)
@@ -180,7 +180,7 @@ def _sums_piece(tile: Any, arguments: int, piece: int) -> None:
         _sums_of_row(tile.one, p, partial, at, whole, p.groups)
 
 
-@_njit
+@_native
 def _sums_of_row(tile: Any, p: Any, partial: int, at: int, first: int, stop: int) -> None:
     size, top, none = tile.itemsize, broadcast(tile, elements(tile, p.ceiling, 1)[0]), zero(tile)
     products = partial + p.groups * size
@@ -195,7 +195,7 @@ def _sums_of_row(tile: Any, p: Any, partial: int, at: int, first: int, stop: int
         store(products + v, fma(kept, centred, load(tile, products + v)))
 
 
-@_njit
+@_native
 def _grad_piece(tile: Any, arguments: int, piece: int) -> None:
     """dx = kept scale + (x - mean) of_x + constant, where kept is the cotangent before the ReLU."""
     p = read(Pass, arguments)
@@ -207,7 +207,7 @@ def _grad_piece(tile: Any, arguments: int, piece: int) -> None:
         _grad_of_row(tile.one, p, at, whole, p.groups)
 
 
-@_njit
+@_native
 def _grad_of_row(tile: Any, p: Any, at: int, first: int, stop: int) -> None:
     size, top, none = tile.itemsize, broadcast(tile, elements(tile, p.ceiling, 1)[0]), zero(tile)
     for v in range(first * size, stop * size, tile.lanes * size):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import native
 from .elements import BYTES_A_SECOND, address, elements
 from .pieces import read, run
 from .simd import Lanes
@@ -96,7 +96,7 @@ def _shares(sizes: tuple[int, ...]) -> np.ndarray:
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
-@njit
+@native
 def _share(rule: Any, arguments: int, piece: int) -> tuple:
     """A piece's part of the parameter, its gradient and its state, and the parameter's numbers."""
     u = read(_Update, arguments)
@@ -110,7 +110,7 @@ def _share(rule: Any, arguments: int, piece: int) -> tuple:
     )  # fmt: skip
 
 
-@njit(fastmath=False)
+@native(fastmath=False)
 def _slope(rule: Any, p: Any, g: Any, decay: Any) -> Any:
     """The gradient, turned round to maximise, with that of the penalty."""
     if rule.maximize:
@@ -120,7 +120,7 @@ def _slope(rule: Any, p: Any, g: Any, decay: Any) -> Any:
     return g
 
 
-@njit(fastmath=False)
+@native(fastmath=False)
 def _sgd(rule: Any, arguments: int, piece: int) -> None:
     p, g, v, _, _, k = _share(rule, arguments, piece)
     lr, decay, momentum, kept, taken = k[0], k[1], k[2], k[3], k[4]
@@ -132,7 +132,7 @@ def _sgd(rule: Any, arguments: int, piece: int) -> None:
         p[i] -= lr * d
 
 
-@njit(fastmath=False)
+@native(fastmath=False)
 def _adagrad(rule: Any, arguments: int, piece: int) -> None:
     p, g, s, _, _, k = _share(rule, arguments, piece)
     lr, decay, eps = k[0], k[1], k[2]
@@ -142,7 +142,7 @@ def _adagrad(rule: Any, arguments: int, piece: int) -> None:
         p[i] -= lr * d / (np.sqrt(s[i]) + eps)
 
 
-@njit(fastmath=False)
+@native(fastmath=False)
 def _rmsprop(rule: Any, arguments: int, piece: int) -> None:
     p, g, s, v, mean, k = _share(rule, arguments, piece)
     lr, decay, alpha, rest, eps, momentum = k[0], k[1], k[2], k[3], k[4], k[5]
@@ -160,7 +160,7 @@ def _rmsprop(rule: Any, arguments: int, piece: int) -> None:
         p[i] -= lr * step
 
 
-@njit(fastmath=False)
+@native(fastmath=False)
 def _adam(rule: Any, arguments: int, piece: int) -> None:
     p, g, m, v, largest, k = _share(rule, arguments, piece)
     lr, decay, beta1, rest1, beta2, rest2, correction, eps = k[0], k[1], k[2], k[3], k[4], k[5], k[6], k[7]
@@ -176,7 +176,7 @@ def _adam(rule: Any, arguments: int, piece: int) -> None:
         p[i] = q - lr * (m[i] / (np.sqrt(square) / correction + eps))
 
 
-@njit(fastmath=False)
+@native(fastmath=False)
 def _adadelta(rule: Any, arguments: int, piece: int) -> None:
     p, g, s, moved, _, k = _share(rule, arguments, piece)
     lr, decay, rho, rest, eps = k[0], k[1], k[2], k[3], k[4]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import native
 from ..workspace import borrow
 from .pieces import Address, read, run
 from .simd import address_of, clear_bytes, copy_bytes, keep, load, store, transpose
@@ -86,7 +86,7 @@ def pack(b: np.ndarray, tile: Tile, first: int, stop: int, name: str = "panels",
     return panels
 
 
-@njit
+@native
 def _pack_piece(tile: Any, arguments: int, piece: int) -> None:
     p = read(_Packing, arguments)
     shares = -(-p.count // p.share)
@@ -112,7 +112,7 @@ def _pack_piece(tile: Any, arguments: int, piece: int) -> None:
                 row, origin = row + p.panel_bytes, origin + tile.width * p.column_step
 
 
-@njit
+@native
 def _copy_row(tile: Any, to: int, source: int, step: int, count: int) -> None:
     """``count`` elements, ``step`` bytes apart, side by side."""
     if step != tile.itemsize:
@@ -125,7 +125,7 @@ def _copy_row(tile: Any, to: int, source: int, step: int, count: int) -> None:
         copy_bytes(to, source, count * tile.itemsize)
 
 
-@njit
+@native
 def _pack_panel(tile: Any, p: Any, to: int, source: int, columns: int) -> None:
     """A panel of columns whose element i = c * taps + t is channel c at tap t."""
     width, taps = tile.width * tile.itemsize, p.taps0 * p.taps1 * p.taps2
@@ -151,7 +151,7 @@ def _pack_panel(tile: Any, p: Any, to: int, source: int, columns: int) -> None:
         _copy_row(tile, place, source + m * tile.itemsize, p.column_step, columns)
 
 
-@njit
+@native
 def _offset(p: Any, c: int, t: int) -> int:
     """Bytes from a column's begin to its channel c at tap t."""
     return (
@@ -163,7 +163,7 @@ def _offset(p: Any, c: int, t: int) -> int:
     )
 
 
-@njit
+@native
 def _taps_are_neighbours(tile: Any, p: Any) -> bool:
     """Whether channel c at tap t is element c * taps + t of its column, as in contiguous weights."""
     size = tile.itemsize

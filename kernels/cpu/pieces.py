@@ -8,7 +8,7 @@ of its arguments, and the number of the piece of work:
         x: Address
         count: int
 
-    @njit
+    @native
     def scale(lanes, arguments, piece):
         a = read(Scaling, arguments)
         ...
@@ -22,19 +22,21 @@ them (see `crew`) computes which piece.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Annotated, Any, ForwardRef, NamedTuple
 
 import numpy as np
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..jit import njit
+from .. import machine_code
+from ..jit import Native, native
 from ..threads import get_num_threads
 from .crew import call, dismiss, gather, share
-from .simd import I64, Constant, address_of, emit_pointer, keep
+from .simd import I64, Constant, emit_pointer
 
 SERIAL = 20e-6
 """Seconds of work below which waking the other threads costs more than it saves."""
@@ -61,7 +63,7 @@ class _Watch(threading.local):
 _watch = _Watch()
 
 
-def run(function: Callable[..., None], constant: Constant, arguments: Any, pieces: int, seconds: float = 1.0) -> None:
+def run(function: Native, constant: Constant, arguments: Any, pieces: int, seconds: float = 1.0) -> None:
     """``function(constant, arguments, piece)`` for all pieces; serial where ``seconds`` of work are too little.
 
     ``arguments``: a NamedTuple of integers, or a tuple of several, which lie one after the other.
@@ -71,7 +73,7 @@ def run(function: Callable[..., None], constant: Constant, arguments: Any, piece
     code, parallel = _address(function, constant), pieces > 1 and seconds > SERIAL
     board = gather(get_num_threads()) if parallel and get_num_threads() > 1 else 0
     try:
-        _loop(code, numbers, pieces, board)
+        machine_code.entry(_loop, 4)(code, numbers.ctypes.data, pieces, board)
     finally:
         if board:
             dismiss()
@@ -102,24 +104,18 @@ def outside_of_loops() -> None:
         _watch.loops.append(None)
 
 
-@cache
-def _address(function: Any, constant: Constant) -> int:
-    """Where the machine code for this constant begins; compiled, or read from the disk cache, the first time."""
-    signature = (constant._numba_type_, types.intp, types.intp)
-    function.compile(signature)
-    compiled = function.overloads[signature]
-    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+def _address(function: Native, constant: Constant) -> int:
+    """Where the machine code for this constant begins; compiled, or read from the disk, the first time."""
+    address = function.addresses.get(constant)
+    if address is None:
+        signature = constant._numba_type_, types.intp, types.intp
+        address = function.addresses[constant] = machine_code.address(function, signature)
+    return address
 
 
-@njit
-def _loop(function: int, numbers: Any, pieces: int, board: int) -> None:
+@native
+def _loop(function: int, arguments: int, pieces: int, board: int) -> None:
     """All pieces; with the crew's help if there is a ``board``."""
-    _loop_over(function, address_of(numbers), pieces, board)
-    keep((numbers,))
-
-
-@njit
-def _loop_over(function: int, arguments: int, pieces: int, board: int) -> None:
     if board != 0:
         share(board, function, arguments, pieces)
     else:
@@ -134,38 +130,66 @@ def run_program(program: np.ndarray, places: np.ndarray, parallel: bool) -> None
     """The loops of a program (see `replay`), one after the other, with the addresses of its places put in."""
     board = gather(get_num_threads()) if parallel and get_num_threads() > 1 else 0
     try:
-        _run_program(program, places, board)
+        begin, end = program.ctypes.data, program.ctypes.data + program.nbytes
+        machine_code.entry(_run_program, 4)(begin, end, places.ctypes.data, board)
     finally:
         if board:
             dismiss()
 
 
-@njit
-def _run_program(program: Any, places: Any, board: int) -> None:
-    numbers, at = np.empty(MOST_NUMBERS, np.int64), 0
-    while at < len(program):
-        _put_in(program, at, places, numbers)
-        _loop_over(program[at], address_of(numbers), program[at + 1], board if program[at + 2] else 0)
-        at = _next_loop(program, at)
-    keep((numbers,))
+@native
+def _run_program(program: int, end: int, places: int, board: int) -> None:
+    arguments = _room()
+    while program < end:
+        _put_in(program, places, arguments)
+        _loop(_get(program, 0), arguments, _get(program, 1), board if _get(program, 2) else 0)
+        program = _next_loop(program)
 
 
 HEAD = 5  # code, pieces, parallel, how many numbers, how many of them are addresses
 
 
-@njit
-def _put_in(program: Any, at: int, places: Any, numbers: Any) -> None:
-    """The arguments of the loop that is described from ``at`` on."""
-    count, moves = program[at + 3], program[at + 4]
+@native
+def _put_in(program: int, places: int, arguments: int) -> None:
+    """The arguments of the loop that is described from ``program`` on."""
+    count, moves = _get(program, 3), _get(program, 4)
     for i in range(count):
-        numbers[i] = program[at + HEAD + i]
-    for i in range(at + HEAD + count, at + HEAD + count + 2 * moves, 2):
-        numbers[program[i]] += places[program[i + 1]]
+        _set(arguments, i, _get(program, HEAD + i))
+    for i in range(HEAD + count, HEAD + count + 2 * moves, 2):
+        number = _get(program, i)
+        _set(arguments, number, _get(arguments, number) + _get(places, _get(program, i + 1)))
 
 
-@njit
-def _next_loop(program: Any, at: int) -> int:
-    return at + HEAD + program[at + 3] + 2 * program[at + 4]
+@native
+def _next_loop(program: int) -> int:
+    return program + 8 * (HEAD + _get(program, 3) + 2 * _get(program, 4))
+
+
+@intrinsic
+def _get(_context, row, i):
+    """Integer i of the row that begins at address ``row``."""
+
+    def emit(_ctx, b, _sig, args):
+        return b.load(b.gep(emit_pointer(b, args[0], I64), [args[1]]))
+
+    return types.intp(types.intp, types.intp), emit
+
+
+@intrinsic
+def _set(_context, row, i, value):
+    """Integer i of the row that begins at address ``row`` becomes ``value``."""
+
+    def emit(ctx, b, _sig, args):
+        b.store(args[2], b.gep(emit_pointer(b, args[0], I64), [args[1]]))
+        return ctx.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), emit
+
+
+@intrinsic
+def _room(_context):
+    """The address of room for MOST_NUMBERS integers, as long as the calling function runs."""
+    return types.intp(), lambda _ctx, b, _sig, _args: b.ptrtoint(cgutils.alloca_once(b, I64, I64(MOST_NUMBERS)), I64)
 
 
 @intrinsic

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..geometry import Axis
-from ..jit import njit
+from ..jit import native
 from ..pooling import Pool
 from .elements import elements
 from .pieces import Address, read, run
@@ -158,20 +158,20 @@ class _Begin(NamedTuple):
     position: int
 
 
-@njit
+@native
 def _pair(where: int, i: int) -> tuple[int, int]:
     """Entry i of a table."""
     entry = read(_Pair, where + 16 * i)
     return entry.first, entry.stop
 
 
-@njit
+@native
 def _split(piece: int, rows0: int, rows1: int) -> tuple[int, int, int]:
     """A piece's image and position along the first two axes."""
     return piece // (rows0 * rows1), piece // rows1 % rows0, piece % rows1
 
 
-@njit
+@native
 def _list_rows(t: Any, p: int, q: int, rows: Any) -> int:
     """Where in the plane the rows begin that window (p, q, ...) reads, for any r; how many."""
     i0, i1 = _pair(t.table0, p)
@@ -186,7 +186,7 @@ def _list_rows(t: Any, p: int, q: int, rows: Any) -> int:
     return count
 
 
-@njit
+@native
 def _list_taps(t: Any, rows: Any, many: int, r: int, taps: Any) -> int:
     """The positions in the plane of what a window reads, from its rows and r; how many."""
     k0, k1 = _pair(t.table2, r)
@@ -199,7 +199,7 @@ def _list_taps(t: Any, rows: Any, many: int, r: int, taps: Any) -> int:
     return count
 
 
-@njit
+@native
 def _list_rows_of_windows(t: Any, i: int, j: int, rows: Any) -> int:
     """The numbers of the first windows of the rows of windows that may read position (i, j, ...); how many."""
     p0, p1 = _pair(t.table0, i)
@@ -213,7 +213,7 @@ def _list_rows_of_windows(t: Any, i: int, j: int, rows: Any) -> int:
     return count
 
 
-@njit
+@native
 def _list_windows(t: Any, rows: Any, many: int, k: int, windows: Any) -> int:
     """The numbers of the windows that read a position, from its rows of windows and k, in their order; how many."""
     r0, r1 = _pair(t.table2, k)
@@ -226,7 +226,7 @@ def _list_windows(t: Any, rows: Any, many: int, k: int, windows: Any) -> int:
     return count
 
 
-@njit
+@native
 def _reads(begins: int, step: int, window: int, position: int) -> bool:
     """Whether a window that reaches over a position has a tap there."""
     return step == 1 or (position - read(_Begin, begins + 8 * window).position) % step == 0
@@ -235,7 +235,7 @@ def _reads(begins: int, step: int, window: int, position: int) -> bool:
 WIDE = 4  # vectors side by side: what a tap costs besides its loads is paid once for all of them
 
 
-@njit
+@native
 def _max_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
@@ -282,7 +282,7 @@ def _max_piece(tile: Any, arguments: int, piece: int) -> None:
     keep((taps, rows))
 
 
-@njit
+@native
 def _max_grad_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
@@ -321,13 +321,13 @@ def _max_grad_piece(tile: Any, arguments: int, piece: int) -> None:
     keep((windows, rows))
 
 
-@njit
+@native
 def _number(tile: Any, numbers: int, index: int) -> Any:
     """Number ``index`` of an array of the tile's dtype, in all elements of a vector."""
     return broadcast(tile, elements(tile, numbers + index * tile.itemsize, 1)[0])
 
 
-@njit
+@native
 def _mean_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
@@ -361,7 +361,7 @@ def _mean_piece(tile: Any, arguments: int, piece: int) -> None:
     keep((taps, rows))
 
 
-@njit
+@native
 def _mean_grad_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))

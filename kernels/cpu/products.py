@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import native
 from .packing import bands, pack
 from .pieces import Address, read, run
 from .simd import address_of, copy_bytes, keep
@@ -103,7 +103,7 @@ def multiply_rows(windows: Windows, b: np.ndarray, dtype: str, accumulate: bool 
         run(_rows_piece, tile, (windows, cut._replace(panels=address(panels), add=int(accumulate))), pieces, seconds)
 
 
-@njit
+@native
 def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
     w = read(Windows, arguments)
     cut = read(Cut, arguments + 8 * len(w))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import native
 from ..workspace import ALIGNMENT, borrow
 from .pieces import Address, outside_of_loops, read, run
 from .simd import Lanes, clear_bytes, copy_bytes, load, machine, store, transpose
@@ -108,7 +108,7 @@ class _Padding(NamedTuple):
     slack: int  # elements after the last row
 
 
-@njit
+@native
 def _pad_piece(lanes: Any, arguments: int, piece: int) -> None:
     p = read(_Padding, arguments)
     pixel = p.channels * lanes.itemsize
@@ -155,7 +155,7 @@ class _Transposition(NamedTuple):
     matrix_bytes: int
 
 
-@njit
+@native
 def _transpose_piece(lanes: Any, arguments: int, piece: int) -> None:
     p = read(_Transposition, arguments)
     n, first = piece // p.spans, piece % p.spans * SPAN

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import native
 from ..workspace import borrow
 from .packing import bands
 from .pieces import Address, read, run
@@ -105,13 +105,13 @@ def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, ta
         run(_deliver_piece, tile, (cut, target, Count(taps)), groups * panels, prod(shape) * 1e-9)
 
 
-@njit
+@native
 def _channel_begin(tile: Any, cut: Any, group: int, i: int) -> int:
     """First channel of tile i of a group, counted in x: the last tiles are moved back to end where x ends."""
     return max(0, min(group * cut.depth + i * tile.rows, cut.all_depth - tile.rows))
 
 
-@njit
+@native
 def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
     w = read(Windows, arguments)
     cut = read(Cut, arguments + 8 * len(w))
@@ -141,7 +141,7 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
     keep((table, packed))
 
 
-@njit
+@native
 def _pack_rows(tile: Any, to: int, places: Any, count: int, shift: int, size: int) -> None:
     """Row m of the panel gets ``size`` bytes of g's pixel m, and zeros up to the tile's width."""
     width = tile.width * tile.itemsize
@@ -155,7 +155,7 @@ def _pack_rows(tile: Any, to: int, places: Any, count: int, shift: int, size: in
                 store(to + m * width + j, load(tile, places[m] + shift + j))
 
 
-@njit
+@native
 def _deliver_piece(tile: Any, arguments: int, piece: int) -> None:
     """Add the parts' sums of one panel of one group, and put them where they belong."""
     cut = read(Cut, arguments)

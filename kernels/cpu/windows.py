@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import native
 from .direct_tiles import ABSENT, Axis3, Geometry
 from .pieces import Address
 
@@ -94,19 +94,19 @@ def _steps(a: np.ndarray) -> tuple[int, ...]:
     return (a.strides[0], *(0,) * (5 - a.ndim), *a.strides[2:])
 
 
-@njit
+@native
 def tap_count(w: Any) -> int:
     """Positions of the kernel."""
     return w.taps0 * w.taps1 * w.taps2
 
 
-@njit
+@native
 def pixel_count(w: Any) -> int:
     """Output pixels of all images."""
     return w.batch * w.out0 * w.out1 * w.out2
 
 
-@njit
+@native
 def split_pixel(w: Any, m: int) -> tuple[int, int, int, int]:
     """Pixel m's image and position (n, o, p, q)."""
     rest, q = m // w.out2, m % w.out2
@@ -114,7 +114,7 @@ def split_pixel(w: Any, m: int) -> tuple[int, int, int, int]:
     return rest // w.out0, rest % w.out0, p, q
 
 
-@njit
+@native
 def next_pixel(w: Any, pixel: tuple[int, int, int, int], count: int) -> tuple[int, int, int, int]:
     """The position (n, o, p, q) ``count`` pixels further on."""
     n, o, p, q = pixel
@@ -128,7 +128,7 @@ def next_pixel(w: Any, pixel: tuple[int, int, int, int], count: int) -> tuple[in
     return n, o, p, q
 
 
-@njit
+@native
 def fill_run(w: Any, pixel: tuple[int, int, int, int], count: int, table: Any) -> int:
     """If ``count`` pixels from ``pixel`` on lie in one row and read no padding: table (taps,) for the first of them.
 
@@ -152,7 +152,7 @@ def fill_run(w: Any, pixel: tuple[int, int, int, int], count: int, table: Any) -
     return w.y + n * w.y_image + o * w.y_step0 + p * w.y_step1 + q * w.y_step2
 
 
-@njit
+@native
 def fill_tables(w: Any, first: int, count: int, rows: int, table: Any, results: Any) -> None:
     """Addresses for the pixels first, ..., first + count - 1, in groups of ``rows``.
 
@@ -181,7 +181,7 @@ def fill_tables(w: Any, first: int, count: int, rows: int, table: Any, results: 
         n, o, p, q = next_pixel(w, (n, o, p, q), run)
 
 
-@njit
+@native
 def _fill_run(
     table: Any, at: int, run: int, line: int, j: int, stride: int, step: int, size: int, zeros: int, real: bool
 ) -> None:
@@ -202,7 +202,7 @@ def _fill_run(
         table[U(at + i)] = zeros
 
 
-@njit
+@native
 def finish_tile(count: int, rows: int, taps: int, table: Any, results: Any) -> None:
     """Let the rows of the last tile that are no pixels repeat its row 0: they write what it writes, where it writes."""
     last = (count - 1) // rows
@@ -212,7 +212,7 @@ def finish_tile(count: int, rows: int, taps: int, table: Any, results: Any) -> N
             table[t * rows + i] = table[t * rows]
 
 
-@njit
+@native
 def read_taps(w: Any, table: Any, group: int, rows: int, first: int, stop: int) -> tuple[int, int]:
     """The part of the taps first, ..., stop - 1 outside of which all rows of a group read only padding.
 
@@ -228,7 +228,7 @@ def read_taps(w: Any, table: Any, group: int, rows: int, first: int, stop: int) 
     return first, stop
 
 
-@njit
+@native
 def _is_padding(w: Any, table: Any, at: int, rows: int) -> bool:
     i = 0
     while i < rows and table[U(at + i)] == w.zeros:

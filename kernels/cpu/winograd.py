@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..geometry import Conv
-from ..jit import njit
+from ..jit import native
 from ..threads import get_num_threads
 from .pieces import Address, read, run
 from .products import FLOPS
@@ -148,7 +148,7 @@ def _correlate_group(x: Array, u: Array, p: _Problem, out: Array | None = None) 
     return deliver(y, out)
 
 
-@njit
+@native
 def _correlate_piece(scheme: Any, arguments: int, worker: int) -> None:
     x = read(Image, arguments)
     y = read(Image, arguments + 8 * len(x))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import native
 from ..workspace import borrow
 from .pieces import Address
 from .simd import address_of, clear_bytes, copy_bytes, keep, load, store
@@ -56,7 +56,7 @@ def scratch(t: Tiling, scheme: Scheme, workers: int) -> Block:
     return Block(address(memory), v + m, v_row, v // t.points, v, m_row, m // t.points)
 
 
-@njit
+@native
 def addresses(first: int, step: int, count: int) -> Any:
     """first, first + step, ...: where the rows of a product lie.  (``np.arange`` takes a second to compile.)"""
     table = np.empty(count, np.int64)
@@ -65,7 +65,7 @@ def addresses(first: int, step: int, count: int) -> Any:
     return table
 
 
-@njit
+@native
 def transform_tiles(
     kind: Any, m: int, x: Any, first: int, count: int, begin: int, channels: int, target: int, row: int, plane: int,
     width: int, panel: int,
@@ -104,7 +104,7 @@ def transform_tiles(
     keep((patch,))
 
 
-@njit
+@native
 def deliver_tiles(
     kind: Any, m: int, y: Any, first: int, count: int, begin: int, columns: int, source: int, row: int, plane: int
 ) -> None:
@@ -139,7 +139,7 @@ def deliver_tiles(
     keep((patch,))
 
 
-@njit
+@native
 def split_tile(x: Any, tile: int) -> tuple[int, int, int]:
     """Tile's image, and its number down and across."""
     rest, j = tile // x.across, tile % x.across

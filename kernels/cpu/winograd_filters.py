@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import native
 from ..workspace import aligned, at_release, borrow
 from .pieces import Address, read, run
 from .simd import address_of, clear_bytes, keep, load, store, transpose
@@ -155,7 +155,7 @@ class _Filtering(NamedTuple):
     point_step: int
 
 
-@njit
+@native
 def _filter_piece(scheme: Any, arguments: int, piece: int) -> None:
     """One panel: for each row of it, and each vector of columns, nine vectors of taps become ``points`` vectors."""
     f = read(_Filtering, arguments)

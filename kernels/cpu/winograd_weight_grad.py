@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..geometry import Conv
-from ..jit import njit
+from ..jit import native
 from ..threads import get_num_threads
 from ..workspace import borrow
 from .pieces import Address, read, run
@@ -97,7 +97,7 @@ def _sum_products(x: Array, g: Array, dw: Array, conv: Conv) -> None:
         run(_deliver_piece, scheme, (job, target), chunks, dw_group.size * t.parts * 1e-9)
 
 
-@njit
+@native
 def _sum_piece(scheme: Any, arguments: int, worker: int) -> None:
     x = read(Image, arguments)
     g = read(Image, arguments + 8 * len(x))
@@ -135,7 +135,7 @@ def _sum_piece(scheme: Any, arguments: int, worker: int) -> None:
     keep((v_rows,))
 
 
-@njit
+@native
 def _deliver_piece(scheme: Any, arguments: int, piece: int) -> None:
     """Some channels of one panel: add the parts, transform, and put filters where taps were side by side."""
     job = read(_Job, arguments)

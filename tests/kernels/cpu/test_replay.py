@@ -12,7 +12,7 @@ from minidl.kernels.cpu import nhwc, pieces, relayout, replay, winograd
 from minidl.kernels.cpu.simd import Lanes, load, store
 from minidl.kernels.cpu.windows import address
 from minidl.kernels.geometry import Conv
-from minidl.kernels.jit import njit
+from minidl.kernels.jit import native
 from minidl.kernels.spec import conv as definition
 from tests.checks import replay as replay_checks
 
@@ -144,7 +144,7 @@ class Copying(NamedTuple):
     count: int
 
 
-@njit
+@native
 def _copy(lanes: Any, arguments: int, piece: int) -> None:
     c = pieces.read(Copying, arguments)
     for i in range(0, c.count * lanes.itemsize, lanes.itemsize):

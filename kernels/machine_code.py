@@ -1,0 +1,204 @@
+"""Machine code of pieces of work: compiled as one program, kept on disk, and loaded without Numba's compiler.
+
+Numba treats each function as a program of its own.  It optimises it, makes machine code of it, does so again inside
+every function that calls it, and wraps it for calls from Python.  And before it looks on its disk cache it wakes up the
+rules for all that it can compile, which takes a third of a second in each process.  Functions that only compiled code
+calls, those marked `native`, go another way:
+
+* Numba types a function and writes LLVM's code for it, and that is all (`_Part`).
+* A piece of work is linked from its parts, optimised once, and stored as an object file.
+* The next process hands the object file to LLVM.
+
+An object file is found by a hash over the sources (`jit.cache_folder`), the types, the processor and the versions of
+Numba and LLVM, and trusted by a checksum; where none fits, the piece is compiled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import jit
+
+numba = jit.require_numba()
+
+import llvmlite  # noqa: E402
+from llvmlite import binding  # noqa: E402
+from numba import _dynfunc, types  # noqa: E402
+from numba.core import codegen, compiler, typed_passes, untyped_passes  # noqa: E402
+from numba.core.compiler_machinery import PassManager, register_pass  # noqa: E402
+from numba.core.registry import cpu_target  # noqa: E402
+from numba.core.runtime import _nrt_python  # noqa: E402
+
+# Compiling -------------------------------------------------------------------------------------------
+
+
+class _Part(codegen.JITCodeLibrary):
+    """The code of a function and of all that it calls, as it was written down; it runs only as a part of a piece."""
+
+    def add_llvm_module(self, module: Any) -> None:
+        self._final_module.link_in(module)
+
+    def finalize(self) -> None:
+        for library in dict.fromkeys(self._linking_libraries):
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalized = True
+
+    def emit(self, symbol: str) -> bytes:
+        """An object file of the function ``symbol``, everything else inside of it."""
+        self._ensure_finalized()
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.name != symbol:
+                function.linkage = "internal"
+        self._optimize_final_module()
+        return self._codegen._tm.emit_object(self._final_module)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(typed_passes.NativeLowering):
+    """From typed Python to LLVM's code, which goes into a `_Part`."""
+
+    _name = "lowering_to_a_part"
+
+    def run_pass(self, state: Any) -> bool:
+        state.library = _Part(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.flags.no_compile = True
+        super().run_pass(state)
+        part = state.cr
+        name, module = part.fndesc.qualname, part.fndesc.lookup_module()
+        handle = _dynfunc.make_function(module, name, "", 0, part.env, (state.library,))  # stands for it in callers
+        state.targetctx.insert_user_function(handle, part.fndesc, [state.library])
+        state.cr = part._replace(cfunc=handle)
+        return True
+
+
+class Pipeline(compiler.CompilerBase):
+    """Numba's steps, without those that look for what these functions have not: closures, ``with``, exceptions."""
+
+    def define_pipelines(self) -> list[PassManager]:
+        steps = PassManager("part")
+        for step in (
+            untyped_passes.TranslateByteCode,
+            untyped_passes.FixupArgs,
+            untyped_passes.IRProcessing,
+            untyped_passes.ReconstructSSA,
+            typed_passes.NopythonTypeInference,
+            typed_passes.PreLowerStripPhis,
+            typed_passes.IRLegalization,
+            typed_passes.AnnotateTypes,
+            _Lowering,
+            typed_passes.NoPythonBackend,
+        ):
+            steps.add_pass(step)
+        steps.finalize()
+        return [steps]
+
+
+# Object files ----------------------------------------------------------------------------------------
+
+
+class Code(NamedTuple):
+    """An object file, and the name of a function in it."""
+
+    symbol: str
+    binary: bytes
+
+
+def address(function: jit.Native, signature: tuple) -> int:
+    """Where the machine code of a `native` function for arguments of these types begins."""
+    path = _path(function, signature)
+    code = None if path is None else read(path)
+    if code is None:
+        code = compiled(function, signature)
+        if path is not None:
+            write(path, code)
+    return load(code)
+
+
+@cache
+def entry(function: jit.Native, integers: int) -> Callable[..., int]:
+    """A `native` function of so many integers and without a result, for Python; it runs without the GIL."""
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * integers)
+    return functools.partial(kind(address(function, (types.intp,) * integers)), _nowhere, _nowhere)
+
+
+_nowhere = (ctypes.c_int64 * 2)()  # where a result and an exception would go
+
+
+def compiled(function: jit.Native, signature: tuple) -> Code:
+    dispatcher = function.dispatcher
+    dispatcher.compile(signature)
+    result = dispatcher.overloads[signature]
+    symbol = result.fndesc.llvm_func_name
+    return Code(symbol, result.library.emit(symbol))
+
+
+def _path(function: jit.Native, signature: tuple) -> Path | None:
+    folder = jit.cache_folder(Path(function.py_func.__code__.co_filename))
+    if folder is None:
+        return None
+    text = repr((str(signature), _target()))
+    return folder / f"{function.__name__}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.o"
+
+
+@cache
+def _target() -> tuple:
+    """What machine code depends on beside the sources."""
+    versions = numba.__version__, llvmlite.__version__
+    return *versions, *cpu_target.target_context.codegen().magic_tuple()
+
+
+def read(path: Path) -> Code | None:
+    """What `write` wrote; None where there is no such file, or a damaged one."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    checksum, content = data[:CHECKSUM], data[CHECKSUM:]
+    if hashlib.sha256(content).digest() != checksum:
+        return None
+    symbol, _, binary = content.partition(b"\n")
+    return Code(symbol.decode(), binary)
+
+
+CHECKSUM = hashlib.sha256().digest_size
+
+
+def write(path: Path, code: Code) -> None:
+    """Whole or not at all.  A disk that is full, or belongs to somebody else, is no reason not to compute."""
+    content = code.symbol.encode() + b"\n" + code.binary
+    with contextlib.suppress(OSError):
+        handle, name = tempfile.mkstemp(dir=path.parent)
+        with open(handle, "wb") as file:
+            file.write(hashlib.sha256(content).digest() + content)
+        os.replace(name, path)
+
+
+_engines: list[Any] = []  # they own the machine code, which lives as long as the process
+
+
+def load(code: Code) -> int:
+    """Where the function begins, in this process."""
+    _name_runtime()
+    triple = binding.get_process_triple()
+    machine = binding.Target.from_triple(triple).create_target_machine(codemodel="jitdefault", jit=True)
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(f'target triple = "{triple}"'), machine)
+    engine.add_object_file(binding.ObjectFileRef.from_data(code.binary))
+    engine.finalize_object()
+    _engines.append(engine)
+    return engine.get_function_address(code.symbol)
+
+
+@cache
+def _name_runtime() -> None:
+    """Let LLVM find Numba's functions for memory by their names, as Numba does before it compiles."""
+    for name, place in _nrt_python.c_helpers.items():
+        binding.add_symbol(name if name.startswith("_") else f"NRT_{name}", place)
