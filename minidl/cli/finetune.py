@@ -35,6 +35,7 @@ def finetune(
     workers: int = 0,
     threads: int | None = None,
     device: str = "cpu",
+    graph: bool = False,
     save_every: float = 60.0,
 ) -> None:
     """Train a model on from weights: minidl finetune resnet18 --weights FILE --data folder:PATH --freeze-until layer4.
@@ -63,6 +64,9 @@ def finetune(
         Threads that compute; by default all CPUs.
     device
         Where to compute: cpu, or cuda for an NVIDIA GPU (minidl doctor says whether there is one that works).
+    graph
+        Record a step of the training on the CUDA device and launch it as one from then on, with the same losses: for
+        small networks, whose operations take the host longer to launch than the device to compute.
     save_every
         Seconds between two checkpoints inside an epoch; there is one after each epoch as well.
     """
@@ -74,7 +78,7 @@ def finetune(
             )
         settings = settings.over(_LINEAR if settings.features else _DEFAULTS)
     run_training(
-        "finetune", model, settings, resume, out, download, workers, threads, device, save_every,
+        "finetune", model, settings, resume, out, download, workers, threads, device, graph, save_every,
         begun=lambda: _tell_of_options(model or "", settings),
     )  # fmt: skip
 

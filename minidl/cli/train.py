@@ -51,6 +51,7 @@ def train(
     workers: int = 0,
     threads: int | None = None,
     device: str = "cpu",
+    graph: bool = False,
     save_every: float = 60.0,
 ) -> None:
     """Train a model: minidl train lenet5 --data digits.
@@ -65,7 +66,7 @@ def train(
         Name of a model; minidl models lists them.
     resume
         Folder of a run to go on with, exactly where it stopped. Beside it only --epochs, --data-dir, --download,
-        --workers, --threads, --device and --save-every may be given.
+        --workers, --threads, --device, --graph and --save-every may be given.
     out
         Folder of the run instead of runs/MODEL-DATA.
     config
@@ -80,6 +81,9 @@ def train(
         Threads that compute; by default all CPUs.
     device
         Where to compute: cpu, or cuda for an NVIDIA GPU (minidl doctor says whether there is one that works).
+    graph
+        Record a step of the training on the CUDA device and launch it as one from then on, with the same losses: for
+        small networks, whose operations take the host longer to launch than the device to compute.
     save_every
         Seconds between two checkpoints inside an epoch; there is one after each epoch as well.
     """
@@ -88,7 +92,7 @@ def train(
         settings = _with_recipe(model, recipe, settings)
     elif recipe is not None and resume is not None:
         raise TrainingError("a run goes on with the settings it has, so --recipe cannot be given with --resume")
-    run_training("train", model, settings, resume, out, download, workers, threads, device, save_every)
+    run_training("train", model, settings, resume, out, download, workers, threads, device, graph, save_every)
 
 
 def _with_recipe(model: str, name: str, settings: TrainConfig) -> TrainConfig:
@@ -115,6 +119,7 @@ def run_training(
     workers: int,
     threads: int | None,
     device: str,
+    graph: bool,
     save_every: float,
     begun: Callable[[], None] = lambda: None,
 ) -> None:
@@ -139,7 +144,7 @@ def run_training(
     console = Console(markup=False)  # names may hold brackets
     display = ConsoleDisplay(console)
     common: dict[str, Any] = {"workers": workers, "device": device, "save_every": save_every, "display": display}
-    common["download"] = download
+    common |= {"download": download, "graph": graph}
     if resume is not None:
         fixed = [name for name in settings.given() if name not in _ON_RESUME]
         fixed += [name for name, value in (("model", model), ("out", out)) if value is not None]

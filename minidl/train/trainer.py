@@ -14,17 +14,17 @@ from types import FrameType
 from typing import Any
 
 from .. import no_grad, random
-from ..amp import GradScaler, autocast
-from ..backend import CPU, on
+from ..amp import GradScaler
+from ..backend import CPU
 from ..data.ahead import moved
 from ..io import atomic_write
 from ..nn.functional import cross_entropy
-from ..nn.utils import all_finite, clip_grad_norm_
 from .checkpoint import load_checkpoint, save_checkpoint
 from .console import Display, SilentDisplay
 from .errors import CheckpointError, Interrupted, TrainingError
 from .losses import total_loss
 from .metrics import evaluate
+from .steps import CapturedStep, PlainStep, precision
 
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
@@ -40,7 +40,9 @@ class Trainer:
     may have auxiliary heads (:func:`minidl.train.losses.total_loss`), and a method ``set_progress``, which is told
     before each update how much of the training is over, between 0 and 1.  ``amp`` "float16" or "bfloat16" computes
     products in that precision (:class:`minidl.autocast`); with float16 the loss is scaled, and an update by gradients
-    that are not finite is left out (:class:`minidl.GradScaler`).
+    that are not finite is left out (:class:`minidl.GradScaler`).  With ``graph`` a step of a whole batch is recorded on
+    the CUDA device after three that run as they are, and from then on launched as one (:func:`minidl.cuda.graph_step`);
+    the losses are the same.
 
     ``averaged`` is an :class:`minidl.optim.swa_utils.AveragedModel` of the model: it takes in the weights of every
     update, is tested, and kept as best.  ``after_update()`` may change weights after an update.  ``fitted`` are arrays
@@ -77,6 +79,7 @@ class Trainer:
         clip: float = 0.0,
         each_step: bool = False,
         amp: str | None = None,
+        graph: bool = False,
         display: Display | None = None,
         config: dict[str, Any] | None = None,
         averaged: Any = None,
@@ -88,6 +91,7 @@ class Trainer:
         self.folder = Path(folder)
         self.save_every, self.clip, self.each_step = save_every, clip, each_step
         self.amp, self.scaler = amp, GradScaler(enabled=amp == "float16")
+        self.step = CapturedStep(self) if graph else PlainStep(self)
         self.display: Display = display or SilentDisplay()
         self.config = config or {}
         self.averaged, self.after_update, self.fitted = averaged, after_update, fitted or {}
@@ -218,39 +222,14 @@ class Trainer:
 
     def _step(self, x: Any, y: Any) -> tuple[float, int]:
         """One update; the loss, and how many answers were right before it."""
-        self.optimizer.zero_grad()
-        with random.Drawn() as drawn, self._precision(x):
-            loss, scores = total_loss(self.loss, self.model(x), y)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        value, correct, finite = self._read(loss, scores, y)
-        self.scaler.know(self.optimizer, not finite)
-        # a gradient that is not finite would make the weights so, and the loss of the next batch
-        scaled_too_far = not finite and self.scaler.get_scale() > 1
+        with random.Drawn() as drawn:
+            value, correct, finite, scale = self.step(x, y)
+        scaled_too_far = not finite and scale > 1
         if not math.isfinite(value) or not (finite or scaled_too_far):
             self._explain(x, y, drawn, value)
-        if self.clip and finite:
-            clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], self.clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
         if self.scheduler is not None and self.each_step:
             self.scheduler.step()
         return value, int(correct)
-
-    def _precision(self, x: Any) -> autocast:
-        return autocast(x.device.type, self.amp, enabled=self.amp is not None)
-
-    def _read(self, loss: Any, scores: Any, y: Any) -> list[float]:
-        """The loss, the number of right answers, and whether all gradients are finite (1 or 0).
-
-        All of a step that the host asks of a device, in one question: each would make it wait.
-        """
-        xp = loss._xp
-        with on(loss.device):
-            gradients = [p.grad._array for p in self.model.parameters() if p.grad is not None]
-            finite = all_finite(gradients) if gradients else xp.isfinite(loss._array)
-            right = (scores._array.argmax(1) == y._array).sum()
-            return xp.stack([value.astype("float64") for value in (loss._array, right, finite)]).tolist()
 
     def _bad_gradients(self) -> list[str]:
         parameters = self.model.named_parameters()
@@ -273,7 +252,7 @@ class Trainer:
             drawn.rewind()
         try:
             with detect_anomaly():
-                with self._precision(x):
+                with precision(self, x):
                     loss, _ = total_loss(self.loss, self.model(x), y)
                 loss.backward()
         except AnomalyError as error:

@@ -11,6 +11,7 @@ import minidl
 import minidl.nn.functional as F
 from minidl import nn, optim
 from minidl.cuda import CaptureError, graph_step
+from tests.checks import cuda_scale as checks
 
 EMULATED = True  # the optimisers' kernels are what a graph can hold
 
@@ -215,3 +216,12 @@ def test_what_must_ask_whether_to_update_cannot_be_captured(cupy: Any) -> None:
 def test_synchronize_waits(cupy: Any) -> None:
     assert minidl.cuda.is_available()
     minidl.cuda.synchronize()
+
+
+@pytest.mark.parametrize("number", range(len(checks.RULES)), ids=[rule.__name__ for rule, _ in checks.RULES])
+def test_a_flag_on_the_device_decides_about_an_update(number: int, cupy: Any) -> None:
+    checks.flags(cupy, number)
+
+
+def test_the_scale_changes_as_that_of_the_host(cupy: Any) -> None:
+    checks.scale(cupy)
