@@ -29,6 +29,8 @@ class Network:
     preprocess
         How images become inputs of a network of the zoo: imagenet, caffe, ... with fields behind the name, as for
         minidl predict. Known for public weights; without --weights images are only scaled to 0..1.
+    device
+        Where to compute: cpu, or cuda for an NVIDIA GPU (minidl doctor says whether there is one that works).
     out
         The picture to write, .png, .jpg or .webp; by default the name of the command.
     json
@@ -37,6 +39,7 @@ class Network:
 
     weights: Path | None = None
     preprocess: str | None = None
+    device: str = "cpu"
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
     json: bool = False
     options: Annotated[dict[str, Any] | None, Parameter(help="Of the model, as --options.activation relu.")] = None
@@ -44,6 +47,7 @@ class Network:
     def open(self, name: str) -> Seen:
         """The network with its weights, and how images become its inputs."""
         from minidl import models
+        from minidl.backend import usable
         from minidl.predict import load_classifier
         from minidl.see import SeeError
         from minidl.see.features import Colours
@@ -58,13 +62,14 @@ class Network:
             if self.preprocess is not None:
                 what = "a run knows how its images were prepared" if run else "with --options give an .npy file"
                 raise SeeError(f"--preprocess {self.preprocess}: {what}")
-            subject = open_model(name, self.weights, self.options)
+            subject = open_model(name, self.weights, self.options, self.device)
             means, deviations = ((0.0,), (1.0,)) if subject.run is None else subject.run.statistics
             classes = None if subject.run is None else subject.run.classes
             return Seen(name, subject, Colours(tuple(means), tuple(deviations)), classes)
-        classifier = load_classifier(name, self.weights, preprocess=self.preprocess)
+        usable(self.device)  # before a file is read or fetched
+        classifier = load_classifier(name, self.weights, preprocess=self.preprocess, device=self.device)
         how = classifier.preprocess
-        subject = Subject(classifier.model, (len(how.mean), *how.crop_size))
+        subject = Subject(classifier.model, (len(how.mean), *how.crop_size), device=self.device)
         colours = Colours(how.mean, how.std, 255 / how.divide, how.channels == "BGR")
         return Seen(name, subject, colours, list(classifier.classes), how)
 

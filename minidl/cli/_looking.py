@@ -37,7 +37,7 @@ class Looking:
     cache
         Folder of public weights, if not the usual one.
     device
-        Where the networks compute: cpu, cuda, or cuda:1.
+        Where to compute: cpu, or cuda for an NVIDIA GPU (minidl doctor says whether there is one that works).
     """
 
     weights: Path | None = None
@@ -53,8 +53,10 @@ class Looking:
 
     def load(self, name: str) -> Ensemble:
         """The networks with their weights, ``name`` first."""
+        from minidl.backend import usable
         from minidl.predict import Ensemble, Views, load_classifier
 
+        usable(self.device)  # before a file is read or fetched
         views = Views(self.crops, _sides(self.scales), self.dense, self.mirror)
         files = [(name, self.weights), *((n, Path(f) if f else None) for n, _, f in map(_partition, self.ensemble))]
         members = []
@@ -72,9 +74,10 @@ class Looking:
             _tell_of_options(member, file)
         return Ensemble(members)
 
-    def given(self) -> list[str]:
-        """The options that differ from their defaults, for commands that take none of them."""
-        return [f"--{name}" for name, value in vars(self).items() if value != getattr(Looking(), name)]
+    def of_the_zoo(self) -> list[str]:
+        """The options that were given and mean nothing for a run: all that differ from their defaults, but --device."""
+        usual = vars(Looking())
+        return [f"--{name}" for name, value in vars(self).items() if name != "device" and value != usual[name]]
 
 
 def _tell_of_options(classifier: Classifier, file: Path | None) -> None:

@@ -25,6 +25,7 @@ def algorithms(
     dilation: int = 1,
     groups: int = 1,
     repeats: int = 3,
+    device: str = "cpu",
     draw: Annotated[Literal["forward", "input_grad", "weight_grad"], Parameter(name="--pass")] = "forward",
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     json: bool = False,
@@ -47,6 +48,8 @@ def algorithms(
         Groups of channels.
     repeats
         Runs of each kernel; the fastest counts.
+    device
+        Whose kernels: cpu, or cuda for an NVIDIA GPU (minidl doctor says whether there is one that works).
     draw
         The pass whose intermediates are drawn.
     out
@@ -66,7 +69,7 @@ def algorithms(
     rng = np.random.default_rng(0)
     shapes = sizes(input, "the images' shape", "N,C,H,W"), sizes(filters, "the filters' shape", "K,C,R,S")
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
-    table = see.algorithms(x, w, stride, padding, dilation, groups, repeats=repeats)
+    table = see.algorithms(x, w, stride, padding, dilation, groups, repeats=repeats, device=device)
     if json:
         import json as encoder
 

@@ -49,10 +49,9 @@ def evaluate_command(
     at_least(0, workers=workers)
     looking = looking or Looking()
     if is_a_run(model):
-        if looking.given():
-            given = ", ".join(looking.given())
+        if given := ", ".join(looking.of_the_zoo()):
             raise TrainingError(f"{model} is no network of the zoo but a run, which takes no {given}")
-        _evaluate_run(model, data, data_dir, download, workers)
+        _evaluate_run(model, data, data_dir, download, workers, looking.device)
         return 0
     if data is None:
         raise TrainingError(f"on which images? minidl eval {model} --data FOLDER")
@@ -80,7 +79,7 @@ def _evaluate_network(model: str, data: str, data_dir: str | Path | None, downlo
     return 1 if result.broken else 0
 
 
-def _evaluate_run(run: str, data: str | None, data_dir: str | None, download: bool, workers: int) -> None:
+def _evaluate_run(run: str, data: str | None, data_dir: str | None, download: bool, workers: int, device: str) -> None:
     from rich.console import Console
 
     import minidl.models  # noqa: F401  it puts the networks on the list that names are looked up in
@@ -88,7 +87,7 @@ def _evaluate_run(run: str, data: str | None, data_dir: str | None, download: bo
     from minidl.train import TrainingError, evaluate, load_run, load_task
     from minidl.train.metrics import accuracy_line, confusion_table
 
-    loaded = load_run(run)
+    loaded = load_run(run, device)
     name = data or loaded.settings.data or ""
     folder = data_dir or loaded.settings.data_dir
     task = load_task(name, loaded.input_shape, data_dir=folder, download=download, normalize=loaded.normalization)
@@ -97,7 +96,8 @@ def _evaluate_run(run: str, data: str | None, data_dir: str | None, download: bo
             f"the classes of {name} ({', '.join(task.classes)}) are not those of the model "
             f"({', '.join(loaded.classes)})"
         )
-    result = evaluate(loaded.model, DataLoader(task.test, 256, num_workers=workers), len(task.classes))
+    loader = DataLoader(task.test, 256, num_workers=workers, device=loaded.device)
+    result = evaluate(loaded.model, loader, len(task.classes))
     console = Console(markup=False)  # names may hold brackets
     model = loaded.description["model"]
     console.print(f"{model} after {loaded.epochs} epochs, on the test part of {name}", highlight=False)

@@ -31,6 +31,7 @@ def explain(
     lr: float = 0.01,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
+    device: str = "cpu",
     json: bool = False,
     options: Annotated[dict[str, Any] | None, Parameter(help="Of the model, as --options.activation relu.")] = None,
 ) -> int:
@@ -66,6 +67,8 @@ def explain(
         Its momentum, of sgd.
     weight_decay
         Its L2 penalty (decoupled with adamw).
+    device
+        Where to compute: cpu, or cuda for an NVIDIA GPU (minidl doctor says whether there is one that works).
     json
         Print for programs.
     """
@@ -76,7 +79,7 @@ def explain(
     from minidl.see import text
     from minidl.see.inputs import open_model
 
-    subject = open_model(model, weights, options)
+    subject = open_model(model, weights, options, device)
     subject.model.train(train)
     x, label = subject.input(input)
     backward = scatter or chain or any(".grad" in a or a.startswith("loss") for a in at)

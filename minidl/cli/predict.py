@@ -61,12 +61,12 @@ def predict(
     if top is not None and top < 1:
         raise TrainingError(f"--top {top}: at least one answer")
     run = is_a_run(model)
-    if run and looking.given():
-        raise TrainingError(f"{model} is no network of the zoo but a run, which takes no {', '.join(looking.given())}")
+    if run and (given := ", ".join(looking.of_the_zoo())):
+        raise TrainingError(f"{model} is no network of the zoo but a run, which takes no {given}")
     if not run and invert is not None:
         raise TrainingError("--invert is for runs: networks of the zoo see images as they are")
     paths = find_images(images)
-    answers = _answers_of_a_run(model, paths, invert) if run else _answers(looking.load(model), paths)
+    answers = _answers_of_a_run(model, paths, invert, looking.device) if run else _answers(looking.load(model), paths)
     show = _print_json if json else _print_csv if csv else _print_table
     return 1 if show(list(answers), top or (3 if run else 5)) else 0
 
@@ -100,11 +100,11 @@ def _answers(classifier: "Ensemble", paths: Sequence[Path]) -> list[Answer]:
     return found
 
 
-def _answers_of_a_run(run: str, paths: Sequence[Path], invert: bool | None) -> list[Answer]:
+def _answers_of_a_run(run: str, paths: Sequence[Path], invert: bool | None, device: str) -> list[Answer]:
     import minidl.train as training
     from minidl.data import DataError, read_image
 
-    loaded = training.load_run(run)
+    loaded = training.load_run(run, device)
     found = [Answer(path) for path in paths]
     for answer in found:
         try:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import CPU, Device, on, to_device, usable
+from ..cuda import synchronize
 from ..kernels import catalogue
 from ..kernels.errors import UnsupportedError
 from ..kernels.geometry import Conv, Ints, Padding
@@ -102,11 +104,13 @@ def algorithms(
     g: Any = None,
     repeats: int = 3,
     steps: bool = True,
+    device: str | Device = "cpu",
 ) -> Table:
     """The convolution of x (N, C, *size) with w (K, C/G, *kernel) by every algorithm, in all three passes.
 
     ``g`` (N, K, *out) is the gradient of the result for the two backward passes, random when None.  Errors are against
-    the definition in float64.  ``steps=False`` leaves out the intermediates, which need memory of their own.
+    the definition in float64.  ``steps=False`` leaves out the intermediates, which need memory of their own.  The
+    kernels are those of ``device``; a time on "cuda" is that of a call until the device has done its work.
 
     >>> import numpy as np
     >>> table = algorithms(np.ones((1, 1, 4, 4), np.float32), np.ones((1, 1, 3, 3), np.float32), repeats=1)
@@ -115,39 +119,63 @@ def algorithms(
     >>> next(s for s in table.steps if s.algorithm == "im2col").arrays["columns"].shape
     (1, 1, 9, 4)
     """
-    x, w = (a.numpy() if hasattr(a, "_array") else np.asarray(a) for a in (x, w))
+    target = usable(device)
+    x, w = (_on_the_host(a) for a in (x, w))
     conv = Conv.from_shapes(x.shape, w.shape, stride, padding, dilation, groups)
     if g is None:
         g = np.random.default_rng([0, 1]).standard_normal(conv.y_shape)  # other numbers than those of a seed 0
-    g = np.asarray(g.numpy() if hasattr(g, "_array") else g, x.dtype)
+    g = np.asarray(_on_the_host(g), x.dtype)
     operands = {"forward": (x, w), "input_grad": (w, g), "weight_grad": (x, g)}
     table = Table(str(conv), input_shape=(conv.in_channels, *conv.size))
     for pass_, (a, b) in operands.items():
         truth = getattr(definition, pass_)(a.astype(np.float64), b.astype(np.float64), conv)
-        chosen = catalogue.plan("conv", pass_, conv, dtype=x.dtype)
+        chosen = catalogue.plan("conv", pass_, conv, dtype=x.dtype, device=target.type)
         for kernel, cost in chosen.candidates:
-            table.rows.append(_row(pass_, kernel, cost, a, b, conv, truth, repeats, kernel is chosen.kernel))
+            table.rows.append(_row(pass_, kernel, cost, a, b, conv, truth, repeats, kernel is chosen.kernel, target))
         if steps:
             table.steps += _steps(pass_, a, b, conv)
     return table
 
 
+def _on_the_host(a: Any) -> Array:
+    return a.numpy() if hasattr(a, "_array") else np.asarray(a)
+
+
 def _row(
-    pass_: str, kernel: Any, cost: Any, a: Array, b: Array, conv: Conv, truth: Array, repeats: int, chosen: bool
+    pass_: str,
+    kernel: Any,
+    cost: Any,
+    a: Array,
+    b: Array,
+    conv: Conv,
+    truth: Array,
+    repeats: int,
+    chosen: bool,
+    device: Device,
 ) -> Row:
     if isinstance(cost, str):
         return Row(pass_, kernel.algorithm, chosen, reason=cost)
-    result, best = kernel.call(a, b, conv), float("inf")  # the first call compiles
-    for _ in range(max(repeats, 1)):
-        begin = time.perf_counter()
-        result = kernel.call(a, b, conv)
-        best = min(best, time.perf_counter() - begin)
+    with on(device):
+        there = [to_device(operand, device) for operand in (a, b)]
+        result, best = kernel.call(*there, conv), float("inf")  # the first call compiles
+        for _ in range(max(repeats, 1)):
+            _wait(device)
+            begin = time.perf_counter()
+            result = kernel.call(*there, conv)
+            _wait(device)
+            best = min(best, time.perf_counter() - begin)
+        result = to_device(result, CPU)
     largest = float(np.abs(truth).max(initial=0.0)) or 1.0
     error = float(np.abs(result - truth).max(initial=0.0)) / largest
     return Row(
         pass_, kernel.algorithm, chosen, best, cost.flops, cost.bytes, cost.workspace, error,
         _bound(kernel.algorithm, pass_, a, b, conv, largest),
     )  # fmt: skip
+
+
+def _wait(device: Device) -> None:
+    if device.type == "cuda":
+        synchronize(device)
 
 
 def _bound(algorithm: str, pass_: str, a: Array, b: Array, conv: Conv, largest: float) -> float | None:

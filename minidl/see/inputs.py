@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import Device, usable
 from .errors import SeeError
 from .trace import Trace, trace
 
@@ -20,6 +21,7 @@ class Subject:
     model: Any
     input_shape: tuple[int, ...]
     run: Any = None
+    device: str | Device = "cpu"  # where the model computes
 
     def input(self, text: str) -> tuple[Any, int | None]:
         """One input (1, C, H, W) as ``--input`` names it, and its class if that is known.
@@ -54,7 +56,12 @@ class Subject:
         >>> net.trace(net.input("random:0")[0], 3).loss_name
         'cross_entropy'
         """
-        question: dict[str, Any] = {} if target is None else {"target": [target] * len(x), "loss": cross_entropy}
+        from .. import tensor
+
+        x = x.to(self.device)
+        question: dict[str, Any] = {}
+        if target is not None:
+            question = {"target": tensor([target] * len(x), device=self.device), "loss": cross_entropy}
         try:
             return trace(self.model, x, **question, keep_values=keep_values)
         except ValueError as error:
@@ -130,8 +137,13 @@ def cross_entropy(outputs: Any, target: Any) -> Any:
     return total_loss(of, outputs, target)[0]
 
 
-def open_model(name: str | Path, weights: str | Path | None = None, options: dict[str, Any] | None = None) -> Subject:
-    """A model of the zoo, or that of a folder of a training run.
+def open_model(
+    name: str | Path,
+    weights: str | Path | None = None,
+    options: dict[str, Any] | None = None,
+    device: str | Device = "cpu",
+) -> Subject:
+    """A model of the zoo, or that of a folder of a training run, on ``device``.
 
     ``weights`` is a file that ``minidl.io.load_weights`` reads.  Without one the parameters are random, from seed 0.
     """
@@ -139,7 +151,7 @@ def open_model(name: str | Path, weights: str | Path | None = None, options: dic
     from ..io import load_into, load_weights
     from ..nn.utils import skip_init
 
-    run = None
+    target, run = usable(device), None
     if Path(name).exists():
         from ..train import load_run
 
@@ -152,7 +164,7 @@ def open_model(name: str | Path, weights: str | Path | None = None, options: dic
             model, shape = models.create(str(name), **info.parse_options(options or {})), info.input_shape
     if weights is not None:
         load_into(model, load_weights(weights))
-    return Subject(model.eval(), tuple(shape), run)
+    return Subject(model.to(target).eval(), tuple(shape), run, target)
 
 
 def _whole(text: str, argument: str) -> int:

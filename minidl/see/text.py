@@ -201,21 +201,22 @@ def algorithms(table: Table) -> str:
     """The algorithms of one convolution beside one another, pass by pass."""
     from ..kernels.catalogue import duration, quantity
 
-    lines = [table.problem]
+    lines, wide = [table.problem], max(10, *(len(row.algorithm) + 1 for row in table.rows))
     for pass_ in dict.fromkeys(row.pass_ for row in table.rows):
         lines.append(f"{pass_}:")
         lines.append(
-            f"  {'algorithm':<10}{'time':>10}{'operations':>12}{'bytes':>10}{'workspace':>11}{'error':>10}{'bound':>10}"
+            f"  {'algorithm':<{wide}}{'time':>10}{'operations':>12}{'bytes':>10}{'workspace':>11}{'error':>10}"
+            f"{'bound':>10}"
         )
         for r in (row for row in table.rows if row.pass_ == pass_):
             mark = ">" if r.chosen else " "
             if r.reason:
-                lines.append(f"{mark} {r.algorithm:<10}cannot: {r.reason}")
+                lines.append(f"{mark} {r.algorithm:<{wide}}cannot: {r.reason}")
                 continue
             bound = "" if r.bound is None else f"{r.bound:.1e}"
             lines.append(
-                f"{mark} {r.algorithm:<10}{duration(r.seconds):>10}{quantity(r.flops):>12}{quantity(r.bytes, 'B'):>10}"
-                f"{quantity(r.workspace, 'B'):>11}{r.error:>10.1e}{bound:>10}"
+                f"{mark} {r.algorithm:<{wide}}{duration(r.seconds):>10}{quantity(r.flops):>12}"
+                f"{quantity(r.bytes, 'B'):>10}{quantity(r.workspace, 'B'):>11}{r.error:>10.1e}{bound:>10}"
             )
         shapes = [f"{s.algorithm}: {', '.join(f'{n} {a.shape}' for n, a in s.arrays.items())}"
                   for s in table.steps if s.pass_ == pass_]  # fmt: skip

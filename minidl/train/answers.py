@@ -52,7 +52,7 @@ def predict(run: Run, paths: Sequence[str | Path], *, invert: bool | None = None
     prepared = [prepare_image(path, run, invert) for path in paths]
     if not prepared:
         return []
-    batch = from_numpy(np.stack([image for image, _ in prepared]))  # (N, C, H, W)
+    batch = from_numpy(np.stack([image for image, _ in prepared])).to(run.device)  # (N, C, H, W)
     with no_grad():
         probabilities = run.model.eval()(batch).softmax(1).cpu().numpy()  # (N, classes)
     predictions = []

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import no_grad, random, registry, zeros
 from ..amp import DEFAULT
-from ..backend import Device, usable
+from ..backend import CPU, Device, usable
 from ..data import DataLoader
 from ..io import atomic_write
 from ..nn.functional import cross_entropy
@@ -43,6 +43,7 @@ class Run:
     description: dict[str, Any]
     epochs: int  # completed
     path: Path
+    device: Device = CPU  # where the model computes
     fitted: dict[str, Any] = field(default_factory=dict)  # arrays that were measured on the training images
 
     @property
@@ -208,8 +209,8 @@ def resume_run(
     return trainer
 
 
-def load_run(path: str | Path) -> Run:
-    """The model of a run folder (its last checkpoint), or of one checkpoint file, in evaluation mode.
+def load_run(path: str | Path, device: str | Device = "cpu") -> Run:
+    """The model of a run folder (its last checkpoint), or of one checkpoint file, in evaluation mode on ``device``.
 
     >>> import tempfile
     >>> import minidl.models
@@ -219,7 +220,7 @@ def load_run(path: str | Path) -> Run:
     >>> run.epochs, len(run.classes), run.model.training
     (1, 10, False)
     """
-    path = Path(path)
+    target, path = usable(device), Path(path)
     state = _load(path / CHECKPOINT if path.is_dir() else path)
     description = state["config"]
     try:
@@ -227,7 +228,7 @@ def load_run(path: str | Path) -> Run:
         model.load_state_dict(tested_weights(state))
     except Exception as error:  # the names and numbers come from a file
         raise CheckpointError(f"{path}: its model cannot be built again: {error}") from error
-    return Run(model.eval(), description, state["epoch"], path, state.get("fitted", {}))
+    return Run(model.to(target).eval(), description, state["epoch"], path, target, state.get("fitted", {}))
 
 
 def _normalization(description: dict[str, Any], fitted: dict[str, Any]) -> Normalization:
@@ -238,7 +239,6 @@ def _normalization(description: dict[str, Any], fitted: dict[str, Any]) -> Norma
 def _known_or_name(known: Normalization | None, name: str, input_shape: tuple[int, ...]) -> str | Normalization:
     """What was measured for the weights to begin with, if it is that and for such images; else its name."""
     return known if known is not None and (known.name, known.shape) == (name, input_shape) else name
-
 
 
 _DESCRIPTION = ("model", "options", "settings", "classes", "input_shape", "mean", "std")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from minidl import backend
+import minidl
+from minidl import backend, models
 from minidl.__main__ import main
+from minidl.kernels import catalogue
+from minidl.train import TrainConfig, start_run
+from tests.standin import TRAFFIC
 
 pytest.importorskip("cyclopts")
 pytest.importorskip("sklearn")
@@ -39,15 +45,78 @@ def test_train_on_a_device_and_go_on_on_the_cpu(cupy: Any, capsys: pytest.Captur
     assert main(["eval", "runs/lenet5-digits"]) == 0
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short run on the CPU; in it an image of a digit, and weights for a network of the zoo."""
+    image = pytest.importorskip("PIL.Image")
+    folder = tmp_path_factory.mktemp("run")
+    start_run("mlp", TrainConfig(data="digits", epochs=1, batch_size=256, augment="none"), folder).fit(1)
+    pixels = np.zeros((9, 8), np.uint8)
+    pixels[1:8, 4] = 200
+    image.fromarray(pixels).save(folder / "one.png")
+    minidl.io.save_weights(folder / "mine.safetensors", models.lenet5().state_dict())
+    return folder
+
+
+COMMANDS: dict[str, list[str]] = {
+    "eval": ["eval", "RUN"],
+    "predict": ["predict", "RUN", "RUN/one.png", "--csv"],
+    "predict with the zoo": ["predict", "lenet5", "RUN/one.png", "--weights", "RUN/mine.safetensors", "--csv"],
+    "explain": ["explain", "RUN", "--at", "output[0,3]", "loss", "fc1.weight.grad[2,20]", "--input", "digits:4"],
+    "features": ["features", "saliency", "RUN", "--input", "digits:4"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_computes_on_the_device_what_it_does_on_the_cpu(
+    name: str, run: Path, cupy: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for device in ("cpu", "cuda"):
+        with TRAFFIC.counted() as seen:
+            assert main([word.replace("RUN", str(run)) for word in COMMANDS[name]] + ["--device", device]) == 0
+        said.append(re.findall(r"\d+\.\d{3,}", capsys.readouterr().out))
+        if cupy.__version__.endswith("standin"):
+            assert bool(seen.uploads and seen.downloads) == (device == "cuda")
+    assert said[0]
+    np.testing.assert_allclose(*(np.array(numbers, float) for numbers in said), rtol=2e-4, atol=2e-6)
+
+
+def test_algorithms_of_a_device(cupy: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of the catalogue for it, right and with a bound."""
+    assert main(["algorithms", "1,2,6,6", "3,2,3,3", "--repeats", "1", "--device", "cuda", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    names = {kernel.algorithm for kernel in catalogue.kernels("conv", "forward", "cuda")}
+    assert {row["algorithm"] for row in rows} == names and "im2col" in names
+    for row in rows:
+        assert row["reason"] or (row["error"] <= row["bound"] and row["seconds"] > 0)
+    assert [row["pass_"] for row in rows if row["chosen"]] == ["forward", "input_grad", "weight_grad"]
+
+
 def test_gradcheck_on_a_device(cupy: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gradcheck", "conv2d", "--device", "cuda"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 of 1 right"
 
 
-@pytest.mark.parametrize("arguments", [["train", "lenet5", "--data", "digits"], ["gradcheck", "relu"]])
+WITHOUT = [
+    ["train", "lenet5", "--data", "digits"],
+    ["finetune", "lenet5", "--data", "digits", "--weights", "nowhere"],
+    ["gradcheck", "relu"],
+    ["eval", "runs/a"],
+    ["eval", "lenet5", "--data", "."],
+    ["predict", "runs/a", "one.png"],
+    ["predict", "lenet5", "one.png"],
+    ["explain", "lenet5", "--at", "output[0,3]"],
+    ["features", "saliency", "lenet5"],
+    ["algorithms"],
+]
+
+
+@pytest.mark.parametrize("arguments", WITHOUT, ids=[" ".join(words[:2]) for words in WITHOUT])
 def test_without_a_gpu_one_line_says_what_to_do(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path("one.png").touch()
     monkeypatch.setitem(sys.modules, "cupy", None)  # import cupy raises ImportError
     backend._cupy.cache_clear()
     assert main([*arguments, "--device", "cuda"]) != 0

@@ -99,7 +99,8 @@ def loss_surface(
             f"a surface has 1 or 2 dims, an odd number of points from 3 on and a span above 0, got dims={dims}, "
             f"points={points}, span={span:g}"
         )
-    inputs, targets = as_batch(model, x), as_tensor(target)
+    inputs = as_batch(model, x)
+    targets = as_tensor(target).to(inputs.device)
     if len(inputs) != len(targets):
         raise SeeError(f"{len(inputs)} inputs but {len(targets)} targets")
     rng = np.random.default_rng(seed)
