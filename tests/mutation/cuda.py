@@ -32,14 +32,22 @@ def _in_source(file: str, old: str, new: str) -> Callable[[Callable[[str], str]]
     return replace
 
 
-def _bug(name: str, file: str, faces: tuple[Any, ...], story: str, old: str, new: str) -> Mutant:
-    checks = (partial(emulated_agreement, *faces),)
-    return Mutant(f"cuda_{name}", "minidl.kernels.cuda.source:text", checks, story, replace=_in_source(file, old, new))
+Noticed = Callable[[], object] | tuple[Any, ...]  # a check, or what `emulated_agreement` is asked
 
 
-def _in_python(name: str, target: str, faces: tuple[Any, ...], story: str, old: str, new: str) -> Mutant:
-    checks = (partial(emulated_agreement, *faces),)
-    return Mutant(f"cuda_{name}", f"minidl.kernels.cuda.{target}", checks, story, old, new)
+def _checks(by: Noticed) -> tuple[Callable[[], object]]:
+    return (by if callable(by) else partial(emulated_agreement, *by),)
+
+
+def _bug(name: str, file: str, by: Noticed, story: str, old: str, new: str) -> Mutant:
+    """Of a kernel's source."""
+    replace = _in_source(file, old, new)
+    return Mutant(f"cuda_{name}", "minidl.kernels.cuda.source:text", _checks(by), story, replace=replace)
+
+
+def _in_python(name: str, target: str, by: Noticed, story: str, old: str, new: str) -> Mutant:
+    """Of what launches it."""
+    return Mutant(f"cuda_{name}", f"minidl.kernels.cuda.{target}", _checks(by), story, old, new)
 
 
 WINDOWS = (
@@ -235,8 +243,7 @@ HOST = (
 )  # fmt: skip
 
 POOLING = tuple(
-    Mutant(f"cuda_{name}", "minidl.kernels.cuda.source:text", (partial(emulated_pooling, windows),), story,
-           replace=_in_source("pooling.cu", old, new))
+    _bug(name, "pooling.cu", partial(emulated_pooling, windows), story, old, new)
     for name, windows, story, old, new in (
         ("pooling_nan_loses", "overlapping", "no comparison is true of NaN", " || value != value", ""),
         ("pooling_last_of_equals", "overlapping", "equal values take the place of the first",
@@ -256,8 +263,7 @@ POOLING = tuple(
 )  # fmt: skip
 
 UNPOOLING = tuple(
-    Mutant(f"cuda_{name}", "minidl.kernels.cuda.source:text", (partial(emulated_unpooling, "overlapping", lay),), story,
-           replace=_in_source("unpool.cu", old, new))
+    _bug(name, "unpool.cu", partial(emulated_unpooling, "overlapping", lay), story, old, new)
     for name, lay, story, old, new in (
         ("unpool_whoever_comes_last", 0, "of several values with one index that of the last thread stays",
          "atomicMax(claims + claim_at(p, value, index), number);", "claims[claim_at(p, value, index)] = number;"),
@@ -273,9 +279,7 @@ UNPOOLING = tuple(
 
 
 def _resizing(name: str, problem: str, story: str, old: str, new: str, *how: Any) -> Mutant:
-    checks = (partial(emulated_resizing, problem, *how),)
-    replace = _in_source("resize.cu", old, new)
-    return Mutant(f"cuda_resize_{name}", "minidl.kernels.cuda.source:text", checks, story, replace=replace)
+    return _bug(f"resize_{name}", "resize.cu", partial(emulated_resizing, problem, *how), story, old, new)
 
 
 RESIZING = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from tests.checks.cuda import channels_last, plain
 from tests.checks.cuda_fused import (
@@ -15,22 +14,10 @@ from tests.checks.cuda_fused import (
 )
 from tests.standin import emulated
 
-from .cuda import _in_source
-from .framework import Mutant
+from .cuda import _bug, _in_python
 
 FIRST = partial(emulated_norms, 0, "float32", plain, True)
 LAST = partial(emulated_norms, 3, "float64", channels_last, True)
-
-
-def _bug(name: str, file: str, check: Any, story: str, old: str, new: str) -> Mutant:
-    return Mutant(
-        f"cuda_{name}", "minidl.kernels.cuda.source:text", (check,), story, replace=_in_source(file, old, new)
-    )
-
-
-def _in_python(name: str, target: str, check: Any, story: str, old: str, new: str) -> Mutant:
-    return Mutant(f"cuda_{name}", f"minidl.kernels.cuda.{target}", (check,), story, old, new)
-
 
 NORM = (
     _bug("norm_squares_without_a_centre", "norm.cu", partial(emulated_large_mean, plain),
@@ -86,12 +73,12 @@ OPTIM = (
          "if (changed & A) entry.a[i] = e[k].a;", ""),
     _bug("optim_nesterov_looks_back", "optim.cu", partial(emulated_updates, 2), "steps along the momentum alone",
          "flags & NESTEROV ? d + momentum * e.a : e.a", "e.a"),
-    _bug("optim_squares_of_one_thread", "optim.cu", emulated_norm_of_gradients,
-         "the threads' sums are not added up", "if ((int)threadIdx.x < half) together[threadIdx.x] +=",
     _bug("optim_sizes_of_gradients", "optim.cu", partial(emulated_updates, 9),
          "keeps the mean square of gradients where that of steps belongs", "rest * (step * step)", "rest * (d * d)"),
     _bug("optim_second_state_of_the_first_share", "optim.cu", partial(emulated_updates, 9),
          "the sizes of the steps of a later share are those of the first", "if (used & B) entry.b += share.first;", ""),
+    _bug("optim_squares_of_one_thread", "optim.cu", emulated_norm_of_gradients,
+         "the threads' sums are not added up", "if ((int)threadIdx.x < half) together[threadIdx.x] +=",
          "if ((int)threadIdx.x < half) together[threadIdx.x] ="),
     _in_python("optim_flags_of_the_rule", "optim:update", partial(emulated_updates, 1), "numbers the options anew",
                "1 << FLAGS.index(option)", "1 << list(options).index(option)"),

@@ -9,7 +9,7 @@ from tests.checks.cuda_norms import emulated_groups, emulated_halves, emulated_l
 from tests.checks.cuda_scale import emulated_flags, emulated_scale
 from tests.standin import emulated
 
-from .cuda_fused import _bug, _in_python
+from .cuda import _bug, _in_python
 
 IMAGES = partial(emulated_groups, 0, "float32", plain)
 LAST = partial(emulated_groups, 1, "float64", channels_last, True)
