@@ -156,7 +156,7 @@ def ceilings(run: Run) -> None:
 
 def check(run: Run) -> None:
     """The promises of the tests, on this card."""
-    from tests.checks import cuda, cuda_fused
+    from tests.checks import cuda, cuda_fused, cuda_resize
     from tests.kernels.convolution_cases import CASES
 
     cp = run.card.cp
@@ -179,9 +179,13 @@ def check(run: Run) -> None:
             )
     promises += [(f"cross-entropy {i}", partial(cuda_fused.cross_entropy, i)) for i in range(len(cuda_fused.LOSSES))]
     promises += [(f"updates {i}", partial(cuda_fused.updates, cp, i)) for i in range(len(cuda_fused.UPDATES))]
-    promises += [
-        (f"pooling {name}", partial(cuda.pools, cp, w, "float32", cuda.plain)) for name, w in cuda.WINDOWS.items()
-    ]
+    for name, w in cuda.WINDOWS.items():
+        promises.append((f"pooling {name}", partial(cuda.pools, cp, w, "float32", cuda.plain)))
+        promises.append((f"unpooling {name}", partial(cuda.unpools, cp, w, "float32", cuda.channels_last)))
+    for name, (shape, how) in cuda_resize.PROBLEMS.items():
+        for dtype, lay in zip(("float16", "float32", "float64"), cuda.LAYOUTS):
+            what = f"resizing {dtype} {lay.__name__}: {name}"
+            promises.append((what, partial(cuda_resize.resizes, cp, shape, how, dtype, lay)))
     broken: dict[str, Any] = {}
     for i, (what, promise) in enumerate(promises):
         if run.over():

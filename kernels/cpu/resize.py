@@ -19,6 +19,8 @@ from ..resize import rows
 from ..spec.resize import Resize
 from .pooling import as5, buffer, is_last
 
+ROWS = 8  # of results that share a line for sums
+
 Matrix = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, at, weight
 
 
@@ -33,19 +35,21 @@ def resize_grad(g: np.ndarray, problem: Resize) -> np.ndarray:
 def _resized(x: np.ndarray, problem: Resize, transposed: bool) -> np.ndarray:
     last = is_last(x)
     y = buffer(None, problem.x_shape if transposed else problem.y_shape, x.dtype, last)
+    depth, height, width = _matrices(problem, transposed, x.dtype.char)
     if last:
-        weigh_last(as5(x, True), *_matrices(problem, transposed, x.dtype.char), as5(y, True))
+        weigh_last(as5(x, True), depth, height, width, as5(y, True))
     else:
-        weigh_planes(as5(x, False), *_matrices(problem, transposed, x.dtype.char), as5(y, False))
+        copies = bool((np.diff(width[0]) == 1).all())
+        weigh_planes(as5(x, False), depth, height, width, copies, as5(y, False))
     return y
 
 
 @lru_cache(maxsize=256)
 def _matrices(problem: Resize, transposed: bool, kind: str) -> tuple[Matrix, ...]:
     """Of three axes; those that a problem has not are one position each."""
-    absent = np.array([0, 1], np.int32), np.zeros(1, np.int32), np.ones(1, kind)
+    absent = np.array([0, 1], np.int32), np.zeros(1, np.uint32), np.ones(1, kind)
     own = [rows(a, problem.mode, problem.align_corners, transposed) for a in problem.axes]
-    return (absent,) * (3 - len(own)) + tuple((m.start, m.at, m.weight.astype(kind)) for m in own)
+    return (absent,) * (3 - len(own)) + tuple((m.start, m.at.astype(np.uint32), m.weight.astype(kind)) for m in own)
 
 
 @njit
@@ -64,32 +68,43 @@ def add_rows(x: Any, depth: Any, height: Any, p: int, q: int, line: Any) -> None
 
 
 @njit(parallel=True)
-def weigh_planes(x, depth, height, width, y):
+def weigh_planes(x, depth, height, width, copies, y):
     count, outs, high, columns, _ = y.shape
+    blocks = (high + ROWS - 1) // ROWS
     x4 = x.reshape(x.shape[0], x.shape[1], x.shape[2], x.shape[3])
     start, at, weight = width
-    for task in prange(count * outs * high):
-        a, p, q = task // (outs * high), task // high % outs, task % high
-        line = np.zeros(x.shape[3], x.dtype)
-        add_rows(x4[a], depth, height, p, q, line)
-        for r in range(columns):
-            total = x.dtype.type(0)
-            for k in range(start[r], start[r + 1]):
-                total += weight[k] * line[at[k]]
-            y[a, p, q, r, 0] = total
+    for task in prange(count * outs * blocks):
+        a, p, first = task // (outs * blocks), task // blocks % outs, task % blocks * ROWS
+        line = np.empty(x.shape[3], x.dtype)
+        for q in range(first, min(high, first + ROWS)):
+            line[:] = 0
+            add_rows(x4[a], depth, height, p, q, line)
+            result = y[a, p, q, :, 0]
+            if copies:  # each result comes from one column
+                for r in range(columns):
+                    result[r] = weight[r] * line[at[r]]
+                continue
+            for r in range(columns):
+                total = x.dtype.type(0)
+                for k in range(start[r], start[r + 1]):
+                    total += weight[k] * line[at[k]]
+                result[r] = total
 
 
 @njit(parallel=True)
 def weigh_last(x, depth, height, width, y):
     count, outs, high, columns, channels = y.shape
+    blocks = (high + ROWS - 1) // ROWS
     x4 = x.reshape(x.shape[0], x.shape[1], x.shape[2], x.shape[3] * x.shape[4])
     start, at, weight = width
-    for task in prange(count * outs * high):
-        a, p, q = task // (outs * high), task // high % outs, task % high
-        line = np.zeros(x4.shape[3], x.dtype)
-        add_rows(x4[a], depth, height, p, q, line)
-        for r in range(columns):
-            result = y[a, p, q, r]
-            result[:] = 0
-            for k in range(start[r], start[r + 1]):
-                add_weighted(line[at[k] * channels : (at[k] + 1) * channels], weight[k], result)
+    for task in prange(count * outs * blocks):
+        a, p, first = task // (outs * blocks), task // blocks % outs, task % blocks * ROWS
+        line = np.empty(x4.shape[3], x.dtype)
+        for q in range(first, min(high, first + ROWS)):
+            line[:] = 0
+            add_rows(x4[a], depth, height, p, q, line)
+            for r in range(columns):
+                result = y[a, p, q, r]
+                result[:] = 0
+                for k in range(start[r], start[r + 1]):
+                    add_weighted(line[at[k] * channels : (at[k] + 1) * channels], weight[k], result)

@@ -9,7 +9,9 @@ from tests.checks.resize import check_resize
 from .framework import Mutant
 
 _RESIZE = "minidl.kernels.spec.resize:"
+_CPU = "minidl.kernels.cpu.resize:"
 CHECKS = (check_resize,)
+COMPILED = (partial(check_resize, "float32", "numba"),)
 
 MUTANTS = (
     Mutant("resize_half_position_forgotten", _RESIZE + "taps", CHECKS, "maps corners of cells instead of centres",
@@ -58,6 +60,14 @@ MUTANTS = (
     Mutant("resize_grad_assigns", _RESIZE + "resize_grad", CHECKS, "dx[at] += in NumPy counts equal positions once",
            "xp.add.at(dx, here(at, g), xp.moveaxis(g * along(w, i, g), i, 0))",
            "dx[at] += np.moveaxis(g * along(w, i, g), i, 0)"),
+    Mutant("resize_rows_of_the_first_plane", _CPU + "add_rows", COMPILED, "takes depth by the number of the entry",
+           "x[depth[1][i], at[j]]", "x[i - depth[0][p], at[j]]"),
+    Mutant("resize_height_not_weighed", _CPU + "add_rows", COMPILED, "rows count alike",
+           "depth[2][i] * weight[j]", "depth[2][i]"),
+    Mutant("resize_line_of_the_row_before", _CPU + "weigh_planes", COMPILED, "adds to the sums of the row before",
+           "line[:] = 0", "line[:1] = 0"),
+    Mutant("resize_channels_of_the_next", _CPU + "weigh_last", COMPILED, "columns lie one channel apart",
+           "line[at[k] * channels : (at[k] + 1) * channels]", "line[at[k] : at[k] + channels]"),
     Mutant("resize_promotes", _RESIZE + "along", (partial(check_resize, "float32"),),
            "float64 weights make a float64 image of a float32 one", "weight.astype(x.dtype)", "weight"),
 )  # fmt: skip
