@@ -14,7 +14,9 @@ import minidl.nn.functional as F
 from minidl import nn, optim
 from minidl.data import DataLoader
 from minidl.nn.utils import clip_grad_norm_, clip_grad_value_
+from minidl.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from minidl.train import Trainer, TrainingError, load_checkpoint, save_checkpoint
+from minidl.train.groups import limit_filters
 from tests.standin import TRAFFIC
 
 
@@ -43,6 +45,7 @@ OPTIMISERS = {
     "dampened": lambda p: optim.DampenedSGD(p, lr=0.1),
     "adagrad": lambda p: optim.Adagrad(p, lr=0.1, lr_decay=0.1),
     "rmsprop": lambda p: optim.RMSprop(p, lr=0.01, momentum=0.5, centered=True),
+    "rmsprop_tf": lambda p: optim.RMSpropTF(p, lr=0.01, momentum=0.5, eps=1.0, weight_decay=0.01),
     "adadelta": lambda p: optim.Adadelta(p),
     "adam": lambda p: optim.Adam(p, lr=0.01, amsgrad=True, weight_decay=0.1),
     "adamw": lambda p: optim.AdamW(p, lr=0.01),
@@ -113,6 +116,26 @@ def test_a_step_copies_nothing_and_waits_for_nothing(cupy: Any) -> None:
         optimiser.step()
     if cupy.__version__.endswith("standin"):
         assert (seen.uploads, seen.downloads, seen.waits) == (1, 0, 0)
+
+
+def test_weights_are_averaged_and_filters_limited_where_they_lie(cupy: Any) -> None:
+    models = []
+    for device in ("cpu", "cuda"):
+        model = seeded(device)
+        averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9, warmup=True), use_buffers=True)
+        rng = np.random.default_rng(2)
+        for _ in range(3):
+            for p in model.parameters():
+                p.detach().copy_(minidl.tensor(rng.standard_normal(p.shape).astype("float32"), device=device))
+            with TRAFFIC.counted() as seen:
+                limit_filters(model, 0.5)
+                averaged.update_parameters(model)
+            if cupy.__version__.endswith("standin"):
+                assert (seen.uploads, seen.downloads, seen.waits) == (0, 0, 0)
+        assert all(p.device.type == device for p in averaged.module.parameters()) and not averaged.n_averaged.is_cuda
+        models += [model, averaged.module]
+    same(models[0], models[2], 1e-6)
+    same(models[1], models[3], 1e-6)
 
 
 def test_state_dicts_and_checkpoints_move_between_devices(cupy: Any, tmp_path: Any) -> None:
