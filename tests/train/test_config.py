@@ -28,7 +28,8 @@ def test_given_beats_the_recipe_which_beats_the_general_value(monkeypatch: pytes
 def test_all_settings_get_a_value() -> None:
     full = complete("lenet5", TrainConfig())
     missing = [name for name, value in vars(full).items() if value is None]
-    assert missing == ["data_dir", "warmup_lr", "weights", "freeze_until", "features", "head_lr"]
+    unset = ["data_dir", "factors", "warmup_lr", "max_shift", "weights", "freeze_until", "features", "head_lr"]
+    assert missing == unset
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,14 @@ def test_settings_that_make_no_sense(settings: dict, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("sgd", "SGD"), ("nesterov", "SGD"), ("adam", "Adam"), ("adamw", "AdamW"), ("rmsprop", "RMSprop")],
+    [
+        ("sgd", "SGD"),
+        ("nesterov", "SGD"),
+        ("adam", "Adam"),
+        ("adamw", "AdamW"),
+        ("rmsprop", "RMSprop"),
+        ("rmsprop_tf", "RMSpropTF"),
+    ],
 )
 def test_optimisers(name: str, kind: str) -> None:
     settings = TrainConfig(optimizer=name, lr=0.3, momentum=0.8, weight_decay=0.01)
