@@ -165,6 +165,8 @@ def check(run: Run) -> None:
     promises: list[tuple[str, Callable[[], None]]] = []
     for pass_ in PASSES:
         for k in catalogue.kernels("conv", pass_, "cuda"):
+            if not run.card.has(k.algorithm):
+                continue
             for name in names:
                 for dtype in k.dtypes or ("float32", "float64"):
                     if k.obstacle(cases[name], np.dtype(dtype)) is None:
@@ -183,7 +185,7 @@ def check(run: Run) -> None:
         promises.append((f"pooling {name}", partial(cuda.pools, cp, w, "float32", cuda.plain)))
         promises.append((f"unpooling {name}", partial(cuda.unpools, cp, w, "float32", cuda.channels_last)))
     for name, (shape, how) in cuda_resize.PROBLEMS.items():
-        for dtype, lay in zip(("float16", "float32", "float64"), cuda.LAYOUTS):
+        for dtype, lay in zip(("float32", "float64"), cuda.LAYOUTS):
             what = f"resizing {dtype} {lay.__name__}: {name}"
             promises.append((what, partial(cuda_resize.resizes, cp, shape, how, dtype, lay)))
     broken: dict[str, Any] = {}
@@ -274,7 +276,9 @@ def layer_row(run: Run, layer: Layer, pass_: str) -> dict[str, Any]:
     times: dict[str, Any] = {}
     makers: list[tuple[str, Callable[[], Sequence[Call]], Callable[[], contextlib.AbstractContextManager[Any]]]] = []
     for k in catalogue.kernels("conv", ours_pass, "cuda"):
-        dtype = np.dtype("float16" if k.algorithm == "fp16" else "float32")
+        dtype = np.dtype("float16" if k.algorithm.startswith("fp16") else "float32")
+        if not run.card.has(k.algorithm):
+            continue
         if k.obstacle(conv, dtype) is None and k.cost(conv, dtype.itemsize).seconds <= HOPELESS * planned.cost.seconds:
             name = f"minidl {k.algorithm}"
             precisions[name] = PRECISIONS.get(k.algorithm, "float32")

@@ -139,6 +139,15 @@ def test_unpooling(dtype: str, lay: Any, cupy: Any, monkeypatch: pytest.MonkeyPa
         unpools(cupy, WINDOWS[name], dtype, lay)
 
 
+def test_what_is_gathered_is_stored_as_the_plane_is(cupy: Any) -> None:
+    pool = WINDOWS["overlapping"]
+    for lay in (plain, channels_last):
+        x = lay(cupy, np.ones(pool.x_shape, "float32"))
+        y, indices = pooling.max_pool(x, pool)
+        found = y, indices, pooling.gather(x, indices), pooling.max_unpool(y, indices, pool.size)
+        assert all((a.strides[1] == a.itemsize) == (lay is channels_last) for a in found)
+
+
 def test_unpooling_of_an_index_outside(cupy: Any) -> None:
     x, bad = cupy.ones((1, 2, 2), "float32"), cupy.asarray(np.array([[[0, 1], [3, 4]]]))
     with pytest.raises(ShapeError, match=r"indices\[0, 1, 1\] = 4 lies outside a plane of 4 positions \(0 to 3\)"):

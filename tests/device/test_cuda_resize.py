@@ -59,6 +59,13 @@ def test_nearest_keeps_what_is_not_finite_to_itself(cupy: Any) -> None:
     assert np.isfinite(y)[0, 0].tolist() == [False] * 2 + [True] * 4 + [False] * 2
 
 
+def test_results_are_stored_as_operands_are(cupy: Any) -> None:
+    problem = Resize.from_shape((2, 3, 5, 4), 7)
+    for lay, step in ((plain, 49), (channels_last, 1)):
+        y = resize(lay(cupy, np.ones(problem.x_shape, "float32")), problem)
+        assert y.strides[1] == step * y.itemsize and resize_grad(y, problem).strides[1] == min(step, 20) * y.itemsize
+
+
 def test_derivatives_of_any_order(cupy: Any) -> None:
     """The operation on both devices: the result, its gradient by a random cotangent, and the gradient of that."""
     found = []
