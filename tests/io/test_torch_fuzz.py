@@ -114,40 +114,38 @@ def try_all(count: int, folder: Path, seed: int = 0) -> dict[str, collections.Co
     load_weights(path)  # with what is imported and kept at the first call
     for encoding in ("raw_unicode_escape", "unicode_escape", "latin-1", "cp437", "ascii"):
         codecs.lookup(encoding)
-    tracemalloc.start()
     worst, slowest = 0.0, 0.0
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escapes in texts, of zip files with odd names
-            for (kind, data), _ in zip(damaged_files(np.random.default_rng(seed)), range(count), strict=False):
-                path.write_bytes(data)
-                tracemalloc.reset_peak()
-                before, start = tracemalloc.get_traced_memory()[0], time.perf_counter()
-                try:
-                    loaded = watch.read(path, load_weights)
-                    for array in loaded.values():
-                        assert array.nbytes <= 8 * len(data) + (64 << 20)
-                        if array.nbytes < 1 << 20:
-                            array.tobytes()  # all of it is there
-                    results[kind]["read"] += 1
-                except WeightsError as error:
-                    assert str(error).startswith(f"{path}: ") and len(str(error)) < 2000
-                    results[kind]["refused"] += 1
-                slowest = max(slowest, time.perf_counter() - start)
-                used = tracemalloc.get_traced_memory()[1] - before
-                assert used < 1_000_000 + 100 * len(data), kind
-                worst = max(worst, used)
-                assert not watch.seen, (kind, watch.seen)
-    finally:
-        tracemalloc.stop()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes in texts, of zip files with odd names
+        for (kind, data), _ in zip(damaged_files(np.random.default_rng(seed)), range(count), strict=False):
+            path.write_bytes(data)
+            start = time.perf_counter()
+            tracemalloc.start()  # for each anew: to follow what makes the files would take a third of the time
+            try:
+                loaded = watch.read(path, load_weights)
+                for array in loaded.values():
+                    assert array.nbytes <= 8 * len(data) + (64 << 20)
+                    if array.nbytes < 1 << 20:
+                        array.tobytes()  # all of it is there
+                results[kind]["read"] += 1
+            except WeightsError as error:
+                assert str(error).startswith(f"{path}: ") and len(str(error)) < 2000
+                results[kind]["refused"] += 1
+            finally:
+                used = tracemalloc.get_traced_memory()[1]
+                tracemalloc.stop()
+            slowest = max(slowest, time.perf_counter() - start)
+            assert used < 1_000_000 + 100 * len(data), kind
+            worst = max(worst, used)
+            assert not watch.seen, (kind, watch.seen)
     assert path.parent == folder and [p.name for p in folder.iterdir()] == [path.name]
     results["all"].update({"most bytes of memory": int(worst), "slowest, milliseconds": int(slowest * 1e3)})
     return results
 
 
-@pytest.mark.parametrize("count", [1500, pytest.param(12_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1500, pytest.param(10_500, marks=pytest.mark.slow)])  # of other seeds: other files
 def test_damaged_files(tmp_path: Path, count: int) -> None:
-    results = try_all(count, tmp_path)
+    results = try_all(count, tmp_path, seed=count)
     assert len(results) == 12 and sum(r["read"] + r["refused"] for r in results.values()) == count
     for kind, result in results.items():
         assert result["refused"] > 0.3 * count / 11 or kind == "all", (kind, result)
