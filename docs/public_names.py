@@ -6,6 +6,7 @@ A page says ``{public-names} minidl.optim`` and gets an entry for every public n
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import re
@@ -59,6 +60,7 @@ MODULES = (
 )
 
 
+@functools.cache  # every class asks all of them on which page it is
 def public_names(module_name: str) -> dict[str, Any]:
     """Functions and classes that a module offers: those in ``__all__``, or else those that minidl defines in it.
 
