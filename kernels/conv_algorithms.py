@@ -69,6 +69,7 @@ add("spec", ".spec.conv", anything, spec_cost, automatic=False)
 
 GEMM_FLOPS = 1.8e11  # float32, large matrices; float64 half of it
 COPY_BYTES = 1.2e10  # columns written or added back
+WEIGHT_SECONDS = 9e-10  # for each weight, brought into the order of the columns
 RUN_SECONDS = 6e-9  # NumPy's start of one run of neighbouring elements
 FEW_CHANNELS = 8, 4  # with fewer than the first, channels-last x has no runs to read: so many times as slow
 CALL_SECONDS = 1.5e-6  # one NumPy call: each tap of each chunk needs one
@@ -89,6 +90,7 @@ def im2col_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
         copies = FEW_CHANNELS[1] if conv.w_shape[1] < FEW_CHANNELS[0] else 1.0
         copies = 1.5 if pass_ == "input_grad" else copies  # adding back reads first
         seconds += copies * (columns * itemsize / COPY_BYTES + runs * RUN_SECONDS)
+        seconds += prod(conv.w_shape) * WEIGHT_SECONDS
         seconds += chunks * prod(conv.kernel) * CALL_SECONDS
     seconds += chunks * conv.groups * CALL_SECONDS
     workspace = im2col.workspace_bytes(pass_, conv, itemsize)
