@@ -13,19 +13,18 @@ from .cuda import _bug, _in_python
 
 IMAGES = partial(emulated_groups, 0, "float32", plain)
 LAST = partial(emulated_groups, 1, "float64", channels_last, True)
-ROWS = partial(emulated_groups, 4, "float64", plain)
-HALF = partial(emulated_groups, 0, "float16", plain)
 HALVES = partial(emulated_halves, (3, 5, 4, 7), plain)
 
 GROUPS = (
-    _bug("groups_without_a_centre", "group_norm.cu", partial(emulated_large_mean_of_groups, plain),
-         "adds up squares of values far from 0", "wide(x[p.place(row, i, c)]) - near;", "wide(x[p.place(row, i, c)]);"),
+    _bug("groups_first_value_twice", "group_norm.cu", IMAGES, "adds the first value to a mean that holds it",
+         "wide(x[p.place(row, i, c)]) - near;", "wide(x[p.place(row, i, c)]);"),
     _bug("groups_team_without_barrier", "group_norm.cu", IMAGES, "halves are merged before the others have been",
          "half /= 2) {\n        __syncthreads();\n        if (lane < half)", "half /= 2) {\n        if (lane < half)"),
     _bug("groups_first_lane_only", "group_norm.cu", IMAGES, "a thread takes its own part for the whole",
          "return kept[t - lane];", "return kept[t];"),
-    _bug("groups_rows_beyond_the_last", "group_norm.cu", ROWS, "threads without a row write too",
-         "const int end = row < p.rows ? p.length : 0;  // all", "const int end = p.length;  // all"),
+    _bug("groups_squares_about_zero", "group_norm.cu", partial(emulated_large_mean_of_groups, plain),
+         "parts with different means are merged as if they had one",
+         "a.square + b.square + apart * apart * (a.count * share)", "a.square + b.square"),
     _bug("groups_channel_of_the_group", "group_norm.cu", IMAGES, "every group has the parameters of the first",
          "channel += i;\n        return (row * channels + channel) * by_positions.divisor + position;",
          "channel += i;\n        const int at = (row * channels + channel) * by_positions.divisor + position;\n"
@@ -49,9 +48,8 @@ GROUPS = (
 )  # fmt: skip
 
 HALF_BUGS = (
-    _bug("half_mask_of_the_unrounded", "norm.cu", partial(emulated_halves, (70, 3), plain),
-         "what is stored as the ceiling had not reached it", "rises(as_stored(normal(value, centre, scale, shift)),",
-         "rises(normal(value, centre, scale, shift) - (REAL)0.01,"),
+    _bug("half_mask_of_the_unrounded", "norm.cu", HALVES, "what is stored as the ceiling had not reached it",
+         "rises(as_stored(normal(value, centre, scale, shift)),", "rises(normal(value, centre, scale, shift),"),
     _in_python("half_statistics", "norm:Pass.__init__", HALVES, "statistics of float16 are float16",
                'np.dtype("float32") if x.dtype == np.float16 else x.dtype', "x.dtype"),
     _in_python("half_ceiling_not_rounded", "norm:Pass.ceiling", HALVES, "ReLU ends where no result can",
