@@ -41,6 +41,10 @@ class Card:
         self.l2 = int(facts.get("l2CacheSize", 0)) or 60 << 20
         self.random = cupy.random.default_rng(20)
 
+    def has(self, algorithm: str) -> bool:
+        """Whether the card has the instructions of a kernel."""
+        return not algorithm.endswith("wgmma") or self.capability == "9.0"
+
     def normal(self, shape: Sequence[int], dtype: str = "float32", layout: str = "NCHW") -> Any:
         """Normally distributed; never zeros, which are faster on some hardware."""
         cp = self.cp
@@ -78,13 +82,15 @@ class Card:
 
 # ---- ours ----
 
-PRECISIONS = {"tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}  # of algorithms that are not float32
+PRECISIONS = {  # of algorithms that are not float32
+    "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16", "bf16_wgmma": "bfloat16", "fp16_wgmma": "float16",
+}  # fmt: skip
 
 
 def layer_calls(card: Card, layer: Layer, pass_: str, algorithm: str, layout: str = "channels-last") -> list[Call]:
     """One pass of a layer by one of our algorithms, on rotating operands."""
     conv = problem(layer)
-    dtype = "float16" if algorithm == "fp16" else "float32"
+    dtype = "float16" if algorithm.startswith("fp16") else "float32"
     shapes = layer.x_shape, layer.w_shape, y_shape(layer)
     calls: list[Call] = []
     for _ in range(card.copies(4 * sum(map(math.prod, shapes)))):

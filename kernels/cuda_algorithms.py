@@ -77,9 +77,11 @@ add("depthwise", ".cuda.depthwise", depthwise.supports, depthwise_cost, device="
 # implicit_gemm and its relatives on tensor cores: tiles of a product ------------------------------------------
 
 TILE_FLOPS = {"implicit_gemm": 2.5e13, "tf32": 2e14, "tf32x3": 7.5e13, "bf16": 4e14, "fp16": 4e14}  # on a full card
+TILE_FLOPS |= {"bf16_wgmma": 6e14, "fp16_wgmma": 6e14}  # of a Hopper card
 TWIN_FLOPS = {"tf32": 1e14, "tf32x3": 4e13}  # of the tiles that registers feed, where vectors do not suit
 TILE_SHARE = {implicit_gemm.LARGE: 1.0, implicit_gemm.NARROW: 0.85, implicit_gemm.SMALL: 0.6}  # of it that they reach
 KINDS = {"tf32": pipelined.TF32, "tf32x3": pipelined.TF32X3, "bf16": pipelined.BF16, "fp16": pipelined.FP16}
+KINDS |= {"bf16_wgmma": pipelined.BF16_WGMMA, "fp16_wgmma": pipelined.FP16_WGMMA}
 
 
 def tiles_cost(algorithm: str, pass_: str, conv: Conv, itemsize: int) -> Cost:
@@ -102,7 +104,9 @@ def tiles_cost(algorithm: str, pass_: str, conv: Conv, itemsize: int) -> Cost:
     if pass_ != "weight_grad" and slices > 1:
         workspace += 4 * slices * prod(conv.y_shape if pass_ == "forward" else conv.x_shape)
     moved = traffic(conv, itemsize)
-    if algorithm == "bf16":  # float32 operands are copied first: 4 bytes read, 2 written, 2 read instead of 4
+    if (
+        kind is not None and kind.element == "bfloat16"
+    ):  # float32 operands are copied first: 4 bytes read, 2 written, 2 read instead of 4
         moved += moved
         workspace += staged_bytes(pass_, wide)
     return Cost(work, moved, int(workspace), seconds + moved / MEMORY)
@@ -121,6 +125,12 @@ for name, dtype in (
     add(
         name, f".cuda.{name}", supports, partial(tiles_cost, name), device="cuda",
         automatic=name not in ("tf32", "bf16"), exact=name in ("implicit_gemm", "fp16"), dtypes=(dtype,),
+    )  # fmt: skip
+
+for name, dtype in (("bf16_wgmma", "float32"), ("fp16_wgmma", "float16")):  # until a card has shown that they are right
+    add(
+        name, f".cuda.{name}", KINDS[name].obstacle, partial(tiles_cost, name), passes=("forward", "input_grad"),
+        device="cuda", automatic=False, exact=name == "fp16_wgmma", dtypes=(dtype,),
     )  # fmt: skip
 
 

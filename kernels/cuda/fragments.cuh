@@ -42,13 +42,14 @@ __device__ inline void multiply_add(float (&sum)[N][4], const Fragment<T, 4>& a,
     for (int j = 0; j < N; ++j) multiply_add_16x8x16(sum[j], a.high, b[j].high, T{});
 }
 
-// The sums of a warp, DOWN x ACROSS pieces of 16 x 8; BESIDE warps lie side by side in the tile of their block.
-template <int DOWN, int ACROSS, int BESIDE> struct Pieces {
+// The sums of a warp, DOWN x ACROSS pieces of 16 x 8; BESIDE warps lie side by side in the tile of their block.  The pieces
+// below each other are APART rows apart: 16, or 64 where those of four warps alternate.
+template <int DOWN, int ACROSS, int BESIDE, int APART = 16> struct Pieces {
     float sum[DOWN][ACROSS][4];
     int row, column, lane;  // where they begin in the tile
 
     __device__ Pieces()
-        : row(threadIdx.x / 32 / BESIDE * DOWN * 16), column(threadIdx.x / 32 % BESIDE * ACROSS * 8),
+        : row(threadIdx.x / 32 / BESIDE * (APART == 16 ? DOWN * 16 : 16)), column(threadIdx.x / 32 % BESIDE * ACROSS * 8),
           lane(threadIdx.x % 32) {
 #pragma unroll
         for (int i = 0; i < DOWN; ++i)
@@ -79,7 +80,7 @@ template <int DOWN, int ACROSS, int BESIDE> struct Pieces {
             for (int half = 0; half < 2; ++half)
 #pragma unroll
                 for (int j = 0; j < ACROSS; ++j)
-                    f(row + i * 16 + lane / 4 + half * 8, column + j * 8 + lane % 4 * 2, sum[i][j][half * 2],
+                    f(row + i * APART + lane / 4 + half * 8, column + j * 8 + lane % 4 * 2, sum[i][j][half * 2],
                       sum[i][j][half * 2 + 1]);
     }
 

@@ -66,7 +66,7 @@ __device__ inline void multiply_add_16x8x16(float (&sum)[4], const unsigned (&a)
 }
 
 // Shared memory whose size is given at the launch: more than 48 kB are had in no other way.
-#define SHARED_MEMORY(name) extern __shared__ __align__(128) unsigned char name[]
+#define SHARED_MEMORY(name) extern __shared__ __align__(1024) unsigned char name[]
 
 __device__ inline unsigned shared_address(const void* p) {
     return (unsigned)__cvta_generic_to_shared(p);
@@ -106,4 +106,52 @@ __device__ inline void load_transposed(unsigned (&to)[4], const void* row) {
 __device__ inline unsigned exchange(unsigned given) {
     return __shfl_xor_sync(~0u, given, 1);
 }
+
+// ---- compute capability 9.0 only: tensor cores that read shared memory themselves ----
+
+// What this thread knows to be in shared memory, tensor cores will see there too.
+__device__ inline void show_to_tensor_cores() {
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+// From now on until they are finished, products change sums that this thread leaves alone.
+__device__ inline void begin_products() {
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+__device__ inline void finish_products() {
+    asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory");
+}
+
+// Where a matrix lies: eight rows of 128 bytes after the other 1024 apart, from a multiple of that on, but for the first
+// term; vectors of 16 bytes stand where their number, exclusive or that of their row mod 8, says.
+__device__ inline unsigned long long rows_of_128_bytes(const void* first) {
+    return (shared_address(first) & 0x3ffffull) >> 4 | 1ull << 16 | (1024ull >> 4) << 32 | 1ull << 62;
+}
+
+// sum (64 x 8 N) += a (64 x 16) b (16 x 8 N), b given by its columns, of numbers of the type of the last argument: all
+// four warps of 128 threads together.  Warp w holds rows 16 w to 16 w + 15, each piece of 8 columns as above.
+#define FOUR_SUMS(j) "+f"(sum[j][0]), "+f"(sum[j][1]), "+f"(sum[j][2]), "+f"(sum[j][3])
+#define PIECES_8(j)                                                                                             \
+    FOUR_SUMS(j), FOUR_SUMS(j + 1), FOUR_SUMS(j + 2), FOUR_SUMS(j + 3), FOUR_SUMS(j + 4), FOUR_SUMS(j + 5), \
+        FOUR_SUMS(j + 6), FOUR_SUMS(j + 7)
+#define NUMBERS_0_TO_31                                                                                          \
+    "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28," \
+    "%29,%30,%31"
+#define NUMBERS_32_TO_63                                                                                          \
+    ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58," \
+    "%59,%60,%61,%62,%63"
+#define WARPGROUP_PRODUCTS(TYPE, NAME)                                                                              \
+    __device__ inline void multiply_add_64(float (&sum)[8][4], unsigned long long a, unsigned long long b, TYPE) {  \
+        asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." NAME "." NAME " {" NUMBERS_0_TO_31               \
+                     "}, %32, %33, 1, 1, 1, 0, 0;"                                                                  \
+                     : PIECES_8(0)                                                                                  \
+                     : "l"(a), "l"(b));                                                                             \
+    }                                                                                                               \
+    __device__ inline void multiply_add_64(float (&sum)[16][4], unsigned long long a, unsigned long long b, TYPE) { \
+        asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." NAME "." NAME                                   \
+                     " {" NUMBERS_0_TO_31 NUMBERS_32_TO_63 "}, %64, %65, 1, 1, 1, 0, 0;"                            \
+                     : PIECES_8(0), PIECES_8(8)                                                                     \
+                     : "l"(a), "l"(b));                                                                             \
+    }
+WARPGROUP_PRODUCTS(float16, "f16")
+WARPGROUP_PRODUCTS(bfloat16, "bf16")
 #endif

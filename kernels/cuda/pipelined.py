@@ -18,6 +18,7 @@ import numpy as np
 from .. import layout
 from ..arrays import array_module, im2col
 from ..cpu.direct_tiles import geometry
+from ..errors import UnsupportedError
 from ..geometry import Conv
 from . import implicit_gemm, parts, staging, windows
 from .implicit_gemm import Tile
@@ -38,6 +39,7 @@ class Kind:
     element: str
     terms: int
     name: str
+    warpgroup: bool = False  # four warps multiply together, as tensor cores of compute capability 9.0 can
 
     @property
     def step(self) -> int:
@@ -70,6 +72,7 @@ class Kind:
 
 TF32, TF32X3 = Kind("float", 1, "TF32"), Kind("float", 3, "TF32")
 BF16, FP16 = Kind("bfloat16", 1, "bfloat16"), Kind("float16", 1, "float16")
+BF16_WGMMA, FP16_WGMMA = replace(BF16, warpgroup=True), replace(FP16, warpgroup=True)
 
 
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None, kind: Kind = TF32) -> Array:
@@ -140,7 +143,8 @@ def _launch(
     arguments: tuple[Any, ...],
     residues: bool = False,
 ) -> None:
-    kernel = function(array_module(like), "pipelined.cu", name, **macros(size, kind, like.dtype, residues))
+    file = "warpgroup.cu" if kind.warpgroup else "pipelined.cu"
+    kernel = function(array_module(like), file, name, own=kind.warpgroup, **macros(size, kind, like.dtype, residues))
     ring = RING * (size.rows + size.columns)
     kernel.max_dynamic_shared_size_bytes = ring  # of the device at hand: above 48 kB a kernel has to ask
     kernel(grid, (THREADS,), arguments, shared_mem=ring)
@@ -160,4 +164,16 @@ def _instead(kind: Kind, pass_: str, like: Array, conv: Conv) -> Callable[..., A
     if kind.element == "float" and not kind.suits(pass_, conv):
         return partial(getattr(implicit_gemm, pass_), terms=kind.terms)
     implicit_gemm.check_tensor_cores(array_module(like), kind.name)
+    if kind.warpgroup:
+        _check_warpgroups(array_module(like), kind)
     return None
+
+
+def _check_warpgroups(xp: Any, kind: Kind) -> None:
+    *major, minor = xp.cuda.Device().compute_capability
+    if (major, minor) != (["9"], "0"):
+        same = "bf16" if kind.element == "bfloat16" else "fp16"
+        raise UnsupportedError(
+            f"wgmma is an instruction of compute capability 9.0 only, and this card has {''.join(major)}.{minor}: "
+            f'algorithm="{same}" multiplies alike'
+        )

@@ -8,8 +8,11 @@ macro (``-D``); what differs from layer to layer is an argument, so that a netwo
 
 from __future__ import annotations
 
+import atexit
 import functools
+import importlib
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +43,40 @@ def options(**macros: Any) -> tuple[str, ...]:
     return (*OPTIONS, *(f"-D{name}={int(v) if isinstance(v, bool) else v}" for name, v in macros.items()))
 
 
-def function(xp: Any, name: str, kernel: str, flags: tuple[str, ...] = (), **macros: Any) -> Any:
-    """Kernel ``kernel`` of the file ``name``, compiled for the current device by ``xp``, the module CuPy."""
-    return _function(xp, name, kernel, (*options(**macros), *flags))
+def function(xp: Any, name: str, kernel: str, flags: tuple[str, ...] = (), own: bool = False, **macros: Any) -> Any:
+    """Kernel ``kernel`` of the file ``name``, compiled for the current device by ``xp``, the module CuPy.
+
+    ``own``: with instructions that its compute capability has and later ones do not.
+    """
+    return _function(xp, name, kernel, (*options(**macros), *flags), own)
 
 
 @functools.cache
-def _function(xp: Any, name: str, kernel: str, options: tuple[str, ...]) -> Any:
+def _function(xp: Any, name: str, kernel: str, options: tuple[str, ...], own: bool) -> Any:
+    if own:
+        return xp.RawModule(path=str(_binary(xp, name, options))).get_function(kernel)
     return xp.RawModule(code=text(name), options=options).get_function(kernel)
+
+
+def _binary(xp: Any, name: str, options: tuple[str, ...]) -> Path:
+    """A file of the compiled source; CuPy names an architecture without the letter that its own instructions need."""
+    nvrtc = importlib.import_module("cupy_backends.cuda.libs.nvrtc")
+    program = nvrtc.createProgram(text(name), name, (), ())
+    try:
+        nvrtc.compileProgram(program, (*options, f"-arch=sm_{xp.cuda.Device().compute_capability}a", "-ftz=true"))
+        binary = nvrtc.getCUBIN(program)
+    finally:
+        nvrtc.destroyProgram(program)
+    with tempfile.NamedTemporaryFile(dir=_folder(), suffix=".cubin", delete=False) as file:
+        file.write(binary)
+    return Path(file.name)
+
+
+@functools.cache
+def _folder() -> str:
+    folder = tempfile.TemporaryDirectory(prefix="minidl-cuda-")
+    atexit.register(folder.cleanup)
+    return folder.name
 
 
 def structure(numbers: tuple[int, ...]) -> np.ndarray:

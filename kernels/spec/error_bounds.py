@@ -115,6 +115,7 @@ def direct_bound(pass_: str, a: np.ndarray, b: np.ndarray, conv: Conv, dtype: An
 
 
 TENSOR_CORES = {"tf32": (1, 2.0**-11), "tf32x3": (2, 2.0**-11), "bf16": (1, 2.0**-8), "fp16": (1, 0.0)}
+TENSOR_CORES |= {f"{name}_wgmma": TENSOR_CORES[name] for name in ("bf16", "fp16")}
 """Of `tensor_core_bound`: parts of an operand, and the unit roundoff of each (float16 operands are what they are)."""
 
 

@@ -25,8 +25,8 @@ def test_every_pass_has_a_kernel() -> None:
     for pass_ in PASSES:
         names = [k.algorithm for k in catalogue.kernels("conv", pass_, "cuda")]
         assert names[:4] == ["im2col", "direct", "depthwise", "implicit_gemm"]
-        fused = [] if pass_ == "weight_grad" else ["winograd_fused"]
-        assert names[4:] == ["tf32", "tf32x3", "bf16", "fp16", "winograd", *fused, "fft"]
+        wgmma, fused = ([], []) if pass_ == "weight_grad" else (["bf16_wgmma", "fp16_wgmma"], ["winograd_fused"])
+        assert names[4:] == ["tf32", "tf32x3", "bf16", "fp16", *wgmma, "winograd", *fused, "fft"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

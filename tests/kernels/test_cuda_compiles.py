@@ -48,7 +48,7 @@ def without_nvrtc() -> str | None:
     return None if nvrtc() else "NVRTC is not installed: python -m pip install nvidia-cuda-nvrtc"
 
 
-def compiled(name: str, architecture: int, macros: dict[str, Any]) -> tuple[int, str, str]:
+def compiled(name: str, architecture: int | str, macros: dict[str, Any]) -> tuple[int, str, str]:
     """NVRTC's status, 0 for success, what it says, and the kernel in PTX, the assembly of all cards."""
     library, program, size = nvrtc(), ctypes.c_void_p(), ctypes.c_size_t()
     assert library is not None

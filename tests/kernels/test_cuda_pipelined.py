@@ -13,7 +13,7 @@ import pytest
 
 from minidl.kernels.cuda import pipelined, windows, winograd, winograd_fused
 from minidl.kernels.cuda.implicit_gemm import LARGE, NARROW, SMALL, Tile
-from minidl.kernels.cuda.pipelined import BF16, FP16, TF32, TF32X3, Kind
+from minidl.kernels.cuda.pipelined import BF16, BF16_WGMMA, FP16, FP16_WGMMA, TF32, TF32X3, Kind
 from minidl.kernels.spec.winograd import transforms
 from tests.needs import needs
 
@@ -34,7 +34,7 @@ VARIANTS = [
 ]
 
 
-def checked(name: str, architecture: int, macros: dict[str, Any]) -> tuple[str, dict[str, str]]:
+def checked(name: str, architecture: int | str, macros: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """What the compiler says, and each kernel's PTX, once it is known that it spills nothing."""
     needs(without_nvrtc())
     status, log, ptx = compiled(name, architecture, macros)
@@ -102,3 +102,28 @@ def test_winograd_in_one_kernel(architecture: int, channels_last: bool) -> None:
     for instruction, count in counts.items():
         assert len(re.findall(instruction, ptx)) == count, instruction
     assert len(re.findall(r"fma\.rn\.ftz\.f32", ptx)) == 64, "the transforms only add"
+
+
+@pytest.mark.parametrize(
+    ("tile", "kind", "dtype", "residues"),
+    [
+        (LARGE, FP16_WGMMA, "float16", False),
+        (NARROW, BF16_WGMMA, "float32", False),
+        (SMALL, BF16_WGMMA, "float32", True),
+    ],
+)
+def test_four_warps_multiply_together(tile: Tile, kind: Kind, dtype: str, residues: bool) -> None:
+    """Tensor cores read the tiles themselves, and nothing makes the compiler put the products one after the other."""
+    log, kernels = checked("warpgroup.cu", "90a", pipelined.macros(tile, kind, dtype, residues))
+    assert "serialize" not in log
+    (ptx,) = kernels.values()
+    number = {"float16": "f16", "bfloat16": "bf16"}[kind.element]
+    for instruction, count in {
+        rf"wgmma\.mma_async\.sync\.aligned\.m64n{tile.columns}k16\.f32\.{number}\.{number}": 4 * tile.rows // 64,
+        r"wgmma\.fence": 1,
+        r"wgmma\.wait_group\.sync\.aligned 0": 1,
+        r"fence\.proxy\.async": 1,
+        r"cp\.async\.cg\.shared\.global": 2 * (tile.rows + tile.columns) // 16,
+        r"ldmatrix|mma\.sync": 0,
+    }.items():
+        assert len(re.findall(instruction, ptx)) == count, instruction

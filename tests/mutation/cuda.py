@@ -227,6 +227,20 @@ RESIDUES = (
                "for r in residues(a)", "for r in residues(a) if r.axis.taps"),
 )  # fmt: skip
 
+WGMMA = (
+    _bug("products_not_shown_copies", "warpgroup.cu", ("bf16_wgmma", "forward", TERMS),
+         "tensor cores read what the copies have not brought to them", "sums.copies_are_here();", ""),
+    _bug("products_not_waited_for", "warpgroup.cu", ("fp16_wgmma", "forward", TERMS),
+         "the sums are used while they are made", "        finish_products();\n", ""),
+    _bug("products_of_the_first_terms", "warpgroup.cu", ("fp16_wgmma", "forward", TERMS),
+         "all parts of a step multiply the same terms of b", "rows_of_128_bytes(b + k * 32)", "rows_of_128_bytes(b)"),
+    _bug("products_of_the_same_rows", "warpgroup.cu", ("fp16_wgmma", "input_grad", PIXELS),
+         "warps have rows as if each had a square of its own", "(APART == 16 ? DOWN * 16 : 16)", "DOWN * 16 * 2"),
+    _bug("tiles_for_other_instructions", "warpgroup.cu", ("bf16_wgmma", "forward", TERMS),
+         "vectors lie as they come, not as tensor cores expect them",
+         "row * BYTES + (vector ^ row % 8) * 16", "row * BYTES + vector * 16"),
+)  # fmt: skip
+
 HOST = (
     _in_python("weights_not_flipped", "windows:input_grad", ("direct", "input_grad", FIRST),
                "correlates the cotangent with the weights as they are", "[:, :, :, ::-1, ::-1, ::-1]", ""),
@@ -299,7 +313,7 @@ RESIZING = (
 )  # fmt: skip
 
 EVERY = (
-    *WINDOWS, *DIRECT, *DEPTHWISE, *TILES, *FRAGMENTS, *PIPELINE, *SQUARES, *RESIDUES, *HOST,
+    *WINDOWS, *DIRECT, *DEPTHWISE, *TILES, *FRAGMENTS, *PIPELINE, *SQUARES, *RESIDUES, *WGMMA, *HOST,
     *POOLING, *UNPOOLING, *RESIZING,
 )  # fmt: skip
 MUTANTS = () if emulated.missing() else EVERY

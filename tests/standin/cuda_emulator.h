@@ -85,6 +85,8 @@ struct Thread {  // a fiber, which runs the kernel for one block after the other
     unsigned words[6], given[4];
     const unsigned char* row;
     unsigned copies_sent, copies_here, group;  // positions in its ring, and the number of the group that is being filled
+    bool unseen, in_products;  // copies that tensor cores may not see yet; it may ask for products of a warpgroup
+    unsigned asked;             // products of a warpgroup that are under way
 };
 
 static Thread threads[MOST_THREADS];
@@ -138,14 +140,14 @@ static void resume(unsigned i) {
     setcontext(&context);
 }
 
-// Every lane of the warp brings its numbers; the last one computes for all.
-template <class Compute> static void together(Compute compute) {
-    Thread* warp = threads + current / WARP * WARP;
+// Every lane of the warp (or of SIZE threads) brings its numbers; the last one computes for all.
+template <unsigned SIZE = WARP, class Compute> static void together(Compute compute) {
+    Thread* warp = threads + current / SIZE * SIZE;
     unsigned here = 1;
-    for (unsigned lane = 0; lane < WARP; ++lane) here += warp[lane].state == IN_WARP;
-    if (here < WARP) return wait(IN_WARP);
+    for (unsigned lane = 0; lane < SIZE; ++lane) here += warp[lane].state == IN_WARP;
+    if (here < SIZE) return wait(IN_WARP);
     compute(warp);
-    for (unsigned lane = 0; lane < WARP; ++lane)
+    for (unsigned lane = 0; lane < SIZE; ++lane)
         if (warp + lane != threads + current) warp[lane].state = READY;
 }
 
@@ -154,7 +156,8 @@ static bool run_block() {
     memset(shared_memory, 0xff, shared_bytes);
     for (unsigned i = 0; i < count; ++i) {
         Thread& t = threads[i];
-        t.copies_sent = t.copies_here = t.group = 0;
+        t.copies_sent = t.copies_here = t.group = t.asked = 0;
+        t.unseen = t.in_products = false;
         t.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
         t.state = READY;
     }
@@ -445,6 +448,7 @@ template <int N> static inline void wait_for_copies() {
         const Copy& copy = copies[current][me.copies_here % MOST_COPIES];
         if (copy.group + N >= me.group) return;
         memcpy(copy.to, copy.bytes, 16);
+        me.unseen = true;
         ++me.copies_here;
     }
 }
@@ -489,4 +493,109 @@ static inline unsigned exchange(unsigned given) {
         for (int lane = 0; lane < 32; ++lane) warp[lane].given[0] = warp[lane ^ 1].words[0];
     });
     return me.given[0];
+}
+
+// ---- wgmma of compute capability 9.0: tensor cores read tiles from shared memory, for four warps together -------------
+
+namespace emulator {
+
+constexpr unsigned FOUR_WARPS = 128, MOST_PRODUCTS = 32;
+
+struct Asked {  // a product, by a thread whose sums are NaN until it waits
+    float (*sum)[4], kept[16][4];
+    unsigned pieces;
+    uint64_t a, b;
+    float (*wide)(uint16_t);
+};
+
+static Asked products[MOST_THREADS][MOST_PRODUCTS];
+
+// Term k of row r of a matrix that its descriptor says is swizzled by 128 bytes: eight rows make a pattern.
+static uint16_t term_of_matrix(uint64_t descriptor, unsigned r, unsigned k) {
+    const unsigned start = (descriptor & 0x3fff) << 4, stride = (descriptor >> 32 & 0x3fff) << 4;
+    unsigned at = start + r / 8 * stride + r % 8 * 128 + k * 2;
+    at ^= (at >> 7 & 7) << 4;  // the number of a vector, exclusive or that of its row
+    uint16_t bits;
+    memcpy(&bits, shared_memory + at, 2);
+    return bits;
+}
+
+static void check_matrix(uint64_t descriptor, unsigned rows) {
+    const unsigned start = (descriptor & 0x3fff) << 4, stride = (descriptor >> 32 & 0x3fff) << 4;
+    if (descriptor >> 62 != 1 || (descriptor >> 49 & 7) != 0 || stride % 1024 != 0)
+        complain("describes a matrix otherwise than in patterns of 1024 bytes, swizzled by 128");
+    if (start % 1024 >= 128) complain("begins a matrix within a pattern of 1024 bytes");
+    if (start / 1024 * 1024 + (rows / 8 - 1) * stride + 1024 > shared_bytes) complain("describes a matrix beyond shared memory");
+}
+
+static void finish(Thread* group) {
+    Asked(*asked)[MOST_PRODUCTS] = products + (group - threads);
+    for (unsigned i = 0; i < group->asked; ++i) {
+        const Asked first = asked[0][i];
+        for (unsigned t = 0; t < FOUR_WARPS; ++t) {
+            const Asked& same = asked[t][i];
+            if (group[t].asked != group->asked || same.a != first.a || same.b != first.b || same.pieces != first.pieces)
+                complain("multiplies other matrices than the other threads of its four warps");
+        }
+        check_matrix(first.a, 64);
+        check_matrix(first.b, first.pieces * 8);
+        float a[64][16], b[128][16];
+        for (unsigned k = 0; k < 16; ++k) {
+            for (unsigned r = 0; r < 64; ++r) a[r][k] = first.wide(term_of_matrix(first.a, r, k));
+            for (unsigned r = 0; r < first.pieces * 8; ++r) b[r][k] = first.wide(term_of_matrix(first.b, r, k));
+        }
+        for (unsigned t = 0; t < FOUR_WARPS; ++t) {
+            const unsigned lane = t % 32;
+            Asked* before = asked[t];  // the first product that is added to the same sums has them
+            while (before->sum != asked[t][i].sum) ++before;
+            for (unsigned j = 0; j < first.pieces; ++j)
+                for (unsigned e = 0; e < 4; ++e) {
+                    const unsigned row = t / 32 * 16 + lane / 4 + e / 2 * 8, column = j * 8 + lane % 4 * 2 + e % 2;
+                    for (unsigned k = 0; k < 16; ++k) before->kept[j][e] += a[row][k] * b[column][k];
+                }
+        }
+    }
+    for (unsigned t = 0; t < FOUR_WARPS; ++t) {
+        for (unsigned i = group[t].asked; i-- > 0;)  // the first one last
+            memcpy(asked[t][i].sum, asked[t][i].kept, asked[t][i].pieces * sizeof(float[4]));
+        group[t].asked = 0;
+        group[t].in_products = false;
+    }
+}
+
+}  // namespace emulator
+
+static inline unsigned shared_address(const void* p) {
+    return (unsigned)((const unsigned char*)p - emulator::shared_memory);
+}
+
+static inline void show_to_tensor_cores() {
+    emulator::threads[emulator::current].unseen = false;
+}
+
+static inline void begin_products() {
+    emulator::threads[emulator::current].in_products = true;
+}
+
+static inline unsigned long long rows_of_128_bytes(const void* first) {
+    return shared_address(first) >> 4 | 1ull << 16 | (1024ull >> 4) << 32 | 1ull << 62;
+}
+
+template <size_t PIECES, class T>
+static inline void multiply_add_64(float (&sum)[PIECES][4], unsigned long long a, unsigned long long b, T) {
+    using namespace emulator;
+    Thread& me = threads[current];
+    if (!me.in_products) complain("multiplies before its sums are ready");
+    for (unsigned t = 0; t < count; ++t)
+        if (threads[t].unseen) complain("multiplies copies that have not been shown to tensor cores");
+    if (me.asked == MOST_PRODUCTS) complain("has more products under way than the emulator counts");
+    Asked& mine = products[current][me.asked++];
+    mine.sum = sum, mine.pieces = PIECES, mine.a = a, mine.b = b;
+    mine.wide = [](uint16_t bits) { return ::wide(T{bits}); };
+    memcpy(mine.kept, sum, sizeof sum);
+    memset(sum, 0xff, sizeof sum);
+}
+
+static inline void finish_products() {
+    emulator::together<emulator::FOUR_WARPS>(emulator::finish);
 }

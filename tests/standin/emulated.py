@@ -11,6 +11,7 @@ import atexit
 import ctypes
 import functools
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -42,9 +44,15 @@ def missing() -> str | None:
 
 
 class RawModule:
-    def __init__(self, *, code: str, options: tuple[str, ...] = (), backend: str = "nvrtc") -> None:
+    def __init__(
+        self, *, code: str | None = None, path: str | None = None, options: tuple[str, ...] = (), backend: str = "nvrtc"
+    ) -> None:
+        assert (code is None) != (path is None), "either the source or a file"
+        if path is not None:
+            assert options == (), "what is compiled already takes no options"
+            code, options = Compiler.read(path)
         assert isinstance(options, tuple) and all(isinstance(o, str) for o in options)
-        self.code, self.options = code, options
+        self.code, self.options = str(code), options
 
     def get_function(self, name: str) -> RawKernel:
         return RawKernel(self.code, name, self.options)
@@ -81,6 +89,34 @@ class RawKernel:
         error = self._launch((ctypes.c_uint * 7)(*sizes, shared_mem), pointers, given, len(values), RawKernel.launches)
         assert error is None, f"{self.name}: {error.decode()}"
         memory.bring_back(self.name)
+
+
+class Compiler(ModuleType):
+    """``cupy_backends.cuda.libs.nvrtc``, whose binaries hold the source and the options."""
+
+    def __init__(self) -> None:
+        super().__init__("cupy_backends.cuda.libs.nvrtc")
+        self.programs: dict[int, list[Any]] = {}
+
+    def createProgram(self, source: str, name: str, headers: tuple[Any, ...], includes: tuple[Any, ...]) -> int:
+        assert isinstance(source, str) and isinstance(name, str) and len(headers) == len(includes)
+        self.programs[number := len(self.programs) + 1] = [source]
+        return number
+
+    def compileProgram(self, program: int, options: tuple[str, ...]) -> None:
+        assert sum(o.startswith("-arch=") for o in options) == 1, "nobody else says for which architecture"
+        self.programs[program].append(list(options))
+
+    def getCUBIN(self, program: int) -> bytes:
+        return json.dumps(self.programs[program]).encode()
+
+    def destroyProgram(self, program: int) -> None:
+        self.programs[program] = []
+
+    @staticmethod
+    def read(path: str) -> tuple[str, tuple[str, ...]]:
+        code, options = json.loads(Path(path).read_bytes())
+        return code, tuple(options)
 
 
 class Fences:

@@ -326,4 +326,5 @@ def modules() -> dict[str, ModuleType]:
         zeros_pinned=pinned("zeros"),
     )
     made["cupyx.scipy.special"].__dict__["erf"] = _erf
+    made["cupy_backends.cuda.libs.nvrtc"] = emulated.Compiler()
     return made

@@ -232,3 +232,58 @@ def test_tensor_cores_multiply_16_bits(number: str, cp: Any) -> None:
         mantissa, exponent = np.frexp(x)
         expected = np.where(np.isfinite(x), np.ldexp(np.rint(mantissa * 256) / 256, exponent), x)
     np.testing.assert_array_equal(z.get(), expected)
+
+
+@pytest.mark.parametrize("number", ["float16", "bfloat16"])
+def test_four_warps_multiply_what_tensor_cores_read(number: str, cp: Any) -> None:
+    """wgmma, m64n64k16: which lane has which sum, and where a term lies, by the drawings of the PTX manual."""
+    source = """
+    extern "C" __global__ void product(const NUMBER* a, const NUMBER* b, float* c, int part, int mistake) {
+        SHARED_MEMORY(kept);  // 64 rows of 128 bytes of a, and as many of b
+        for (int i = threadIdx.x; i < 1024; i += 128) {
+            const int row = i / 8, vector = i % 8;
+            const NUMBER* from = (row < 64 ? a : b) + row % 64 * 64 + vector * 8;
+            copy_16_bytes(kept + row * 128 + (vector ^ row % 8) * 16, from, true);
+        }
+        end_group_of_copies();
+        wait_for_copies<0>();
+        if (mistake != 1) show_to_tensor_cores();
+        __syncthreads();
+        float sum[8][4];
+        for (int j = 0; j < 8; ++j)
+            for (int e = 0; e < 4; ++e) sum[j][e] = 1;
+        if (mistake != 2) begin_products();
+        const unsigned char *first = kept + part * 32, *second = kept + 8192;
+        if (mistake == 3) first += 128;
+        if (mistake == 4) first += threadIdx.x / 64 * 32;
+        if (mistake == 5) second += 1024;
+        multiply_add_64(sum, rows_of_128_bytes(first), rows_of_128_bytes(kept + 8192 + part * 32), NUMBER{});
+        multiply_add_64(sum, rows_of_128_bytes(second), rows_of_128_bytes(kept), NUMBER{});
+        if (mistake != 6) finish_products();
+        const int row = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
+        for (int j = 0; j < 8; ++j)
+            for (int e = 0; e < 4; ++e) c[(row + e / 2 * 8) * 64 + j * 8 + column + e % 2] = sum[j][e];
+    }
+    """
+    product = emulated.RawModule(code=source, options=(f"-DNUMBER={number}",)).get_function("product")
+    rng = np.random.default_rng(4)
+    a, b = (rng.integers(-64, 65, (64, 64)).astype("float32") for _ in range(2))
+    bits = [m.astype("float16").view("uint16") if number == "float16" else (m.view("uint32") >> 16).astype("uint16")
+            for m in (a, b)]  # fmt: skip
+    device, c = [cp.asarray(m) for m in bits], cp.empty((64, 64), "float32")
+
+    def run(part: int = 1, mistake: int = 0) -> np.ndarray:
+        product((1,), (128,), (*device, c, INT(part), INT(mistake)), shared_mem=16384)
+        return c.get()
+
+    for part in range(4):
+        terms = slice(16 * part, 16 * part + 16)
+        np.testing.assert_array_equal(run(part), a[:, terms] @ b[:, terms].T + b[:, :16] @ a[:, :16].T + 1)
+    for mistake, message in enumerate((
+        "multiplies copies that have not been shown to tensor cores", "multiplies before its sums are ready",
+        "begins a matrix within a pattern of 1024 bytes", "multiplies other matrices than the other threads",
+        "describes a matrix beyond shared memory",
+    ), 1):  # fmt: skip
+        with pytest.raises(AssertionError, match=message):
+            run(mistake=mistake)
+    assert np.isnan(run(mistake=6)).all(), "nobody waits"
