@@ -10,6 +10,7 @@ from tests.checks.cuda_scale import emulated_flags, emulated_scale
 from tests.standin import emulated
 
 from .cuda import _bug, _in_python
+from .framework import Mutant
 
 IMAGES = partial(emulated_groups, 0, "float32", plain)
 LAST = partial(emulated_groups, 1, "float64", channels_last, True)
@@ -65,6 +66,12 @@ SCALE = (
          "*found ? backoff : grows", "grows"),
     _in_python("update_in_any_case", "optim:update", emulated_flags, "the flag is not looked at",
                "if keep is not None:", "if False:"),
+    Mutant("update_counts_what_it_leaves_out", "minidl.optim.conditional:_adam", (emulated_flags,),
+           "Adam's means are corrected for steps that were not made", "table[:, -1] - left_out", "table[:, -1]"),
+    Mutant("update_left_out_is_forgotten", "minidl.optim.conditional:step_unless", (emulated_flags,),
+           "nobody counts the steps that were left out", "optimizer._left_out += found", "optimizer._left_out += 0"),
+    Mutant("update_never_settled", "minidl.optim.conditional:settle", (emulated_flags,),
+           "the state counts steps that were not made", 'state["step"] - count', 'state["step"]'),
 )  # fmt: skip
 
 MUTANTS = () if emulated.missing() else (*GROUPS, *HALF_BUGS, *SCALE)
