@@ -28,7 +28,7 @@ Errors print one message; add --debug for the whole traceback.
 
 def build_app() -> "cyclopts.App":
     """The cyclopts App with all commands of this folder."""
-    from cyclopts import App
+    from cyclopts import App, Parameter
 
     import minidl
 
@@ -36,6 +36,7 @@ def build_app() -> "cyclopts.App":
         name="minidl",
         help=HELP,
         version=minidl.__version__,
+        default_parameter=Parameter(negative_iterable=()),  # nobody asks for an empty list by --empty-NAME
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )

@@ -342,3 +342,9 @@ def test_the_default_command_learns_digits(capsys: pytest.CaptureFixture[str]) -
     assert code == 0
     accuracy = re.search(r"test accuracy (\d+\.\d\d) %", out)
     assert accuracy is not None and float(accuracy[1]) > 60
+
+
+@pytest.mark.parametrize("command", ["train", "explain"])
+def test_help_offers_no_empty_lists(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert "--empty-" not in (out := capsys.readouterr().out) and f"minidl {command}" in out
