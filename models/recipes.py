@@ -156,7 +156,7 @@ _INCEPTION_V3: dict[str, Any] = {
     "label_smoothing": 0.1,
     "augment": "inception",
     "ema": _AVERAGED,
-    "notes": "the loss of the auxiliary head counts 0.4",
+    "notes": "the loss of the auxiliary head counts 0.4; the decay of the average is that of the authors' program",
     "differs": "50 replicas with batches of 32, here one",
 }
 _LENET: dict[str, Any] = {
@@ -186,6 +186,7 @@ _NASNET: dict[str, Any] = {
     "label_smoothing": 0.1,
     "augment": "inception",
     "ema": _AVERAGED,
+    "notes": "the decay of the average is that of the authors' program",
     "differs": "many machines, here one",
 }
 _CIFAR_RESNET: dict[str, Any] = {
@@ -300,6 +301,7 @@ RECIPES: tuple[Recipe, ...] = (
         label_smoothing=0.1,
         augment="inception",
         ema=_AVERAGED,
+        notes="the decay of the average is that of the authors' program",
         differs="20 replicas with batches of 32, here one",
     ),
     _imagenet(
