@@ -40,6 +40,8 @@ from numba.core.runtime import _nrt_python  # noqa: E402
 
 # Compiling -------------------------------------------------------------------------------------------
 
+OPTIMISATION = 2  # of LLVM's levels; the third takes a third longer, for code that runs no faster
+
 
 class _Part(codegen.JITCodeLibrary):
     """The code of a function and of all that it calls, as it was written down; it runs only as a part of a piece."""
@@ -58,8 +60,13 @@ class _Part(codegen.JITCodeLibrary):
         for function in self._final_module.functions:
             if not function.is_declaration and function.name != symbol:
                 function.linkage = "internal"
-        self._optimize_final_module()
-        return self._codegen._tm.emit_object(self._final_module)
+        machine, options = self._codegen._tm, binding.create_pipeline_tuning_options(speed_level=OPTIMISATION)
+        options.loop_vectorization = True
+        builder = binding.create_pass_builder(machine, options)
+        passes = builder.getModulePassManager()
+        passes.add_refprune_pass()
+        passes.run(self._final_module, builder)
+        return machine.emit_object(self._final_module)
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
