@@ -14,6 +14,7 @@ import minidl
 from minidl import nn, optim
 from minidl.__main__ import main
 from minidl.data import ArrayDataset, DataLoader
+from minidl.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from minidl.train import Trainer, TrainingError
 from tests.standin import TRAFFIC, emulated
 
@@ -64,6 +65,20 @@ def test_the_history_is_that_of_single_operations(name: str, cupy: Any, tmp_path
     (recorded,) = runs[1].step.launch._recorded.values()
     if cupy.__version__.endswith("standin"):
         assert recorded.graph.launches == 7, "of ten whole batches three ran as they are; the small ones always do"
+
+
+def test_launched_updates_are_averaged_too(tmp_path: Path) -> None:
+    averages = []
+    for graph in (False, True):
+        run = trainer(tmp_path / str(graph), graph=graph)
+        run.averaged = AveragedModel(run.model, multi_avg_fn=get_ema_multi_avg_fn(0.8), use_buffers=True)
+        run.averaged.update_parameters(run.model)
+        run.fit(2)
+        averages.append((run.averaged.state_dict(), [row["test_loss"] for row in run.history]))
+    assert averages[0][0]["n_averaged"].item() == averages[1][0]["n_averaged"].item() == 13
+    assert averages[1][1] == pytest.approx(averages[0][1], rel=1e-6)
+    for a, b in zip(*(average.values() for average, _ in averages), strict=True):
+        np.testing.assert_allclose(b.numpy(), a.numpy(), 1e-5, 1e-6)
 
 
 def test_a_launched_step_asks_once(cupy: Any, tmp_path: Path) -> None:
