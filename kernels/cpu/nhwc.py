@@ -25,7 +25,7 @@ from .depthwise import filter_channels, weight_sums
 from .direct_tiles import Axis3, Geometry, geometry, residues
 from .products import multiply_rows
 from .relayout import as_last, deliver, padded_rows, result
-from .replay import permanent, replayed
+from .replay import permanent_zeros, replayed
 from .sums import Target, multiply_columns
 from .tiles import groups_fit
 from .windows import Windows, address, windows
@@ -120,12 +120,12 @@ def _windows(
     merged &= channels < FEW_CHANNELS or (channels <= MERGED_CHANNELS and work >= MERGED_WORK * channels)
     if not merged and not (slack and channels < FEW_CHANNELS):
         x = as_last(x, "x")
-        return windows(x, y, axes, _zeros(x.dtype, channels), first, step), False
+        return windows(x, y, axes, permanent_zeros(x.dtype, channels), first, step), False
     length = max(last.low + last.size, (last.out - 1) * last.stride + (last.taps - 1) * last.dilation + 1)
     x = padded_rows(x, last.low, length, FEW_CHANNELS, "x")
     taps = 1 if merged else last.taps
     row = Axis3(length, taps, last.out, last.stride, 0, last.dilation)
-    zeros = _zeros(x.dtype, last.taps * channels + FEW_CHANNELS)
+    zeros = permanent_zeros(x.dtype, last.taps * channels + FEW_CHANNELS)
     return windows(x, y, (*axes[:2], row), zeros, first, step), merged
 
 
@@ -139,14 +139,3 @@ def _by_group(w: Array, conv: Conv) -> Array:
     """(K, C/G, *kernel) -> (G, K/G, C/G, T0, T1, T2)"""
     kernel = (1,) * (3 - conv.ndim) + conv.kernel
     return w.reshape(conv.groups, conv.out_channels // conv.groups, conv.w_shape[1], *kernel)
-
-
-_kept_zeros: dict[np.dtype, Array] = {}
-
-
-def _zeros(dtype: np.dtype, count: int) -> Array:
-    """A row of padding: at least ``count`` zeros.  Never written to, so one serves all."""
-    kept = _kept_zeros.get(dtype)
-    if kept is None or len(kept) < count:
-        kept = _kept_zeros[dtype] = permanent(np.zeros(2 * count, dtype))
-    return kept

@@ -22,6 +22,7 @@ import numpy as np
 from ..jit import native, njit
 from .elements import Rows, address, as_rows, elements, is_last, kind_of, like, seconds
 from .pieces import Address, read, run
+from .replay import permanent_zeros
 
 Array = np.ndarray
 
@@ -86,7 +87,7 @@ class Blocks:
             self.size = max(1, min(groups, BLOCK_BYTES // max(1, self.shape.run * dtype.itemsize)))  # planes
             self.pieces = rows * -(-groups // self.size)
             self.partials = rows
-        self.zeros = np.zeros(groups, dtype)
+        self.zeros = permanent_zeros(dtype, groups)[:groups]
         self.counts = np.full(self.partials, float(self.shape.run))  # elements behind each partial result
         if last and rows:
             self.counts[:] = self.size

@@ -9,6 +9,7 @@ nothing is summed in another order, and no product is split up differently (with
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..jit import native
 from . import norm
 from .elements import address, as_rows, elements, last_and_dense, like, seconds
 from .pieces import Address, read, run
+from .replay import permanent, replayed
 from .simd import Lanes, broadcast, clear_bytes, fma, load, machine, store, where_between, zero
 
 Array = np.ndarray
@@ -34,7 +36,16 @@ def batch_norm_relu(
 
 def scale_shift_relu(x: Array, scale: Array, shift: Array | None, added: Array | None, ceiling: float) -> Array:
     """relu(x scale + shift + added), up to ``ceiling``; (N, C, *size), channels-last."""
-    return _cut(last_and_dense(x, "x"), None, scale, shift, added, ceiling)
+    x = last_and_dense(x, "x")
+    scale, shift = np.ascontiguousarray(scale, x.dtype), None if shift is None else np.ascontiguousarray(shift, x.dtype)
+    return _scale_shift_cut(x, scale, shift, added, (x.shape, ceiling))
+
+
+@replayed(operands=4)
+def _scale_shift_cut(
+    x: Array, scale: Array, shift: Array | None, added: Array | None, problem: Any, out: None = None
+) -> Array:
+    return _cut(x, None, scale, shift, added, problem[1])
 
 
 def batch_norm_relu_grad(
@@ -110,8 +121,7 @@ class Pass(NamedTuple):
 
 
 def _run(function: Any, x: Array, ceiling: float, **arrays: Array | None) -> None:
-    # without a ceiling NaN: nothing is above it, nor does it stop the gradient of an infinite result
-    blocks, top = _blocks_of(x), np.array([np.nan if ceiling == np.inf else ceiling], x.dtype)
+    blocks, top = _blocks_of(x), _top(ceiling, x.dtype)
     places = {name: 0 if a is None else address(a) for name, a in arrays.items()}
     none = dict.fromkeys(Pass._fields[:10], 0)
     shape = blocks.shape
@@ -124,6 +134,12 @@ def _run(function: Any, x: Array, ceiling: float, **arrays: Array | None) -> Non
     )
     tile = Lanes(x.dtype.name, machine().lanes(x.dtype.name))
     run(function, tile, numbers, blocks.pieces, seconds(x, x))
+
+
+@cache
+def _top(ceiling: float, dtype: np.dtype) -> Array:
+    """One number.  Without a ceiling NaN: nothing is above it, nor does it stop the gradient of an infinite result."""
+    return permanent(np.array([np.nan if ceiling == np.inf else ceiling], dtype))
 
 
 # ``contract`` allows a product and a sum to be rounded once, which is what ``norm`` does too

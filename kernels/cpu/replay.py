@@ -14,7 +14,7 @@ that it computes something in NumPy (`pieces.outside_of_loops`), calls of that k
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -34,44 +34,54 @@ Lent = tuple[str, int, int]  # a block of scratch memory: name, address, bytes
 
 
 class Program(NamedTuple):
-    """Loops with open addresses.  Places: two operands, the result, then the blocks of scratch memory."""
+    """Loops with open addresses.  Places: the operands, the result, then the blocks of scratch memory."""
 
     numbers: np.ndarray
     parallel: bool
     scratch: tuple[tuple[str, int], ...]  # names and bytes
     shape: tuple[int, ...]  # of the result
     strides: tuple[int, ...]
-    below: tuple[int, int]  # bytes of the operands that lie before their first elements, where strides are negative
+    below: tuple[int, ...]  # bytes of the operands that lie before their first elements, where strides are negative
 
-    def run(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        result, place = empty_like_strides(self.shape, self.strides, a.dtype)
+    def run(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        result, place = empty_like_strides(self.shape, self.strides, arrays[0].dtype)
         blocks = [block(name, size) for name, size in self.scratch]
-        first, second = address(a) - self.below[0], address(b) - self.below[1]
-        places = np.array([first, second, place, *[lent.address for lent in blocks]], np.int64)
+        begins = [address(a) - below for a, below in zip(arrays, self.below)]
+        places = np.array([*begins, place, *[lent.address for lent in blocks]], np.int64)
         run_program(self.numbers, places, self.parallel)
         return result
 
 
-def replayed(kernel: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """``kernel(a, b, problem, out=None)``, whose calls without ``out`` are run again where that can be done."""
+def replayed(kernel: Callable[..., np.ndarray] | None = None, *, operands: int = 2) -> Any:
+    """``kernel(a, b, problem, out=None)``, whose calls without ``out`` are run again where that can be done.
+
+    ``operands``: so many arrays come first, all of one dtype; those after the first may be None.  ``problem`` says,
+    with their strides, everything else that counts, their shapes among it.
+    """
+    if kernel is None:
+        return partial(replayed, operands=operands)
     known: dict[Any, Program | None] = {}
 
     @wraps(kernel)
-    def call(a: np.ndarray, b: np.ndarray, problem: Any, out: np.ndarray | None = None) -> np.ndarray:
-        if out is not None or not (a.size and b.size):
-            return kernel(a, b, problem, out)
-        key = problem, a.strides, b.strides, a.dtype, get_num_threads(), machine()
+    def call(*arguments: Any, out: np.ndarray | None = None) -> np.ndarray:
+        arrays, (problem, *rest) = arguments[:operands], arguments[operands:]
+        given = [a for a in arrays if a is not None]
+        out = rest[0] if rest else out
+        if out is not None or not all(a.size for a in given):
+            return kernel(*arrays, problem, out)
+        strides = [None if a is None else a.strides for a in arrays]
+        key = problem, *strides, arrays[0].dtype, get_num_threads(), machine()
         program = known.get(key)
         if program is not None:
-            return program.run(a, b)
+            return program.run(given)
         if key in known:
-            return kernel(a, b, problem)
+            return kernel(*arrays, problem)
         with lending() as lent, watching() as loops:
-            result = kernel(a, b, problem)
-        if _apart((a, b, result), lent):
+            result = kernel(*arrays, problem)
+        if _apart((*given, result), lent):
             if len(known) >= KEPT:
                 known.clear()
-            known[key] = _program(loops, lent, (a, b, result))
+            known[key] = _program(loops, lent, (*given, result))
         return result
 
     call.known, call.cache_clear = known, known.clear  # type: ignore[attr-defined]
@@ -87,12 +97,23 @@ def permanent(a: np.ndarray) -> np.ndarray:
     return a
 
 
+_kept_zeros: dict[np.dtype, np.ndarray] = {}
+
+
+def permanent_zeros(dtype: np.dtype, count: int) -> np.ndarray:
+    """At least ``count`` zeros.  Never written to, so one row of them serves all."""
+    kept = _kept_zeros.get(dtype)
+    if kept is None or len(kept) < count:
+        kept = _kept_zeros[dtype] = permanent(np.zeros(2 * count, dtype))
+    return kept
+
+
 def _extent(a: np.ndarray) -> Range:
     return np.lib.array_utils.byte_bounds(a)
 
 
 def _program(loops: Sequence[Loop | None], lent: Sequence[Lent], arrays: tuple[np.ndarray, ...]) -> Program | None:
-    """What the loops did with the arrays, two operands and a result; None where that is not all known."""
+    """What the loops did with the arrays, operands and a result; None where that is not all known."""
     result = arrays[-1]
     scratch = {name: max(size for other, _, size in lent if other == name) for name, _, _ in lent}
     places = [_extent(a) for a in arrays]
@@ -111,7 +132,7 @@ def _program(loops: Sequence[Loop | None], lent: Sequence[Lent], arrays: tuple[n
                 return None
         numbers += [loop.code, loop.pieces, int(loop.parallel), len(row), len(moves) // 2, *row, *moves]
     parallel = any(loop.parallel for loop in loops if loop is not None)
-    below = address(arrays[0]) - places[0][0], address(arrays[1]) - places[1][0]
+    below = tuple(address(a) - begin for a, (begin, _) in zip(arrays[:-1], places))
     return Program(np.array(numbers, np.int64), parallel, tuple(scratch.items()), result.shape, result.strides, below)
 
 

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("numba")
 
 from minidl.kernels import threads, workspace
-from minidl.kernels.cpu import nhwc, pieces, relayout, replay, winograd
+from minidl.kernels.cpu import nhwc, norm_relu, pieces, relayout, replay, winograd
 from minidl.kernels.cpu.simd import Lanes, load, store
 from minidl.kernels.cpu.windows import address
 from minidl.kernels.geometry import Conv
@@ -37,6 +37,7 @@ PASSES = {
 def nothing_known():
     for name in PASSES:
         getattr(nhwc, name).cache_clear()
+    norm_relu._scale_shift_cut.cache_clear()
 
 
 def channels_last(a: np.ndarray) -> np.ndarray:
@@ -201,3 +202,29 @@ def test_a_new_array_has_the_strides_that_it_should() -> None:
 @pytest.mark.parametrize("check", replay_checks.CHECKS, ids=lambda check: check.__name__)
 def test_what_a_call_depends_on(check: Any) -> None:
     check()
+
+
+@pytest.mark.parametrize("ceiling", [np.inf, 6.0])
+@pytest.mark.parametrize("shifted", [True, False])
+@pytest.mark.parametrize("added", [True, False])
+@pytest.mark.parametrize("channels", [70, 64, 5, 1])
+def test_a_scale_and_a_shift_again_on_other_arrays(channels: int, added: bool, shifted: bool, ceiling: float) -> None:
+    """Operands that are None, and, of few channels, some that go through a copy and are not run again."""
+    rng = np.random.default_rng(channels)
+    kernel = norm_relu._scale_shift_cut
+    for round_ in range(3):
+        x, z = (channels_last(rng.standard_normal((2, channels, 5, 3)).astype("float32")) for _ in range(2))
+        scale, shift = rng.standard_normal((2, channels)).astype("float32") * 9
+        expected = x * scale[:, None, None] + (shift[:, None, None] if shifted else 0) + (z if added else 0)
+        got = norm_relu.scale_shift_relu(x, scale, shift if shifted else None, z if added else None, ceiling)
+        np.testing.assert_allclose(got, expected.clip(0, ceiling), rtol=1e-5, atol=1e-5)
+        assert got.strides == relayout.empty_last(x.shape, x.dtype).strides or channels == 1
+        if round_ == 0 and channels >= 64:
+            assert any(program is not None for program in kernel.known.values())
+
+
+def test_a_scale_of_another_dtype_is_converted_each_time() -> None:
+    x = channels_last(np.random.default_rng(0).standard_normal((2, 64, 3, 3)).astype("float32"))
+    for scale in (np.full(64, 2.0), np.full(64, 3.0), np.full(64, 4.0, "float32"), np.full((64, 2), 5.0)[:, 0]):
+        got = norm_relu.scale_shift_relu(x, scale, None, None, np.inf)
+        np.testing.assert_array_equal(got, np.maximum(x * np.float32(scale[0]), 0))
