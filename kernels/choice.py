@@ -34,8 +34,10 @@ CUDA = {
     "norm": ".cuda.norm",
     "norm_relu": ".cuda.norm_relu",
     "optim": ".cuda.optim",
+    "resize": ".cuda.resize",
+    "roi": ".cuda.roi",
 }
-HALVES = ("group_norm", "norm", "norm_relu")  # families whose kernels read float16 and compute in float32
+HALVES = ("group_norm", "norm", "norm_relu", "resize", "roi")  # their kernels read float16 and compute in float32
 LIMIT = 1 << 30  # elements that the kernels in CUDA count
 
 
