@@ -44,6 +44,7 @@ MODULES = (
     "minidl.kernels.conv",
     "minidl.kernels.pooling",
     "minidl.kernels.resize",
+    "minidl.kernels.roi",
     "minidl.kernels.norm",
     "minidl.kernels.activation",
     "minidl.kernels.spec.conv",

@@ -125,7 +125,7 @@ def _launch(
     name: str, chosen: Windows, items: int, arguments: tuple[Any, ...], like: Array, indices: Array, *more: Any
 ) -> None:
     """One thread for each item; neighbouring ones where ``like`` has neighbours."""
-    macros = {
+    macros: dict[str, Any] = {
         "REAL": real(like.dtype), "INDEX_BYTES": 4 if indices is None else indices.itemsize, "SHARED": chosen.shared,
         "CHANNELS_LAST": layout.channels_last(like),
     }  # fmt: skip

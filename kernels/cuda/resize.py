@@ -90,7 +90,7 @@ def _launch(x: Array, y: Array, host: tuple[np.ndarray, ...]) -> None:
     own = [Axis3(size, 1, out, 1, 0, 1) for size, out in zip(x.shape[2:], y.shape[2:])]
     first, second, third = [ABSENT] * (3 - len(own)) + own
     geometry: Geometry = (first, second, third)
-    window = windows.of_axes(geometry, *x.shape[:2], windows.five(x), windows.five(y), (0,) * 6)
+    window = windows.of_axes(geometry, x.shape[0], x.shape[1], windows.five(x), windows.five(y), (0,) * 6)
     kernel = function(xp, "resize.cu", "resize", REAL=real(x.dtype), CHANNELS_LAST=layout.channels_last(y))
     arguments = (x, y, *(tables.constant(xp, a) for a in host), window, np.int32(y.size))
     kernel((-(-y.size // THREADS),), (THREADS,), arguments)

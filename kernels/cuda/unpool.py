@@ -67,7 +67,7 @@ def _window(plane: Array, values: Array, indices: Array) -> Any:
     geometry: Geometry = (first, second, third)
     image, channel, *steps = windows.five(indices)
     strides = image, channel, 0, *steps
-    return windows.of_axes(geometry, *plane.shape[:2], windows.five(plane), windows.five(values), strides)
+    return windows.of_axes(geometry, plane.shape[0], plane.shape[1], windows.five(plane), windows.five(values), strides)
 
 
 def _launch(name: str, values: Array, indices: Array, last: bool, items: int, arguments: tuple[Any, ...]) -> None:

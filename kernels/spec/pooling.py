@@ -57,12 +57,17 @@ def max_pool(
     for put, read in windows(pool):
         window = x[read]  # (N, C, R, S)
         window = window.reshape(*window.shape[:2], prod(window.shape[2:]))  # (N, C, RS), row-major
-        nan = np.isnan(window)
-        last_nan = window.shape[2] - 1 - nan[..., ::-1].argmax(-1)
-        winner = np.where(nan.any(-1), last_nan, window.argmax(-1))  # argmax names the first of equals
+        winner = largest(window)
         values[put] = np.take_along_axis(window, winner[..., None], -1)[..., 0]
         indices[put] = plane[read].ravel()[winner]
     return values, indices
+
+
+def largest(window: np.ndarray) -> np.ndarray:
+    """Which element along the last axis is the largest, the first of equals; of several NaN the last."""
+    nan = np.isnan(window)
+    last_nan = window.shape[-1] - 1 - nan[..., ::-1].argmax(-1)
+    return np.where(nan.any(-1), last_nan, window.argmax(-1))  # argmax names the first of equals
 
 
 def max_pool_grad(

@@ -222,6 +222,7 @@ def _pools(add: Callable[..., None], F: Any, constant: Callable[..., Any]) -> No
     add("adaptive_avg_pool3d", n(1, 2, 3, 4, 3), call=lambda x: F.adaptive_avg_pool3d(x, 2))
     add("adaptive_max_pool2d", d(2, 2, 5, 4), call=lambda x: F.adaptive_max_pool2d(x, (2, 3)))
     add("maxout", d(2, 6, 3), call=lambda x: F.maxout(x, 2))
+    add("roi_pool", d(2, 2, 4, 5), call=lambda x: F.roi_pool(x, constant([[0, 0, 0, 4, 3], [1, 1, 2, 3, 9]]), (2, 3)))
 
 
 def _unpool(x: Any, constant: Callable[..., Any]) -> Any:

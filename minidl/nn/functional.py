@@ -97,6 +97,7 @@ from ..ops.pooling import (
     maxout,
 )  # fmt: skip
 from ..ops.resize import interpolate, upsample
+from ..ops.roi import roi_pool
 from ..ops.shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
 
 __all__ = [name for name in dir() if not name.startswith("_") and name != "annotations"]

@@ -20,6 +20,9 @@ from tests.needs import needs
 
 KERNELS = {  # of a source; those of the others are the two passes of a convolution
     "pooling.cu": ["avg_pool", "avg_pool_grad", "max_pool", "max_pool_grad"],
+    "unpool.cu": ["claim", "gather", "take"],
+    "resize.cu": ["resize"],
+    "roi.cu": ["roi_gather", "roi_pool", "roi_pool_grad"],
     "gradient_scale.cu": ["adapt"],
     "group_norm.cu": ["group_norm", "group_norm_grad", "parameter_sums"],
     "norm.cu": ["combine", "moments", "normalise", "slopes", "statistics", "sums", "track"],
@@ -98,10 +101,14 @@ def variants() -> list[tuple[str, int, dict[str, Any]]]:
         for last in (False, True)
     ]
     chosen += [("depthwise.cu", ARCHITECTURES[i % 6], _depthwise(*v)) for i, v in enumerate(known)]
-    chosen += [
-        ("pooling.cu", a, {"REAL": ("float", "double")[i % 2], "CHANNELS_LAST": i % 3 == 0})
-        for i, a in enumerate(ARCHITECTURES)
-    ]
+    for i, a in enumerate(ARCHITECTURES):
+        stored: dict[str, Any] = {"CHANNELS_LAST": i % 2 == 0}
+        real = {"REAL": ("float", "double", "float16")[i % 3]}
+        width = {"INDEX_BYTES": (4, 8)[i // 2 % 2]}
+        chosen.append(("pooling.cu", a, real | width | {"SHARED": i // 3 % 2} | stored))
+        chosen.append(("roi.cu", a, real | stored))
+        chosen.append(("unpool.cu", a, {"BYTES": (4, 8, 2)[i % 3]} | width | stored))
+        chosen.append(("resize.cu", a, real | stored))
     for i, file in enumerate(("gradient_scale.cu", "loss.cu", "optim.cu", "elements.cu")):
         for j, a in enumerate((75, (80, 86, 90, 100)[i], 120)):  # the oldest, the newest, and one by turns
             macros: dict[str, Any] = {"REAL": ("float", "double")[(i + j) % 2], "THREADS": norm.THREADS}

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.checks.cuda import emulated_agreement, emulated_pooling, emulated_unpooling
 from tests.checks.cuda_resize import emulated_resizing
+from tests.checks.cuda_roi import emulated_roi
 from tests.standin import emulated
 
 from .framework import Mutant, StaleMutant
@@ -312,8 +313,22 @@ RESIZING = (
            "np.arange(size, dtype=np.int32)", "np.arange(size, dtype=np.int32)[::-1]"),
 )  # fmt: skip
 
+BOXES = tuple(
+    Mutant(f"cuda_{name}", "minidl.kernels.cuda.source:text", (partial(emulated_roi, lay),), story,
+           replace=_in_source("roi.cu", old, new))
+    for name, lay, story, old, new in (
+        ("roi_windows_apart", 0, "the end of a window is rounded down",
+         "((p + 1) * size + axis.out - 1) / axis.out", "(p + 1) * size / axis.out"),
+        ("roi_regions_of_all_images", 1, "a position asks the regions of other images too",
+         "if (region[0] != position.image) continue;", ""),
+        ("roi_beyond_the_edge", 0, "reads on behind the last column",
+         "return {max(0, first + p * size / axis.out), min(axis.size,",
+         "return {max(0, first + p * size / axis.out), max(axis.size,"),
+    )
+)  # fmt: skip
+
 EVERY = (
     *WINDOWS, *DIRECT, *DEPTHWISE, *TILES, *FRAGMENTS, *PIPELINE, *SQUARES, *RESIDUES, *WGMMA, *HOST,
-    *POOLING, *UNPOOLING, *RESIZING,
+    *POOLING, *UNPOOLING, *RESIZING, *BOXES,
 )  # fmt: skip
 MUTANTS = () if emulated.missing() else EVERY

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tests.checks import pooling as checks
+from tests.checks.roi import check_roi
 
 from .framework import Mutant
 
@@ -61,12 +62,12 @@ DEFINITION = (
     mutant("spec_adaptive_end_floor", _SPEC + "reach", SPEC_MAX,
            "the end of an adaptive window rounded down: positions between windows are lost",
            "-(-(p + 1) * axis.size // axis.out)", "(p + 1) * axis.size // axis.out"),
-    mutant("spec_last_tie_wins", _SPEC + "max_pool", SPEC_MAX,
+    mutant("spec_last_tie_wins", _SPEC + "largest", SPEC_MAX,
            "the last of equal values is named", "window.argmax(-1)",
-           "window.shape[2] - 1 - window[..., ::-1].argmax(-1)"),
+           "window.shape[-1] - 1 - window[..., ::-1].argmax(-1)"),
     mutant("spec_index_in_the_window", _SPEC + "max_pool", SPEC_MAX,
            "stores the position within the window", "plane[read].ravel()[winner]", "winner"),
-    mutant("spec_nan_is_lost", _SPEC + "max_pool", SPEC_MAX,
+    mutant("spec_nan_is_lost", _SPEC + "largest", SPEC_MAX,
            "ignores NaN as np.nanmax does", "nan.any(-1), last_nan, window.argmax(-1)",
            "nan.any(-1), np.where(nan, -np.inf, window).argmax(-1), window.argmax(-1)"),
     mutant("spec_grad_assigns", _SPEC + "max_pool_grad", (partial(checks.check_max_pool_grad, "spec"),),
@@ -216,4 +217,16 @@ COMPILED = (
            "reads every plane's values from the first", "u[a, at, b]", "u[0, at, b]"),
 )  # fmt: skip
 
-MUTANTS = WINDOWS + DEFINITION + TABLES + COMPILED
+BOXES = (
+    mutant("roi_boxes_without_their_last_pixel", "minidl.kernels.roi:regions", (check_roi,),
+           "a box ends before its second corner",
+           "corners[:, 2:] - corners[:, :2] + 1", "corners[:, 2:] - corners[:, :2]"),
+    mutant("roi_halves_to_even", "minidl.kernels.roi:regions", (check_roi,), "rounds as NumPy does",
+           "xp.floor(xp.abs(scaled) + 0.5)", "xp.round(xp.abs(scaled))"),
+    mutant("roi_columns_for_rows", "minidl.kernels.roi:regions", (check_roi,), "keeps x before y",
+           "corners[:, 1::-1]", "corners[:, :2]"),
+    mutant("roi_gradient_of_one_image", "minidl.kernels.cpu.roi:add_to_winners", (partial(check_roi, "numba"),),
+           "every region adds to every image", "if regions[k, 0] == n:", "if True:"),
+)  # fmt: skip
+
+MUTANTS = WINDOWS + DEFINITION + TABLES + COMPILED + BOXES

@@ -277,4 +277,5 @@ CASES: list[Case] = [*activations(), *losses(), *layers(), *convolutions(), *poo
 
 EXEMPT: dict[str, str] = {
     "maxout": "PyTorch has none; tested in tests/ops against its definition",
+    "roi_pool": "torchvision has it; tested in tests/kernels against loops",
 }

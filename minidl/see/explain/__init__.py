@@ -16,7 +16,7 @@ from ..names import element, find_element
 from ..shown import Shown
 from ..terms import Column, Explanation, Step, Terms, rounding
 from ..trace import Record, Trace, Value, trace
-from . import conv, elementwise, linear, loss, norm, pooling, reduction, resize, shape, softmax
+from . import conv, elementwise, linear, loss, norm, pooling, reduction, resize, roi, shape, softmax
 from .base import REGISTRY, Array, Explainer, Index, Made, Slopes
 from .generic import GENERIC
 

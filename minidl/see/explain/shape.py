@@ -67,7 +67,7 @@ def as_rows(flat: Array, shape: tuple[int, ...]) -> Array:
 class Move(Explainer):
     names = (
         "reshape", "permute", "flip", "roll", "cat", "split", "getitem", "index_put", "expand", "view", "unfold", "pad",
-        "max_pool_gather", "max_unpool", "maxout_gather", "module_boundary",
+        "max_pool_gather", "max_unpool", "maxout_gather", "module_boundary", "roi_gather",
     )  # fmt: skip
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
@@ -139,7 +139,7 @@ def goal_map(trace: Trace, r: Record, argument: int) -> Array:
 
 @register
 class Scatter(Explainer):
-    names = ("fold", "put_add", "scatter_add", "max_pool_scatter", "maxout_scatter", "sum_to")
+    names = ("fold", "put_add", "scatter_add", "max_pool_scatter", "maxout_scatter", "roi_scatter", "sum_to")
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
         here = int(np.ravel_multi_index(index, r.outputs[0].shape)) if index else 0

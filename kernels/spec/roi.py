@@ -1,0 +1,59 @@
+"""The definition of RoI pooling: one window of one region at a time, in plain NumPy; documented in ``kernels.roi``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .pooling import largest
+
+
+def shares(first: int, size: int, out: int, limit: int) -> list[range]:
+    """What each of ``out`` windows has of ``size`` positions from ``first`` on, as far as it lies in [0, limit).
+
+    >>> shares(-1, 5, 2, 3)
+    [range(0, 2), range(1, 3)]
+    """
+    ends = [(first + p * size // out, first - (-(p + 1) * size // out)) for p in range(out)]
+    return [range(max(0, low), min(limit, high)) for low, high in ends]
+
+
+def images(regions: np.ndarray, count: int) -> Iterator[tuple[int, int]]:
+    """(region, its image) where there is such an image."""
+    for k, n in enumerate(regions[:, 0].tolist()):
+        if 0 <= n < count:
+            yield k, n
+
+
+def roi_pool(x: np.ndarray, regions: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    shape = (len(regions), x.shape[1], *output_size)
+    values, indices = np.zeros(shape, x.dtype), np.full(shape, -1, np.int32)
+    for k, n in images(regions, len(x)):
+        top, left, rows, columns = regions[k, 1:].tolist()
+        for p, i in enumerate(shares(top, rows, output_size[0], x.shape[2])):
+            for q, j in enumerate(shares(left, columns, output_size[1], x.shape[3])):
+                if i and j:
+                    window = x[n, :, i.start : i.stop, j.start : j.stop].reshape(x.shape[1], -1)  # (C, RS)
+                    winner = largest(window)
+                    values[k, :, p, q] = np.take_along_axis(window, winner[:, None], 1)[:, 0]
+                    indices[k, :, p, q] = (i.start + winner // len(j)) * x.shape[3] + j.start + winner % len(j)
+    return values, indices
+
+
+def roi_pool_grad(g: np.ndarray, indices: np.ndarray, regions: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
+    dx = np.zeros((*x_shape[:2], x_shape[2] * x_shape[3]), g.dtype)  # (N, C, HW)
+    for k, n in images(regions, x_shape[0]):
+        for c in range(x_shape[1]):
+            won = indices[k, c] >= 0
+            np.add.at(dx[n, c], indices[k, c][won], g[k, c][won])
+    return dx.reshape(x_shape)
+
+
+def roi_gather(u: np.ndarray, indices: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    y = np.zeros(indices.shape, u.dtype)
+    for k, n in images(regions, len(u)):
+        plane = u[n].reshape(u.shape[1], -1)  # (C, HW)
+        for c in range(u.shape[1]):
+            y[k, c] = np.where(indices[k, c] >= 0, plane[c][indices[k, c]], 0)
+    return y
