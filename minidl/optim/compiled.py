@@ -189,8 +189,8 @@ def _recorded(optimiser: Any, group: Group, tables: list[np.ndarray], left: list
     if left:
         raise CaptureError(
             f"graph_step: {type(optimiser).__name__} computes its update of a parameter of shape {left[0].shape} in "
-            "Python, with numbers that a graph would repeat as they are: use an optimiser of minidl.optim as it is, "
-            "on float32 or float64"
+            "Python, with numbers that a graph would repeat as they are: use SGD, DampenedSGD, Adagrad, "
+            "Adadelta, RMSprop, Adam or AdamW"
         )
     kept = [(p, p._array, p.grad) for p in group["params"] if p.grad is not None]
 
