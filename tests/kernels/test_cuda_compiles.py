@@ -123,7 +123,7 @@ def variants() -> list[tuple[str, int, dict[str, Any]]]:
     for architecture, *tiled in (
         (75, large, 0, False), (80, large, 3, True), (86, narrow, 0, True), (90, small, 0, False),
         (100, narrow, 1, False), (120, large, 0, True),
-        (75, large, 0, True, True), (86, large, 3, False, True), (90, large, 0, False, True),
+        (75, large, 0, True, True), (86, small, 3, False, True),
     ):  # fmt: skip
         chosen.append(("implicit_gemm.cu", architecture, _tiled(*tiled)))
     return chosen

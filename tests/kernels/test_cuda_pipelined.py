@@ -29,7 +29,7 @@ VARIANTS = [
     (90, LARGE, TF32X3, "float32", False),
     (86, NARROW, BF16, "float32", False),
     (120, SMALL, FP16, "float16", False),
-    (80, LARGE, TF32X3, "float32", True),
+    (80, SMALL, TF32X3, "float32", True),
     (90, LARGE, FP16, "float16", True),
 ]
 
