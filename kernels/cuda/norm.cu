@@ -51,8 +51,10 @@ __device__ inline REAL normal(REAL x, REAL mean, REAL scale, REAL shift) {
     return fused(x - mean, scale, shift);
 }
 
-// Whether ReLU that ends at the ceiling has a slope.
-__device__ inline bool rises(REAL value, REAL ceiling) { return value > 0 && !(value >= ceiling); }
+// Whether ReLU that ends at the ceiling has a slope; where that is infinite (minus itself NaN), above 0 everywhere.
+__device__ inline bool rises(REAL value, REAL ceiling) {
+    return value > 0 && (value < ceiling || ceiling - ceiling != 0);
+}
 
 // The number that is stored in place of one that was computed.
 __device__ inline REAL as_stored(REAL computed) {

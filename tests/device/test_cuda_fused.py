@@ -65,6 +65,20 @@ def test_a_large_mean_costs_no_digits(lay: Any, cupy: Any) -> None:
     checks.large_mean(cupy, lay)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("ceiling", [np.inf, 6.0])
+def test_an_infinite_result_passes_its_gradient_unless_it_is_cut_off(ceiling: float, dtype: str, cupy: Any) -> None:
+    """As ReLU by itself does; in float16 a sum is soon too large."""
+    x, g = (cupy.asarray(a).astype(dtype) for a in checks.operands((3, 4, 5, 2), "float32")[:2])
+    added = cupy.ones(x.shape, dtype)
+    added[1, :, 3, 1] = np.inf
+    y, mean, variance = kernels.batch_norm_relu(x, None, None, added=added, ceiling=ceiling)
+    kept = kernels.batch_norm_relu_grad(g, x, None, None, mean, variance, y=y, ceiling=ceiling)[3]
+    assert (y.get()[1, :, 3, 1] == ceiling).all()
+    want = g.get()[1, :, 3, 1] if ceiling == np.inf else np.zeros(4)
+    np.testing.assert_array_equal(kept.get()[1, :, 3, 1], want)
+
+
 def test_the_same_bits_in_every_run(cupy: Any) -> None:
     x, g = (cupy.asarray(a) for a in checks.operands((3, 5, 6, 7), "float32")[:2])
     first, second = (kernels.batch_norm_relu(x, None, None, added=g) for _ in range(2))
