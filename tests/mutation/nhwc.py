@@ -636,7 +636,7 @@ def _tiles() -> tuple[Mutant, ...]:
         ),
         _bug(
             "last_piece_of_work_lost",
-            "pieces:_loop_over",
+            "pieces:_loop",
             "the loop over pieces ends one too early",
             "range(pieces)",
             "range(pieces - 1)",
