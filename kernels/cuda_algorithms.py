@@ -33,6 +33,7 @@ IM2COL_CALL = 5e-5  # some ten calls of CuPy
 
 
 def im2col_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """Columns written and read, and products of cuBLAS."""
     columns = conv.batch * im2col.image_bytes(conv, itemsize)
     rows, depth = conv.out_channels // conv.groups, prod(conv.w_shape[1:])
     rate = GEMM_FLOPS * 4 / itemsize * rows / (rows + 32) * depth / (depth + 32)
@@ -49,6 +50,7 @@ DIRECT_FLOPS = 2e12  # each product reads both of its factors from a cache
 
 
 def direct_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """Products that read both factors from a cache."""
     moved = traffic(conv, itemsize)
     seconds = 2 * conv.macs * max(1, itemsize / 4) / DIRECT_FLOPS + moved / MEMORY + parts(pass_, conv) * LAUNCH
     return Cost(2 * conv.macs, moved, 0, seconds)
@@ -65,6 +67,7 @@ DEPTHWISE_FLOPS = 1e13
 
 
 def depthwise_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """As long as memory takes, or the multiply-adds where the kernel is large."""
     moved = traffic(conv, itemsize)
     seconds = 2 * conv.macs * max(1, itemsize / 4) / DEPTHWISE_FLOPS + moved / MEMORY
     launches = 2 if pass_ == "weight_grad" else parts(pass_, conv)
@@ -85,6 +88,7 @@ KINDS |= {"bf16_wgmma": pipelined.BF16_WGMMA, "fp16_wgmma": pipelined.FP16_WGMMA
 
 
 def tiles_cost(algorithm: str, pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """Whole tiles of a product on as much of the card as they fill, and what is staged before."""
     work = seconds = 0.0
     kind, wide, rate = KINDS.get(algorithm), conv, TILE_FLOPS[algorithm]
     if algorithm in TWIN_FLOPS and not KINDS[algorithm].suits(pass_, conv):
@@ -140,6 +144,7 @@ WINOGRAD_CALL = 2e-5  # of CuPy's product, and its allocations
 
 
 def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """Products of transformed squares, which are written and read, and the calls for groups of images."""
     m, _ = winograd.matrices(pass_, conv)
     points = (m + 2) ** 2
     filters = itemsize * points * prod(conv.w_shape[:2])
@@ -190,6 +195,7 @@ FFT_CALL = 3e-4  # some thirty calls of CuPy
 
 
 def fft_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """Passes over the spectra, and their products."""
     images, filters = conv.batch * fft.image_bytes(conv, itemsize), fft.filter_bytes(conv, itemsize)
     flops = 4.0 * fft.points(conv) * conv.batch * conv.in_channels * conv.out_channels / conv.groups
     chunks = max(1, -(-images // fft.CHUNK_BYTES))

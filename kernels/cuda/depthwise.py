@@ -22,6 +22,7 @@ SHORTEST = 256  # pixels that are worth a block
 
 
 def supports(pass_: str, conv: Conv) -> str | None:
+    """None, or why it cannot: groups have a few channels at most."""
     most = max(conv.w_shape[1], conv.out_channels // conv.groups)
     if most > MOST_CHANNELS:
         return f"is made for groups of at most {MOST_CHANNELS} channels or filters, not {most}"

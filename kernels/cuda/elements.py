@@ -23,18 +23,22 @@ ITEMS = 4 * THREADS  # of a block
 
 
 def relu_grad(g: Array, y: Array) -> Array:
+    """g where the result y is positive, 0 elsewhere; stored as g."""
     return _pass("relu_grad", g, y) if _alike(g, y) else activation.relu_grad(g, y)
 
 
 def leaky_relu(x: Array, slope: float) -> Array:
+    """x above 0, slope x elsewhere; stored as x."""
     return _pass("leaky_relu", x, x, slope) if _alike(x, x) else activation.leaky_relu(x, slope)
 
 
 def leaky_relu_grad(g: Array, x: Array, slope: float) -> Array:
+    """g where x is positive, slope g elsewhere; stored as g."""
     return _pass("leaky_relu_grad", g, x, slope) if _alike(g, x) else activation.leaky_relu_grad(g, x, slope)
 
 
 def clip_grad(g: Array, x: Array, low: float, high: float) -> Array:
+    """g where low < x < high, 0 elsewhere; stored as g."""
     return _pass("clip_grad", g, x, low, high) if _alike(g, x) else activation.clip_grad(g, x, low, high)
 
 

@@ -38,6 +38,7 @@ class Tile:
     warp_rows: int
 
     def threads(self, terms: int) -> int:
+        """Of a block: on tensor cores a warp computes ``warp_rows`` x 32 results, otherwise a thread 64."""
         return self.rows * self.columns // (self.warp_rows if terms else 64)
 
     def count(self, rows: int, columns: int) -> tuple[int, int]:
@@ -113,6 +114,7 @@ def slices_of_steps(terms: int, step: int, blocks: int) -> int:
 
 
 def supports(pass_: str, conv: Conv) -> str | None:
+    """None, or why tiles of a product cannot."""
     if conv.groups > MOST_GROUPS:
         return f"has a grid for at most {MOST_GROUPS} groups, not {conv.groups}"
     return windows.supports(pass_, conv) or parts.obstacle(pass_, conv)
@@ -165,6 +167,7 @@ def is_old(xp: Any) -> bool:
 
 
 def check_tensor_cores(xp: Any, numbers: str) -> None:
+    """UnsupportedError where the current device has no tensor cores for such ``numbers``."""
     if is_old(xp):
         major, minor = xp.cuda.Device().compute_capability
         raise UnsupportedError(

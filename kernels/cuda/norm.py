@@ -146,6 +146,7 @@ def like(a: Array) -> Array:
 
 
 def given(v: Array) -> Any:
+    """v, or the address that the kernels take for nothing."""
     return NONE if v is None else v
 
 
@@ -176,6 +177,7 @@ class Pass:
         self.macros = macros(x.dtype, self.last)
 
     def launch(self, name: str, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        """Start a kernel of norm.cu, compiled for arrays stored like this one."""
         function(self.xp, "norm.cu", name, **self.macros)(grid, (THREADS,), arguments)
 
     def add_up(self, partial: Array, products: Array, plain: Array) -> None:
@@ -188,6 +190,7 @@ class Pass:
         return self.real.type(self.dtype.type(ceiling))
 
     def normalised(self, x: Array, mean: Array, scale: Array, shift: Array, added: Array, ceiling: float) -> Array:
+        """relu((x - mean) scale + shift + added) up to ``ceiling``, stored as x; no ReLU where that is negative."""
         y = like(x)
         arrays = (x, given(mean), scale, given(shift), given(added), y)
         numbers = self.ceiling(ceiling), np.int32(x.size), self.layout

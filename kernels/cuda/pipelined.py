@@ -151,6 +151,7 @@ def _launch(
 
 
 def macros(size: Tile, kind: Kind, dtype: Any, residues: bool = False) -> dict[str, Any]:
+    """What ``pipelined.cu`` is compiled with."""
     return {
         "ROWS": size.rows, "COLUMNS": size.columns, "ELEMENT": kind.element, "TERMS": kind.terms, "RESULT": real(dtype),
         "RESIDUES": residues,

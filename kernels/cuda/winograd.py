@@ -38,6 +38,7 @@ CHUNK_BYTES = 512 << 20  # of V and M; those of a single image may need more
 
 
 def supports(pass_: str, conv: Conv) -> str | None:
+    """None, or why neither F(4x4, 3x3) nor F(2x2, 3x3) can."""
     return winograd_tiles.supports(pass_, conv) or windows.supports(pass_, conv)
 
 
