@@ -15,6 +15,7 @@ from benchmarks import networks, steps, steps_side
 from benchmarks.sides import ROOT
 from benchmarks.steps_minidl import MinidlSteps, create, describe
 from minidl import get_num_threads, nn
+from tests.checks.models import narrow_head
 
 TINY = replace(networks.NETWORKS[-1], batch=2)  # LeNet-5
 SMALL = [replace(n, batch=2, shape=n.shape if n.shape[-1] == 32 else (3, 64, 64), classes=7) for n in networks.NETWORKS]
@@ -49,8 +50,10 @@ def test_a_description_has_the_layers_and_what_torch_needs_to_know_of_them() -> 
 @pytest.mark.torch
 @pytest.mark.slow
 @pytest.mark.parametrize("network", SMALL, ids=lambda network: network.model)
-def test_torchs_twin_computes_our_network(network: networks.Network) -> None:
+def test_torchs_twin_computes_our_network(network: networks.Network, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
+    for module in ("alexnet", "vgg"):
+        narrow_head(monkeypatch, module, 60)
     from benchmarks.steps_torch import TorchSteps
 
     ours, theirs = MinidlSteps(get_num_threads()), TorchSteps(1, "channels-last")
