@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
+import minidl
+from minidl import nn
 from minidl.kernels import norm as kernels
 
 from .cuda import Layout, channels_last, plain, standin
@@ -123,6 +126,41 @@ def large_mean_of_groups(cupy: Any, lay: Layout) -> None:
     np.testing.assert_allclose(variance.get(), exact.var(axis=2), rtol=1e-5)
 
 
+LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "group": (lambda: nn.GroupNorm(3, 6), (4, 6, 3, 5)),
+    "layer": (lambda: nn.LayerNorm([3, 5]), (2, 4, 3, 5)),
+    "layer without bias": (lambda: nn.LayerNorm(5, bias=False), (3, 5)),
+    "instance": (lambda: nn.InstanceNorm2d(3, affine=True, track_running_stats=True), (4, 3, 5, 2)),
+    "instance without parameters": (lambda: nn.InstanceNorm1d(3), (4, 3, 7)),
+}
+
+
+def layers(name: str) -> None:
+    """A layer on the device gives results, statistics, first and second derivatives of the CPU, as one primitive."""
+    make, shape = LAYERS[name]
+    rng = np.random.default_rng(3)
+    x, g, v = rng.standard_normal((3, *shape))
+    parameters = [rng.standard_normal(p.shape) for p in make().parameters()]
+    found = []
+    for place in ("cpu", "cuda"):
+        layer = make().to(place, "float64")
+        for p, value in zip(layer.parameters(), parameters):
+            p.data = minidl.from_numpy(value).to(place)
+        t = minidl.from_numpy(x).to(place).requires_grad_()
+        with mock.patch.object(kernels, "group_norm", wraps=kernels.group_norm) as one:
+            y = layer(t)
+        assert one.call_count == (place == "cuda")
+        cotangent, turn = (minidl.from_numpy(a).to(place) for a in (g, v))
+        first = minidl.autograd.grad(y, [t, *layer.parameters()], cotangent, retain_graph=True)
+        again = minidl.autograd.grad(y, [t, *layer.parameters()], cotangent, create_graph=True)
+        second = minidl.autograd.grad((again[0] * turn).sum(), [t, *layer.parameters()], allow_unused=True)
+        kept = [a for a in (y, *first, *again, *second, *layer.buffers()) if a is not None]
+        found.append([a.detach().numpy() for a in kept])
+    assert len(found[0]) == len(found[1])
+    for a, b in zip(*found):
+        np.testing.assert_allclose(b, a, 1e-9, 1e-10)
+
+
 # for the mutants: on the stand-in ----------------------------------------------------
 
 
@@ -139,3 +177,9 @@ def emulated_halves(shape: tuple[int, ...], lay: Layout) -> None:
 def emulated_large_mean_of_groups(lay: Layout) -> None:
     with standin() as cupy:
         large_mean_of_groups(cupy, lay)
+
+
+def emulated_layers(*names: str) -> None:
+    with standin():
+        for name in names:
+            layers(name)

@@ -53,39 +53,10 @@ def test_batch_norm_of_float16(shape: tuple[int, ...], lay: Any, cupy: Any) -> N
         checks.halves(cupy, shape, lay, slices)
 
 
-NORMS = {
-    "group": (lambda: nn.GroupNorm(3, 6), (4, 6, 3, 5)),
-    "layer": (lambda: nn.LayerNorm([3, 5]), (2, 4, 3, 5)),
-    "layer without bias": (lambda: nn.LayerNorm(5, bias=False), (3, 5)),
-    "instance": (lambda: nn.InstanceNorm2d(3, affine=True, track_running_stats=True), (4, 3, 5, 2)),
-    "instance without parameters": (lambda: nn.InstanceNorm1d(3), (4, 3, 7)),
-}
-
-
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", checks.LAYERS)
 def test_layers_are_those_of_the_cpu(name: str, cupy: Any) -> None:
-    """Results, gradients, running statistics and second derivatives; and it is one primitive, not several."""
-    make, shape = NORMS[name]
-    rng = np.random.default_rng(3)
-    x, g, v = rng.standard_normal((3, *shape))
-    parameters = [rng.standard_normal(p.shape) for p in make().parameters()]
-    found = []
-    for place in ("cpu", "cuda"):
-        layer = make().to(place, "float64")
-        for p, value in zip(layer.parameters(), parameters):
-            p.data = minidl.from_numpy(value).to(place)
-        t = minidl.from_numpy(x).to(place).requires_grad_()
-        y = layer(t)
-        cotangent, turn = (minidl.from_numpy(a).to(place) for a in (g, v))
-        first = minidl.autograd.grad(y, [t, *layer.parameters()], cotangent, retain_graph=True)
-        again = minidl.autograd.grad(y, [t, *layer.parameters()], cotangent, create_graph=True)
-        second = minidl.autograd.grad((again[0] * turn).sum(), [t, *layer.parameters()], allow_unused=True)
-        kept = [a for a in (y, *first, *again, *second, *layer.buffers()) if a is not None]
-        found.append([a.detach().numpy() for a in kept])
-        assert (y.grad_fn.name == "group_norm") == (place == "cuda") or y.ndim > len(shape) or name.startswith("layer")
-    assert len(found[0]) == len(found[1])
-    for a, b in zip(*found):
-        np.testing.assert_allclose(b, a, 1e-9, 1e-10)
+    """Results, gradients, running statistics and second derivatives."""
+    checks.layers(name)
 
 
 def test_whoever_listens_sees_the_steps(cupy: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tests.checks.cuda import channels_last, plain
-from tests.checks.cuda_norms import emulated_groups, emulated_halves, emulated_large_mean_of_groups
+from tests.checks.cuda_norms import emulated_groups, emulated_halves, emulated_large_mean_of_groups, emulated_layers
 from tests.checks.cuda_scale import emulated_flags, emulated_scale
 from tests.standin import emulated
 
@@ -48,6 +48,22 @@ GROUPS = (
                '"CHANNELS_LAST": is_last(x)', '"CHANNELS_LAST": False'),
 )  # fmt: skip
 
+LAYERS = (partial(emulated_layers, "group", "layer"),)
+RULE = "minidl.ops.normalization:_group_norm_rule"
+
+RULES = (
+    Mutant("groups_second_grad_mean_lost", RULE, LAYERS, "a composition that the kernel does not share",
+           "slope - slope.mean(2, True) - normal", "slope - normal"),
+    Mutant("groups_second_grad_of_the_variance_lost", RULE, LAYERS, "the second derivative takes it for a constant",
+           "if g_variance is not None", "if False"),
+    Mutant("groups_mean_hands_on_undivided", RULE, LAYERS, "the mean's cotangent goes to each element whole",
+           "g_mean / count", "g_mean"),
+    Mutant("groups_weight_forgotten_in_the_composition", RULE, LAYERS, "dx without the weight",
+           "gy if weight is None else gy * weight.reshape(_per_channel(x))", "gy"),
+    Mutant("layer_norm_over_all_axes", "minidl.ops.normalization:layer_norm", LAYERS, "takes the rows for the groups",
+           "groups=1, eps", "groups=rows.shape[1], eps"),
+)  # fmt: skip
+
 HALF_BUGS = (
     _bug("half_mask_of_the_unrounded", "norm.cu", HALVES, "what is stored as the ceiling had not reached it",
          "rises(as_stored(normal(value, centre, scale, shift)),", "rises(normal(value, centre, scale, shift),"),
@@ -74,4 +90,4 @@ SCALE = (
            "the state counts steps that were not made", 'state["step"] - count', 'state["step"]'),
 )  # fmt: skip
 
-MUTANTS = () if emulated.missing() else (*GROUPS, *HALF_BUGS, *SCALE)
+MUTANTS = () if emulated.missing() else (*GROUPS, *RULES, *HALF_BUGS, *SCALE)
