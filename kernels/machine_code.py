@@ -20,7 +20,7 @@ import ctypes
 import functools
 import hashlib
 import os
-import tempfile
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -182,11 +182,13 @@ CHECKSUM = hashlib.sha256().digest_size
 def write(path: Path, code: Code) -> None:
     """Whole or not at all.  A disk that is full, or belongs to somebody else, is no reason not to compute."""
     content = code.symbol.encode() + b"\n" + code.binary
-    with contextlib.suppress(OSError):
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        with open(handle, "wb") as file:
-            file.write(hashlib.sha256(content).digest() + content)
-        os.replace(name, path)
+    unfinished = path.with_name(f"{path.stem}-{os.getpid()}-{threading.get_ident()}")
+    try:
+        unfinished.write_bytes(hashlib.sha256(content).digest() + content)
+        unfinished.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
 
 
 _engines: list[Any] = []  # they own the machine code, which lives as long as the process
