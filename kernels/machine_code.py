@@ -32,11 +32,12 @@ numba = jit.require_numba()
 
 import llvmlite  # noqa: E402
 from llvmlite import binding  # noqa: E402
-from numba import _dynfunc, types  # noqa: E402
+from numba import _dynfunc, types  # type: ignore[attr-defined]  # noqa: E402
 from numba.core import codegen, compiler, typed_passes, untyped_passes  # noqa: E402
+from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
 from numba.core.compiler_machinery import PassManager, register_pass  # noqa: E402
 from numba.core.registry import cpu_target  # noqa: E402
-from numba.core.runtime import _nrt_python  # noqa: E402
+from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]  # noqa: E402
 
 # Compiling -------------------------------------------------------------------------------------------
 
@@ -140,6 +141,7 @@ def entry(function: jit.Native, integers: int) -> Callable[..., int]:
 _nowhere = (ctypes.c_int64 * 2)()  # where a result and an exception would go
 
 
+@global_compiler_lock  # what LLVM works on is shared by all threads
 def compiled(function: jit.Native, signature: tuple) -> Code:
     dispatcher = function.dispatcher
     dispatcher.compile(signature)
