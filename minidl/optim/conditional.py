@@ -58,8 +58,8 @@ CONDITION = _Condition()
 def takes_a_flag(optimizer: Any) -> bool:
     """Whether :func:`step_unless` can make the next step of ``optimizer``.
 
-    All of it must be kernels on one CUDA device.  SGD with dampening has other numbers in its first step, which the device
-    may have left out.
+    All of it must be kernels on one CUDA device.  SGD with dampening has other numbers in its first step, which the
+    device may have left out.
 
     >>> import minidl
     >>> takes_a_flag(minidl.optim.SGD([minidl.ones(2)], lr=0.1))
