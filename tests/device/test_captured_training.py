@@ -16,15 +16,9 @@ from minidl.__main__ import main
 from minidl.data import ArrayDataset, DataLoader
 from minidl.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from minidl.train import Trainer, TrainingError
-from tests.standin import TRAFFIC, emulated
+from tests.standin import TRAFFIC
 
 EMULATED = True
-
-
-@pytest.fixture(autouse=True)
-def _can_run(cupy: Any) -> None:
-    if cupy.__version__.endswith("standin") and (why := emulated.missing()):
-        pytest.skip(why)
 
 
 def trainer(folder: Path, device: str = "cuda", make: Any = None, model: Any = None, **options: Any) -> Trainer:
@@ -67,7 +61,7 @@ def test_the_history_is_that_of_single_operations(name: str, cupy: Any, tmp_path
         assert recorded.graph.launches == 7, "of ten whole batches three ran as they are; the small ones always do"
 
 
-def test_launched_updates_are_averaged_too(tmp_path: Path) -> None:
+def test_launched_updates_are_averaged_too(tmp_path: Path, cupy: Any) -> None:
     averages = []
     for graph in (False, True):
         run = trainer(tmp_path / str(graph), graph=graph)

@@ -13,16 +13,9 @@ from minidl import nn, see
 from minidl.kernels import norm as kernels
 from tests.checks import cuda_norms as checks
 from tests.checks.cuda import channels_last, gappy, plain
-from tests.standin import emulated
 
 EMULATED = True
 LAYOUTS = (plain, channels_last, gappy)
-
-
-@pytest.fixture(autouse=True)
-def _can_run(cupy: Any) -> None:
-    if cupy.__version__.endswith("standin") and (why := emulated.missing()):
-        pytest.skip(why)
 
 
 @pytest.mark.parametrize("number", range(len(checks.GROUPS)), ids=[str(g) for g in checks.GROUPS])
