@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import minidl
 import minidl.nn.functional as F
+from minidl import nn
 from minidl.kernels import roi
 from minidl.kernels.errors import ShapeError
 from minidl.kernels.jit import HAVE_NUMBA
+from minidl.see import explain, trace
 from tests.checks.roi import BOXES, GRID, SCALE, SHAPE, check_roi, oracle
 
 IMPLEMENTATIONS = [
@@ -87,3 +91,20 @@ def test_the_oracle_is_that_of_the_paper() -> None:
     image, top, left, rows, columns = roi.regions(BOXES, SCALE)[1].tolist()
     crop = torch.tensor(x[image, :, top : top + rows, left : left + columns])
     np.testing.assert_array_equal(values[1], torch.nn.functional.adaptive_max_pool2d(crop, GRID).numpy())
+
+
+def test_where_a_number_comes_from() -> None:
+    """The winner among the terms of its window, its place, and a window outside of the image."""
+
+    class Boxes(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return F.roi_pool(x, minidl.from_numpy(BOXES[:-1]), GRID, SCALE)
+
+    x = minidl.from_numpy(np.random.default_rng(1).standard_normal(SHAPE))
+    run = trace(Boxes(), x)
+    values, indices = oracle(x.numpy())
+    for at in ((1, 1, 1, 2), (3, 0, 0, 0)):
+        name = ",".join(map(str, at))
+        assert explain(run, f"roi_pool:0[{name}]").value == values[at]
+        assert explain(run, f"roi_pool:1[{name}]").value == indices[at] >= 0
+    assert "nothing of this window lies inside the image" in str(explain(run, "roi_pool:0[5,0,1,1]"))
