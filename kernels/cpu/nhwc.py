@@ -37,7 +37,9 @@ Array = np.ndarray
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
     """y (N, K, *out), channels-last where no ``out`` is given."""
     y = result(conv.y_shape, x.dtype, out)
-    if y.size:
+    if 0 in w.shape:
+        y[...] = 0
+    elif y.size:
         view, merged = _windows(x, y, geometry(conv), conv.groups)
         weights = _by_group(w, conv)
         if by_channels(conv, x.dtype.name):

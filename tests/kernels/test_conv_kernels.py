@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidl.kernels import catalogue, jit
+from minidl.kernels import catalogue, conv, jit
+from minidl.kernels.geometry import Conv
 from tests.checks import conv as checks
 from tests.checks import shapes
 
@@ -171,3 +172,16 @@ def test_bits_that_differ_are_named() -> None:
 def test_a_check_over_nothing_fails() -> None:
     with pytest.raises(AssertionError, match="telepathy does the forward in float64 of none of 63 problems"):
         checks.agreement("telepathy", "float64")
+
+
+@pytest.mark.parametrize("shapes", [((5, 0, 12, 10), (7, 0, 3, 3)), ((2, 0, 6, 6), (40, 0, 1, 1))], ids=str)
+def test_no_channels_give_zeros(shapes) -> None:
+    """By every algorithm that can, into memory that holds something else too."""
+    problem = Conv.from_shapes(*shapes, padding=1)
+    x, w = (np.ones(shape, "float32") for shape in shapes)
+    able = [k for k in catalogue.kernels("conv", "forward", "cpu") if k.obstacle(problem, x.dtype) is None]
+    assert {"spec", "im2col"} <= {k.algorithm for k in able}
+    for algorithm in (None, *(k.algorithm for k in able)):
+        out = np.full(problem.y_shape, np.nan, "float32")
+        for y in (conv.forward(x, w, problem, algorithm), conv.forward(x, w, problem, algorithm, out=out)):
+            assert y.shape == problem.y_shape and not y.any(), algorithm
