@@ -62,7 +62,7 @@ def rows(axis: ResizeAxis, mode: str, align_corners: bool, transposed: bool = Fa
 
     >>> start, at, weight = rows(ResizeAxis(2, 4, 0.5), "linear", False)
     >>> start.tolist(), at.tolist(), weight.tolist()
-    ([0, 1, 3, 5, 6], [0, 0, 1, 0, 1, 1], [1.0, 0.75, 0.25, 0.25, 0.75, 1.0])
+    ([0, 2, 4, 6, 7], [0, 1, 0, 1, 0, 1, 1], [1.0, 0.0, 0.75, 0.25, 0.25, 0.75, 1.0])
     """
     positions, weights = (np.array(part) for part in zip(*taps(axis, mode, align_corners)))  # (taps, out)
     outputs = np.broadcast_to(np.arange(axis.out), positions.shape)

@@ -15,10 +15,9 @@ from minidl.data import ArrayDataset, DataLoader, SampleError, Sampler
 from minidl.data import transforms as T
 from minidl.data.cifar import parse_cifar_pickle
 from minidl.io import atomic_write, save_safetensors, torch_file, torch_pickle
-from minidl.kernels import conv, pooling, threads
+from minidl.kernels import conv, pooling, resize, threads
 from minidl.kernels.geometry import Conv
 from minidl.kernels.pooling import Pool
-from minidl.kernels.spec import resize
 from minidl.nn import functional as F
 from minidl.optim import SGD, lr_scheduler
 from minidl.see import names

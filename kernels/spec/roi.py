@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..arrays import array_module
 from .pooling import largest
 
 
@@ -27,8 +28,8 @@ def images(regions: np.ndarray, count: int) -> Iterator[tuple[int, int]]:
 
 
 def roi_pool(x: np.ndarray, regions: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    shape = (len(regions), x.shape[1], *output_size)
-    values, indices = np.zeros(shape, x.dtype), np.full(shape, -1, np.int32)
+    xp, shape = array_module(x), (len(regions), x.shape[1], *output_size)
+    values, indices = xp.zeros(shape, x.dtype), xp.full(shape, -1, np.int32)
     for k, n in images(regions, len(x)):
         top, left, rows, columns = regions[k, 1:].tolist()
         for p, i in enumerate(shares(top, rows, output_size[0], x.shape[2])):
@@ -36,24 +37,26 @@ def roi_pool(x: np.ndarray, regions: np.ndarray, output_size: tuple[int, int]) -
                 if i and j:
                     window = x[n, :, i.start : i.stop, j.start : j.stop].reshape(x.shape[1], -1)  # (C, RS)
                     winner = largest(window)
-                    values[k, :, p, q] = np.take_along_axis(window, winner[:, None], 1)[:, 0]
+                    values[k, :, p, q] = xp.take_along_axis(window, winner[:, None], 1)[:, 0]
                     indices[k, :, p, q] = (i.start + winner // len(j)) * x.shape[3] + j.start + winner % len(j)
     return values, indices
 
 
 def roi_pool_grad(g: np.ndarray, indices: np.ndarray, regions: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
-    dx = np.zeros((*x_shape[:2], x_shape[2] * x_shape[3]), g.dtype)  # (N, C, HW)
+    xp, channels = array_module(g), x_shape[1]
+    dx = xp.zeros((*x_shape[:2], x_shape[2] * x_shape[3]), g.dtype)  # (N, C, HW)
     for k, n in images(regions, x_shape[0]):
-        for c in range(x_shape[1]):
-            won = indices[k, c] >= 0
-            np.add.at(dx[n, c], indices[k, c][won], g[k, c][won])
+        at, of_winners = indices[k].reshape(channels, -1), g[k].reshape(channels, -1)  # (C, PQ)
+        places = xp.arange(channels)[:, None], xp.maximum(at, 0)
+        xp.add.at(dx[n], places, xp.where(at >= 0, of_winners, xp.zeros_like(of_winners)))
     return dx.reshape(x_shape)
 
 
 def roi_gather(u: np.ndarray, indices: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    y = np.zeros(indices.shape, u.dtype)
+    xp = array_module(u)
+    y = xp.zeros(indices.shape, u.dtype)
     for k, n in images(regions, len(u)):
-        plane = u[n].reshape(u.shape[1], -1)  # (C, HW)
-        for c in range(u.shape[1]):
-            y[k, c] = np.where(indices[k, c] >= 0, plane[c][indices[k, c]], 0)
+        at = indices[k].reshape(u.shape[1], -1)  # (C, PQ)
+        read = xp.take_along_axis(u[n].reshape(u.shape[1], -1), xp.maximum(at, 0), 1)
+        y[k] = xp.where(at >= 0, read, xp.zeros_like(read)).reshape(y[k].shape)
     return y
