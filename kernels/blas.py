@@ -39,7 +39,7 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     if worth_sharing and (crew is None or get_num_threads() == 1):
         return np.matmul(a, b, out=out)
     with blas_threads(1):
-        if not worth_sharing:
+        if crew is None or not worth_sharing:
             return np.matmul(a, b, out=out)
         if out is None:
             out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
@@ -49,7 +49,7 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
             for part_of_a, part_of_b, part_of_out in heap:
                 np.matmul(part_of_a, part_of_b, out=part_of_out)
 
-        crew.work_together(work, get_num_threads())  # type: ignore[union-attr]
+        crew.work_together(work, get_num_threads())
     return out
 
 

@@ -143,6 +143,7 @@ _nowhere = (ctypes.c_int64 * 2)()  # where a result and an exception would go
 
 @global_compiler_lock  # what LLVM works on is shared by all threads
 def compiled(function: jit.Native, signature: tuple) -> Code:
+    """The object file of a `native` function for arguments of these types, made now."""
     dispatcher = function.dispatcher
     dispatcher.compile(signature)
     result = dispatcher.overloads[signature]

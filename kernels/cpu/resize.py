@@ -25,10 +25,12 @@ Matrix = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, at, weight
 
 
 def resize(x: np.ndarray, problem: Resize) -> np.ndarray:
+    """y (N, C, *out), channels last where x is: ``kernels.resize.resize``."""
     return _resized(x, problem, False)
 
 
 def resize_grad(g: np.ndarray, problem: Resize) -> np.ndarray:
+    """dx (N, C, *size), channels last where g is: ``kernels.resize.resize_grad``."""
     return _resized(g, problem, True)
 
 
@@ -54,6 +56,7 @@ def _matrices(problem: Resize, transposed: bool, kind: str) -> tuple[Matrix, ...
 
 @njit
 def add_weighted(x: Any, weight: Any, total: Any) -> None:
+    """total (L,) += weight * x (L,)"""
     for i in range(len(total)):
         total[i] += weight * x[i]
 
@@ -69,6 +72,7 @@ def add_rows(x: Any, depth: Any, height: Any, p: int, q: int, line: Any) -> None
 
 @njit(parallel=True)
 def weigh_planes(x, depth, height, width, copies, y):
+    """y (A, P, Q, R, 1) from x (A, D, H, W, 1) and a matrix for each axis; ``copies``: each column of y is one of x."""
     count, outs, high, columns, _ = y.shape
     blocks = (high + ROWS - 1) // ROWS
     x4 = x.reshape(x.shape[0], x.shape[1], x.shape[2], x.shape[3])
@@ -93,6 +97,7 @@ def weigh_planes(x, depth, height, width, copies, y):
 
 @njit(parallel=True)
 def weigh_last(x, depth, height, width, y):
+    """y (A, P, Q, R, B) from x (A, D, H, W, B), whose channels B lie side by side."""
     count, outs, high, columns, channels = y.shape
     blocks = (high + ROWS - 1) // ROWS
     x4 = x.reshape(x.shape[0], x.shape[1], x.shape[2], x.shape[3] * x.shape[4])

@@ -39,6 +39,7 @@ def share(p, first, size, out, limit):
 
 @njit(parallel=True)
 def largest(x, regions, values, indices):
+    """values and indices (K, C, P, Q): the largest of each window of x (N, C, H, W), and where in its plane it is."""
     count, channels, high, wide = values.shape
     for task in prange(count * channels):
         k, c = task // channels, task % channels
@@ -60,6 +61,7 @@ def largest(x, regions, values, indices):
 
 @njit(parallel=True)
 def add_to_winners(g, indices, regions, dx):
+    """dx (N, C, HW) += g (K, C, P, Q), each at the position that won; a plane of dx is one thread's."""
     count, channels, high, wide = g.shape
     for task in prange(dx.shape[0] * channels):
         n, c = task // channels, task % channels
@@ -73,6 +75,7 @@ def add_to_winners(g, indices, regions, dx):
 
 @njit(parallel=True)
 def read_winners(u, indices, regions, y):
+    """y (K, C, P, Q): u (N, C, HW) at the positions that won, 0 where nothing did."""
     count, channels, high, wide = y.shape
     for task in prange(count * channels):
         k, c = task // channels, task % channels

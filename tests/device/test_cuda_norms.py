@@ -112,7 +112,8 @@ def test_second_derivatives_of_norms_of_float16(cupy: Any) -> None:
 
 def test_a_network_in_float16_has_parameters_and_gradients_in_float16(cupy: Any) -> None:
     layer = nn.BatchNorm1d(4).to("cuda", "float16")
-    x = minidl.randn(6, 4, device="cuda", dtype="float16").requires_grad_()
-    layer(x).sum().backward()
+    x, g = (minidl.randn(6, 4, device="cuda", dtype="float16") for _ in range(2))
+    x.requires_grad_()
+    (layer(x) * g).sum().backward()
     assert [t.dtype for t in (x.grad, layer.weight.grad, layer.bias.grad)] == [np.float16] * 3
     assert layer.eval()(x).dtype == np.float16 and layer.running_mean.dtype == np.float16
