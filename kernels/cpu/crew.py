@@ -234,16 +234,17 @@ class Crew:
             raise failure
 
     def _hire(self) -> None:
-        machine_code.entry(serve, 2)  # compiled before anybody is in a hurry
+        wait_for_loops = machine_code.entry(serve, 2)  # compiled before anybody is in a hurry
         bell = threading.Lock()
         bell.acquire()
         self.bells.append(bell)
         number = len(self.bells) - 1
-        threading.Thread(target=self._help, args=(number,), name=f"minidl-{number + 1}", daemon=True).start()
+        arguments = (number, wait_for_loops)
+        threading.Thread(target=self._help, args=arguments, name=f"minidl-{number + 1}", daemon=True).start()
 
-    def _help(self, helper: int) -> None:
+    def _help(self, helper: int, wait_for_loops: Callable[[int, int], int]) -> None:
         while True:
-            machine_code.entry(serve, 2)(self.board, helper)
+            wait_for_loops(self.board, helper)
             if self.aside[0] and helper < self.wanted[0]:
                 self._work(helper)
                 continue
