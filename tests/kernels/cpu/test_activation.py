@@ -64,6 +64,15 @@ def test_accumulation_writes_where_the_sum_is_wanted(storage, dtype) -> None:
         np.testing.assert_array_equal(a, want)
 
 
+@pytest.mark.parametrize("shift", [-1, 0, 1])
+def test_parts_of_one_memory_are_added_as_they_were_before(shift) -> None:
+    memory = np.random.default_rng(0).standard_normal(200_002).astype("float32")
+    a, b = memory[1:-1], memory[1 + shift : len(memory) - 1 + shift]
+    want = a + b
+    activation.accumulate(a, b)
+    np.testing.assert_array_equal(a, want)
+
+
 @pytest.mark.parametrize("name", ["relu", "clip", "leaky_relu"])
 def test_nan_stays_nan_and_infinity_is_large(name) -> None:
     x = np.array([np.nan, np.inf, -np.inf, 1.0], "float32")
