@@ -4,18 +4,22 @@ BLAS has threads of its own, and they are bad neighbours.  They are woken for an
 multiply-adds, and when it is done they keep their cores busy for another twenty milliseconds, waiting for the next
 one; the loops of compiled kernels then find a core taken.  So a product that one core finishes in a third of a
 millisecond is left to one thread, and a larger one is cut into parts, which the threads of those kernels take
-(`cpu/crew.py`).  In a process that has not loaded them BLAS may do as it likes.
+(`cpu/crew.py`).  Without Numba BLAS may do as it likes.
+
+BLAS gives the parts of a product other last bits than the whole, so these depend on the number of threads, as they do
+when BLAS divides the work; parts that follow from sizes alone would cost one thread a tenth of its time.  They do not
+depend on what the process has computed before.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from .jit import HAVE_NUMBA
 from .threads import blas_threads, controls_blas, get_num_threads
 
 ALWAYS_ALONE = 262_144  # multiply-adds up to which OpenBLAS takes one thread by itself
@@ -35,12 +39,13 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
         return np.matmul(a, b, out=out)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     worth_sharing = prod(batch) * of_a_pair >= WORTH_SHARING
-    crew = sys.modules.get(f"{__package__}.cpu.crew")
-    if worth_sharing and (crew is None or get_num_threads() == 1):
+    if worth_sharing and (not HAVE_NUMBA or get_num_threads() == 1):
         return np.matmul(a, b, out=out)
     with blas_threads(1):
-        if crew is None or not worth_sharing:
+        if not worth_sharing:
             return np.matmul(a, b, out=out)
+        from .cpu.crew import work_together
+
         if out is None:
             out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
         heap = iter(tuple(_parts(a, b, out, PARTS * get_num_threads())))
@@ -49,7 +54,7 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
             for part_of_a, part_of_b, part_of_out in heap:
                 np.matmul(part_of_a, part_of_b, out=part_of_out)
 
-        crew.work_together(work, get_num_threads())
+        work_together(work, get_num_threads())
     return out
 
 

@@ -1,6 +1,6 @@
 """Matrix products: NumPy's numbers, and the threads that a product is worth."""
 
-import importlib
+import subprocess
 import sys
 
 import numpy as np
@@ -21,7 +21,7 @@ SHARED = [
     "shapes", [((3, 4), (4, 5)), ((100, 90), (90, 110)), ((2, 100, 90), (90, 110)), ((0, 4), (4, 5)), *SHARED]
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_it_is_numpys_product(crew, shapes, dtype):
+def test_it_is_numpys_product(shapes, dtype):
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(s).astype(dtype) for s in shapes)
     expected, close = a @ b, {"rtol": 1e-12, "atol": 1e-12} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-4}
@@ -33,11 +33,24 @@ def test_it_is_numpys_product(crew, shapes, dtype):
     np.testing.assert_allclose(blas.matmul(a, turned), expected, **close)
 
 
-@pytest.fixture
-def crew():
-    """The threads of compiled kernels, where there are any, as in a process that has used one."""
-    if HAVE_NUMBA:
-        importlib.import_module("minidl.kernels.cpu.crew")
+PRODUCT = """
+import sys
+import numpy as np
+from minidl.kernels import blas
+if sys.argv[1] == "later":
+    import minidl.kernels.cpu.crew
+rng = np.random.default_rng(0)
+a, b = rng.standard_normal((128, 784), "float32"), rng.standard_normal((512, 784), "float32").T
+sys.stdout.buffer.write(blas.matmul(a, b).tobytes())
+"""
+
+
+@pytest.mark.skipif(not HAVE_NUMBA, reason="without Numba all products are left to BLAS")
+def test_what_was_computed_before_does_not_change_a_bit():
+    """The first step of a run that is resumed is one in the middle of a run that is not."""
+    found = [subprocess.run([sys.executable, "-c", PRODUCT, when], capture_output=True) for when in ("first", "later")]
+    assert all(process.returncode == 0 and len(process.stdout) == 4 * 128 * 512 for process in found)
+    assert found[0].stdout == found[1].stdout
 
 
 def test_all_parts_of_a_shared_product_are_its_parts():
@@ -62,7 +75,7 @@ def test_all_parts_of_a_shared_product_are_its_parts():
     ],
 )
 def test_products_that_ask_for_one_thread_of_blas(monkeypatch, m, k, n, alone, shared):
-    """Without the threads of compiled kernels, large products are left to those of BLAS."""
+    """Without Numba, large products are left to the threads of BLAS."""
     asked = []
 
     class Recorder:
@@ -85,10 +98,9 @@ def test_products_that_ask_for_one_thread_of_blas(monkeypatch, m, k, n, alone, s
     monkeypatch.setattr(blas, "controls_blas", lambda: True)
     monkeypatch.setattr(blas, "get_num_threads", lambda: 2)
     a, b = np.ones((m, k), np.float32), np.ones((k, n), np.float32)
-    for name, wanted in (("", alone), ("minidl.kernels.cpu.crew", shared)):
-        monkeypatch.delitem(sys.modules, "minidl.kernels.cpu.crew", raising=False)
-        if name:
-            monkeypatch.setitem(sys.modules, name, Crew)
+    monkeypatch.setitem(sys.modules, "minidl.kernels.cpu.crew", Crew)
+    for have_numba, wanted in ((False, alone), (True, shared)):
+        monkeypatch.setattr(blas, "HAVE_NUMBA", have_numba)
         asked.clear()
         assert (blas.matmul(a, b) == k).all()
         assert asked == wanted
