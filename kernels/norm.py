@@ -18,6 +18,8 @@ import numpy as np
 from .choice import compiles, module, on_cuda
 from .layout import channels_last
 
+SMALL = 1 << 14  # elements up to which a pass over channels-last storage is not worth a call
+
 
 def batch_norm(
     x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *, algorithm: str | None = None
@@ -56,6 +58,33 @@ def scale_shift(x: Any, scale: Any, shift: Any = None, *, algorithm: str | None 
     [[[2.0, 2.0], [4.0, 4.0]]]
     """
     return module("norm", algorithm, x).scale_shift(x, scale, shift)
+
+
+def add_to_channels(x: Any, shift: Any) -> None:
+    """``x += shift`` for each channel, in place: the bias of a convolution.  ``shift`` (C,).
+
+    >>> import numpy as np
+    >>> x = np.zeros((1, 2, 2))
+    >>> add_to_channels(x, np.array([1.0, 3.0]))
+    >>> x.tolist()
+    [[[1.0, 1.0], [3.0, 3.0]]]
+    """
+    module("norm", "numba" if _worth_a_pass(x) else "spec", x).add_to_channels(x, shift)
+
+
+def channel_sums(g: Any) -> Any:
+    """The sum of g (N, C, *size) over all but its channels, (C,): the gradient of a bias.
+
+    >>> import numpy as np
+    >>> channel_sums(np.array([[[1.0, 2.0], [3.0, 4.0]]])).tolist()
+    [3.0, 7.0]
+    """
+    return module("norm", "numba" if _worth_a_pass(g) else "spec", g).channel_sums(g)
+
+
+def _worth_a_pass(x: Any) -> bool:
+    """Large and stored in another order than channels first, where NumPy's loops run along memory."""
+    return x.size > SMALL and x.ndim > 2 and compiles(x) and not x.flags.c_contiguous
 
 
 def scale_shift_grad(g: Any, x: Any, scale: Any, *, algorithm: str | None = None) -> tuple[Any, Any, Any]:

@@ -5,6 +5,7 @@ What does not differ from element to element, the slope and the limits, comes as
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,6 +69,16 @@ def clip_grad(g: Array, x: Array, low: float, high: float) -> Array:
     return _mapped(_clip_grad, g, x, low, high)
 
 
+def tanh(x: Array) -> Array:
+    """tanh(x), stored as x; of float64 NumPy's."""
+    return np.tanh(x) if x.dtype.char == "d" else _mapped(_tanh, x)
+
+
+def tanh_grad(g: Array, y: Array) -> Array:
+    """g (1 - y y), stored as y."""
+    return _mapped(_tanh_grad, g, y)
+
+
 def add(a: Array, b: Array) -> Array:
     """a + b, two arrays of one shape and dtype; stored as b."""
     return _mapped(_add, a, b)
@@ -107,6 +118,19 @@ def _run(function: Any, x: Array, z: Array | None, y: Array, limits: tuple[float
     numbers = np.array((*limits, 0, 0)[:2], x.dtype)
     arguments = Pass(address(x), 0 if z is None else address(z), address(y), address(numbers), x.size)
     run(function, kind_of(x), arguments, -(-x.size // PIECE), seconds(x, y))
+
+
+# highest power first; see `_tanh`
+_TANH_OVER = tuple(
+    np.float32(c)
+    for c in (1.3317163556311307e-8, 2.0582364256689479e-5, 3.4939801915133465e-3, 0.13379677464116937, 0.99999997965972248)
+)
+_TANH_UNDER = tuple(
+    np.float32(c) for c in (7.7613117219740281e-7, 3.2829939390059002e-4, 2.5870882327197593e-2, 0.4671299300363804)
+)
+
+# each operation rounded as NumPy rounds it
+_rounded = native(fastmath=set())
 
 
 @native
@@ -160,6 +184,37 @@ def _clip_grad(kind: Any, arguments: int, piece: int) -> None:
     g, x, dx, low, high = _part(kind, arguments, piece)
     for i in range(len(g)):
         dx[i] = g[i] if x[i] > low and x[i] < high else g.dtype.type(0)
+
+
+@native
+def _tanh(kind: Any, arguments: int, piece: int) -> None:
+    """x times a fraction of two polynomials in s = x x, four powers each.
+
+    Of all such fractions it is the one with the least relative error over 0 < x < 9.02, 2.1e-8, found by weighted least
+    squares in 40 digits whose weights follow the errors (Lawson's method).  From 9.011 on the nearest float32 is 1.
+    All coefficients are positive, so nothing cancels: rounding adds some units in the last place.
+    """
+    x, _, y, _, _ = _part(kind, arguments, piece)
+    one, end = x.dtype.type(1), x.dtype.type(9.02)
+    p4, p3, p2, p1, p0 = _TANH_OVER
+    q4, q3, q2, q1 = _TANH_UNDER
+    for i in range(len(x)):
+        value = abs(x[i])
+        value = value if value < end else end
+        s = value * value
+        over = (((p4 * s + p3) * s + p2) * s + p1) * s + p0
+        under = (((q4 * s + q3) * s + q2) * s + q1) * s + one
+        value = value * over / under
+        value = value if value < one else one
+        y[i] = math.copysign(value, x[i]) if x[i] == x[i] else x[i]
+
+
+@_rounded
+def _tanh_grad(kind: Any, arguments: int, piece: int) -> None:
+    g, y, dx, _, _ = _part(kind, arguments, piece)
+    one = g.dtype.type(1)
+    for i in range(len(g)):
+        dx[i] = g[i] * (one - y[i] * y[i])
 
 
 @native

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import native, njit
-from .elements import Rows, address, as_rows, elements, is_last, kind_of, like, seconds
+from ..spec.norm import along
+from .elements import Rows, address, as_rows, dense, elements, is_last, kind_of, last_and_dense, like, seconds
 from .pieces import Address, read, run
 from .replay import permanent_zeros
 
@@ -67,6 +68,25 @@ def scale_shift_grad(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Ar
     x, g = as_rows(x, g)
     dshift, dscale = sums(g, x, None)
     return scaled(g, None, scale, None), dscale.astype(x.dtype), dshift.astype(x.dtype)
+
+
+def add_to_channels(x: Array, shift: Array) -> None:
+    """``x += shift`` for x (N, C, *size), channels-last if anything is to be won, and shift (C,)."""
+    if not (dense(x) and is_last(x)):
+        x += along(shift, x)
+    elif x.size:
+        blocks = blocks_of(x, last=True)
+        _run(_shifted_piece, blocks, x, None, x, blocks.spread(shift))
+
+
+def channel_sums(g: Array) -> Array:
+    """The sum over each channel of g (N, C, *size), (C,): blocks are added up in float64."""
+    g = last_and_dense(g, "g")
+    blocks = blocks_of(g, last=True)
+    partial = np.zeros((blocks.partials, blocks.shape.groups), g.dtype)
+    if g.size:
+        _run(_total_piece, blocks, g, None, partial)
+    return partial.sum(axis=0, dtype=np.float64).reshape(-1, g.shape[1]).sum(axis=0).astype(g.dtype)
 
 
 # ---- the passes: arrays dense and all stored alike ----
@@ -280,6 +300,28 @@ def _sums_piece(kind: Any, arguments: int, piece: int) -> None:
             total += g[i]
             product += g[i] * (x[i] - mean[v])
         plain[v], products[v] = total, product
+
+
+@native
+def _total_piece(kind: Any, arguments: int, piece: int) -> None:
+    p = read(Pass, arguments)
+    _, _, groups, rows, begin = _block(p, piece)
+    x = elements(kind, p.x + begin * kind.itemsize, rows * groups)
+    total = elements(kind, p.y + piece * groups * kind.itemsize, groups)
+    for m in range(rows):
+        for v in range(groups):
+            total[v] += x[m * groups + v]
+
+
+@native
+def _shifted_piece(kind: Any, arguments: int, piece: int) -> None:
+    p = read(Pass, arguments)
+    _, _, groups, rows, begin = _block(p, piece)
+    x = elements(kind, p.x + begin * kind.itemsize, rows * groups)
+    shift = elements(kind, p.a, groups)
+    for m in range(rows):
+        for v in range(groups):
+            x[m * groups + v] += shift[v]
 
 
 @native

@@ -34,6 +34,14 @@ def clip_grad(g: Any, x: Any, low: float, high: float) -> Any:
     return g * ((x > low) & (x < high))
 
 
+def tanh(x: Any) -> Any:
+    return np.tanh(x)
+
+
+def tanh_grad(g: Any, y: Any) -> Any:
+    return g * (1 - y * y)
+
+
 def add(a: Any, b: Any) -> Any:
     return a + b
 

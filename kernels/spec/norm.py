@@ -50,5 +50,13 @@ def scale_shift(x: Any, scale: Any, shift: Any) -> Any:
     return y
 
 
+def add_to_channels(x: Any, shift: Any) -> None:
+    x += along(shift, x)
+
+
+def channel_sums(g: Any) -> Any:
+    return g.sum(axis=axes(g))
+
+
 def scale_shift_grad(g: Any, x: Any, scale: Any) -> tuple[Any, Any, Any]:
     return g * along(scale, x), (g * x).sum(axis=axes(x)), g.sum(axis=axes(x))

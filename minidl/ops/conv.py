@@ -17,6 +17,7 @@ from ..autograd.tape import Primitive, vjp
 from ..kernels import conv as kernel
 from ..kernels.errors import ShapeError
 from ..kernels.geometry import Conv
+from ..kernels.norm import add_to_channels
 from ..kernels.remembered import remembered
 from ..kernels.spec import im2col
 from ._common import as_operand, batched, same_dtype
@@ -26,14 +27,10 @@ Size = int | Sequence[int]
 _geometry = remembered(Conv.from_shapes)
 
 
-def _bias_shape(conv: Conv) -> tuple[int, ...]:
-    return (1, -1) + (1,) * conv.ndim
-
-
 def _forward(x: Any, w: Any, b: Any, *, conv: Conv, algorithm: str | None) -> Any:
     y = kernel.forward(x, w, conv, algorithm)
     if b is not None:
-        y += b.reshape(_bias_shape(conv))
+        add_to_channels(y, b)
     return y
 
 
@@ -49,7 +46,7 @@ _conv: Primitive = Primitive(
 def _transposed(w: Any, g: Any, b: Any, *, conv: Conv, algorithm: str | None) -> Any:
     dx = kernel.input_grad(w, g, conv, algorithm)
     if b is not None:
-        dx += b.reshape(_bias_shape(conv))
+        add_to_channels(dx, b)
     return dx
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..autograd.tape import Primitive, vjp
 from ..backend import array_module
 from ..dtypes import as_dtype, int64
+from ..kernels.norm import channel_sums
 from ._common import Dims, as_operand, broadcast_to, floating, normalise_dim, normalise_dims
 from ._examples import named
 from .elementwise import exp, log, sqrt, where
@@ -38,9 +39,16 @@ def _spread(g: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
     return broadcast_to(g.reshape(kept_shape(shape, axes)), shape)
 
 
+def _summed(x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+    if x.ndim > 2 and axes == (0, *range(2, x.ndim)) and x.dtype.kind == "f":  # the gradient of a bias
+        total = channel_sums(x)
+        return total.reshape(kept_shape(x.shape, axes)) if keepdim else total
+    return array_module(x).sum(x, axis=axes, keepdims=keepdim)
+
+
 _sum: Primitive = Primitive(
     "sum",
-    lambda x, *, axes, keepdim: array_module(x).sum(x, axis=axes, keepdims=keepdim),
+    lambda x, *, axes, keepdim: _summed(x, axes, keepdim),
     vjp(lambda g, y, x, *, axes, keepdim: _spread(g, x.shape, axes)),
 )
 

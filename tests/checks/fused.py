@@ -72,6 +72,42 @@ def batch_norm(dtype: str) -> None:
                 np.testing.assert_allclose(a, c, rtol=tolerance, atol=tolerance * np.abs(c).max())
 
 
+def channel_passes(dtype: str) -> None:
+    """A number added to each channel, and the sums of the channels, over several blocks, of few channels and of many;
+    what lies otherwise, or with gaps, comes out the same."""
+    rng = np.random.default_rng(6)
+    tolerance = {"float32": 1e-6, "float64": 1e-14}[dtype]
+    for shape in ((3, 5, 4, 7), (2, 130, 3), (2, 3, 1, 2, 5), (6, 1, 5, 5), (5, 6, 60, 61), (3, 300, 7, 9)):
+        a, b = rng.standard_normal(shape).astype(dtype), rng.standard_normal(shape[1]).astype(dtype)
+        last = np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1)
+        want = a + b.reshape(-1, *(1,) * (a.ndim - 2))
+        exact = a.sum(axis=(0, *range(2, a.ndim)), dtype="float64")
+        scale = np.abs(a).sum() / shape[1]
+        for x in (a, last, np.repeat(last, 2, axis=-1)[..., ::2]):
+            sums = norm.module("norm", "numba", x).channel_sums(x)
+            assert sums.dtype == dtype and np.abs(sums - exact).max() <= tolerance * scale
+            got = np.array(x, order="K") if x.flags.owndata else x
+            norm.module("norm", "numba", got).add_to_channels(got, b)
+            np.testing.assert_array_equal(got, want)
+
+
+def tanh(dtype: str) -> None:
+    """Within some units in the last place, on both sides, up to where it is 1 and beyond; NaN stays."""
+    rng = np.random.default_rng(7)
+    x = np.concatenate([
+        rng.uniform(-10, 10, MORE_THAN_A_PIECE), np.exp(rng.uniform(-30, 2.4, MORE_THAN_A_PIECE)),
+        [0.0, -0.0, np.inf, -np.inf, 1e30, -88.7, 1e-40],
+    ]).astype(dtype)  # fmt: skip
+    y, exact = activation.tanh(x, algorithm="numba"), np.tanh(x.astype("float64"))
+    ulps = np.abs(y - exact) / np.spacing(np.abs(exact).astype(dtype))
+    assert y.dtype == dtype and ulps.max() <= 6 and np.abs(y).max() == 1
+    np.testing.assert_array_equal(np.signbit(y), np.signbit(x))
+    assert np.isnan(activation.tanh(np.array([1, np.nan, 2], dtype), algorithm="numba"))[1]
+    g = rng.standard_normal(x.shape).astype(dtype)
+    got, want = (activation.tanh_grad(g, y, algorithm=a) for a in ("numba", "spec"))
+    np.testing.assert_array_equal(got, want)
+
+
 def batch_norm_relu(dtype: str, shapes: tuple[tuple[int, ...], ...] = ((70, 70, 5), (3, 40, 60, 9), (7, 130))) -> None:
     """Batch norm with what follows it has the bits of the single steps, with a ceiling and without, over several
     blocks, with elements exactly on the kinks."""

@@ -14,6 +14,8 @@ _SPEC = "minidl.kernels.spec.activation:"
 KINKS = (activations.kinks,)
 STEPS = (partial(fused.straight_pieces, "float32"),)
 NORM = (partial(fused.batch_norm, "float32"),)
+CHANNELS = (partial(fused.channel_passes, "float32"),)
+TANH = (partial(fused.tanh, "float32"),)
 LARGE_MEAN = (fused.large_mean,)
 NORM_RELU = (partial(fused.batch_norm_relu, "float32"),)
 UPDATES = (fused.updates,)
@@ -59,6 +61,17 @@ MUTANTS = (
            "(0, *range(2, x.ndim))", "tuple(range(2, x.ndim)) or (0,)"),
     Mutant("batch_norm_of_rows_not_channels", _NORM + "_merge", NORM, "takes the channel of a group by its half",
            "partial[b, 0, first + c]", "partial[b, 0, (first + c) // 2]"),
+    Mutant("channel_sums_of_the_last_row", _NORM + "_total_piece", CHANNELS, "assigns instead of adding",
+           "total[v] += x", "total[v] = x"),
+    Mutant("channel_sums_of_half_the_channels", _NORM + "channel_sums", CHANNELS, "one position of several in a row",
+           ".sum(axis=0).astype", "[0].astype"),
+    Mutant("channels_added_to_twice_over", _NORM + "_shifted_piece", CHANNELS, "the number of the next channel",
+           "+= shift[v]", "+= shift[v - v % 2]"),
+    Mutant("tanh_without_its_last_term", _ACT + "_tanh", TANH, "cut off a power too early",
+           "(p4 * s + p3)", "p3"),
+    Mutant("tanh_beyond_one", _ACT + "_tanh", TANH, "follows the fraction to infinity", "value if value < end else end",
+           "value"),
+    Mutant("tanh_grad_of_y", _ACT + "_tanh_grad", TANH, "1 - y instead of 1 - y y", "y[i] * y[i]", "y[i]"),
     Mutant("norm_shift_lost", _NORM + "_scaled_piece", NORM, "forgets the bias, channels first",
            "(x[i] - a) * b + c", "(x[i] - a) * b"),
     Mutant("norm_mean_of_g_lost", _NORM + "batch_norm_grad", NORM, "treats the mean as a constant",

@@ -403,11 +403,11 @@ RULES = (
     ),
     Mutant(
         "B_gb_of_the_last_axis",
-        f"{_CONV}:_bias_shape",
+        "minidl.kernels.spec.norm:add_to_channels",
         conv_op.CHECKS,
         "the bias is added along the last axis, as for channels-last arrays",
-        "(1, -1) + (1,) * conv.ndim",
-        "(1,) * conv.ndim + (1, -1)",
+        "along(shift, x)",
+        "shift",
     ),
     _rule(
         "second_derivative_of_conv_forgets_a_term",

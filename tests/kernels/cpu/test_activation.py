@@ -115,6 +115,11 @@ def test_unlike_operands_are_left_to_numpy() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tanh_and_its_gradient(dtype) -> None:
+    fused.tanh(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_some_of_the_channels_are_added_to_where_they_lie(dtype) -> None:
     """The gradient of what was concatenated, as in a DenseNet."""
     fused.accumulated_parts(dtype)
