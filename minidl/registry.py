@@ -179,21 +179,22 @@ def _text(values: tuple[Any, ...]) -> str:
 
 
 _MODELS: dict[str, ModelInfo] = {}
-_LOCATE: list[Callable[[str, str], tuple[Path, Any]]] = []
+_CHOOSE: list[Callable[[str, str], tuple[Path | None, Any]]] = []
 
 
-def locate_with(function: Callable[[str, str], tuple[Path, Any]]) -> None:
-    """``function(model, weights)`` finds files of weights; see :func:`locate`."""
-    _LOCATE.append(function)
+def choose_with(function: Callable[[str, str], tuple[Path | None, Any]]) -> None:
+    """``function(model, weights)`` finds files of weights; see :func:`choose`."""
+    _CHOOSE.append(function)
 
 
-def locate(model: str, weights: str) -> tuple[Path, Any]:
+def choose(model: str, weights: str) -> tuple[Path | None, Any]:
     """The file that is meant by ``weights``, its path or a name of public weights, and what is known of it.
 
-    By the table of public weights (``models.weights.locate``, ``PublicWeights``); as long as the networks of the papers
-    are not imported a path is a path, and nothing is known.
+    Nothing is fetched: of a public file that was named the path is None.  By the table of public weights
+    (``models.weights.choose``, ``PublicWeights``); as long as the networks of the papers are not imported a path is a
+    path, and nothing is known.
     """
-    return _LOCATE[-1](model, weights) if _LOCATE else (Path(weights), None)
+    return _CHOOSE[-1](model, weights) if _CHOOSE else (Path(weights), None)
 
 
 def register(input_shape: Shape, source: str, adapt: Adapt | None = None) -> Callable[[F], F]:

@@ -24,15 +24,15 @@ from typing import Any
 from minidl import registry
 from minidl.data.download import RemoteFile, fetch, hash_of
 from minidl.data.errors import DataNotFoundError
-from minidl.io import LoadReport, Weights, WeightsError, atomic_write, load_into, load_weights, read_metadata
+from minidl.io import LoadReport, Weights, WeightsError, load_into, load_weights, read_metadata
 from minidl.nn import Module
 from minidl.predict.preprocess import PREPROCESS, Preprocess, with_fields
+
+from . import pins
 
 HERE = Path(__file__).parent
 CACHE_VARIABLE = "MINIDL_CACHE"
 CONVERTED = ("minidl.source", "minidl.source.sha256")  # metadata of a converted file: what it was made from
-
-_DIGITS = 64  # of a SHA-256
 
 
 class UnknownWeightsError(ValueError):
@@ -82,14 +82,27 @@ class PublicWeights:
         """Where the file lies in the cache, or would."""
         return cache_folder(cache) / self.file
 
+    @property
+    def known_whole(self) -> bool:
+        """Whether the table has all digits of the hash, and not only those that the publisher gives."""
+        return len(self.sha256) == pins.DIGITS
+
+    def trust(self, cache: str | os.PathLike[str] | None = None) -> str:
+        """What a file is compared with: "whole" hash of the table, the one "noted here", or so many "digits"."""
+        return "whole" if self.known_whole else "noted here" if self.pinned(cache) else f"{len(self.sha256)} digits"
+
+    def pinned(self, cache: str | os.PathLike[str] | None = None) -> str | None:
+        """The whole hash as the first download noted it, where the table has the first digits only; None without."""
+        return None if self.known_whole or not self.address else pins.pinned(self.path(cache), self.sha256)
+
     def fetch(self, cache: str | os.PathLike[str] | None = None, progress: bool = True) -> Path:
         """The file in the cache, from the network if it is not there.
 
-        Where the table has only the first digits of the hash, all of it is kept beside the file, in NAME.sha256, and
-        compared from then on.
+        Where the table has only the first digits of the hash, all of it is noted beside the file, in NAME.sha256 (and
+        shown, with ``progress``), and compared from then on.
 
         :raises DataNotFoundError: it cannot be had; the message says what to put where.
-        :raises DataError: something else came.
+        :raises DataError: something else came, or a file with the same first digits as the one that was noted.
         """
         path = self.path(cache)
         if not self.address:
@@ -98,14 +111,37 @@ class PublicWeights:
             raise DataNotFoundError(
                 f"{self.name} has no public address: put {self.file} there, or name your file with --weights", path
             )
-        note = path.with_name(f"{path.name}.sha256")
-        known = _noted(note, self.sha256)
-        fetch(self.name, path.parent, [RemoteFile(self.file, f"sha256:{known}")], self.address, progress)
-        if len(known) < _DIGITS:
-            line = f"{hash_of(path, 'sha256')}  {path.name}\n"  # as sha256sum writes it, and checks it
-            with contextlib.suppress(OSError), atomic_write(note) as file:  # a cache that may only be read stays so
-                file.write(line.encode())
+        fetch(self.name, path.parent, [RemoteFile(self.file, f"sha256:{self.sha256}")], self.address, progress)
+        if not self.known_whole:
+            self._compare_or_pin(path, progress)
         return path
+
+    def _compare_or_pin(self, path: Path, tell: bool) -> None:
+        found, noted = hash_of(path, "sha256"), pins.pinned(path, self.sha256)
+        if noted is not None:
+            pins.compare(path, noted, found)
+        elif pins.pin(path, found) and tell:
+            print(
+                f"minidl: of the SHA-256 of {self.file} its publisher gives {self.sha256} only, which agrees. All of "
+                f"it is\n  {found}\nIt is noted in {pins.note_of(path)} and compared from now on.",
+                file=sys.stderr,
+            )
+
+    def verdict(self, cache: str | os.PathLike[str] | None = None) -> tuple[bool, str]:
+        """Whether the file in the cache has its hash, and one line that says what was compared; all of it is read."""
+        path, noted = self.path(cache), self.pinned(cache)
+        if not path.is_file():
+            return False, f"missing  {self.file}"
+        found, wanted = hash_of(path, "sha256"), noted or self.sha256
+        if not found.startswith(wanted):
+            other = f", or {pins.note_of(path)} if you trust it" if noted else ""
+            return False, f"WRONG    {self.file}: SHA-256 is {found}, not {wanted}; delete {path}{other}"
+        if not wanted:
+            return True, f"unknown  {self.file}: no hash of it is known; it is {found}"
+        if len(wanted) < pins.DIGITS:
+            note = f"`minidl weights get {self.name}` notes the whole"
+            return True, f"digits   {self.file}: its publisher's {wanted} of {found}; {note}"
+        return True, f"whole    {self.file}: the SHA-256 {'noted here' if noted else 'of the table'}, {found}"
 
     def arrays(self, path: str | os.PathLike[str], key: str | None = None) -> Weights:
         """The arrays of a file of this kind, or of one that `minidl convert` made of it; ``read`` is done."""
@@ -130,15 +166,6 @@ class PublicWeights:
                 if name in arrays:
                     arrays[name] = arrays[name][1:]
         return load_into(model, arrays, aliases=self.aliases, head=head)
-
-
-def _noted(note: Path, digits: str) -> str:
-    """The whole hash from an earlier fetch, if these are its first digits; else ``digits``."""
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        found = note.read_text(encoding="ascii")[:_DIGITS]
-        if re.fullmatch(f"{digits}[0-9a-f]{{{_DIGITS - len(digits)}}}", found):
-            return found
-    return digits
 
 
 @functools.cache
@@ -205,6 +232,7 @@ def source_of(path: str | os.PathLike[str]) -> tuple[list[PublicWeights], str]:
     several networks (with auxiliary heads and without).
 
     :raises WeightsError: a public file is called so, and has another hash.
+    :raises DataError: it begins with the digits of a public file, but is not as noted in the cache.
     """
     found = _metadata(path).get(CONVERTED[1]) or hash_of(Path(path), "sha256")
     rows = [entry for entries in table().values() for entry in entries if entry.sha256]
@@ -216,24 +244,26 @@ def source_of(path: str | os.PathLike[str]) -> tuple[list[PublicWeights], str]:
                 f"it is called like {entry.name} of `minidl weights list`, whose SHA-256 begins with "
                 f"{entry.sha256[:8]}, but has another: it is damaged, or needs another name",
             )
+    for entry in known:
+        if noted := entry.pinned():
+            pins.compare(entry.path(), noted, found, Path(path))
     return known, found
 
 
-def locate(
-    name: str,
-    given: str | os.PathLike[str] | None = None,
-    cache: str | os.PathLike[str] | None = None,
-    progress: bool = True,
-) -> tuple[Path, PublicWeights | None]:
-    """The file of weights that is meant for a network, and what the table knows of it, if anything.
+def choose(name: str, given: str | os.PathLike[str] | None = None) -> tuple[Path | None, PublicWeights | None]:
+    """The weights that are meant for a network: a file, or None where it is one to be fetched; and what is known of it.
 
     ``given`` is a file: a public one is recognised, and ``name`` may say that it holds the same arrays as one
-    ("resnet50.v2").  Or it is a name itself, "resnet50.v2" or only "v2"; without it ``name`` is.  By name a file is
-    taken from the cache or fetched.
+    ("resnet50.v2").  Or it is a name itself, "resnet50.v2" or only "v2"; without it ``name`` is.  Nothing is fetched:
+    :meth:`PublicWeights.fetch` does that.
 
     :raises UnknownWeightsError: none of that name, or a public file of other networks.
     :raises WeightsError: a public file is called so, and has another hash.
-    :raises DataNotFoundError: no such file, or it could not be fetched.
+    :raises DataNotFoundError: no such file.
+
+    >>> path, entry = choose("resnet50", "v2")
+    >>> path, entry.name
+    (None, 'resnet50.v2')
     """
     model, _, tag = name.partition(".")
     if given is not None and Path(given).is_file():
@@ -243,11 +273,27 @@ def locate(
             names = ", ".join(entry.name for entry in known)
             raise UnknownWeightsError(f"{os.fspath(given)} is {names} of `minidl weights list`, no file for {model}")
         return Path(given), of_model[0] if of_model else None
-    entry = find(name) if given is None else _called(model, os.fspath(given))
-    return entry.fetch(cache, progress), entry
+    return None, find(name) if given is None else _called(model, os.fspath(given))
 
 
-registry.locate_with(locate)
+def locate(
+    name: str,
+    given: str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> tuple[Path, PublicWeights | None]:
+    """The same as :func:`choose`, and a public file that was named is taken from the cache or fetched.
+
+    :raises DataNotFoundError: no such file, or it could not be fetched.
+    """
+    path, entry = choose(name, given)
+    if path is None and entry is not None:
+        path = entry.fetch(cache, progress)
+    assert path is not None
+    return path, entry
+
+
+registry.choose_with(choose)
 
 
 def _called(model: str, text: str) -> PublicWeights:

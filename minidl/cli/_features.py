@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,11 +45,14 @@ class Network:
     json: bool = False
     options: Annotated[dict[str, Any] | None, Parameter(help="Of the model, as --options.activation relu.")] = None
 
-    def open(self, name: str) -> Seen:
-        """The network with its weights, and how images become its inputs."""
+    def open(self, name: str, inputs: Sequence[str | None] = (), among: str | None = None) -> Seen:
+        """The network with its weights, and how images become its inputs.
+
+        ``inputs`` and ``among`` are what it will be asked about: mistakes there are found before weights are fetched.
+        """
         from minidl import models
         from minidl.backend import usable
-        from minidl.predict import load_classifier
+        from minidl.predict import choose_network
         from minidl.see import SeeError
         from minidl.see.features import Colours
         from minidl.see.features.picture import file_format
@@ -67,11 +71,18 @@ class Network:
             classes = None if subject.run is None else subject.run.classes
             return Seen(name, subject, Colours(tuple(means), tuple(deviations)), classes)
         usable(self.device)  # before a file is read or fetched
-        classifier = load_classifier(name, self.weights, preprocess=self.preprocess, device=self.device)
-        how = classifier.preprocess
-        subject = Subject(classifier.model, (len(how.mean), *how.crop_size), device=self.device)
+        choice = choose_network(name, self.weights, preprocess=self.preprocess)
+        how = choice.preprocess
         colours = Colours(how.mean, how.std, 255 / how.divide, how.channels == "BGR")
-        return Seen(name, subject, colours, list(classifier.classes), how)
+        seen = Seen(name, Subject(None, (len(how.mean), *how.crop_size), device=self.device), colours, None, how)
+        if choice.path is None:
+            for text in filter(None, inputs):
+                seen.input(text)
+            if among is not None:
+                seen.images(among, 1)
+        classifier = choice.load(device=self.device)
+        subject = replace(seen.subject, model=classifier.model)
+        return replace(seen, subject=subject, classes=list(classifier.classes))
 
     def show(self, answer: Any, verb: str) -> None:
         """Print the numbers of an answer and write its picture."""

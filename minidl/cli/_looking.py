@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from minidl.predict import Classifier, Ensemble
+    from minidl.predict import Choice, Classifier, Ensemble, Views
 
 
 @dataclass(kw_only=True)
@@ -51,28 +51,34 @@ class Looking:
     cache: Path | None = None
     device: str = "cpu"
 
-    def load(self, name: str) -> Ensemble:
-        """The networks with their weights, ``name`` first."""
+    def choices(self, name: str) -> list[Choice]:
+        """The networks and their weights, ``name`` first; nothing is fetched yet."""
         from minidl.backend import usable
-        from minidl.predict import Ensemble, Views, load_classifier
+        from minidl.predict import choose_network
+        from minidl.predict.classify import check_alike
 
-        usable(self.device)  # before a file is read or fetched
-        views = Views(self.crops, _sides(self.scales), self.dense, self.mirror)
+        usable(self.device)  # before a file is read
         files = [(name, self.weights), *((n, Path(f) if f else None) for n, _, f in map(_partition, self.ensemble))]
+        self._views()
+        found = [choose_network(one, file, preprocess=self.preprocess, classes=self.classes) for one, file in files]
+        check_alike([choice for choice in found if choice.classes is not None])
+        return found
+
+    def load(self, choices: list[Choice]) -> Ensemble:
+        """The networks with their weights, from the network where these are not in the cache."""
+        from minidl.predict import Ensemble
+
         members = []
-        for one, file in files:
-            member = load_classifier(
-                one,
-                file,
-                preprocess=self.preprocess,
-                classes=self.classes,
-                views=views,
-                cache=self.cache,
-                device=self.device,
-            )
+        for choice in choices:
+            member = choice.load(views=self._views(), cache=self.cache, device=self.device)
             members.append(member)
-            _tell_of_options(member, file)
+            _tell_of_options(member, choice.path)
         return Ensemble(members)
+
+    def _views(self) -> Views:
+        from minidl.predict import Views
+
+        return Views(self.crops, _sides(self.scales), self.dense, self.mirror)
 
     def of_the_zoo(self) -> list[str]:
         """The options that were given and mean nothing for a run: all that differ from their defaults, but --device."""

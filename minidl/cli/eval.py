@@ -1,5 +1,6 @@
 """``minidl eval``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,8 @@ from ._looking import Looking, is_a_run
 
 if TYPE_CHECKING:
     import cyclopts
+
+    from minidl.predict import Samples
 
 
 def register(app: "cyclopts.App") -> None:
@@ -66,9 +69,16 @@ def _evaluate_network(model: str, data: str, data_dir: str | Path | None, downlo
 
     from minidl.predict import load_samples, score
 
-    classifier = looking.load(model)
+    def samples_for(classes: Sequence[str], mode: str) -> "Samples":
+        return load_samples(data, classes, mode=mode, data_dir=data_dir, download=download)
+
+    choices = looking.choices(model)
+    known = next(((one.classes, one.mode) for one in choices if one.classes is not None), None)
+    samples = samples_for(*known) if known else None  # before anything is fetched
+    classifier = looking.load(choices)
     print(classifier)
-    samples = load_samples(data, classifier.classes, mode=classifier.mode, data_dir=data_dir, download=download)
+    if samples is None:
+        samples = samples_for(classifier.classes, classifier.mode)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(samples))

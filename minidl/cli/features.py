@@ -84,7 +84,7 @@ def maps(
     from minidl.see import features
 
     net = network or Network()
-    seen = net.open(model)
+    seen = net.open(model, [input])
     net.show(features.maps(seen.model, seen.input(input)[0], layer, scale=scale, limit=limit), "maps")
 
 
@@ -126,7 +126,7 @@ def neighbours(
     from minidl.see import features
 
     net = network or Network()
-    seen = net.open(model)
+    seen = net.open(model, input, among)
     queries = [seen.input(one) for one in input]
     labels = [label for _, label in queries]
     images, their_labels = seen.images(among, limit)
@@ -177,7 +177,7 @@ def patches(
     from minidl.see import features
 
     net = network or Network()
-    seen = net.open(model)
+    seen = net.open(model, among=among)
     images, _ = seen.images(among, limit)
     net.show(features.patches(seen.model, images, unit, k=k, most=most, colours=seen.colours), "patches")
 
@@ -186,7 +186,7 @@ def _attribute(kind: str, model: str, input: str, unit: str | None, net: Network
     from minidl.see import features
 
     net = net or Network()
-    seen = net.open(model)
+    seen = net.open(model, [input])
     function = {
         "saliency": features.saliency, "deconv": features.deconvnet, "guided": features.guided_backprop,
         "gradcam": features.grad_cam,
@@ -301,7 +301,7 @@ def maximize(
     from minidl.see import features
 
     net = network or Network()
-    seen = net.open(model)
+    seen = net.open(model, [input])
     start = None if input is None else seen.input(input)[0]
     found = [
         features.maximize(
@@ -352,7 +352,7 @@ def dream(
     from minidl.see import features
 
     net = network or Network()
-    seen = net.open(model)
+    seen = net.open(model, [input])
     answer = features.dream(
         seen.model, seen.input(input)[0], unit, octaves=octaves, ratio=ratio, steps=steps, lr=lr, jitter=jitter,
         seed=seed, colours=seen.colours,
@@ -393,7 +393,7 @@ def occlusion(
     from minidl.see import features
 
     net = network or Network()
-    seen = net.open(model)
+    seen = net.open(model, [input])
     answer = features.occlusion(
         seen.model, seen.input(input)[0], unit, size=size, stride=stride, value=value, probability=probability,
         colours=seen.colours, names=seen.classes,
@@ -434,7 +434,7 @@ def surface(
     from minidl.see import SeeError, features
 
     net = network or Network()
-    seen = net.open(model)
+    seen = net.open(model, among=among)
     images, labels = seen.images(among, limit)
     if labels is None:
         raise SeeError(f"--among {among}: a loss needs labels: digits, or test and train of a run")
@@ -474,7 +474,7 @@ def field(
     from minidl.see import features
 
     net = network or Network()
-    seen = net.open(model)
+    seen = net.open(model, [input], among)
     images = seen.input(input)[0] if input is not None else seen.images(among, samples)[0] if among else None
     answer = features.receptive_field(
         seen.model, layer, input_shape=seen.input_shape, images=images, samples=samples, seed=seed
@@ -551,8 +551,8 @@ def shift(
     from ._features import whole_numbers
 
     net = network or Network()
-    seen = net.open(model)
     moves = whole_numbers(shifts, "--shifts")
+    seen = net.open(model, [input])
     answer = features.shift(
         seen.model, seen.input(input)[0], layer, shifts=moves, axis=("rows", "columns").index(axis), wrap=wrap
     )

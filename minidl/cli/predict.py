@@ -11,8 +11,6 @@ from ._looking import Looking, is_a_run
 if TYPE_CHECKING:
     import cyclopts
 
-    from minidl.predict import Ensemble
-
 
 def register(app: "cyclopts.App") -> None:
     app.command(predict)
@@ -66,7 +64,7 @@ def predict(
     if not run and invert is not None:
         raise TrainingError("--invert is for runs: networks of the zoo see images as they are")
     paths = find_images(images)
-    answers = _answers_of_a_run(model, paths, invert, looking.device) if run else _answers(looking.load(model), paths)
+    answers = _answers_of_a_run(model, paths, invert, looking.device) if run else _answers(model, paths, looking)
     show = _print_json if json else _print_csv if csv else _print_table
     return 1 if show(list(answers), top or (3 if run else 5)) else 0
 
@@ -80,14 +78,26 @@ class Answer:
         self.remark: str = more.get("remark", "")
 
 
-def _answers(classifier: "Ensemble", paths: Sequence[Path]) -> list[Answer]:
+def _answers(model: str, paths: Sequence[Path], looking: Looking) -> list[Answer]:
     from minidl.data import DataError
     from minidl.predict import rank, read_photo
 
     found = [Answer(path) for path in paths]
+    choices = looking.choices(model)
+    for answer in found:  # up to the first that can be read: without one no weights are fetched
+        try:
+            read_photo(answer.path)
+            break
+        except (DataError, OSError) as error:
+            answer.error = _text(error)
+    else:
+        return found
+    classifier = looking.load(choices)
 
     def images() -> Iterator[Any]:
         for answer in found:
+            if answer.error:
+                continue
             try:
                 yield read_photo(answer.path, classifier.mode)
             except (DataError, OSError) as error:

@@ -8,13 +8,14 @@ shorter side to 256 (bilinear), centre 224x224, RGB, (x / 255 - (0.485, 0.456, 0
 from .classify import Classifier, Ensemble, Ranking, rank
 from .errors import PredictError
 from .images import find_images, read_photo
-from .load import load_classifier
+from .load import Choice, choose_network, load_classifier
 from .preprocess import PREPROCESS, Preprocess, parse_preprocess
 from .score import Samples, Score, load_samples, score
 from .views import Views
 
 __all__ = [
     "PREPROCESS",
+    "Choice",
     "Classifier",
     "Ensemble",
     "PredictError",
@@ -23,6 +24,7 @@ __all__ = [
     "Samples",
     "Score",
     "Views",
+    "choose_network",
     "find_images",
     "load_classifier",
     "load_samples",

@@ -17,6 +17,7 @@ from .views import Views
 
 if TYPE_CHECKING:
     from ..nn import Module
+    from .load import Choice
 
 Ranking = list[tuple[str, float]]
 
@@ -115,20 +116,9 @@ class Ensemble:
     def __init__(self, members: Sequence[Classifier]) -> None:
         if not members:
             raise PredictError("an ensemble needs one network at least")
-        first = members[0]
-        for member in members[1:]:
-            if member.classes != first.classes:
-                different = next((i for i, (a, b) in enumerate(zip(first.classes, member.classes)) if a != b), None)
-                what = (
-                    f"{len(first.classes)} and {len(member.classes)} classes"
-                    if different is None
-                    else f"class {different} is {first.classes[different]!r} and {member.classes[different]!r}"
-                )
-                raise PredictError(f"{first.name} and {member.name} have different classes, so no mean: {what}")
-            if member.mode != first.mode:
-                raise PredictError(f"{first.name} reads {first.mode} images and {member.name} {member.mode}")
+        check_alike(members)
         self.members = list(members)
-        self.classes, self.mode = first.classes, first.mode
+        self.classes, self.mode = members[0].classes, members[0].mode
 
     def probabilities(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """uint8 images (C, H, W) of any sizes -> float64 (N, classes)."""
@@ -140,6 +130,23 @@ class Ensemble:
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.members))
+
+
+def check_alike(members: Sequence[Classifier | Choice]) -> None:
+    """PredictError where networks have different classes, or read different colours: their answers have no mean."""
+    for member in members[1:]:
+        first = members[0]
+        if member.classes != first.classes:
+            ours, theirs = first.classes or (), member.classes or ()
+            different = next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), None)
+            what = (
+                f"{len(ours)} and {len(theirs)} classes"
+                if different is None
+                else f"class {different} is {ours[different]!r} and {theirs[different]!r}"
+            )
+            raise PredictError(f"{first.name} and {member.name} have different classes, so no mean: {what}")
+        if member.mode != first.mode:
+            raise PredictError(f"{first.name} reads {first.mode} images and {member.name} {member.mode}")
 
 
 def _chunks(images: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

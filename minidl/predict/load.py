@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from .views import Views
 
 if TYPE_CHECKING:
     from ..models import ModelInfo
+    from ..models.weights import PublicWeights
     from ..nn import Module
 
 PathLike = str | os.PathLike[str]
@@ -56,32 +58,83 @@ def load_classifier(
     >>> len(lenet.classes)
     10
     """
-    info = minidl.models.info(name.partition(".")[0])
-    how = _preprocess(preprocess)
-    path, entry = minidl.models.weights.locate(name, weights, cache, progress)
-    if entry is None:
-        model, count = _of_a_file(info, path)
-        names = _class_names(classes, count)
-        return _classifier(model, how or default_preprocess(info), names, views, name, batch_size, device)
-    names = _class_names(classes or entry.classes, None)
-    with minidl.nn.utils.skip_init():
-        model = info.constructor(**entry.options)
-    entry.load(model, path)
-    return _classifier(model, how or entry.preprocess, names, views, entry.name, batch_size, device)
+    choice = choose_network(name, weights, preprocess=preprocess, classes=classes)
+    return choice.load(views=views, cache=cache, progress=progress, batch_size=batch_size, device=device)
 
 
-def _classifier(
-    model: Module,
-    preprocess: Preprocess,
-    classes: Sequence[str],
-    views: Views | None,
+@dataclass(frozen=True)
+class Choice:
+    """A network and its weights as :func:`choose_network` found them: nothing is fetched or built yet.
+
+    ``path`` is None where the public file ``entry`` is to be had from the cache or the network.  ``classes`` is None
+    where a file of yours will say how many there are.
+
+    >>> choice = choose_network("cifar_resnet20")
+    >>> choice.name, choice.mode, choice.path is None  # still to be had: choice.load()
+    ('cifar_resnet20.akamaster', 'RGB', True)
+    """
+
+    name: str
+    info: ModelInfo
+    path: Path | None
+    entry: PublicWeights | None
+    preprocess: Preprocess
+    classes: tuple[str, ...] | None
+
+    @property
+    def mode(self) -> str:
+        """The colours in which images are read: "RGB" or "L"."""
+        return self.preprocess.mode
+
+    def load(
+        self,
+        *,
+        views: Views | None = None,
+        cache: PathLike | None = None,
+        progress: bool = True,
+        batch_size: int | None = None,
+        device: str = "cpu",
+    ) -> Classifier:
+        """The network, ready to classify; the public file is fetched where it is not in ``cache``."""
+        classes, path = self.classes, self.path
+        if self.entry is None:
+            assert path is not None  # only a public file has to be fetched
+            model, count = _of_a_file(self.info, path)
+            classes = _counted(classes, count)
+        else:
+            path = path or self.entry.fetch(cache, progress)
+            with minidl.nn.utils.skip_init():
+                model = self.info.constructor(**self.entry.options)
+            self.entry.load(model, path)
+        h, w = self.preprocess.crop_size
+        batch = batch_size or max(1, min(256, 16 * 224 * 224 // (h * w)))
+        return Classifier(
+            model, self.preprocess, classes or (), views or Views(), name=self.name, batch_size=batch, device=device
+        )
+
+
+def choose_network(
     name: str,
-    batch: int | None,
-    device: str,
-) -> Classifier:
-    h, w = preprocess.crop_size
-    batch = batch or max(1, min(256, 16 * 224 * 224 // (h * w)))
-    return Classifier(model, preprocess, classes, views or Views(), name=name, batch_size=batch, device=device)
+    weights: PathLike | None = None,
+    *,
+    preprocess: Preprocess | str | None = None,
+    classes: Sequence[str] | str | None = None,
+) -> Choice:
+    """What :func:`load_classifier` would load; all that can be wrong without the network is found here.
+
+    Raises as :func:`load_classifier` does.
+
+    >>> choice = choose_network("resnet50.v2")
+    >>> choice.path, choice.entry.file, len(choice.classes), choice.preprocess.resize
+    (None, 'resnet50-11ad3fa6.pth', 1000, 232)
+    """
+    info = minidl.models.info(name.partition(".")[0])
+    how = parse_preprocess(preprocess) if isinstance(preprocess, str) else preprocess
+    path, entry = minidl.models.weights.choose(name, weights)
+    if entry is None:
+        return Choice(name, info, path, None, how or default_preprocess(info), _class_names(classes))
+    names = _counted(_class_names(classes or entry.classes), len(minidl.models.weights.class_names(entry.classes)))
+    return Choice(entry.name, info, path, entry, how or entry.preprocess, names)
 
 
 def _of_a_file(info: ModelInfo, path: Path) -> tuple[Module, int]:
@@ -111,24 +164,24 @@ def default_preprocess(info: ModelInfo) -> Preprocess:
     return Preprocess(resize=resize, crop=h if h == w else (h, w), **grey)  # type: ignore[arg-type]
 
 
-def _preprocess(given: Preprocess | str | None) -> Preprocess | None:
-    return parse_preprocess(given) if isinstance(given, str) else given
-
-
-def _class_names(given: Sequence[str] | str | None, count: int | None) -> tuple[str, ...]:
-    """The names asked for; without a wish ImageNet's for 1,000 classes, numbers for others."""
-    weights = minidl.models.weights
+def _class_names(given: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    """The names asked for; None without a wish."""
     if given is None:
-        return weights.class_names("imagenet") if count == 1000 else tuple(str(i) for i in range(count or 0))
+        return None
     if not isinstance(given, str):
-        names = tuple(given)
-    elif given in ("imagenet", "cifar10", "mnist"):
-        names = weights.class_names(given)
-    else:
-        path = Path(given)
-        if not path.is_file():
-            raise PredictError(f"classes is imagenet, cifar10, mnist or a file with a name a line, not {given!r}")
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    if count is not None and len(names) != count:
+        return tuple(given)
+    if given in ("imagenet", "cifar10", "mnist"):
+        return minidl.models.weights.class_names(given)
+    path = Path(given)
+    if not path.is_file():
+        raise PredictError(f"classes is imagenet, cifar10, mnist or a file with a name a line, not {given!r}")
+    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+def _counted(names: tuple[str, ...] | None, count: int) -> tuple[str, ...]:
+    """Names for so many classes: those asked for, ImageNet's for 1,000 classes, numbers for others."""
+    if names is None:
+        return minidl.models.weights.class_names("imagenet") if count == 1000 else tuple(str(i) for i in range(count))
+    if len(names) != count:
         raise PredictError(f"the weights are for {count} classes, but there are {len(names)} names")
     return names

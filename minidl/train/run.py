@@ -275,13 +275,33 @@ def _trainer(
     options: dict[str, Any],
     start: Start | None = None,
 ) -> Trainer:
+    common = (description, config, task, folder, workers, device, options)
+    if start is not None and start.path is None:
+        _made(*common)  # says what is wrong with the settings before anything is fetched
+    trainer = _made(*common, start)
+    folder.mkdir(parents=True, exist_ok=True)  # after all that can be wrong with the settings
+    with atomic_write(folder / CONFIG, "w", encoding="utf-8") as file:
+        file.write(json.dumps(description, indent=2) + "\n")
+    return trainer
+
+
+def _made(
+    description: dict[str, Any],
+    config: TrainConfig,
+    task: Task,
+    folder: Path,
+    workers: int,
+    device: Device,
+    options: dict[str, Any],
+    start: Start | None = None,
+) -> Trainer:
     random.manual_seed(config.seed or 0)
     model = _tried(description, start).to(device)
     learns = what_learns(model, config, description["input_shape"])
     optimizer = make_optimizer(config, grouped(model, learns, config.groups or "alike", config.lr or 0.0))
     batch_size, seed = config.batch_size or 1, config.seed or 0
     train_loader = DataLoader(task.train, batch_size, shuffle=True, seed=seed, num_workers=workers, device=device)
-    trainer = Trainer(
+    return Trainer(
         model,
         optimizer,
         train_loader,
@@ -298,10 +318,6 @@ def _trainer(
         fitted=dict(task.normalization.arrays),
         **options,
     )
-    folder.mkdir(parents=True, exist_ok=True)  # after all that can be wrong with the settings
-    with atomic_write(folder / CONFIG, "w", encoding="utf-8") as file:
-        file.write(json.dumps(description, indent=2) + "\n")
-    return trainer
 
 
 def _average(model: Any, decay: float) -> Any:

@@ -23,10 +23,11 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 class Start:
     """Weights to begin with, and how the images were normalised that they were trained on, where that is known.
 
-    Of a public file ``public`` is what the table of weights knows: options, names, preprocessing.
+    Of a public file ``public`` is what the table of weights knows: options, names, preprocessing; ``path`` is None as
+    long as it has not been fetched.
     """
 
-    path: Path
+    path: Path | None
     arrays: Any
     known: Statistics | None = None
     public: Any = None
@@ -43,7 +44,7 @@ class Start:
         if self.public is None:
             load_into(model, self.arrays, head=head)
             return
-        self.public.load(model, self.path, head)
+        self.public.load(model, self.path or self.public.fetch(), head)
         if self.public.preprocess.channels == "BGR":
             reverse_channels(model, input_shape)
 
@@ -55,12 +56,14 @@ class Start:
 def find_start(weights: str, model: str) -> Start:
     """Read a file of weights (see :func:`minidl.io.load_weights`), or the best weights of a run's folder.
 
-    Or ``weights`` is a name of `minidl weights list`.  Of a public file of the network ``model`` all is known.
+    Or ``weights`` is a name of `minidl weights list`, which is not fetched here.  Of a public file of the network
+    ``model`` all is known.
     """
     best = Path(weights) / "best.safetensors"
-    file, public = (best, None) if best.is_file() else registry.locate(model, weights)
+    file, public = (best, None) if best.is_file() else registry.choose(model, weights)
     if public is not None:
         return Start(file, None, _statistics(public.preprocess), public)
+    assert file is not None  # only a public one may have to be fetched
     if CHECKPOINT_KEY not in read_metadata(file):
         return Start(file, load_weights(file))
     state = load_checkpoint(file)

@@ -1,6 +1,7 @@
 """The commands predict, eval and weights for networks of the zoo, as people call them."""
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -234,8 +235,100 @@ def test_list_get_path_remove(tmp_path: Path, public: Files, capsys: pytest.Capt
     (tmp_path / "cache" / f"{name}.part").touch()
     assert (tmp_path / "cache" / f"{name}.sha256").read_text().endswith(f"  {name}\n")
     code, out, _ = call(capsys, "weights", "remove", "all")
-    assert code == 0 and out.count("removed") == 3 and not list((tmp_path / "cache").iterdir())
+    assert code == 0 and out.count("removed") == 2
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == [f"{name}.sha256"]  # for the next download
     assert call(capsys, "weights", "remove", "all") == (0, "", "")
+
+
+def test_verify(tmp_path: Path, public: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    ((name, body),) = public.content.items()
+    path, digits = tmp_path / "cache" / name, hashlib.sha256(body).hexdigest()
+    nothing = f"no file of `minidl weights list` is in {tmp_path / 'cache'}\n"
+    assert call(capsys, "weights", "verify") == (0, nothing, "")
+    assert call(capsys, "weights", "verify", "cifar_resnet20") == (1, f"missing  {name}\n", "")
+    path.parent.mkdir()
+    path.write_bytes(body)  # carried here by hand
+    code, out, _ = call(capsys, "weights", "verify")
+    assert code == 0 and "8 digits" in call(capsys, "weights", "list")[1]
+    assert out == (
+        f"digits   {name}: its publisher's {digits[:8]} of {digits}; `minidl weights get cifar_resnet20.v1` notes "
+        "the whole\n"
+    )
+    assert call(capsys, "weights", "get", "cifar_resnet20")[0] == 0 and not public.asked
+    assert "noted here" in call(capsys, "weights", "list")[1]
+    assert call(capsys, "weights", "verify") == (0, f"whole    {name}: the SHA-256 noted here, {digits}\n", "")
+    path.write_bytes(b"x")
+    wrong, note = f"WRONG    {name}: SHA-256 is {hashlib.sha256(b'x').hexdigest()}, not", Path(f"{path}.sha256")
+    line = f"{wrong} {digits}; delete {path}, or {note} if you trust it\n"
+    assert call(capsys, "weights", "verify") == (1, line, "")
+    note.unlink()
+    assert call(capsys, "weights", "verify") == (1, f"{wrong} {digits[:8]}; delete {path}\n", "")
+
+
+def test_verify_what_the_table_knows_whole_and_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digits = hashlib.sha256(b"x").hexdigest()
+    entries = [
+        PublicWeights("mlp", file, f"{file}.pth", known, (), "MIT", "https://x", "mnist", PREPROCESS["cifar"])
+        for file, known in (("a", digits), ("b", ""), ("a", digits))
+    ]
+    monkeypatch.setattr(weights, "table", lambda: {"mlp": entries[:2], "lenet5": entries[2:]})
+    (tmp_path / "cache").mkdir()
+    for file in ("a.pth", "b.pth", "c.pth"):
+        (tmp_path / "cache" / file).write_bytes(b"x")
+    assert call(capsys, "weights", "verify") == (
+        0,
+        f"whole    a.pth: the SHA-256 of the table, {digits}\nunknown  b.pth: no hash of it is known; it is {digits}\n",
+        "",
+    )
+
+
+# ---- mistakes are found before anything is fetched -----------------------------------------------------------------
+
+RESNET = ("cifar_resnet20", "--weights", "v1")
+FEATURES = "cifar_resnet20.v1"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("predict", "cifar_resnet20", "missing.png", "text.png"), "missing.png: No such file or directory"),
+        (("predict", *RESNET, "a.png", "--classes", "none.txt"), "classes is imagenet, cifar10, mnist or"),
+        (("predict", *RESNET, "a.png", "--classes", "imagenet"), "the weights are for 10 classes, but there"),
+        (("predict", *RESNET, "a.png", "--preprocess", "x"), "'x' is no preprocessing"),
+        (("predict", *RESNET, "a.png", "--crops", "3"), "crops is one of 1, 5, 10, 144, not 3"),
+        (("predict", *RESNET, "a.png", "--ensemble", "resnet5O"), "there is no model 'resnet5O'"),
+        (("predict", *RESNET, "a.png", "--ensemble", "mlp"), "no public weights of 'mlp' are known"),
+        (("predict", *RESNET, "a.png", "--device", "cuda:x"), "cuda:x"),
+        (("eval", "cifar_resnet20", "--data", "nowhere"), "nowhere is no folder, no .npz file and none of"),
+        (("eval", "cifar_resnet20", "--data", "cifar10"), "CIFAR10"),
+        (("eval", "cifar_resnet20", "--data", "labelled"), "'none of them' is none of the network's 10 classes"),
+        (("features", "maps", FEATURES, "--layer", "layer1", "--input", "missing.png"), "missing.png: No such"),
+        (("features", "maps", FEATURES, "--layer", "layer1", "--input", "random:x"), "--input random:x: after"),
+        (("features", "saliency", FEATURES, "--input", "missing.npy"), "missing.npy: No such file"),
+        (("features", "patches", FEATURES, "--unit", "layer1", "--among", "nowhere"), "--among nowhere: that"),
+        (("features", "shift", FEATURES, "--shifts", "x"), "--shifts x: whole numbers with commas"),
+        (("features", "filters", FEATURES, "--out", "x.gif"), "x.gif"),
+        (("finetune", *RESNET, "--data", "nowhere"), "there is no data set 'nowhere'"),
+        (("finetune", *RESNET, "--data", "cifar10"), "CIFAR10"),
+        (("finetune", *RESNET, "--freeze-until", "x"), "CifarResNet has no layer 'x'"),
+        (("finetune", *RESNET, "--features", "x"), "CifarResNet has no layer 'x'"),
+        (("finetune", *RESNET, "--options.shortcut", "D"), "shortcut"),
+        (("finetune", *RESNET, "--graph"), "a graph of a training step (--graph) is"),
+        (("finetune", *RESNET, "--optimizer-options.x", "1"), "--optimizer sgd does not"),
+        (("train", *RESNET, "--data", "nowhere"), "there is no data set 'nowhere'"),
+        (("weights", "get", "cifar_resnet20", "resnet5"), "no public weights of 'resnet5' are known"),
+    ],
+)
+def test_mistakes_are_found_before_weights_are_fetched(
+    public: Files, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    write_photos("a.png", "labelled/none of them/a.png")
+    Path("text.png").write_text("no image")
+    code, _, err = call(capsys, *arguments)
+    assert code in (1, 2) and message in err, err
+    assert public.asked == [] and not Path("cache").exists()
 
 
 def test_another_cache(tmp_path: Path, public: Files, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from minidl.data import DataError, DataNotFoundError
 from minidl.data import download as downloading
 from minidl.io import WeightsError, save_weights
 from minidl.io.loading import _other_number_of_classes
-from minidl.models import weights
+from minidl.models import pins, weights
 from minidl.models._cadene import from_cadene
 from minidl.models.weights import PublicWeights, UnknownWeightsError
 from minidl.nn import StateDictError
@@ -226,8 +226,14 @@ def test_the_whole_hash_is_kept_beside_a_file_of_which_the_table_has_eight_digit
     assert note.read_text() == f"{digits}  {name}\n"
     other = f"{digits[:8]}{'0' * 56}"  # another file of the same eight digits
     note.write_text(f"{other}  {name}\n")
-    with pytest.raises(DataError, match=f"the wrong hash and was thrown away; expected sha256:{other}"):
-        models.create("cifar_resnet20", pretrained=True, cache=tmp_path)
+    told = "is not the one that was noted when a file of this name was first downloaded, though both begin with the "
+    told += f"digits that the publisher gives; expected {other}, found {digits}. Do not use it before you know why: "
+    told += f"delete {tmp_path / name} to take the file anew, or {note} if the publisher has another file now"
+    for _ in range(2):  # from the cache, and fetched anew
+        with pytest.raises(DataError, match=re.escape(told)):
+            models.create("cifar_resnet20", pretrained=True, cache=tmp_path)
+        (tmp_path / name).unlink()
+    assert len(server.asked) == 2
     for text in ("", "no hash", "0" * 64, "\N{SNOWMAN}"):
         note.write_text(text, encoding="utf-8")
         models.create("cifar_resnet20", pretrained=True, cache=tmp_path)
@@ -235,6 +241,35 @@ def test_the_whole_hash_is_kept_beside_a_file_of_which_the_table_has_eight_digit
     whole = dataclasses.replace(weights.table()["cifar_resnet20"][0], sha256=digits)
     note.unlink()
     assert whole.fetch(tmp_path).is_file() and not note.exists()  # the table has it all
+
+
+def test_the_hash_is_shown_once(
+    tmp_path: Path, server: Files, trained: nn.Module, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ((name, body),) = server.content.items()
+    entry, digits = weights.find("cifar_resnet20"), hashlib.sha256(body).hexdigest()
+    assert (entry.trust(tmp_path), entry.pinned(tmp_path)) == ("8 digits", None)
+    entry.fetch(tmp_path)
+    assert (entry.trust(tmp_path), entry.pinned(tmp_path)) == ("noted here", digits)
+    told = f"its publisher gives {name[4:12]} only, which agrees. All of it is\n  {digits}\nIt is noted in {tmp_path}"
+    assert told in capsys.readouterr().err
+    entry.fetch(tmp_path)
+    assert capsys.readouterr().err == ""
+    (tmp_path / f"{name}.sha256").unlink()
+    entry.fetch(tmp_path, progress=False)
+    assert capsys.readouterr().err == "" and entry.trust(tmp_path) == "noted here"
+
+
+def test_a_file_elsewhere_is_compared_with_the_hash_that_was_noted(
+    tmp_path: Path, trained: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "cache"))
+    entry, mine = weights.find("cifar_resnet20"), tmp_path / "saved.pth"
+    path = entry.fetch(progress=False)
+    assert weights.choose("cifar_resnet20", mine) == (mine, entry)
+    Path(f"{path}.sha256").write_text(f"{entry.sha256}{'0' * 56}  {path.name}\n")
+    with pytest.raises(DataError, match=rf"saved\.pth: its SHA-256 is not .* delete {re.escape(str(mine))} to take"):
+        weights.choose("cifar_resnet20", mine)
 
 
 def test_a_cache_that_cannot_be_written_is_read(
@@ -246,8 +281,9 @@ def test_a_cache_that_cannot_be_written_is_read(
     def refused(*arguments: object) -> None:
         raise PermissionError(13, "Permission denied", str(arguments[0]))
 
-    monkeypatch.setattr(weights, "atomic_write", refused)
+    monkeypatch.setattr(pins, "atomic_write", refused)
     same(models.create("cifar_resnet20", pretrained=True, cache=tmp_path), trained)
+    assert not pins.note_of(tmp_path / name).exists()
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_anew(tmp_path: Path, server: Files, trained: nn.Module) -> None:
