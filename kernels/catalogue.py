@@ -106,6 +106,11 @@ class Kernel:
         """The kernel's function; its module is imported by the first use."""
         return getattr(importlib.import_module(self.module, package=__package__), self.function)
 
+    @functools.cached_property
+    def call_then(self) -> Callable[..., Any] | None:
+        """The kernel's function that also does what comes behind it (``forward_then``), or NotImplemented; None without."""
+        return getattr(importlib.import_module(self.module, package=__package__), f"{self.function}_then", None)
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -7,8 +7,12 @@ gradient is ``forward`` and its weight gradient ``weight_grad`` with x and g exc
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
+import numpy as np
+
+from . import activation, norm
 from .arrays import device_of
 from .catalogue import Precision, plan
 from .errors import ShapeError
@@ -35,6 +39,51 @@ def forward(
     """
     _check(("x", x, conv.x_shape), ("w", w, conv.w_shape), ("out", out, conv.y_shape))
     return _plan("forward", conv, x, algorithm, precision).run(x, w, out=out)
+
+
+def forward_then(
+    x: Any,
+    w: Any,
+    conv: Conv,
+    scale: Any = None,
+    shift: Any = None,
+    added: Any = None,
+    ceiling: float | None = None,
+    algorithm: str | None = None,
+    precision: Precision | None = None,
+) -> Any:
+    """``cut(forward(x, w) * scale + shift + added)``: with a bias, or batch norm in evaluation, behind it.
+
+    ``scale`` and ``shift`` (K,), ``added`` (N, K, *out), each None for nothing.  ``ceiling``: the cut is ReLU up to
+    there (infinity: without an end), None: there is none.  Where the chosen kernel can, all of it is done to results
+    that are still in the cache; the numbers are those of one step after the other.  Errors as ``forward``.
+
+    >>> import numpy as np
+    >>> conv = Conv.from_shapes((1, 1, 4), (1, 1, 2))
+    >>> x, w = np.array([[[1.0, 2.0, 3.0, 1.0]]]), np.array([[[1.0, -1.0]]])
+    >>> forward_then(x, w, conv, shift=np.array([0.5]), ceiling=np.inf)
+    array([[[0. , 0. , 2.5]]])
+    """
+    of_channels = (conv.out_channels,)
+    _check(("x", x, conv.x_shape), ("w", w, conv.w_shape), ("scale", scale, of_channels), ("shift", shift, of_channels))
+    _check(("x", x, conv.x_shape), ("added", added, conv.y_shape))
+    chosen = _plan("forward", conv, x, algorithm, precision)
+    then = chosen.kernel.call_then
+    if then is not None and x.size and w.size and prod(conv.y_shape):
+        vectors = (None if v is None else np.ascontiguousarray(v) for v in (scale, shift))
+        y = then(x, w, conv, *vectors, added, ceiling)
+        if y is not NotImplemented:
+            return y
+    y = chosen.run(x, w)
+    if scale is not None:
+        y = norm.scale_shift(y, scale, shift)
+    elif shift is not None:
+        norm.add_to_channels(y, shift)
+    if added is not None:
+        y = activation.add(y, added)
+    if ceiling is None:
+        return y
+    return activation.relu(y) if ceiling == np.inf else activation.clip(y, 0.0, ceiling)
 
 
 def input_grad(

@@ -11,6 +11,7 @@ import functools
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ _local = threading.local()  # .workers: what this Python thread told Numba last
 def set_num_threads(n: int) -> None:
     """Compute with `n` threads from now on: Numba's and BLAS's pools together, for all Python threads.
 
-    The results do not depend on it.  Raises ValueError for n < 1 and for more threads than Numba launched
+    The results do not depend on it, but for the last bits of large matrix products (see `blas`).  Raises ValueError for n < 1 and for more threads than Numba launched
     (one per CPU, or ``NUMBA_NUM_THREADS``).
 
     >>> before = get_num_threads()
@@ -118,6 +119,13 @@ def _environment_number(name: str) -> int | None:
 # BLAS --------------------------------------------------------------------------------------------------
 
 
+class _Limit:
+    """What an open `blas_threads` block asks for.  It is kept by its block alone: an interrupted one leaves nothing."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+
 class _Blas:
     """Thread counts of the loaded BLAS libraries, through one controller: making one takes a millisecond.
 
@@ -127,8 +135,9 @@ class _Blas:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._found: list[Any] | None = None
-        self._limits: list[int] = []  # of the open blas_threads blocks of all Python threads
+        self._limits: weakref.WeakSet[_Limit] = weakref.WeakSet()  # of the open blocks of all Python threads
         self._base: list[int] = []  # what each library had outside of them
+        self._given: list[int] = []  # what each was told last
 
     def libraries(self) -> list[Any]:
         with self._lock:
@@ -140,7 +149,7 @@ class _Blas:
                 else:
                     controllers = ThreadpoolController().lib_controllers
                     self._found = [c for c in controllers if c.user_api == "blas"]
-                self._base = [library.get_num_threads() for library in self._found]
+                self._base = self._given = [library.get_num_threads() for library in self._found]
             return self._found
 
     def reload(self) -> None:
@@ -153,24 +162,35 @@ class _Blas:
             self._base = [n for _ in self.libraries()]
             self._apply()
 
-    def open(self, n: int) -> None:
+    def open(self, limit: _Limit) -> None:
         with self._lock:
-            libraries = self.libraries()
-            if not self._limits:  # somebody else may have changed it since
-                self._base = [library.get_num_threads() for library in libraries]
-            self._limits.append(n)
+            now = [library.get_num_threads() for library in self.libraries()]
+            if not self._limits and now != self._given:  # somebody else has changed it
+                self._base = now
+            self._limits.add(limit)
             self._apply()
 
-    def close(self, n: int) -> None:
+    def close(self, limit: _Limit) -> None:
         with self._lock:
-            self._limits.remove(n)
+            self._limits.discard(limit)
             self._apply()
 
     def _apply(self) -> None:
-        for library, base in zip(self.libraries(), self._base, strict=True):
-            n = min(self._limits, default=base)
+        lowest = min((limit.n for limit in self._limits), default=None)
+        self._given = [base if lowest is None else lowest for base in self._base]
+        for library, n in zip(self.libraries(), self._given, strict=True):
             if library.get_num_threads() != n:
-                library.set_num_threads(n)
+                _tell(library, n)
+
+
+def _tell(library: Any, n: int) -> None:
+    """Set a library's number of threads.  Of threadpoolctl 3.8 only the thread that did so first may, silently."""
+    let_go = getattr(library, "clear_controlling_thread", None)
+    if let_go is not None:
+        let_go(force=True)
+    library.set_num_threads(n)
+    if let_go is not None:
+        let_go(force=True)
 
 
 _blas = _Blas()
@@ -193,11 +213,12 @@ def blas_threads(n: int) -> Iterator[None]:
     """
     if n < 1:
         raise ValueError(f"blas_threads({n}): at least one thread has to compute")
-    _blas.open(n)
+    limit = _Limit(n)
     try:
+        _blas.open(limit)
         yield
     finally:
-        _blas.close(n)
+        _blas.close(limit)
 
 
 # Entering a parallel loop ------------------------------------------------------------------------------

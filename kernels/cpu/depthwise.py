@@ -19,6 +19,7 @@ import numpy as np
 
 from ..jit import native
 from ..workspace import borrow
+from .finish import NOTHING, Finish, finish
 from .pieces import Address, read, run
 from .products import FLOPS, PIECES
 from .simd import address_of, keep, load, store
@@ -50,8 +51,11 @@ class _Job(NamedTuple):
     part_pixels: int
 
 
-def filter_channels(windows: Windows, weights: np.ndarray) -> None:
-    """y (windows.y) from the windows of x and weights (C, M, T0, T1, T2), M the members of a group."""
+def filter_channels(windows: Windows, weights: np.ndarray, last: Finish = NOTHING) -> None:
+    """y (windows.y) from the windows of x and weights (C, M, T0, T1, T2), M the members of a group.
+
+    ``last``: what is done with the results.
+    """
     w, (channels, members) = windows, weights.shape[:2]
     tile = depthwise_tile(weights.dtype.name, channels, members)
     taps = weights[0, 0].size
@@ -61,7 +65,7 @@ def filter_channels(windows: Windows, weights: np.ndarray) -> None:
     pixels = w.batch * w.out0 * w.out1 * w.out2
     chunk = tile.rows * max(1, min(CHUNK_TILES, pixels // (tile.rows * PIECES)))
     job = _Job(channels, chunk, address(rows), 0, 0)
-    run(_filter_piece, tile, (w, job), -(-pixels // chunk), 4 * pixels * weights.size / FLOPS)
+    run(_filter_piece, tile, (w, job, last), -(-pixels // chunk), 4 * pixels * weights.size / FLOPS)
 
 
 class _Order(NamedTuple):
@@ -95,6 +99,7 @@ def _order_piece(tile: Any, arguments: int, piece: int) -> None:
 def _filter_piece(tile: Any, arguments: int, piece: int) -> None:
     w = read(Windows, arguments)
     job = read(_Job, arguments + 8 * len(w))
+    last = read(Finish, arguments + 8 * (len(w) + len(job)))
     taps, first = tap_count(w), piece * job.chunk
     count = min(job.chunk, pixel_count(w) - first)
     table = np.empty(taps * tile.rows, np.int64)  # of one tile: (tap, row), or (tap) for a run
@@ -103,8 +108,8 @@ def _filter_piece(tile: Any, arguments: int, piece: int) -> None:
     for m in range(first, first + count, tile.rows):
         place = fill_run(w, pixel, tile.rows, table)
         pixel = next_pixel(w, pixel, tile.rows)
+        rows = min(tile.rows, first + count - m)
         if not place:
-            rows = min(tile.rows, first + count - m)
             fill_tables(w, m, rows, tile.rows, table, results)
             finish_tile(rows, tile.rows, taps, table, results)
         for c in range(0, job.channels, tile.width):
@@ -115,6 +120,9 @@ def _filter_piece(tile: Any, arguments: int, piece: int) -> None:
                 depthwise_run(tile, source, taps, apart, shift, weights, row, place + shift, w.y_step2)
             else:
                 depthwise_rows(tile, source, taps, shift, weights, row, address_of(results))
+            for i in range(rows if last.scale != 0 else 0):
+                result = place + i * w.y_step2 if place else results[i]
+                finish(tile, last, result + shift, shift // tile.itemsize, tile.width)
     keep((table, results))
 
 

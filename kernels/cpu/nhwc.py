@@ -23,6 +23,8 @@ import numpy as np
 from ..geometry import Conv
 from .depthwise import filter_channels, weight_sums
 from .direct_tiles import Axis3, Geometry, geometry, residues
+from .elements import last_and_dense
+from .finish import NOTHING, Finish, finishing
 from .products import multiply_rows
 from .relayout import as_last, deliver, padded_rows, result
 from .replay import permanent_zeros, replayed
@@ -40,13 +42,41 @@ def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
     if 0 in w.shape:
         y[...] = 0
     elif y.size:
-        view, merged = _windows(x, y, geometry(conv), conv.groups)
-        weights = _by_group(w, conv)
-        if by_channels(conv, x.dtype.name):
-            filter_channels(view, weights.reshape(conv.out_channels, *weights.shape[2:]))
-        else:
-            multiply_rows(view, weights, x.dtype.name, merged=merged)
+        _forward(x, w, y, conv, NOTHING)
     return deliver(y, out)
+
+
+def forward_then(
+    x: Array, w: Array, conv: Conv, scale: Array | None, shift: Array | None, added: Array | None, ceiling: float | None
+) -> Array:
+    """``cut(forward(x, w) * scale + shift + added)``: see `finish`.  There has to be something to compute."""
+    return _forward_then(x, w, scale, shift, added, (conv, ceiling))
+
+
+@replayed(operands=5)
+def _forward_then(
+    x: Array,
+    w: Array,
+    scale: Array | None,
+    shift: Array | None,
+    added: Array | None,
+    problem: tuple[Conv, float | None],
+    out: Array | None = None,
+) -> Array:
+    conv, ceiling = problem
+    y = result(conv.y_shape, x.dtype, None)
+    added = None if added is None else last_and_dense(added, "added")
+    _forward(x, w, y, conv, finishing(y, scale, shift, added, ceiling))
+    return y
+
+
+def _forward(x: Array, w: Array, y: Array, conv: Conv, last: Finish) -> None:
+    view, merged = _windows(x, y, geometry(conv), conv.groups)
+    weights = _by_group(w, conv)
+    if by_channels(conv, x.dtype.name):
+        filter_channels(view, weights.reshape(conv.out_channels, *weights.shape[2:]), last)
+    else:
+        multiply_rows(view, weights, x.dtype.name, merged=merged, last=last)
 
 
 @replayed

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import native
+from .finish import NOTHING, Finish, finish
 from .packing import bands, pack
 from .pieces import Address, read, run
 from .simd import address_of, copy_bytes, keep
@@ -86,10 +87,18 @@ def _even(size: int, most: int) -> int:
     return -(-size // pieces)
 
 
-def multiply_rows(windows: Windows, b: np.ndarray, dtype: str, accumulate: bool = False, merged: bool = False) -> None:
+def multiply_rows(
+    windows: Windows,
+    b: np.ndarray,
+    dtype: str,
+    accumulate: bool = False,
+    merged: bool = False,
+    last: Finish = NOTHING,
+) -> None:
     """y (windows.y), or y += with ``accumulate``, from the windows of x and b (G, K/G, C/G, T0, T1, T2).
 
-    ``merged``: the T2 taps of a kernel row are the channels t2 * C/G + c of one tap of x.
+    ``merged``: the T2 taps of a kernel row are the channels t2 * C/G + c of one tap of x.  ``last``: what is done with
+    the results.
     """
     groups, columns, depth, *kernel = b.shape
     if merged:
@@ -100,13 +109,15 @@ def multiply_rows(windows: Windows, b: np.ndarray, dtype: str, accumulate: bool 
         panels = pack(b, tile, first, stop, merged=merged)
         pieces = groups * cut.chunks * cut.bands
         seconds = pixels * b.size / FLOPS
-        run(_rows_piece, tile, (windows, cut._replace(panels=address(panels), add=int(accumulate))), pieces, seconds)
+        cut = cut._replace(panels=address(panels), add=int(accumulate))
+        run(_rows_piece, tile, (windows, cut, last), pieces, seconds)
 
 
 @native
 def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
     w = read(Windows, arguments)
     cut = read(Cut, arguments + 8 * len(w))
+    last = read(Finish, arguments + 8 * (len(w) + len(cut)))
     band, chunk, group = piece % cut.bands, piece // cut.bands % cut.chunks, piece // cut.bands // cut.chunks
     first = chunk * cut.tiles * tile.rows
     count = min(cut.tiles * tile.rows, pixel_count(w) - first)
@@ -161,4 +172,9 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
         c += some_depth
         if c == cut.depth:
             t, c = t + max(1, some_taps), 0
+    if last.scale != 0:
+        begin, stop = band * cut.piece_panels * tile.width, min((band + 1) * cut.piece_panels * tile.width, cut.columns)
+        channel = group * cut.all_columns + cut.first + begin
+        for m in range(count):
+            finish(tile, last, results[m] + channel * tile.itemsize, channel, stop - begin)
     keep((addresses, buffer))

@@ -386,12 +386,24 @@ def fma(_context, x, y, z):
 
 @intrinsic
 def maximum(_context, x, y):
-    """The larger of two vectors, element by element; where x is NaN, y (``maximum(x, zero)`` is ReLU's)."""
+    """The larger of two vectors, element by element; where x is NaN, y (``maximum(zero, x)`` keeps NaN)."""
     if not _is(VectorType, x, y) or x != y:
         return None
 
     def emit(_ctx, b, _sig, args):
         return b.select(b.fcmp_ordered(">", *args), *args)
+
+    return x(x, y), emit
+
+
+@intrinsic
+def minimum(_context, x, y):
+    """The smaller of two vectors, element by element; where x is NaN, y."""
+    if not _is(VectorType, x, y) or x != y:
+        return None
+
+    def emit(_ctx, b, _sig, args):
+        return b.select(b.fcmp_ordered("<", *args), *args)
 
     return x(x, y), emit
 

@@ -40,6 +40,8 @@ import numpy as np
 from ..geometry import Conv
 from ..jit import native
 from ..threads import get_num_threads
+from .elements import last_and_dense
+from .finish import Finish, finishing
 from .pieces import Address, read, run
 from .products import FLOPS
 from .relayout import as_last, deliver, result
@@ -53,7 +55,7 @@ from .winograd_tiles import tiling
 from .winograd_transforms import Scheme
 from .winograd_weight_grad import weight_grad
 
-__all__ = ["forward", "input_grad", "weight_grad"]
+__all__ = ["forward", "forward_then", "input_grad", "weight_grad"]
 
 Array = np.ndarray
 
@@ -61,6 +63,16 @@ Array = np.ndarray
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
     """y (N, K, *out), channels-last where no ``out`` is given."""
     return _correlate(x, w, _Problem("forward", conv), out)
+
+
+def forward_then(
+    x: Array, w: Array, conv: Conv, scale: Array | None, shift: Array | None, added: Array | None, ceiling: float | None
+) -> Any:
+    """``cut(forward(x, w) * scale + shift + added)``: see `finish`.  NotImplemented for several groups."""
+    if conv.groups > 1:
+        return NotImplemented
+    p = _Problem("forward", conv, ceiling)
+    return _correlate_group(x, _filters(w, p).memory, scale, shift, added, p)
 
 
 def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
@@ -76,6 +88,7 @@ class _Problem(NamedTuple):
 
     pass_: str
     conv: Conv
+    ceiling: float | None = None  # of the ReLU that ends it
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,14 +121,14 @@ def _correlate(x: Array, w: Array, p: _Problem, out: Array | None) -> Array:
     """The groups one after the other: x and y by their channels, w (K, C/G, 3, 3) by its filters."""
     groups = p.conv.groups
     if groups == 1 and x.size and w.size:
-        return _correlate_group(x, _filters(w, p).memory, p, out)
+        return _correlate_group(x, _filters(w, p).memory, None, None, None, p, out)
     y = result(p.shape, x.dtype, out)
     if not x.size:
         y[...] = 0
     elif y.size:
         x, alone = as_last(x, "x"), _Problem(p.pass_, _one_group(p.conv))
         for x_group, w_group, y_group in zip(np.split(x, groups, 1), np.split(w, groups), np.split(y, groups, 1)):
-            _correlate_group(x_group, _filters(w_group, alone).memory, alone, y_group)
+            _correlate_group(x_group, _filters(w_group, alone).memory, None, None, None, alone, y_group)
     return deliver(y, out)
 
 
@@ -132,8 +145,16 @@ def _scheme(dtype: str, p: _Problem, itemsize: int) -> Scheme:
     return Scheme(tile, tiling(p.pass_, p.conv, itemsize, tile.rows, tile.width).m)
 
 
-@replayed
-def _correlate_group(x: Array, u: Array, p: _Problem, out: Array | None = None) -> Array:
+@replayed(operands=5)
+def _correlate_group(
+    x: Array,
+    u: Array,
+    scale: Array | None,
+    shift: Array | None,
+    added: Array | None,
+    p: _Problem,
+    out: Array | None = None,
+) -> Array:
     """y of one group, with the transformed filters ``u``."""
     y = result(p.shape, x.dtype, out)
     x, scheme = as_last(x, "x"), _scheme(x.dtype.name, p, x.itemsize)
@@ -144,7 +165,9 @@ def _correlate_group(x: Array, u: Array, p: _Problem, out: Array | None = None) 
     job = _Job(address(u), *steps, t.depth, t.columns, t.tiles, t.block, t.band, t.bands, pieces, workers)
     source, target = image(x, t, *(-before for before in p.low)), image(y, t)
     seconds = t.points * t.tiles * t.depth * t.columns / FLOPS
-    run(_correlate_piece, scheme, (source, target, scratch(t, scheme, workers), job), workers, seconds)
+    added = None if added is None else last_and_dense(added, "added")
+    last = finishing(y, scale, shift, added, p.ceiling)
+    run(_correlate_piece, scheme, (source, target, scratch(t, scheme, workers), job, last), workers, seconds)
     return deliver(y, out)
 
 
@@ -154,6 +177,7 @@ def _correlate_piece(scheme: Any, arguments: int, worker: int) -> None:
     y = read(Image, arguments + 8 * len(x))
     block = read(Block, arguments + 8 * (len(x) + len(y)))
     job = read(_Job, arguments + 8 * (len(x) + len(y) + len(block)))
+    last = read(Finish, arguments + 8 * (len(x) + len(y) + len(block) + len(job)))
     v = block.scratch + worker * block.worker_bytes
     m = v + block.m
     v_rows, m_rows = addresses(v, block.v_row, job.block), addresses(m, block.m_row, job.block)
@@ -176,5 +200,5 @@ def _correlate_piece(scheme: Any, arguments: int, worker: int) -> None:
                         address_of(m_rows) + 8 * t, shift, 0,
                     )  # fmt: skip
         columns = min(job.columns, stop * width) - begin
-        deliver_tiles(scheme.output, scheme.m, y, first, count, begin, columns, m, block.m_row, block.m_plane)
+        deliver_tiles(scheme.output, scheme.m, y, first, count, begin, columns, m, block.m_row, block.m_plane, last)
     keep((v_rows, m_rows))

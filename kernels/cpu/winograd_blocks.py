@@ -8,6 +8,7 @@ import numpy as np
 
 from ..jit import native
 from ..workspace import borrow
+from .finish import finish
 from .pieces import Address
 from .simd import address_of, clear_bytes, copy_bytes, keep, load, store
 from .windows import address
@@ -106,9 +107,13 @@ def transform_tiles(
 
 @native
 def deliver_tiles(
-    kind: Any, m: int, y: Any, first: int, count: int, begin: int, columns: int, source: int, row: int, plane: int
-) -> None:
-    """The way back: y of the tiles from their sums [point][tile][column]; what lies beyond y is dropped."""
+    kind: Any, m: int, y: Any, first: int, count: int, begin: int, columns: int, source: int, row: int, plane: int,
+    last: Any,
+) -> None:  # fmt: skip
+    """The way back: y of the tiles from their sums [point][tile][column]; what lies beyond y is dropped.
+
+    ``last``: a `Finish`, what is done with the results.
+    """
     size, lanes = kind.size, kind.lanes
     vector = lanes.lanes * lanes.itemsize
     patch = np.empty(m * m * vector, np.uint8)
@@ -136,6 +141,10 @@ def deliver_tiles(
                             store(to, load(lanes, origin))
                         else:
                             copy_bytes(to, origin, real)
+            for r in range(rows if last.scale != 0 else 0):
+                for s in range(across):
+                    result = place + r * y.row_step + s * y.column_step
+                    finish(lanes, last, result, begin + k, real // lanes.itemsize)
     keep((patch,))
 
 
