@@ -1,9 +1,9 @@
 """Pooling: maximum, average and adaptive windows over 1, 2 or 3 axes; max-unpooling; maximum over channels.
 
-``Pool`` says where the windows lie.  The functions run on the Numba kernels of ``cpu/pooling.py`` where Numba is
-installed, on the definitions of ``spec/pooling.py`` where it is not, and on ``cuda/pooling.py`` where the arrays are
-CuPy's; ``algorithm="numba"``, ``"spec"``, ``"cuda"`` or ``"arrays"`` forces one.  Arrays in, arrays out:
-x (N, C, *size), y (N, C, *out).  Results of the kernels lie channels last when the input does.
+``Pool`` says where the windows lie.  The functions run on the Numba kernels of ``cpu/pooling.py`` for float32 and
+float64 where Numba is installed, on ``cuda/pooling.py`` where the arrays are CuPy's, and on the definitions of
+``spec/pooling.py`` otherwise; ``algorithm="numba"``, ``"spec"``, ``"cuda"`` or ``"arrays"`` forces one.  Arrays in,
+arrays out: x (N, C, *size), y (N, C, *out).  Results of the kernels lie channels last when the input does.
 
 An average is linear, so ``avg_pool_grad`` is its exact adjoint.  A maximum is not, but once the winners are known it
 only copies: ``gather`` reads the winners, ``max_pool_grad`` adds back to them, and the two are adjoint.
@@ -22,6 +22,7 @@ import numpy as np
 
 from . import shape_errors as say
 from .arrays import device_of
+from .choice import compiles
 from .errors import ShapeError, UnsupportedError
 from .geometry import Axis, Ints, Padding, integer, per_axis, per_axis_pads
 from .jit import HAVE_NUMBA
@@ -331,13 +332,12 @@ def check_indices(indices: np.ndarray, x_shape: tuple[int, ...]) -> None:
 
 def _module(algorithm: str | None, array: np.ndarray) -> ModuleType:
     """The module of an algorithm, or of the fastest one where ``array`` lies."""
-    device, dtype = device_of(array), array.dtype
+    device = device_of(array)
     modules = MODULES[device]
-    compiles = HAVE_NUMBA and dtype.isnative and (dtype.kind, dtype.itemsize) != ("f", 2)  # Numba has no halves
     if algorithm is None:
-        algorithm = "spec" if device == "cpu" and not compiles else next(iter(modules))
-    if algorithm == "numba" and not compiles:
-        reason = f"cannot compute in {dtype.str}" if HAVE_NUMBA else "needs Numba, which is not installed"
+        algorithm = "spec" if device == "cpu" and not compiles(array) else next(iter(modules))
+    if algorithm == "numba" and not compiles(array):
+        reason = f"cannot compute in {array.dtype.str}" if HAVE_NUMBA else "needs Numba, which is not installed"
         raise UnsupportedError(f"pooling: algorithm 'numba' {reason}; 'spec' can")
     if algorithm not in modules:
         raise UnsupportedError(f"pooling has no algorithm {algorithm!r} on {device}; it has {', '.join(modules)}")

@@ -36,7 +36,7 @@ from .. import machine_code
 from ..jit import Native, native
 from ..threads import get_num_threads
 from .crew import call, dismiss, gather, share
-from .simd import I64, Constant, emit_pointer
+from .simd import I8, I64, Constant, emit_pointer
 
 SERIAL = 20e-6
 """Seconds of work below which waking the other threads costs more than it saves."""
@@ -123,6 +123,7 @@ def _loop(function: int, arguments: int, pieces: int, board: int) -> None:
             call(function, arguments, piece)
 
 
+LINE = 64  # bytes of a cache line
 MOST_NUMBERS = 256  # of one loop
 
 
@@ -190,6 +191,32 @@ def _set(_context, row, i, value):
 def _room(_context):
     """The address of room for MOST_NUMBERS integers, as long as the calling function runs."""
     return types.intp(), lambda _ctx, b, _sig, _args: b.ptrtoint(cgutils.alloca_once(b, I64, I64(MOST_NUMBERS)), I64)
+
+
+@intrinsic
+def allocate(context, count):
+    """The address of ``count`` bytes of memory, on a cache line, for the piece that asks; it gives them to `free`."""
+
+    def emit(ctx, b, _sig, args):
+        lines = b.and_(b.add(args[0], I64(2 * LINE - 1)), I64(-LINE))
+        block = b.ptrtoint(ctx.nrt.allocate(b, lines), I64)
+        place = b.and_(b.add(block, I64(LINE)), I64(-LINE))  # at least 8 bytes further on: where the block begins
+        b.store(block, emit_pointer(b, b.sub(place, I64(8)), I64))
+        return place
+
+    return types.intp(types.intp), emit
+
+
+@intrinsic
+def free(context, place):
+    """Give back what `allocate` gave."""
+
+    def emit(ctx, b, _sig, args):
+        block = b.load(emit_pointer(b, b.sub(args[0], I64(8)), I64))
+        ctx.nrt.free(b, emit_pointer(b, block, I8))
+        return ctx.get_dummy_value()
+
+    return types.void(types.intp), emit
 
 
 @intrinsic

@@ -1,13 +1,6 @@
-"""Pooling on the CPU: Numba, parallel over windows that no two threads share, so the bits never depend on threads.
+"""Pooling on the CPU, compiled: which loops suit the storage of an array, `pooling_first.py` or `pooling_last.py`.
 
-Channels-last storage has loops of its own, `pooling_last.py`.  Here an array is (A, D, H, W, 1), contiguous: A = N * C
-planes of up to three axes.
-
-* ``..._planes``: the inner loop runs over the taps of one window
-* ``..._rows``: it runs over a row of windows, one tap at a time
-
-The tables of `pooling_tables.py` say what a window reads.  Only regular windows have rows in which a tap moves by one
-stride from window to window, which is what a processor reads in parallel.
+No two pieces of work share a window or a position that is written, so the bits never depend on threads.
 """
 
 from __future__ import annotations
@@ -16,17 +9,9 @@ from math import prod
 
 import numpy as np
 
-from ..geometry import Axis
-from ..jit import njit, prange
 from ..pooling import Pool, check_indices
-from . import pooling_last
-from .pooling_tables import divisors, tables
+from . import pooling_first, pooling_last, pooling_winners
 from .relayout import empty_last
-
-LONG = 12  # windows in a row from which a row at a time is faster than a window at a time
-BLOCK = 64  # values of B that one thread adds up at a time: 256 bytes of float32
-
-Row = tuple[int, int, int, int]  # kernel, stride, dilation, low padding
 
 
 def max_pool(
@@ -39,11 +24,8 @@ def max_pool(
     indices = buffer(out and out[1], pool.y_shape, index_dtype(pool), last)
     if last:
         pooling_last.max_pool(x, pool, values, indices)
-    elif row := long_row(pool):
-        depth, height, _ = tables(pool)
-        max_rows(planes(as5(x, False)), depth, height, row, planes(as5(values, False)), planes(as5(indices, False)))
     else:
-        max_planes(as5(x, False), *tables(pool), as5(values, False), as5(indices, False))
+        pooling_first.max_pool(np.ascontiguousarray(x), pool, values, indices)
     return give(values, out and out[0]), give(indices, out and out[1])
 
 
@@ -78,7 +60,7 @@ def scattered(
 ) -> np.ndarray:
     last = is_last(values)
     y = buffer(out, shape, values.dtype, last)
-    if scatter(flat(as5(values, last)), flat(as5(indices, last)), flat(as5(y, last)), add):
+    if pooling_winners.scatter(flat(values, last), places(indices, last), flat(y, last), add):
         check_indices(indices, shape)
     return give(y, out)
 
@@ -86,7 +68,7 @@ def scattered(
 def gather(u: np.ndarray, indices: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     last = is_last(u)
     y = buffer(out, indices.shape, u.dtype, last)
-    if read_at(flat(as5(u, last)), flat(as5(indices, last)), flat(as5(y, last))):
+    if pooling_winners.gather(flat(u, last), places(indices, last), flat(y, last)):
         check_indices(indices, u.shape)
     return give(y, out)
 
@@ -104,13 +86,8 @@ def avg_pool(
     y = buffer(out, pool.y_shape, x.dtype, last)
     if last:
         pooling_last.avg_pool(x, pool, count_include_pad, divisor_override, y)
-        return give(y, out)
-    divisor = divisors(pool, count_include_pad, divisor_override, x.dtype)
-    if row := long_row(pool):
-        depth, height, _ = tables(pool)
-        mean_rows(planes(as5(x, False)), depth, height, row, divisor, planes(as5(y, False)))
     else:
-        mean_planes(as5(x, False), *tables(pool), divisor, as5(y, False))
+        pooling_first.avg_pool(np.ascontiguousarray(x), pool, count_include_pad, divisor_override, y)
     return give(y, out)
 
 
@@ -127,13 +104,8 @@ def avg_pool_grad(
     dx = buffer(out, pool.x_shape, g.dtype, last)
     if last:
         pooling_last.avg_pool_grad(g, pool, count_include_pad, divisor_override, dx)
-        return give(dx, out)
-    divisor = divisors(pool, count_include_pad, divisor_override, g.dtype)
-    if row := long_row(pool):
-        depth, height, _ = tables(pool)
-        mean_grad_rows(planes(as5(g, False)), depth, height, row, divisor, planes(as5(dx, False)))
     else:
-        mean_grad_planes(as5(g, False), *tables(pool), divisor, as5(dx, False))
+        pooling_first.avg_pool_grad(np.ascontiguousarray(g), pool, count_include_pad, divisor_override, dx)
     return give(dx, out)
 
 
@@ -159,14 +131,15 @@ def as5(x: np.ndarray, last: bool) -> np.ndarray:
     return np.ascontiguousarray(x).reshape(n * c, *size, 1)
 
 
-def planes(x5: np.ndarray) -> np.ndarray:
-    """(A, D, H, W, 1) -> (A, D, H, W), which the compiler knows to be contiguous in W."""
-    return x5.reshape(x5.shape[:4])
-
-
-def flat(x5: np.ndarray) -> np.ndarray:
-    """(A, D, H, W, B) -> (A, L, B)"""
+def flat(x: np.ndarray, last: bool) -> np.ndarray:
+    """(N, C, *size) -> (A, L, B)"""
+    x5 = as5(x, last)
     return x5.reshape(x5.shape[0], prod(x5.shape[1:4]), x5.shape[4])
+
+
+def places(indices: np.ndarray, last: bool) -> np.ndarray:
+    """`flat` of positions, as the loops read them."""
+    return flat(indices if indices.dtype in ("int32", "int64") else indices.astype(np.int64), last)
 
 
 def buffer(out: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype, last: bool) -> np.ndarray:
@@ -181,201 +154,3 @@ def give(y: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         return y
     out[...] = y
     return out
-
-
-# ---- rows of windows ----
-
-
-def long_row(pool: Pool) -> Row | None:
-    """The windows along the last axis, if they are regular and many."""
-    axis = pool.axes[-1]
-    if not isinstance(axis, Axis) or axis.out < LONG:
-        return None
-    return axis.kernel, axis.stride, axis.dilation, axis.pad[0]
-
-
-# ---- kernels: x, dx (A, D, H, W, B); y, g, values, indices (A, P, Q, R, B); tables (first, stop, step) ----
-
-
-@njit(parallel=True)
-def max_planes(x, depth, height, width, values, indices):
-    count, outs, rows, columns, _ = values.shape
-    high, wide = x.shape[2], x.shape[3]
-    for task in prange(count * outs * rows):
-        a, p, q = task // (outs * rows), task // rows % outs, task % rows
-        for r in range(columns):
-            best, at = x.dtype.type(-np.inf), -1
-            for i in range(depth[0][p], depth[1][p], depth[2]):
-                for j in range(height[0][q], height[1][q], height[2]):
-                    for k in range(width[0][r], width[1][r], width[2]):
-                        v = x[a, i, j, k, 0]
-                        if v > best or at < 0 or v != v:
-                            best, at = v, (i * high + j) * wide + k
-            values[a, p, q, r, 0] = best
-            indices[a, p, q, r, 0] = at
-
-
-@njit
-def inside(t, row, wide, columns):
-    """Tap t of a row of windows: the windows first..stop-1 in which it reads input, and where the first reads."""
-    _, stride, dilation, low = row
-    offset = t * dilation - low
-    first = max(0, -(offset // stride))
-    stop = max(first, min(columns, (wide - 1 - offset) // stride + 1))
-    return first, stop, first * stride + offset
-
-
-@njit
-def keep_larger(tap, stride, best, winner, at):
-    for r in range(len(best)):
-        v = tap[r * stride]
-        wins = (v > best[r]) | (winner[r] < 0) | (v != v)
-        best[r] = v if wins else best[r]
-        winner[r] = at + r * stride if wins else winner[r]
-
-
-@njit(parallel=True)
-def max_rows(x, depth, height, row, values, indices):
-    count, outs, rows, columns = values.shape
-    high, wide = x.shape[2], x.shape[3]
-    for task in prange(count * outs * rows):
-        a, p, q = task // (outs * rows), task // rows % outs, task % rows
-        values[a, p, q] = -np.inf
-        indices[a, p, q] = -1
-        for i in range(depth[0][p], depth[1][p], depth[2]):
-            for j in range(height[0][q], height[1][q], height[2]):
-                for t in range(row[0]):
-                    first, stop, k = inside(t, row, wide, columns)
-                    tap, at = x[a, i, j, k:], (i * high + j) * wide + k
-                    best, winner = values[a, p, q, first:stop], indices[a, p, q, first:stop]
-                    if row[1] == 1:  # with the stride a constant the compiler knows how to read four at once
-                        keep_larger(tap, 1, best, winner, at)
-                    elif row[1] == 2:
-                        keep_larger(tap, 2, best, winner, at)
-                    else:
-                        keep_larger(tap, row[1], best, winner, at)
-
-
-@njit(parallel=True)
-def mean_planes(x, depth, height, width, divisor, y):
-    count, outs, rows, columns, _ = y.shape
-    for task in prange(count * outs * rows):
-        a, p, q = task // (outs * rows), task // rows % outs, task % rows
-        for r in range(columns):
-            total = x.dtype.type(0)
-            for i in range(depth[0][p], depth[1][p], depth[2]):
-                for j in range(height[0][q], height[1][q], height[2]):
-                    for k in range(width[0][r], width[1][r], width[2]):
-                        total += x[a, i, j, k, 0]
-            y[a, p, q, r, 0] = total / divisor[p, q, r]
-
-
-@njit
-def add_tap(tap, stride, total):
-    for r in range(len(total)):
-        total[r] += tap[r * stride]
-
-
-@njit(parallel=True)
-def mean_rows(x, depth, height, row, divisor, y):
-    count, outs, rows, columns = y.shape
-    for task in prange(count * outs * rows):
-        a, p, q = task // (outs * rows), task // rows % outs, task % rows
-        line = np.zeros(x.shape[3], x.dtype)  # the rows that these windows read, added up: all side by side
-        for i in range(depth[0][p], depth[1][p], depth[2]):
-            for j in range(height[0][q], height[1][q], height[2]):
-                add_tap(x[a, i, j], 1, line)
-        y[a, p, q] = 0
-        for t in range(row[0]):
-            first, stop, k = inside(t, row, x.shape[3], columns)
-            tap, total = line[k:], y[a, p, q, first:stop]
-            if row[1] == 1:
-                add_tap(tap, 1, total)
-            elif row[1] == 2:
-                add_tap(tap, 2, total)
-            else:
-                add_tap(tap, row[1], total)
-        for r in range(columns):
-            y[a, p, q, r] /= divisor[p, q, r]
-
-
-@njit(parallel=True)
-def mean_grad_planes(g, depth, height, width, divisor, dx):
-    count, outs, rows, columns, _ = g.shape
-    for a in prange(count):
-        dx[a] = 0
-        for p in range(outs):
-            for q in range(rows):
-                for r in range(columns):
-                    share = g[a, p, q, r, 0] / divisor[p, q, r]
-                    for i in range(depth[0][p], depth[1][p], depth[2]):
-                        for j in range(height[0][q], height[1][q], height[2]):
-                            for k in range(width[0][r], width[1][r], width[2]):
-                                dx[a, i, j, k, 0] += share
-
-
-@njit
-def add_share(into, stride, share):
-    for r in range(len(share)):
-        into[r * stride] += share[r]
-
-
-@njit(parallel=True)
-def mean_grad_rows(g, depth, height, row, divisor, dx):
-    count, outs, rows, columns = g.shape
-    for a in prange(count):
-        dx[a] = 0
-        for p in range(outs):
-            for q in range(rows):
-                shares = g[a, p, q] / divisor[p, q]
-                line = np.zeros(dx.shape[3], g.dtype)  # what each row that these windows read gets
-                for t in range(row[0]):
-                    first, stop, k = inside(t, row, dx.shape[3], columns)
-                    into, share = line[k:], shares[first:stop]
-                    if row[1] == 1:
-                        add_share(into, 1, share)
-                    elif row[1] == 2:
-                        add_share(into, 2, share)
-                    else:
-                        add_share(into, row[1], share)
-                for i in range(depth[0][p], depth[1][p], depth[2]):
-                    for j in range(height[0][q], height[1][q], height[2]):
-                        add_share(dx[a, i, j], 1, line)
-
-
-@njit(parallel=True)
-def scatter(values, indices, y, add):
-    """values, indices (A, M, B), y (A, L, B) written whole.  Returns how many indices lie outside 0..L-1."""
-    planes, many, beside = values.shape
-    blocks = -(-beside // BLOCK)
-    outside = 0
-    for task in prange(planes * blocks):
-        a, low = task // blocks, task % blocks * BLOCK
-        high = min(low + BLOCK, beside)
-        y[a, :, low:high] = 0
-        for m in range(many):
-            for b in range(low, high):
-                at = indices[a, m, b]
-                if at < 0 or at >= y.shape[1]:
-                    outside += 1
-                elif add:
-                    y[a, at, b] += values[a, m, b]
-                else:
-                    y[a, at, b] = values[a, m, b]
-    return outside
-
-
-@njit(parallel=True)
-def read_at(u, indices, y):
-    """u (A, L, B), indices and y (A, M, B).  Returns how many indices lie outside 0..L-1."""
-    planes, many, beside = y.shape
-    outside = 0
-    for task in prange(planes * many):
-        a, m = task // many, task % many
-        for b in range(beside):
-            at = indices[a, m, b]
-            if at < 0 or at >= u.shape[1]:
-                outside += 1
-            else:
-                y[a, m, b] = u[a, at, b]
-    return outside

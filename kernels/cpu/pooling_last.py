@@ -20,7 +20,7 @@ from ..jit import native
 from ..pooling import Pool
 from .elements import elements
 from .pieces import Address, read, run
-from .pooling_tables import begin, divisors, table, three
+from .pooling_tables import begin, divisors, pair, reach, split, table, three
 from .simd import Lanes, Machine, broadcast, keep, keep_larger, load, machine, store, where_equal, zero
 from .windows import address
 
@@ -78,12 +78,12 @@ def _cut(pool: Pool, dtype: np.dtype, gradient: bool, host: Machine) -> _Cut:
     lanes = host.lanes(dtype)
     while lanes > max(1, pool.channels):
         lanes //= 2
-    tables = [np.ascontiguousarray((_holding if gradient else _reach)(a), np.int64) for a in axes]
+    tables = [np.ascontiguousarray((_holding if gradient else reach)(a), np.int64) for a in axes]
     begins = [np.ascontiguousarray(begin(a), np.int64) for a in axes]
     steps = [table(a)[2] for a in axes]
     numbers = _Tables(
         *map(address, tables), *map(address, begins), *steps, *(a.size for a in axes), *(a.out for a in axes),
-        pool.batch, pool.channels, *(int(np.prod([_longest(of(a)) for a in axes])) for of in (_reach, _holding)),
+        pool.batch, pool.channels, *(int(np.prod([_longest(of(a)) for a in axes])) for of in (reach, _holding)),
     )  # fmt: skip
     taps = np.prod([(table(a)[1] - table(a)[0]).sum() for a in axes])
     return _Cut(numbers, Lanes(dtype.name, lanes), SECONDS * taps * pool.batch * pool.channels, (*tables, *begins))
@@ -91,11 +91,6 @@ def _cut(pool: Pool, dtype: np.dtype, gradient: bool, host: Machine) -> _Cut:
 
 def _longest(table: np.ndarray) -> int:
     return int((table[:, 1] - table[:, 0]).max(initial=1))
-
-
-def _reach(axis: Any) -> np.ndarray:
-    """For each window the positions first, ..., stop - 1 between which its taps lie: (out, 2)."""
-    return np.stack(table(axis)[:2], 1)
 
 
 def _holding(axis: Any) -> np.ndarray:
@@ -149,33 +144,15 @@ def _rows(batch: int, t: _Tables, gradient: bool) -> int:
 # ---- the loops: a piece is a row of windows, or of positions ----
 
 
-class _Pair(NamedTuple):
-    first: int
-    stop: int
-
-
 class _Begin(NamedTuple):
     position: int
 
 
 @native
-def _pair(where: int, i: int) -> tuple[int, int]:
-    """Entry i of a table."""
-    entry = read(_Pair, where + 16 * i)
-    return entry.first, entry.stop
-
-
-@native
-def _split(piece: int, rows0: int, rows1: int) -> tuple[int, int, int]:
-    """A piece's image and position along the first two axes."""
-    return piece // (rows0 * rows1), piece // rows1 % rows0, piece % rows1
-
-
-@native
 def _list_rows(t: Any, p: int, q: int, rows: Any) -> int:
     """Where in the plane the rows begin that window (p, q, ...) reads, for any r; how many."""
-    i0, i1 = _pair(t.table0, p)
-    j0, j1 = _pair(t.table1, q)
+    i0, i1 = pair(t.table0, p)
+    j0, j1 = pair(t.table1, q)
     count, i = 0, i0
     while i < i1:
         j = j0
@@ -189,7 +166,7 @@ def _list_rows(t: Any, p: int, q: int, rows: Any) -> int:
 @native
 def _list_taps(t: Any, rows: Any, many: int, r: int, taps: Any) -> int:
     """The positions in the plane of what a window reads, from its rows and r; how many."""
-    k0, k1 = _pair(t.table2, r)
+    k0, k1 = pair(t.table2, r)
     count = 0
     for row in range(many):
         k = k0
@@ -202,8 +179,8 @@ def _list_taps(t: Any, rows: Any, many: int, r: int, taps: Any) -> int:
 @native
 def _list_rows_of_windows(t: Any, i: int, j: int, rows: Any) -> int:
     """The numbers of the first windows of the rows of windows that may read position (i, j, ...); how many."""
-    p0, p1 = _pair(t.table0, i)
-    q0, q1 = _pair(t.table1, j)
+    p0, p1 = pair(t.table0, i)
+    q0, q1 = pair(t.table1, j)
     count = 0
     for p in range(p0, p1):
         for q in range(q0, q1):
@@ -216,7 +193,7 @@ def _list_rows_of_windows(t: Any, i: int, j: int, rows: Any) -> int:
 @native
 def _list_windows(t: Any, rows: Any, many: int, k: int, windows: Any) -> int:
     """The numbers of the windows that read a position, from its rows of windows and k, in their order; how many."""
-    r0, r1 = _pair(t.table2, k)
+    r0, r1 = pair(t.table2, k)
     count = 0
     for row in range(many):
         for r in range(r0, r1):
@@ -239,7 +216,7 @@ WIDE = 4  # vectors side by side: what a tap costs besides its loads is paid onc
 def _max_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
-    n, p, q = _split(piece, t.out0, t.out1)
+    n, p, q = split(piece, t.out0, t.out1)
     vector, four, pixel = tile.lanes * tile.itemsize, 4 * tile.lanes, t.channels * tile.itemsize
     taps, rows = np.empty(t.most_taps, np.int64), np.empty(t.most_taps, np.int64)
     many = _list_rows(t, p, q, rows)
@@ -286,7 +263,7 @@ def _max_piece(tile: Any, arguments: int, piece: int) -> None:
 def _max_grad_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
-    n, i, j = _split(piece, t.size0, t.size1)
+    n, i, j = split(piece, t.size0, t.size1)
     vector, four, pixel = tile.lanes * tile.itemsize, 4 * tile.lanes, t.channels * tile.itemsize
     windows, rows = np.empty(t.most_windows, np.int64), np.empty(t.most_windows, np.int64)
     many = _list_rows_of_windows(t, i, j, rows)
@@ -331,7 +308,7 @@ def _number(tile: Any, numbers: int, index: int) -> Any:
 def _mean_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
-    n, p, q = _split(piece, t.out0, t.out1)
+    n, p, q = split(piece, t.out0, t.out1)
     vector, pixel = tile.lanes * tile.itemsize, t.channels * tile.itemsize
     taps, rows = np.empty(t.most_taps, np.int64), np.empty(t.most_taps, np.int64)
     many = _list_rows(t, p, q, rows)
@@ -365,7 +342,7 @@ def _mean_piece(tile: Any, arguments: int, piece: int) -> None:
 def _mean_grad_piece(tile: Any, arguments: int, piece: int) -> None:
     t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
-    n, i, j = _split(piece, t.size0, t.size1)
+    n, i, j = split(piece, t.size0, t.size1)
     vector, pixel = tile.lanes * tile.itemsize, t.channels * tile.itemsize
     windows, rows = np.empty(t.most_windows, np.int64), np.empty(t.most_windows, np.int64)
     many = _list_rows_of_windows(t, i, j, rows)

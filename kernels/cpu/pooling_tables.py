@@ -7,11 +7,14 @@ its taps, padding left out.  Regular and adaptive windows differ in nothing else
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from ..geometry import Axis
+from ..jit import native
 from ..pooling import AdaptiveAxis, Pool
+from .pieces import read
 
 Table = tuple[np.ndarray, np.ndarray, int]
 
@@ -39,10 +42,27 @@ def three(pool: Pool) -> tuple[Axis | AdaptiveAxis, ...]:
     return (Axis(1, 1),) * (3 - pool.ndim) + pool.axes
 
 
-def tables(pool: Pool) -> tuple[Table, Table, Table]:
-    """One per axis D, H, W."""
-    d, h, w = map(table, three(pool))
-    return d, h, w
+def reach(axis: Axis | AdaptiveAxis) -> np.ndarray:
+    """For each window the positions first, ..., stop - 1 between which its taps lie: (out, 2)."""
+    return np.stack(table(axis)[:2], 1)
+
+
+class _Pair(NamedTuple):
+    first: int
+    stop: int
+
+
+@native
+def pair(where: int, i: int) -> tuple[int, int]:
+    """Entry i of a table of pairs, in compiled code."""
+    entry = read(_Pair, where + 16 * i)
+    return entry.first, entry.stop
+
+
+@native
+def split(row: int, rows0: int, rows1: int) -> tuple[int, int, int]:
+    """Of a row of positions or windows: the image or plane, and where it lies along the first two axes."""
+    return row // (rows0 * rows1), row // rows1 % rows0, row % rows1
 
 
 @lru_cache(maxsize=512)

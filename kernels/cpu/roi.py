@@ -1,29 +1,38 @@
-"""RoI pooling on the CPU: Numba, parallel over the planes of regions, and of images in the backward pass."""
+"""RoI pooling on the CPU: a piece of work is a plane of a region, of the gradient one of an image."""
 
 from __future__ import annotations
 
+from math import prod
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from ..jit import njit, prange
+from ..jit import native
+from .elements import elements, kind_of
+from .pieces import Address, read, run
+from .windows import address
+
+SECONDS = 1e-9  # for an element of a plane
+
+U = np.uint64  # of indices: Numba would test a signed one for being negative
 
 
 def roi_pool(x: np.ndarray, regions: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     shape = (len(regions), x.shape[1], *output_size)
     values, indices = np.empty(shape, x.dtype), np.empty(shape, np.int32)
-    largest(np.ascontiguousarray(x), _numbers(regions), values, indices)
+    _run(_largest, np.ascontiguousarray(x), values, indices, _numbers(regions), len(regions))
     return values, indices
 
 
 def roi_pool_grad(g: np.ndarray, indices: np.ndarray, regions: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
     dx = np.zeros(x_shape, g.dtype)
-    add_to_winners(np.ascontiguousarray(g), _numbers(indices), _numbers(regions), dx.reshape(*x_shape[:2], -1))
+    _run(_add_to_winners, dx, np.ascontiguousarray(g), _numbers(indices), _numbers(regions), len(dx))
     return dx
 
 
 def roi_gather(u: np.ndarray, indices: np.ndarray, regions: np.ndarray) -> np.ndarray:
     y = np.empty(indices.shape, u.dtype)
-    planes = np.ascontiguousarray(u).reshape(*u.shape[:2], -1)
-    read_winners(planes, _numbers(indices), _numbers(regions), y)
+    _run(_read_winners, np.ascontiguousarray(u), y, _numbers(indices), _numbers(regions), len(regions))
     return y
 
 
@@ -31,56 +40,96 @@ def _numbers(a: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(a, np.int32)
 
 
-@njit
-def share(p, first, size, out, limit):
+class _Regions(NamedTuple):
+    x: Address  # (N, C, H, W)
+    y: Address  # (K, C, P, Q)
+    indices: Address  # (K, C, P, Q)
+    regions: Address  # (K, 5)
+    images: int
+    channels: int
+    high: int  # H
+    wide: int  # W
+    count: int  # K
+    rows: int  # P
+    columns: int  # Q
+
+
+def _run(function: Any, x: np.ndarray, y: np.ndarray, indices: np.ndarray, regions: np.ndarray, planes: int) -> None:
+    arrays = x, y, indices, regions
+    sizes = _Regions(*map(address, arrays), *x.shape, y.shape[0], *y.shape[2:])
+    run(function, kind_of(x), sizes, planes * x.shape[1], (prod(x.shape) + prod(y.shape)) * SECONDS)
+
+
+@native
+def share(p: int, first: int, size: int, out: int, limit: int) -> tuple[int, int]:
     """What window p of ``out`` has of ``size`` positions from ``first`` on, as far as it lies in [0, limit)."""
     return max(0, first + p * size // out), min(limit, first + ((p + 1) * size + out - 1) // out)
 
 
-@njit(parallel=True)
-def largest(x, regions, values, indices):
-    """values and indices (K, C, P, Q): the largest of each window of x (N, C, H, W), and where in its plane it is."""
-    count, channels, high, wide = values.shape
-    for task in prange(count * channels):
-        k, c = task // channels, task % channels
-        n, top, left, rows, columns = regions[k]
-        for p in range(high):
-            first, stop = share(p, top, rows, high, x.shape[2])
-            for q in range(wide):
-                begin, end = share(q, left, columns, wide, x.shape[3])
-                best, winner = x.dtype.type(0), -1
-                if 0 <= n < x.shape[0]:
-                    for i in range(first, stop):
-                        for j in range(begin, end):
-                            v = x[n, c, i, j]
-                            if winner < 0 or v > best or v != v:
-                                best, winner = v, i * x.shape[3] + j
-                values[k, c, p, q] = best
-                indices[k, c, p, q] = winner
+@native
+def _region(kind: Any, s: Any, k: int) -> Any:
+    return elements(kind.places, s.regions + 20 * k, 5)
 
 
-@njit(parallel=True)
-def add_to_winners(g, indices, regions, dx):
-    """dx (N, C, HW) += g (K, C, P, Q), each at the position that won; a plane of dx is one thread's."""
-    count, channels, high, wide = g.shape
-    for task in prange(dx.shape[0] * channels):
-        n, c = task // channels, task % channels
-        for k in range(count):
-            if regions[k, 0] == n:
-                for p in range(high):
-                    for q in range(wide):
-                        if indices[k, c, p, q] >= 0:
-                            dx[n, c, indices[k, c, p, q]] += g[k, c, p, q]
+@native
+def _plane(kind: Any, s: Any, n: int, c: int) -> Any:
+    """Plane c of image n: (HW,)."""
+    area = s.high * s.wide
+    return elements(kind, s.x + (n * s.channels + c) * area * kind.itemsize, area)
 
 
-@njit(parallel=True)
-def read_winners(u, indices, regions, y):
-    """y (K, C, P, Q): u (N, C, HW) at the positions that won, 0 where nothing did."""
-    count, channels, high, wide = y.shape
-    for task in prange(count * channels):
-        k, c = task // channels, task % channels
-        n = regions[k, 0]
-        for p in range(high):
-            for q in range(wide):
-                at = indices[k, c, p, q]
-                y[k, c, p, q] = u[n, c, at] if at >= 0 and 0 <= n < u.shape[0] else u.dtype.type(0)
+@native
+def _windows(kind: Any, place: int, s: Any, k: int, c: int) -> Any:
+    """The windows (PQ,) of channel c of region k, of an array (K, C, P, Q) of such elements at address ``place``."""
+    count = s.rows * s.columns
+    return elements(kind, place + (k * s.channels + c) * count * kind.itemsize, count)
+
+
+@native
+def _largest(kind: Any, arguments: int, piece: int) -> None:
+    """Of each window of a plane of a region the largest value, and where in the plane of its image it is."""
+    s = read(_Regions, arguments)
+    k, c = piece // s.channels, piece % s.channels
+    values, indices = _windows(kind, s.y, s, k, c), _windows(kind.places, s.indices, s, k, c)
+    region = _region(kind, s, k)
+    n = np.int64(region[0])
+    x = _plane(kind, s, n, c)
+    for p in range(s.rows):
+        first, stop = share(p, np.int64(region[1]), np.int64(region[3]), s.rows, s.high)
+        for q in range(s.columns):
+            begin, end = share(q, np.int64(region[2]), np.int64(region[4]), s.columns, s.wide)
+            best, winner = values.dtype.type(0), -1
+            if 0 <= n < s.images:
+                for i in range(first, stop):
+                    for j in range(begin, end):
+                        v = x[U(i * s.wide + j)]
+                        if winner < 0 or v > best or v != v:
+                            best, winner = v, i * s.wide + j
+            values[U(p * s.columns + q)], indices[U(p * s.columns + q)] = best, winner
+
+
+@native
+def _add_to_winners(kind: Any, arguments: int, piece: int) -> None:
+    """A plane of dx gets what the windows of its image have, each at the position that won."""
+    s = read(_Regions, arguments)
+    n, c = piece // s.channels, piece % s.channels
+    dx = _plane(kind, s, n, c)
+    for k in range(s.count):
+        if _region(kind, s, k)[0] == n:
+            g, indices = _windows(kind, s.y, s, k, c), _windows(kind.places, s.indices, s, k, c)
+            for i in range(s.rows * s.columns):
+                if indices[U(i)] >= 0:
+                    dx[U(indices[U(i)])] += g[U(i)]
+
+
+@native
+def _read_winners(kind: Any, arguments: int, piece: int) -> None:
+    """The windows of a plane of a region read u at the positions that won, 0 where nothing did."""
+    s = read(_Regions, arguments)
+    k, c = piece // s.channels, piece % s.channels
+    y, indices = _windows(kind, s.y, s, k, c), _windows(kind.places, s.indices, s, k, c)
+    n = np.int64(_region(kind, s, k)[0])
+    u = _plane(kind, s, n, c)
+    for i in range(s.rows * s.columns):
+        inside = indices[U(i)] >= 0 and 0 <= n < s.images
+        y[U(i)] = u[U(indices[U(i)])] if inside else y.dtype.type(0)

@@ -195,7 +195,7 @@ def _constant_attribute(context: Any, _builder: Any, kind: ConstantType, _value:
 
 @dataclass(frozen=True)
 class Lanes(Constant):
-    """A vector's element type, "float32", "float64" or "int32", and its number of elements, a power of two.
+    """The type of a vector's elements, "float32", "float64", "int32" or "int64", and their number, a power of two.
 
     >>> Lanes("float32", 8)
     Lanes(dtype='float32', lanes=8)
@@ -221,7 +221,7 @@ class Lanes(Constant):
     @property
     def element(self) -> ir.Type:
         """LLVM's name of the element type."""
-        return {"float32": ir.FloatType(), "float64": ir.DoubleType(), "int32": I32}[self.dtype]
+        return {"float32": ir.FloatType(), "float64": ir.DoubleType(), "int32": I32, "int64": I64}[self.dtype]
 
     @property
     def vector(self) -> ir.VectorType:
@@ -269,7 +269,7 @@ def emit_fma(b: ir.IRBuilder, lanes: Lanes, x: ir.Value, y: ir.Value, z: ir.Valu
 
 def emit_zero(lanes: Lanes) -> ir.Value:
     """The vector of zeros."""
-    return ir.Constant(lanes.vector, [0 if lanes.dtype == "int32" else 0.0] * lanes.lanes)
+    return ir.Constant(lanes.vector, [0 if lanes.dtype.startswith("int") else 0.0] * lanes.lanes)
 
 
 def emit_loop(
