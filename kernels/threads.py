@@ -59,8 +59,8 @@ _local = threading.local()  # .workers: what this Python thread told Numba last
 def set_num_threads(n: int) -> None:
     """Compute with `n` threads from now on: Numba's and BLAS's pools together, for all Python threads.
 
-    The results do not depend on it, but for the last bits of large matrix products (see `blas`).  Raises ValueError for n < 1 and for more threads than Numba launched
-    (one per CPU, or ``NUMBA_NUM_THREADS``).
+    The results do not depend on it, but for the last bits of large matrix products (see `blas`).  Raises ValueError
+    for n < 1 and for more threads than Numba launched (one per CPU, or ``NUMBA_NUM_THREADS``).
 
     >>> before = get_num_threads()
     >>> set_num_threads(1)

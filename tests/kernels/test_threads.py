@@ -1,5 +1,6 @@
 """Thread counts of all pools together; a fork after OpenMP; the threading layer that bears one thread only."""
 
+import contextlib
 import multiprocessing
 import os
 import subprocess
@@ -8,6 +9,7 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,6 +154,62 @@ def test_blas_threads_restores_after_an_error_and_keeps_a_setting_made_inside() 
     with threads.blas_threads(1):
         threads.set_num_threads(1)
     assert set(blas_counts()) == {1}
+
+
+@two_threads
+def test_another_python_thread_may_set_the_number_too() -> None:
+    for n in (1, 2):
+        threads.set_num_threads(n)
+    seen: list[set[int]] = []
+
+    def other() -> None:
+        with threads.blas_threads(1):
+            seen.append(set(blas_counts()))
+        seen.append(set(blas_counts()))
+
+    worker = threading.Thread(target=other)
+    worker.start()
+    worker.join()
+    assert seen == [{1}, {2}]
+
+
+@two_threads
+def test_the_thread_that_ends_last_restores_the_number() -> None:
+    threads.set_num_threads(2)
+    is_open, may_end = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with threads.blas_threads(1):
+            is_open.set()
+            may_end.wait(60)
+
+    worker = threading.Thread(target=other)
+    with threads.blas_threads(1):
+        worker.start()
+        is_open.wait(60)
+    may_end.set()
+    worker.join()
+    assert set(blas_counts()) == {2}
+
+
+@two_threads
+@pytest.mark.parametrize("where", ["open", "close"])
+def test_a_block_that_is_interrupted_on_its_way_in_or_out_limits_nothing(monkeypatch, where) -> None:
+    """As by Ctrl-C, which may come between any two steps."""
+    threads.set_num_threads(2)
+
+    def interrupted(limit: Any) -> None:
+        if where == "open":
+            type(threads._blas).open(threads._blas, limit)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threads._blas, where, interrupted)
+        with contextlib.suppress(KeyboardInterrupt), threads.blas_threads(1):
+            pass
+    with threads.blas_threads(2):
+        assert set(blas_counts()) == {2}
+    assert set(blas_counts()) == {2}
 
 
 def test_blas_threads_needs_one() -> None:
