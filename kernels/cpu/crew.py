@@ -176,7 +176,7 @@ class Crew:
     """The helpers, and the board that they look at."""
 
     def __init__(self) -> None:
-        self.taken = threading.Lock()  # by the thread whose loops these are
+        self.taken = threading.RLock()  # by the thread whose loops these are; one that Ctrl-C cut off takes it again
         self.memory = np.zeros(SIZE + 64, np.uint8)
         start = -self.memory.ctypes.data % 64
         self.board = self.memory.ctypes.data + start

@@ -98,13 +98,25 @@ def test_no_more_helpers_than_wanted() -> None:
 
 def test_a_second_caller_computes_alone() -> None:
     team = crew.Crew()
+    boards = []
     assert team.gather(2)
     try:
-        assert team.gather(2) == 0
+        second = threading.Thread(target=lambda: boards.append(team.gather(2)))
+        second.start()
+        second.join()
+        assert boards == [0]
     finally:
         team.dismiss()
     assert team.gather(2)
     team.dismiss()
+
+
+def test_a_caller_that_was_interrupted_has_helpers_the_next_time() -> None:
+    """Ctrl-C may come between any two steps of Python, also after `gather` and before `dismiss`."""
+    team, target = crew.Crew(), np.zeros(9, np.int64)
+    assert team.gather(2)
+    _share(team, 1, _address(_count), target)
+    assert (target == 1).all() and team.busy[0] == 0
 
 
 def test_callers_in_many_threads_at_once() -> None:
