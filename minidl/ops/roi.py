@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,8 +44,8 @@ def roi_pool(input: Any, boxes: Any, output_size: int | Sequence[int], spatial_s
     among P x Q windows as evenly as whole numbers allow (see :func:`adaptive_max_pool2d`); a window outside of the
     image is 0.  No gradient goes to the boxes.  torchvision has it as ``torchvision.ops.roi_pool``.
 
-    Raises ShapeError where shapes do not fit, IndexError for an image that there is not (on a device such a box gives
-    zeros, because looking would make the host wait).
+    Raises ShapeError where shapes do not fit, IndexError for an image that there is not, ValueError for a corner that is
+    not a number (on a device such a box gives zeros, because looking would make the host wait).
 
     >>> import minidl
     >>> x = minidl.arange(16.0).reshape(1, 1, 4, 4)
@@ -62,11 +63,17 @@ def roi_pool(input: Any, boxes: Any, output_size: int | Sequence[int], spatial_s
     with together("roi_pool", ["input", *["boxes"] * len(given)], [x, *given]):
         table = _numbered(x, given) if by_image else _checked(given[0])
         if array_module(table) is np:
-            for k, n in enumerate(table[:, 0]):
-                if not 0 <= n < len(x):
-                    last = len(x) - 1
-                    raise IndexError(f"roi_pool: box {k} is of image {n:g}, and the input has images 0 to {last}")
+            _check_numbers(table, len(x))
         return _roi_pool(x, regions=kernel.regions(table, spatial_scale), size=(rows, columns))[0]
+
+
+def _check_numbers(table: np.ndarray, images: int) -> None:
+    for k, (n, *corners) in enumerate(table.tolist()):
+        if not 0 <= n < images:
+            there = f"images 0 to {images - 1}" if images else "no images"
+            raise IndexError(f"roi_pool: box {k} is of image {n:g}, and the input has {there}")
+        if any(map(math.isnan, corners)):
+            raise ValueError(f"roi_pool: box {k} has a corner that is not a number: {', '.join(map(str, corners))}")
 
 
 def _numbered(x: Any, boxes: Sequence[Any]) -> Any:
