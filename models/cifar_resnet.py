@@ -92,7 +92,7 @@ class CifarResNet(nn.Module):
         nn.init.kaiming_normal_(self.linear.weight)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.bn1.then_relu(self.conv1(x))
+        x = self.bn1.then_relu(x, behind=self.conv1)
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(self.avgpool(x).flatten(1))
 

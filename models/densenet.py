@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import minidl
 from minidl import nn
+from minidl.nn.module import is_watched
 from minidl.registry import ModelOptionError, register
 
 from .resnet import conv1x1, conv3x3, he_init
@@ -29,10 +30,14 @@ class DenseLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.dropout(self.conv1(self.norm1.then_relu(x)))
-        if self.bottleneck:
-            x = self.dropout(self.conv2(self.norm2.then_relu(x)))
-        return x
+        x = self.norm1.then_relu(x)
+        if not self.bottleneck:
+            return self.dropout(self.conv1(x))
+        if self.dropout.training or is_watched(self.dropout):
+            x = self.norm2.then_relu(self.dropout(self.conv1(x)))
+        else:  # it does nothing
+            x = self.norm2.then_relu(x, behind=self.conv1)
+        return self.dropout(self.conv2(x))
 
 
 class DenseBlock(nn.Module):

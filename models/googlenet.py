@@ -39,8 +39,7 @@ class ConvUnit(nn.Module):
         self.bn = nn.BatchNorm2d(out_channels, eps=0.001) if norm else None
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.conv(x)
-        return x.relu() if self.bn is None else self.bn.then_relu(x)
+        return self.conv.then_relu(x) if self.bn is None else self.bn.then_relu(x, behind=self.conv)
 
 
 class Inception(nn.Module):

@@ -51,7 +51,7 @@ class PreActBasic(PreActBlock):
         self._shortcut(in_channels, out_channels, stride)
 
     def branch(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.bn2.then_relu(self.conv1(x))
+        x = self.bn2.then_relu(x, behind=self.conv1)
         return self.conv2(self.dropout(x))
 
 
@@ -73,8 +73,8 @@ class PreActBottleneck(PreActBlock):
         self._shortcut(in_channels, out_channels, stride)
 
     def branch(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.bn2.then_relu(self.conv1(x))
-        x = self.bn3.then_relu(self.conv2(x))
+        x = self.bn2.then_relu(x, behind=self.conv1)
+        x = self.bn3.then_relu(x, behind=self.conv2)
         return self.conv3(x)
 
 
@@ -188,7 +188,7 @@ class PreActResNet(nn.Module):
         he_init(self)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.maxpool(self.bn1.then_relu(self.conv1(x)))
+        x = self.maxpool(self.bn1.then_relu(x, behind=self.conv1))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(self.norm.then_relu(x)).flatten(1))
 

@@ -51,20 +51,21 @@ class ResidualBlock(nn.Module):
     se_module: nn.Module | None
 
     @property
-    def last_norm(self) -> nn.BatchNorm2d:
+    def last(self) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
         raise NotImplementedError
 
-    def before_last_norm(self, x: minidl.Tensor) -> minidl.Tensor:
+    def before_last(self, x: minidl.Tensor) -> minidl.Tensor:
         raise NotImplementedError
 
     def branch(self, x: minidl.Tensor) -> minidl.Tensor:
-        y = self.last_norm(self.before_last_norm(x))
+        conv, norm = self.last
+        y = norm(conv(self.before_last(x)))
         return y if self.se_module is None else self.se_module(y)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
         if self.se_module is None:
-            y = self.before_last_norm(x)
-            return self.last_norm.then_relu(y, self._shortcut(x) if self.residual else None)
+            conv, norm = self.last
+            return norm.then_relu(self.before_last(x), self._shortcut(x) if self.residual else None, behind=conv)
         y = self.branch(x)
         if self.residual:
             y = y + self._shortcut(x)
@@ -104,12 +105,12 @@ class BasicBlock(ResidualBlock):
         self.bn2 = nn.BatchNorm2d(out_channels)
         self._finish(out_channels, shortcut, residual, se)
 
-    def before_last_norm(self, x: minidl.Tensor) -> minidl.Tensor:
-        return self.conv2(self.bn1.then_relu(self.conv1(x)))
+    def before_last(self, x: minidl.Tensor) -> minidl.Tensor:
+        return self.bn1.then_relu(x, behind=self.conv1)
 
     @property
-    def last_norm(self) -> nn.BatchNorm2d:
-        return self.bn2
+    def last(self) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+        return self.conv2, self.bn2
 
 
 class Bottleneck(ResidualBlock):
@@ -147,13 +148,13 @@ class Bottleneck(ResidualBlock):
         self.bn3 = nn.BatchNorm2d(out_channels)
         self._finish(out_channels, shortcut, residual, se)
 
-    def before_last_norm(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.bn1.then_relu(self.conv1(x))
-        return self.conv3(self.bn2.then_relu(self.conv2(x)))
+    def before_last(self, x: minidl.Tensor) -> minidl.Tensor:
+        x = self.bn1.then_relu(x, behind=self.conv1)
+        return self.bn2.then_relu(x, behind=self.conv2)
 
     @property
-    def last_norm(self) -> nn.BatchNorm2d:
-        return self.bn3
+    def last(self) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+        return self.conv3, self.bn3
 
 
 class ResNet(nn.Module):
@@ -219,7 +220,7 @@ class ResNet(nn.Module):
             zero_last_norms(self)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.maxpool(self.bn1.then_relu(self.conv1(x)))
+        x = self.maxpool(self.bn1.then_relu(x, behind=self.conv1))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))
 

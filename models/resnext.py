@@ -86,7 +86,7 @@ class CifarResNeXt(nn.Module):
         he_init(self)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.bn1.then_relu(self.conv1(x))
+        x = self.bn1.then_relu(x, behind=self.conv1)
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(self.avgpool(x).flatten(1))
 

@@ -88,12 +88,12 @@ class Xception(nn.Module):
         he_init(self)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
-        x = self.bn1.then_relu(self.conv1(x))
-        x = self.bn2.then_relu(self.conv2(x))
+        x = self.bn1.then_relu(x, behind=self.conv1)
+        x = self.bn2.then_relu(x, behind=self.conv2)
         for i in range(1, 13):
             x = getattr(self, f"block{i}")(x)
-        x = self.bn3.then_relu(self.conv3(x))
-        x = self.bn4.then_relu(self.conv4(x))
+        x = self.bn3.then_relu(x, behind=self.conv3)
+        x = self.bn4.then_relu(x, behind=self.conv4)
         return self.fc(self.dropout(x.mean((2, 3))))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..tensor import Tensor
 from .activation import ReLU, ReLU6
+from .conv import _Conv
 from .module import Module, is_watched
 from .normalization import _BatchNorm
 from .parameter import Parameter
@@ -118,18 +119,26 @@ class Sequential(_ModuleSequence):
         return self._modules[self._key(index)]
 
     def forward(self, input: Any) -> Any:
-        modules = iter(self._items())
-        for module in modules:
-            after = next(modules, None) if isinstance(module, _BatchNorm) else None
-            if after is None:
-                input = module(input)
-            elif type(after) in _RELUS and not is_watched(after):  # a batch norm takes it along
-                input = module.then_relu(input, ceiling=_RELUS[type(after)])
+        modules = [*self._items(), None, None]
+        at = 0
+        while (module := modules[at]) is not None:
+            conv = None
+            if isinstance(module, _Conv) and isinstance(modules[at + 1], _BatchNorm):
+                at, conv, module = at + 1, module, modules[at + 1]
+            after = modules[at + 1]
+            if isinstance(module, (_Conv, _BatchNorm)) and type(after) in _RELUS and not is_watched(after):
+                input = module.then_relu(input, ceiling=_RELUS[type(after)], behind=conv)
+                at += 1
+            elif conv is not None:
+                together = module.along_with(conv, input)
+                input = module(conv(input)) if together is None else together
             else:
-                input = after(module(input))
+                input = module(input)
+            at += 1
         return input
 
 
+# with what stands before them they are done in one pass over memory
 _RELUS: dict[type[Module], float] = {ReLU: math.inf, ReLU6: 6.0}
 
 

@@ -3,13 +3,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
+from ..autograd.mode import MODE
 from ..kernels.geometry import Ints, Padding, per_axis, per_axis_pads
+from ..ops._common import is_tensor
+from ..ops.conv import conv_then
 from . import functional as F
+from .hooks import say_where
 from .linear import default_init, new_parameter, positive
-from .module import Module
+from .module import Module, is_watched
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -131,6 +138,45 @@ class _Conv(_ConvNd):
         return type(self).function(
             input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, algorithm=self.algorithm
         )
+
+    def then_relu(
+        self, input: Any, residual: Any = None, ceiling: float = math.inf, *, behind: Module | None = None
+    ) -> Any:
+        """``relu(self(input) + residual)``; where nobody asks for gradients, in the passes of the convolution."""
+        if behind is not None:
+            input = behind(input)
+        if not self.finishes(input, residual):
+            return super().then_relu(input, residual, ceiling)
+        return self.finish(input, shift=self.bias, residual=residual, ceiling=ceiling)
+
+    def finishes(self, input: Any, residual: Any = None) -> bool:
+        """Whether what comes behind may be done to the results of this convolution before it writes them.
+
+        So it is on the CPU, where nobody asks for gradients or watches.
+        """
+        if MODE.recording or MODE.autocast is not None or is_watched(self) or self.padding_mode != "zeros":
+            return False
+        if type(self).forward is not _Conv.forward or not is_tensor(input) or input.ndim != self.ndim + 2:
+            return False
+        tensors = (input,) if residual is None else (input, residual)
+        dtype = self.weight.dtype
+        return all(is_tensor(t) and type(t._array) is np.ndarray and t.dtype == dtype for t in tensors)
+
+    def finish(
+        self, input: Any, *, scale: Any = None, shift: Any = None, residual: Any = None, ceiling: float | None = None
+    ) -> Any:
+        """``relu(conv(input) * scale + shift + residual)`` without its bias, where `finishes` allows it.
+
+        ``scale`` and ``shift`` (K,); ``ceiling``: where ReLU ends, None: no ReLU.
+        """
+        try:
+            return conv_then(
+                self.ndim, input, self.weight, self.stride, self.padding, self.dilation, self.groups, self.algorithm,
+                scale=scale, shift=shift, residual=residual, ceiling=ceiling,
+            )  # fmt: skip
+        except Exception as error:  # as where the module is called
+            say_where(error, self)
+            raise
 
 
 class Conv1d(_Conv):

@@ -129,15 +129,19 @@ class Module:
             result = result if changed is None else changed
         return result if observer is None else observer.wrap_output(result)
 
-    def then_relu(self, input: Any, residual: Any = None, ceiling: float = math.inf) -> Any:
-        """``relu(self(input) + residual)``, ending at ``ceiling``.  Batch norm does it in its own passes over memory.
+    def then_relu(
+        self, input: Any, residual: Any = None, ceiling: float = math.inf, *, behind: Module | None = None
+    ) -> Any:
+        """``relu(self(input) + residual)``, ending at ``ceiling``; of ``behind(input)`` where that is given.
+
+        Batch norm does it in its own passes over memory, in evaluation behind a convolution in those of that.
 
         >>> import minidl
         >>> layer = minidl.nn.Identity()
         >>> layer.then_relu(minidl.tensor([-1.0, 5.0]), residual=minidl.tensor([3.0, 3.0]), ceiling=6.0)
         tensor([2., 6.])
         """
-        y = self(input)
+        y = self(input if behind is None else behind(input))
         return relu_up_to(ceiling, y if residual is None else y + residual)
 
     def register_forward_pre_hook(

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 from ..kernels.errors import ShapeError
 from ..ops import ones, zeros
-from ..ops.normalization import batch_norm_relu
+from ..ops.normalization import batch_norm_relu, running_scale
+from ..tensor import Tensor
 from . import functional as F
 from . import init
+from .conv import _Conv
 from .hooks import say_where
 from .linear import new_parameter, positive
 from .module import Module, is_watched
@@ -126,8 +128,11 @@ class _BatchNorm(_RunningNorm):
     def forward(self, input: Any) -> Any:
         return F.batch_norm(input, *self._arguments(input))
 
-    def then_relu(self, input: Any, residual: Any = None, ceiling: float = math.inf) -> Any:
-        """``relu(self(input) + residual)`` in the passes over memory that the layer alone takes, where a kernel can.
+    def then_relu(
+        self, input: Any, residual: Any = None, ceiling: float = math.inf, *, behind: Module | None = None
+    ) -> Any:
+        """``relu(self(behind(input)) + residual)`` in the passes over memory that the layer alone takes, where a kernel
+        can; in evaluation behind a convolution without biases in those that the convolution takes.
 
         >>> import minidl
         >>> norm = minidl.nn.BatchNorm1d(1, eps=0.0)
@@ -136,12 +141,31 @@ class _BatchNorm(_RunningNorm):
                 [1.]])
         """
         if is_watched(self) or type(self).forward is not _BatchNorm.forward:
-            return super().then_relu(input, residual, ceiling)
+            return super().then_relu(input, residual, ceiling, behind=behind)
+        if behind is not None:
+            y = self.along_with(behind, input, residual, ceiling)
+            if y is not None:
+                return y
+            input = behind(input)
         try:
             return batch_norm_relu(input, residual, ceiling, *self._arguments(input))
         except Exception as error:  # as where the module is called
             say_where(error, self)
             raise
+
+    def along_with(self, conv: Module, input: Any, residual: Any = None, ceiling: float | None = None) -> Tensor | None:
+        """``relu(self(conv(input)) + residual)`` in one step, without ReLU if ``ceiling`` is None; else None.
+
+        One step it is in evaluation, where nobody asks for gradients or watches, behind a convolution without biases.
+        """
+        constant = not self.training and self.running_mean is not None and not is_watched(self)
+        if not (constant and isinstance(conv, _Conv) and conv.bias is None and conv.finishes(input, residual)):
+            return None
+        if conv.out_channels != self.num_features or type(self).forward is not _BatchNorm.forward:
+            return None
+        numbers = (self.running_mean, self.running_var, self.weight, self.bias)
+        scale, shift = running_scale(input.dtype, *numbers, self.eps)
+        return conv.finish(input, scale=scale, shift=shift, residual=residual, ceiling=ceiling)
 
     def _arguments(self, input: Any) -> tuple[Any, ...]:
         """What ``F.batch_norm`` takes beside the input, which is counted."""

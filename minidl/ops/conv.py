@@ -21,6 +21,7 @@ from ..kernels.norm import add_to_channels
 from ..kernels.remembered import remembered
 from ..kernels.spec import im2col
 from ._common import as_operand, batched, same_dtype
+from .activation import relu_up_to
 
 Size = int | Sequence[int]
 
@@ -28,10 +29,7 @@ _geometry = remembered(Conv.from_shapes)
 
 
 def _forward(x: Any, w: Any, b: Any, *, conv: Conv, algorithm: str | None) -> Any:
-    y = kernel.forward(x, w, conv, algorithm)
-    if b is not None:
-        add_to_channels(y, b)
-    return y
+    return kernel.forward_then(x, w, conv, shift=b, algorithm=algorithm)
 
 
 _conv: Primitive = Primitive(
@@ -62,6 +60,14 @@ _weight_grad: Primitive = Primitive(
     lambda x, g, *, conv, algorithm: kernel.weight_grad(x, g, conv, algorithm),
     vjp(lambda v, y, x, g, *, conv, algorithm: _input_grad(v, g, None, conv=conv, algorithm=algorithm), uses="g"),
     vjp(lambda v, y, x, g, *, conv, algorithm: _conv(x, v, None, conv=conv, algorithm=algorithm), uses="x"),
+)
+
+
+_conv_then: Primitive = Primitive(
+    "conv_then",
+    lambda x, w, scale, shift, added, *, conv, algorithm, ceiling: kernel.forward_then(
+        x, w, conv, scale, shift, added, ceiling, algorithm
+    ),
 )
 
 
@@ -103,6 +109,15 @@ def _conv_nd(
     groups: int,
     algorithm: str | None,
 ) -> Any:
+    x, w, bias, conv, single = _operands(ndim, input, weight, bias, stride, padding, dilation, groups)
+    y = _conv(x, w, bias, conv=conv, algorithm=algorithm)
+    return y.squeeze(0) if single else y
+
+
+def _operands(
+    ndim: int, input: Any, weight: Any, bias: Any, stride: Size, padding: Any, dilation: Size, groups: int
+) -> tuple[Any, Any, Any, Conv, bool]:
+    """x (N, C, ...), the weight, the bias, the geometry of their convolution, and whether x was a single image."""
     op = f"conv{ndim}d"
     w, bias = as_operand(weight), None if bias is None else as_operand(bias)
     x, single = batched(input, ndim)
@@ -113,8 +128,33 @@ def _conv_nd(
         _check_image(op, x.shape[1:], w.shape[1] * groups)
     conv = _geometry(x.shape, w.shape, stride, padding, dilation, groups)
     _check_bias(op, bias, conv.out_channels)
-    y = _conv(x, w, bias, conv=conv, algorithm=algorithm)
-    return y.squeeze(0) if single else y
+    return x, w, bias, conv, single
+
+
+def conv_then(
+    ndim: int,
+    input: Any,
+    weight: Any,
+    stride: Size,
+    padding: Any,
+    dilation: Size,
+    groups: int,
+    algorithm: str | None,
+    *,
+    scale: Any = None,
+    shift: Any = None,
+    residual: Any = None,
+    ceiling: float | None = None,
+) -> Any:
+    """``relu(conv(input, weight) * scale + shift + residual)``, ReLU up to ``ceiling`` (None: without); no gradients.
+
+    A layer in evaluation computes so.  ``input`` is a batch, ``scale`` and ``shift`` (K,) are arrays or tensors.
+    """
+    x, w, _, conv, _ = _operands(ndim, input, weight, None, stride, padding, dilation, groups)
+    if residual is None or (residual.shape, residual.dtype) == (conv.y_shape, x.dtype):
+        return _conv_then(x, w, scale, shift, residual, conv=conv, algorithm=algorithm, ceiling=ceiling)
+    y = _conv_then(x, w, scale, shift, None, conv=conv, algorithm=algorithm, ceiling=None) + residual
+    return y if ceiling is None else relu_up_to(ceiling, y)
 
 
 def conv1d(

@@ -277,7 +277,7 @@ def batch_norm(
     """
     x = _batch_norm_input(input, running_mean, running_var, weight, bias)
     if not training and running_mean is not None:
-        return _scale_shift(x, *_running_scale(_computed(x), running_mean, running_var, weight, bias, eps))
+        return _scale_shift(x, *running_scale(_computed(x), running_mean, running_var, weight, bias, eps))
     y, mean, variance = _batch_norm(x, weight, bias, eps=_checked_eps(x, training, eps))
     if training and running_mean is not None:
         _track_batch(running_mean, running_var, x, mean, variance, momentum)
@@ -341,7 +341,7 @@ def batch_norm_relu(
         return relu_up_to(ceiling, y if residual is None else y + residual)
     x = _batch_norm_input(input, running_mean, running_var, weight, bias)
     if not training and running_mean is not None:
-        scale, shift = _running_scale(_computed(x), running_mean, running_var, weight, bias, eps)
+        scale, shift = running_scale(_computed(x), running_mean, running_var, weight, bias, eps)
         if MODE.recording:
             y = _scale_shift(x, scale, shift)
             return relu_up_to(ceiling, y if residual is None else y + residual)
@@ -365,7 +365,7 @@ def _fuses(x: Any, residual: Any) -> bool:
     return is_tensor(residual) and (residual.shape, residual.dtype, residual.device) == (x.shape, x.dtype, x.device)
 
 
-def _running_scale(dtype: Any, mean: Any, variance: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any]:
+def running_scale(dtype: Any, mean: Any, variance: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any]:
     """Scale and shift of each channel in evaluation; arrays do where nobody records or wants the steps."""
     if MODE.recording or step_by_step():
         mean, scale = mean.detach().to(dtype), rsqrt(variance.detach() + eps).to(dtype)

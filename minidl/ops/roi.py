@@ -44,8 +44,8 @@ def roi_pool(input: Any, boxes: Any, output_size: int | Sequence[int], spatial_s
     among P x Q windows as evenly as whole numbers allow (see :func:`adaptive_max_pool2d`); a window outside of the
     image is 0.  No gradient goes to the boxes.  torchvision has it as ``torchvision.ops.roi_pool``.
 
-    Raises ShapeError where shapes do not fit, IndexError for an image that there is not, ValueError for a corner that is
-    not a number (on a device such a box gives zeros, because looking would make the host wait).
+    Raises ShapeError where shapes do not fit, IndexError for an image that there is not, ValueError for a corner that
+    is not a number (on a device such a box gives zeros, because looking would make the host wait).
 
     >>> import minidl
     >>> x = minidl.arange(16.0).reshape(1, 1, 4, 4)

@@ -651,6 +651,95 @@ def _tiles() -> tuple[Mutant, ...]:
     )
 
 
+def _finish() -> tuple[Mutant, ...]:
+    from tests.checks import finish
+
+    faces = (
+        *(
+            partial(finish.same_bits, case, "float64")
+            for case in finish.CASES
+            if case.algorithm in ("nhwc", "winograd")
+        ),
+        finish.not_numbers,
+    )
+
+    def bug(name: str, target: str, story: str, old: str, new: str) -> Mutant:
+        return Mutant(name, f"{CPU}.{target}", faces, story, old, new)
+
+    return (
+        bug(
+            "finish_adds_the_first_image_to_all",
+            "finish:_finish_vectors",
+            "the addend of the first results, wherever they lie",
+            "f.added + (place - f.y) + v",
+            "f.added + v",
+        ),
+        bug(
+            "finish_shifts_by_the_first_channels",
+            "finish:_finish_vectors",
+            "the shift of the first channels for all",
+            "f.shift + channel + v",
+            "f.shift + v",
+        ),
+        bug(
+            "finish_forgets_the_ceiling",
+            "finish:_finish_vectors",
+            "ReLU6 is ReLU",
+            "minimum(high, maximum(low, value))",
+            "maximum(low, value)",
+        ),
+        bug(
+            "finish_swallows_nan",
+            "finish:_finish_vectors",
+            "NaN > 0 is false",
+            "maximum(low, value)",
+            "maximum(value, low)",
+        ),
+        bug(
+            "finish_leaves_out_the_last_channels",
+            "finish:finish",
+            "whole vectors only",
+            "if whole < count:",
+            "if whole < 0:",
+        ),
+        bug(
+            "finish_of_the_first_band_for_all",
+            "products:_rows_piece",
+            "each band of columns scales by the channels of the first",
+            "channel = group * cut.all_columns + cut.first + begin",
+            "channel = group * cut.all_columns + begin",
+        ),
+        bug(
+            "finish_of_the_first_group_for_all",
+            "products:_rows_piece",
+            "each group scales by the channels of the first, and where they are",
+            "channel = group * cut.all_columns + cut.first + begin",
+            "channel = cut.first + begin",
+        ),
+        bug(
+            "finish_of_a_run_stands_still",
+            "depthwise:_filter_piece",
+            "the first pixel of a run is finished again and again",
+            "place + i * w.y_step2 if place",
+            "place if place",
+        ),
+        bug(
+            "finish_of_the_first_row_of_a_tile",
+            "winograd_blocks:deliver_tiles",
+            "the rows of a tile but the first stay as they are",
+            "for r in range(rows if last.scale != 0 else 0):",
+            "for r in range(1 if last.scale != 0 else 0):",
+        ),
+        bug(
+            "residual_as_it_lies",
+            "nhwc:_forward_then",
+            "reads an addend of another storage as if it lay like the result",
+            'None if added is None else last_and_dense(added, "added")',
+            "None if added is None else np.ascontiguousarray(added)",
+        ),
+    )
+
+
 def _replay() -> tuple[Mutant, ...]:
     from tests.checks import replay
 
@@ -698,6 +787,7 @@ MUTANTS: tuple[Mutant, ...] = (
         *_depthwise(),
         *_sums(),
         *_tiles(),
+        *_finish(),
         *_replay(),
         *anywhere("nhwc", f"{CPU}.nhwc"),
     )

@@ -1,0 +1,164 @@
+"""Convolution, batch norm and ReLU in one step: the bits of one after the other, and only where nobody would notice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import models, nn
+from minidl.autograd.tape import Primitive
+
+
+class Names(minidl.autograd.Listener):
+    """The primitives that run, for somebody who does not want the steps."""
+
+    steps = False
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def on_forward(self, primitive, *rest):
+        self.names.append(primitive.name)
+
+
+@pytest.fixture
+def ran(monkeypatch) -> list[str]:
+    """Names of the primitives that ran, without a listener, which would change what runs."""
+    names: list[str] = []
+    call = Primitive.__call__
+
+    def noted(self, *args, **attrs):
+        names.append(self.name)
+        return call(self, *args, **attrs)
+
+    monkeypatch.setattr(Primitive, "__call__", noted)
+    return names
+
+
+def unit(relu: type[nn.Module] | None = nn.ReLU, bias: bool = False, norm: bool = True) -> nn.Sequential:
+    layers = [nn.Conv2d(6, 9, 3, padding=1, bias=bias)]
+    if norm:
+        layers.append(nn.BatchNorm2d(9))
+        nn.init.uniform_(layers[1].weight, 4.0, 8.0)  # so that ReLU6 has something to cut off
+        nn.init.uniform_(layers[1].running_mean, -1.0, 1.0)
+        nn.init.uniform_(layers[1].running_var, 0.5, 2.0)
+    return nn.Sequential(*layers, *([] if relu is None else [relu()]), nn.Conv2d(9, 2, 1)).eval()
+
+
+def one_after_the_other(net: nn.Sequential, x: minidl.Tensor) -> minidl.Tensor:
+    for layer in net:
+        x = layer(x)
+    return x
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("relu", [None, nn.ReLU, nn.ReLU6])
+def test_in_evaluation_it_is_one_step_with_the_same_bits(relu, norm, bias, dtype, ran) -> None:
+    minidl.manual_seed(0)
+    net, x = unit(relu, bias, norm).to(dtype), minidl.randn(2, 6, 7, 5).to(dtype)
+    with minidl.no_grad():
+        want = one_after_the_other(net, x)
+        ran.clear()
+        got = net(x)
+    together = not bias if norm else relu is not None
+    assert ran[0] == ("conv_then" if together else "conv")
+    assert len(ran) == (2 if together else 1 + norm + (relu is not None and not norm) + 1), ran
+    np.testing.assert_array_equal(got.numpy(), want.numpy())
+
+
+def test_with_gradients_or_in_training_it_is_not(ran) -> None:
+    minidl.manual_seed(0)
+    net, x = unit(), minidl.randn(2, 6, 7, 5)
+    net(x)
+    with minidl.no_grad():
+        net.train()(x)
+    assert "conv_then" not in ran and ran.count("conv") == 4
+
+
+def test_whoever_watches_sees_every_layer(ran) -> None:
+    minidl.manual_seed(0)
+    net, x, calls = unit(), minidl.randn(2, 6, 7, 5), []
+    with minidl.no_grad():
+        plain = net(x)
+        for layer in net[:3]:
+            handle = layer.register_forward_hook(lambda module, *rest: calls.append(type(module).__name__))
+            assert net(x).tolist() == plain.tolist()
+            handle.remove()
+        ran.clear()
+        with Names() as seen:
+            assert net(x).tolist() == plain.tolist()
+    assert calls == ["Conv2d", "BatchNorm2d", "ReLU"]
+    assert "conv" in seen.names and "conv_then" not in seen.names
+
+
+def test_a_forward_put_into_one_layer_is_asked() -> None:
+    net, x = unit(), minidl.randn(2, 6, 7, 5)
+    with minidl.no_grad():
+        for index, put in (
+            (0, lambda x: x[:, :1] * minidl.ones(9, 1, 1)),
+            (1, lambda x: x * 3),
+            (2, lambda x: x.abs()),
+        ):
+            net[index].forward = put
+            assert net(x).tolist() == one_after_the_other(net, x).tolist()
+            del net[index].forward
+
+
+@pytest.mark.parametrize("ceiling", [np.inf, 0.5])
+def test_with_a_residual_of_any_kind(ceiling, ran) -> None:
+    minidl.manual_seed(0)
+    net, x = unit(), minidl.randn(2, 6, 7, 5)
+    conv, norm = net[0], net[1]
+    with minidl.no_grad():
+        y = norm(conv(x))
+        for residual, steps in (
+            (minidl.randn(2, 9, 7, 5), 1),
+            (minidl.randn(9, 1, 1), 3),
+            (minidl.randn(2, 9, 7, 5).to("float64"), None),
+            (0.5, None),
+            (np.ones(5, "float32"), None),
+        ):
+            want = nn.functional.hardtanh(y + residual, 0.0, ceiling)
+            ran.clear()
+            got = norm.then_relu(x, residual, ceiling, behind=conv)
+            assert steps is None or len(ran) == steps
+            assert got.dtype == want.dtype
+            np.testing.assert_array_equal(got.numpy(), want.numpy())
+
+
+def test_under_autocast_the_dtypes_are_those_of_the_layers() -> None:
+    net, x = unit(), minidl.randn(2, 6, 7, 5)
+    with minidl.no_grad(), minidl.autocast("cpu"):
+        got, want = net(x), one_after_the_other(net, x)
+    assert got.dtype == want.dtype and got.tolist() == want.tolist()
+
+
+def test_a_single_image_and_an_array_go_the_way_of_the_layers() -> None:
+    net, x = unit(norm=False, bias=True), minidl.randn(6, 7, 5)
+    with minidl.no_grad():
+        assert net(x).tolist() == one_after_the_other(net, x).tolist()
+        assert net(x.numpy()).tolist() == net(x).tolist()
+
+
+def test_mistakes_say_where() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(5), nn.ReLU()).eval()
+    with minidl.no_grad(), pytest.raises(ValueError, match="5 channels") as caught:
+        net(minidl.randn(2, 3, 4, 4))
+    assert caught.value.__notes__ == [f"in module 1: {net[1]!r}"]
+    net = nn.Sequential(nn.Conv2d(3, 5, 1, bias=False), nn.BatchNorm2d(5), nn.ReLU()).eval()
+    with minidl.no_grad(), pytest.raises(ValueError, match="channels") as caught:
+        net(minidl.randn(2, 7, 4, 4))
+    assert caught.value.__notes__ == [f"in module 0: {net[0]!r}"]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2", "googlenet", "preact_resnet50"])
+def test_networks_give_the_same_scores_with_gradients_and_without(name) -> None:
+    minidl.manual_seed(0)
+    net = models.create(name, num_classes=7).eval()
+    x = minidl.randn(2, 3, 33, 33)
+    with minidl.no_grad():
+        fast = net(x)
+    np.testing.assert_array_equal(fast.numpy(), net(x).detach().numpy())
