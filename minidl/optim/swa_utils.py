@@ -175,7 +175,7 @@ class AveragedModel(Module):
                     average.copy_(value)
             elif self.avg_fn is not None:
                 for average, value in zip(averages, values):
-                    average.copy_(self.avg_fn(average, value, number))
+                    average.copy_(self.avg_fn(average, value, number).to(average.dtype))
             else:
                 (self.multi_avg_fn or get_swa_multi_avg_fn())(averages, values, number)
             if not self.use_buffers:

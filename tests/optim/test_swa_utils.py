@@ -31,6 +31,8 @@ CASES = {
     "ema_multi": ({"multi_avg_fn": ("get_ema_multi_avg_fn", (0.9,))}, {}),
     "ema_buffers": ({"multi_avg_fn": ("get_ema_multi_avg_fn", (0.75,))}, {"use_buffers": True}),
     "ema_one": ({"avg_fn": ("get_ema_avg_fn", (0.3,))}, {}),
+    "ema_one_buffers": ({"avg_fn": ("get_ema_avg_fn", (0.25,))}, {"use_buffers": True}),
+    "swa_one_buffers": ({"avg_fn": ("get_swa_avg_fn", ())}, {"use_buffers": True}),
 }
 
 
