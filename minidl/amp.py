@@ -330,7 +330,7 @@ class GradScaler:
 
         with on(device_of(self._there)):
             xp = array_module(self._there)
-            there = [xp.full((), bool(f), "bool") if isinstance(f, (bool, np.bool_)) else f for f in flags]
+            there = [xp.full((), bool(f), "bool") if isinstance(f, (bool, np.bool_)) else f for f in (*flags, False)]
             settings = self._growth_factor, self._backoff_factor, self._growth_interval
             gradient_scale.adapt(self._there, xp.stack(there).any(), *settings)
 

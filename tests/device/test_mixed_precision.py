@@ -79,3 +79,13 @@ def test_the_trainer_still_asks_the_device_once_a_step(cupy: Any, tmp_path: Any)
     assert run.scaler.get_scale() == 2.0**29
     for a, p in zip(before, model.parameters()):
         np.testing.assert_array_equal(p.detach().numpy(), a)
+
+
+def test_a_step_without_any_gradient_counts_as_a_good_one(cupy: Any) -> None:
+    scaler, sgd = minidl.GradScaler(init_scale=8.0), optim.SGD([w := minidl.ones(2, device="cuda")], lr=0.5)
+    for gradient in (minidl.tensor([8.0, 16.0], device="cuda"), None):
+        w.grad = gradient
+        scaler.step(sgd)
+        scaler.update()
+    assert w.tolist() == [0.5, 0.0]
+    assert scaler.state_dict()["_growth_tracker"] == 2 and scaler.get_scale() == 8.0
