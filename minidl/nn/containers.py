@@ -119,23 +119,31 @@ class Sequential(_ModuleSequence):
         return self._modules[self._key(index)]
 
     def forward(self, input: Any) -> Any:
-        modules = [*self._items(), None, None]
+        modules = self._items()
         at = 0
-        while (module := modules[at]) is not None:
-            conv = None
-            if isinstance(module, _Conv) and isinstance(modules[at + 1], _BatchNorm):
-                at, conv, module = at + 1, module, modules[at + 1]
-            after = modules[at + 1]
-            if isinstance(module, (_Conv, _BatchNorm)) and type(after) in _RELUS and not is_watched(after):
-                input = module.then_relu(input, ceiling=_RELUS[type(after)], behind=conv)
-                at += 1
-            elif conv is not None:
-                together = module.along_with(conv, input)
-                input = module(conv(input)) if together is None else together
+        while at < len(modules):
+            conv, norm, relu = _unit(modules[at : at + 3])
+            if relu is not None and norm is not None:
+                input = norm.then_relu(input, ceiling=_RELUS[type(relu)], behind=conv)
+            elif relu is not None and conv is not None:
+                input = conv.then_relu(input, ceiling=_RELUS[type(relu)])
+            elif norm is not None and conv is not None:
+                together = norm.along_with(conv, input)
+                input = norm(conv(input)) if together is None else together
             else:
-                input = module(input)
-            at += 1
+                input = modules[at](input)
+            at += max(1, sum(module is not None for module in (conv, norm, relu)))
         return input
+
+
+def _unit(modules: list[Module]) -> tuple[_Conv | None, _BatchNorm | None, Module | None]:
+    """The convolution, batch norm and ReLU, in this order, that ``modules`` begin with; None for what is not there."""
+    conv = modules[0] if isinstance(modules[0], _Conv) else None
+    rest = modules if conv is None else modules[1:]
+    norm = rest[0] if rest and isinstance(rest[0], _BatchNorm) else None
+    rest = rest if norm is None else rest[1:]
+    follows = len(rest) < len(modules) and rest and type(rest[0]) in _RELUS and not is_watched(rest[0])
+    return conv, norm, rest[0] if follows else None
 
 
 # with what stands before them they are done in one pass over memory

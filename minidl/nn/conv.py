@@ -12,7 +12,7 @@ import numpy as np
 from ..autograd.mode import MODE
 from ..kernels.geometry import Ints, Padding, per_axis, per_axis_pads
 from ..ops._common import is_tensor
-from ..ops.conv import conv_then
+from ..ops.conv import conv_relu, conv_then
 from . import functional as F
 from .hooks import say_where
 from .linear import default_init, new_parameter, positive
@@ -142,19 +142,35 @@ class _Conv(_ConvNd):
     def then_relu(
         self, input: Any, residual: Any = None, ceiling: float = math.inf, *, behind: Module | None = None
     ) -> Any:
-        """``relu(self(input) + residual)``; where nobody asks for gradients, in the passes of the convolution."""
+        """``relu(self(input) + residual)`` in the passes over memory that the convolution alone takes.
+
+        That is on the CPU, where nobody watches; with a residual where nobody asks for gradients either.
+        """
         if behind is not None:
             input = behind(input)
-        if not self.finishes(input, residual):
+        if self.finishes(input, residual):
+            return self.finish(input, shift=self.bias, residual=residual, ceiling=ceiling)
+        if residual is not None or not self._does_all_itself(input, None):
             return super().then_relu(input, residual, ceiling)
-        return self.finish(input, shift=self.bias, residual=residual, ceiling=ceiling)
+        try:
+            return conv_relu(
+                self.ndim, input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
+                self.algorithm, ceiling,
+            )  # fmt: skip
+        except Exception as error:  # as where the module is called
+            say_where(error, self)
+            raise
 
     def finishes(self, input: Any, residual: Any = None) -> bool:
         """Whether what comes behind may be done to the results of this convolution before it writes them.
 
         So it is on the CPU, where nobody asks for gradients or watches.
         """
-        if MODE.recording or MODE.autocast is not None or is_watched(self) or self.padding_mode != "zeros":
+        return not MODE.recording and self._does_all_itself(input, residual)
+
+    def _does_all_itself(self, input: Any, residual: Any) -> bool:
+        """Whether a convolution is all that happens when it is called, on the CPU, in one dtype."""
+        if MODE.autocast is not None or is_watched(self) or self.padding_mode != "zeros":
             return False
         if type(self).forward is not _Conv.forward or not is_tensor(input) or input.ndim != self.ndim + 2:
             return False

@@ -261,6 +261,16 @@ def relu_up_to(ceiling: float, input: Any) -> Any:
     return relu(input) if ceiling == math.inf else hardtanh(input, 0.0, ceiling)
 
 
+def cut_grad(g: Any, y: Any, ceiling: float) -> Any:
+    """The cotangent g before a ReLU that ends at ``ceiling`` and gave y.
+
+    >>> import minidl
+    >>> cut_grad(minidl.tensor([3.0, 4.0, 5.0]), minidl.tensor([0.0, 1.0, 2.0]), 2.0)
+    tensor([0., 4., 0.])
+    """
+    return _relu_grad(g, y) if ceiling == math.inf else _hardtanh_grad(g, y, low=0.0, high=ceiling)
+
+
 def relu6(input: Any, inplace: bool = False) -> Any:
     """min(max(x, 0), 6); slope 0 at 0 and 6.  Howard et al. 2017.
 

@@ -21,7 +21,7 @@ from ..kernels.norm import add_to_channels
 from ..kernels.remembered import remembered
 from ..kernels.spec import im2col
 from ._common import as_operand, batched, same_dtype
-from .activation import relu_up_to
+from .activation import cut_grad, relu_up_to
 
 Size = int | Sequence[int]
 
@@ -63,6 +63,33 @@ _weight_grad: Primitive = Primitive(
 )
 
 
+def _conv_relu_rule(
+    g: Any,
+    y: Any,
+    x: Any,
+    w: Any,
+    b: Any,
+    *,
+    conv: Conv,
+    algorithm: str | None,
+    ceiling: float,
+    needs: tuple[bool, ...],
+) -> tuple[Any, ...]:
+    kept = cut_grad(g, y, ceiling)
+    return (
+        _input_grad(w, kept, None, conv=conv, algorithm=algorithm) if needs[0] else None,
+        _weight_grad(x, kept, conv=conv, algorithm=algorithm) if needs[1] else None,
+        _bias_grad(kept) if needs[2] else None,
+    )
+
+
+_conv_relu: Primitive = Primitive(
+    "conv_relu",
+    lambda x, w, b, *, conv, algorithm, ceiling: kernel.forward_then(
+        x, w, conv, shift=b, ceiling=ceiling, algorithm=algorithm
+    ),
+    joint=vjp(_conv_relu_rule, uses="x w y"),
+)
 _conv_then: Primitive = Primitive(
     "conv_then",
     lambda x, w, scale, shift, added, *, conv, algorithm, ceiling: kernel.forward_then(
@@ -129,6 +156,23 @@ def _operands(
     conv = _geometry(x.shape, w.shape, stride, padding, dilation, groups)
     _check_bias(op, bias, conv.out_channels)
     return x, w, bias, conv, single
+
+
+def conv_relu(
+    ndim: int,
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Size,
+    padding: Any,
+    dilation: Size,
+    groups: int,
+    algorithm: str | None,
+    ceiling: float,
+) -> Any:
+    """``relu(conv(input, weight, bias))`` up to ``ceiling``, as one primitive; ``input`` is a batch."""
+    x, w, bias, conv, _ = _operands(ndim, input, weight, bias, stride, padding, dilation, groups)
+    return _conv_relu(x, w, bias, conv=conv, algorithm=algorithm, ceiling=ceiling)
 
 
 def conv_then(

@@ -18,7 +18,7 @@ from ..kernels import norm as kernel
 from ..kernels.errors import ShapeError
 from ..kernels.pooling import Pool
 from ._common import floating, in_float32, is_tensor, same_dtype, tensor_operand
-from .activation import _hardtanh_grad, _relu_grad, relu_up_to
+from .activation import cut_grad, relu_up_to
 from .elementwise import rsqrt, sqrt
 from .pooling import _avg_pool
 
@@ -105,7 +105,7 @@ def _batch_norm_relu_rule(
             gy, x, weight, bias, mean, variance, last, eps=eps, ceiling=ceiling
         )
         return dx, _like(dweight, weight), _like(dbias, bias), dadded[0] if dadded else None
-    kept = None if gy is None else _cut_grad(gy, positive, ceiling)
+    kept = None if gy is None else cut_grad(gy, positive, ceiling)
     gradients = _batch_norm_rule((kept, g_mean, g_variance), y, x, weight, bias, needs=needs[:3], eps=eps)
     return *gradients, None if added is None else kept
 
@@ -350,10 +350,6 @@ def batch_norm_relu(
     if training and running_mean is not None:
         _track_batch(running_mean, running_var, x, mean, variance, momentum)
     return y
-
-
-def _cut_grad(g: Any, y: Any, ceiling: float) -> Any:
-    return _relu_grad(g, y) if ceiling == math.inf else _hardtanh_grad(g, y, low=0.0, high=ceiling)
 
 
 def _fuses(x: Any, residual: Any) -> bool:

@@ -467,6 +467,7 @@ def test_every_primitive_with_a_gradient_is_reached():
         "move": "needs a GPU",
         "linear": "a product and a sum for whoever listens, as here; tests/nn/test_linear.py",
         "cross_entropy": "its steps for whoever listens, as here; tests/ops/test_steps_together.py",
+        "conv_relu": "its steps for whoever listens, as here; tests/nn/test_conv_then.py",
         "batch_norm_relu": "its steps for whoever listens, as here; tests/nn/test_containers.py",
         "group_norm": "its steps for whoever listens, as here; tests/device/test_cuda_norms.py",
         "device_cross_entropy": "on a device; tests/device/test_cuda_fused.py",

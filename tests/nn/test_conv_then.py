@@ -8,6 +8,7 @@ import pytest
 import minidl
 from minidl import models, nn
 from minidl.autograd.tape import Primitive
+from minidl.ops.conv import conv_relu
 
 
 class Names(minidl.autograd.Listener):
@@ -64,18 +65,50 @@ def test_in_evaluation_it_is_one_step_with_the_same_bits(relu, norm, bias, dtype
         ran.clear()
         got = net(x)
     together = not bias if norm else relu is not None
-    assert ran[0] == ("conv_then" if together else "conv")
+    assert ran[0] == ("conv_then" if together else "conv") and "conv_relu" not in ran
     assert len(ran) == (2 if together else 1 + norm + (relu is not None and not norm) + 1), ran
     np.testing.assert_array_equal(got.numpy(), want.numpy())
 
 
-def test_with_gradients_or_in_training_it_is_not(ran) -> None:
+def test_with_gradients_or_in_training_batch_norm_goes_by_itself(ran) -> None:
     minidl.manual_seed(0)
     net, x = unit(), minidl.randn(2, 6, 7, 5)
     net(x)
     with minidl.no_grad():
         net.train()(x)
     assert "conv_then" not in ran and ran.count("conv") == 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("relu", [nn.ReLU, nn.ReLU6])
+def test_a_convolution_with_its_relu_has_the_gradients_of_one_after_the_other(relu, bias, dtype, ran) -> None:
+    minidl.manual_seed(0)
+    net, x = unit(relu, bias, norm=False).to(dtype), (minidl.randn(2, 6, 17, 15) * 3).to(dtype)
+    nn.init.uniform_(net[0].weight, -2.0, 2.0)
+    g = minidl.randn(2, 2, 17, 15).to(dtype)
+    results = []
+    for run in (net, lambda x: one_after_the_other(net, x)):
+        leaf = x.clone().requires_grad_()
+        ran.clear()
+        y = run(leaf)
+        assert ("conv_relu" in ran) == (run is net)
+        results.append([y.detach(), *minidl.autograd.grad(y, [leaf, *net.parameters()], g)])
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_array_equal(got.numpy(), want.numpy())
+
+
+@pytest.mark.parametrize("ceiling", [np.inf, 0.5])
+def test_its_gradients_by_finite_differences(ceiling) -> None:
+    """To the second derivative."""
+    rng = np.random.default_rng(0)
+    shapes = ((2, 3, 4, 3), (2, 3, 2, 2), (2,))
+    x, w, b = (minidl.tensor(rng.standard_normal(shape), requires_grad=True) for shape in shapes)
+
+    def f(x, w, b):
+        return conv_relu(2, x, w, b, 1, 0, 1, 1, None, ceiling)
+
+    assert minidl.gradcheck(f, (x, w, b)) and minidl.gradgradcheck(f, (x, w, b))
 
 
 def test_whoever_watches_sees_every_layer(ran) -> None:
