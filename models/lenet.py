@@ -198,11 +198,18 @@ class LeNet5From1998(nn.Module):
             _draw(layer, fan_in)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
+        return self.score(self.embed(x))
+
+    def embed(self, x: minidl.Tensor) -> minidl.Tensor:
+        """What F6 draws: (N, 84)."""
         x = self.s2(_squash(self.c1(x)))  # (N, 6, 14, 14)
         x = self.s4(_squash(self.c3(x)))  # (N, 16, 5, 5)
         x = _squash(self.c5(x)).flatten(1)  # (N, 120)
-        x = _squash(self.f6(x))  # (N, 84)
-        distance = x.unsqueeze(1) - self.codes  # (N, 10, 84)
+        return _squash(self.f6(x))
+
+    def score(self, drawn: minidl.Tensor) -> minidl.Tensor:
+        """The output units: (N, 84) -> (N, 10)."""
+        distance = drawn.unsqueeze(1) - self.codes  # (N, 10, 84)
         return -(distance * distance).sum(2)
 
 

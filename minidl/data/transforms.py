@@ -11,6 +11,7 @@ A :class:`minidl.data.DataLoader` passes the generator of (seed, epoch, sample) 
 are torchvision's where it has the transform.
 """
 
+from ._autoaugment import AutoAugment
 from ._geometric import (
     CenterCrop,
     Pad,
@@ -29,6 +30,7 @@ from ._transform import Compose, Lambda, Normalize, ToFloat, Transform
 from ._whitening import GlobalContrastNormalization, LinearTransformation, SubtractMeanImage, ZCAWhitening
 
 __all__ = [
+    "AutoAugment",
     "CenterCrop",
     "ColorJitter",
     "Compose",

@@ -10,10 +10,13 @@ from typing import Any, Literal
 
 from .errors import TrainingError
 
-OptimizerName = Literal["sgd", "nesterov", "adam", "adamw", "rmsprop", "rmsprop_tf"]
+OptimizerName = Literal["sgd", "nesterov", "adam", "adamw", "rmsprop", "rmsprop_tf", "diagonal_lm"]
+LossName = Literal["cross_entropy", "map"]
 ScheduleName = Literal["constant", "cosine", "step", "exponential", "poly", "plateau"]
-AugmentName = Literal["none", "shift", "affine", "flip", "reflect", "alexnet", "vgg", "resnet", "inception"]
-NormalizeName = Literal["colours", "mean_image", "whiten"]
+AugmentName = Literal[
+    "none", "shift", "affine", "flip", "reflect", "alexnet", "vgg", "resnet", "inception", "autoaugment"
+]
+NormalizeName = Literal["colours", "mean_image", "whiten", "paper_ink"]
 GroupsName = Literal["alike", "biases", "depthwise"]
 
 
@@ -32,7 +35,8 @@ class TrainConfig:
     batch_size
         Images a step.
     optimizer
-        Rule of the updates.
+        Rule of the updates. diagonal_lm (stochastic diagonal Levenberg-Marquardt) divides each step by mu (see
+        optimizer-options) and the curvature of the loss, measured before each epoch on 500 training images.
     lr
         Learning rate after the warm-up, before the schedule lowers it.
     momentum
@@ -65,14 +69,20 @@ class TrainConfig:
         Random changes of the training images: shift (a sixteenth of the side), affine (small rotation, shift and
         scale), flip (left-right and shift), reflect (the same, the border mirrored), none; and those of the papers for
         photographs: alexnet (crop, flip, principal colours), vgg and resnet (the same of images of random size),
-        inception (crops of 8 to 100 % of the area, flip, colours).
+        inception (crops of 8 to 100 % of the area, flip, colours), autoaugment (the same crops and flip, then pairs of
+        operations that a search on ImageNet has found).
     max_shift
         Pixels by which shift, flip and reflect move images at most; by default a sixteenth of the side (shift) or an
         eighth.
     normalize
         How values are normalised by what is measured on the training images: colours (mean and deviation of each
         channel), mean_image (the mean of each pixel subtracted), whiten (global contrast normalisation, then ZCA
-        whitening; small images).
+        whitening; small images). Or without measuring: paper_ink (LeNet-5's: paper -0.1, ink 1.175).
+    loss
+        What is made small in training: cross_entropy of the scores, or map (LeNet-5's: cross-entropy with one more
+        class of a constant score, so that scores far below it are not pushed on).
+    rubbish_penalty
+        Of map: the score of that class, times -1.
     label_smoothing
         Share of the target that all classes get evenly.
     clip
@@ -124,6 +134,8 @@ class TrainConfig:
     augment: AugmentName | None = None
     max_shift: int | None = None
     normalize: NormalizeName | None = None
+    loss: LossName | None = None
+    rubbish_penalty: float | None = None
     label_smoothing: float | None = None
     clip: float | None = None
     filter_rms: float | None = None
@@ -146,6 +158,8 @@ class TrainConfig:
         without = {"data_dir", "options"} | (set() if self.warmup else {"warmup_lr"})
         without |= {name for name in _UNLESS_ZERO if not getattr(self, name)}
         without |= {name for name, usual in _USUAL.items() if getattr(self, name) == usual}
+        if self.loss != "map":
+            without.add("rubbish_penalty")
         if self.optimizer not in ("sgd", "nesterov", "rmsprop", "rmsprop_tf"):
             without.add("momentum")
         steps = {"milestones", "factors" if self.factors else "gamma"}
@@ -181,6 +195,8 @@ _BASE = TrainConfig(
     warmup=0,
     augment="none",
     normalize="colours",
+    loss="cross_entropy",
+    rubbish_penalty=0.1,
     label_smoothing=0.0,
     clip=0.0,
     filter_rms=0.0,
@@ -189,7 +205,7 @@ _BASE = TrainConfig(
     seed=0,
 )
 # not worth a word
-_USUAL = {"groups": "alike", "normalize": "colours"}
+_USUAL = {"groups": "alike", "normalize": "colours", "loss": "cross_entropy"}
 _UNLESS_ZERO = ("warmup", "label_smoothing", "clip", "filter_rms", "ema", "amp")
 
 # Measured, see docs/results; "*" is any model
@@ -271,6 +287,10 @@ def _check(config: TrainConfig) -> None:
                 raise TrainingError(f"--{name} takes numbers above 0, at most 1, not {value}")
     if not 0 <= (config.label_smoothing or 0) < 1:
         raise TrainingError(f"--label-smoothing is a share of at least 0 and below 1, not {config.label_smoothing}")
+    if config.loss == "map" and config.label_smoothing:
+        raise TrainingError("--label-smoothing changes the targets of --loss cross_entropy, and map has none")
+    if config.optimizer == "diagonal_lm" and config.amp:
+        raise TrainingError("--amp scales gradients, which diagonal_lm compares with a curvature: train without it")
     if config.features and config.freeze_until:
         raise TrainingError("--features fixes the whole network below its classifier, so --freeze-until says nothing")
     if config.optimizer == "nesterov" and not config.momentum:
@@ -302,6 +322,8 @@ def _optimizer(config: TrainConfig, parameters: Any, momentum: float, common: di
             return optim.AdamW(parameters, **common)
         case "rmsprop":
             return optim.RMSprop(parameters, momentum=momentum, **common)
+        case "diagonal_lm":
+            return optim.DiagonalLM(parameters, **common)
         case "rmsprop_tf":
             return optim.RMSpropTF(parameters, momentum=momentum, **common)
         case _:

@@ -15,6 +15,8 @@ from .errors import TrainingError
 
 Statistics = tuple[Sequence[float], Sequence[float]]
 
+# mean and deviation that take 0 to -0.1 and 1 to 1.175: LeCun et al. 1998, section II.B
+_PAPER_INK = (0.1 / 1.275, 1 / 1.275)
 _CONTRAST = 55.0  # and eps 0.1: Goodfellow et al. 2013, see T.GlobalContrastNormalization and T.ZCAWhitening
 
 
@@ -39,7 +41,7 @@ class Normalization:
     @property
     def centred(self) -> bool:
         """Whether 0 then is what a pixel is like on average, so that images are moved afterwards, over zeros."""
-        return self.name != "colours"
+        return bool(self.arrays)
 
     @functools.cached_property
     def transforms(self) -> list[T.Transform]:
@@ -63,13 +65,16 @@ def fit_normalization(name: str, dataset: Any, statistics: Statistics | None = N
     """
     if name == "colours":
         return Normalization(name, *(statistics or measure(dataset)))
+    if name == "paper_ink":
+        mean, std = ((value,) * dataset[0][0].shape[0] for value in _PAPER_INK)
+        return Normalization(name, mean, std)
     everything = np.arange(len(dataset))
     shape = dataset[0][0].shape
     neutral = (0.0,) * shape[0], (1.0,) * shape[0]
     if name == "mean_image":
         return Normalization(name, *neutral, {"mean": T.SubtractMeanImage.fit(_batches(dataset, everything)).mean})
     if name != "whiten":
-        raise TrainingError(f"--normalize is colours, mean_image or whiten, not {name}")
+        raise TrainingError(f"--normalize is colours, mean_image, whiten or paper_ink, not {name}")
     contrast = T.GlobalContrastNormalization(_CONTRAST)
     try:
         zca = T.ZCAWhitening.fit(contrast.batch(batch, ()) for batch in _batches(dataset, everything))

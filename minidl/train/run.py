@@ -17,8 +17,10 @@ from ..io import atomic_write
 from ..nn.functional import cross_entropy
 from .checkpoint import load_checkpoint, tested_weights
 from .config import TrainConfig, complete, goes_on_each_step, make_optimizer, make_scheduler
+from .curvature import CurvatureBefore
 from .errors import CheckpointError, TrainingError
 from .groups import grouped, limit_filters
+from .losses import map_loss
 from .normalization import Normalization
 from .start import Start, build, find_start, what_learns
 from .tasks import Task, find_source, load_task
@@ -300,6 +302,10 @@ def _made(
     learns = what_learns(model, config, description["input_shape"])
     optimizer = make_optimizer(config, grouped(model, learns, config.groups or "alike", config.lr or 0.0))
     batch_size, seed = config.batch_size or 1, config.seed or 0
+    loss = functools.partial(cross_entropy, label_smoothing=config.label_smoothing or 0.0)
+    if config.loss == "map":
+        loss = functools.partial(map_loss, rubbish_penalty=config.rubbish_penalty or 0.0)
+    measures = config.optimizer == "diagonal_lm"
     train_loader = DataLoader(task.train, batch_size, shuffle=True, seed=seed, num_workers=workers, device=device)
     return Trainer(
         model,
@@ -308,12 +314,13 @@ def _made(
         DataLoader(task.test, max(batch_size, 256), num_workers=workers, device=device),
         folder,
         scheduler=make_scheduler(config, optimizer, len(train_loader)),
-        loss=functools.partial(cross_entropy, label_smoothing=config.label_smoothing or 0.0),
+        loss=loss,
         clip=config.clip or 0.0,
         amp=DEFAULT[device.type] if config.amp else None,
         each_step=goes_on_each_step(config),
         config=description,
         averaged=_average(model, config.ema) if config.ema else None,
+        before_epoch=CurvatureBefore(model, optimizer, loss, task.train, seed) if measures else None,
         after_update=functools.partial(limit_filters, model, config.filter_rms) if config.filter_rms else None,
         fitted=dict(task.normalization.arrays),
         **options,

@@ -102,10 +102,12 @@ def gradients(t: Trainer, x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def precision(t: Trainer, x: Any) -> autocast:
+    """The precision that the products of a batch like x are computed in."""
     return autocast(x.device.type, t.amp, enabled=t.amp is not None)
 
 
 def learning(t: Trainer) -> list[Any]:
+    """The parameters that the optimiser updates."""
     return [p for group in t.optimizer.param_groups for p in group["params"]]
 
 

@@ -139,13 +139,15 @@ def _training_input(
 ) -> list[T.Transform]:
     """Training images as a model gets them, with the random changes called ``name``."""
     size = input_shape[1:]
-    if name not in (*_SCALES, "inception"):
+    if name not in (*_SCALES, "inception", "autoaugment"):
         steps = to_input(image_shape, input_shape, ink)
         moved = _augmentation(name, input_shape[-1], max_shift)
         return [*steps, *normalize, *moved] if centred else [*steps, *moved, *normalize]
     if input_shape[0] != 3:
         raise TrainingError(f"--augment {name} changes colours, but the model takes {input_shape[0]} channel")
     colours = to_input((image_shape[0], *size), input_shape, False)  # channels and floats; the size comes from a crop
+    if name == "autoaugment":  # of bytes
+        return [T.RandomResizedCrop(size), T.RandomHorizontalFlip(), T.AutoAugment(), *colours, *normalize]
     if name == "inception":
         jitter = T.ColorJitter(brightness=1 / 8, contrast=0.5, saturation=0.5, hue=0.2)
         return [T.RandomResizedCrop(size), T.RandomHorizontalFlip(), *colours, jitter, *normalize]

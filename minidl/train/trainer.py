@@ -45,7 +45,8 @@ class Trainer:
     the losses are the same.
 
     ``averaged`` is an :class:`minidl.optim.swa_utils.AveragedModel` of the model: it takes in the weights of every
-    update, is tested, and kept as best.  ``after_update()`` may change weights after an update.  ``fitted`` are arrays
+    update, is tested, and kept as best.  ``after_update()`` may change weights after an update, ``before_epoch(epoch)``
+    the optimiser before an epoch (counted from 0; not when a run goes on in the middle of one).  ``fitted`` are arrays
     that belong to the run and do not change, such as what images are whitened with; checkpoints hold them.
 
     In ``folder``: ``checkpoint.safetensors`` (the whole state, after each epoch and every ``save_every`` seconds),
@@ -84,6 +85,7 @@ class Trainer:
         config: dict[str, Any] | None = None,
         averaged: Any = None,
         after_update: Callable[[], None] | None = None,
+        before_epoch: Callable[[int], None] | None = None,
         fitted: dict[str, Any] | None = None,
     ) -> None:
         self.model, self.optimizer, self.scheduler, self.loss = model, optimizer, scheduler, loss
@@ -94,7 +96,8 @@ class Trainer:
         self.step = CapturedStep(self) if graph else PlainStep(self)
         self.display: Display = display or SilentDisplay()
         self.config = config or {}
-        self.averaged, self.after_update, self.fitted = averaged, after_update, fitted or {}
+        self.averaged, self.after_update, self.before_epoch = averaged, after_update, before_epoch
+        self.fitted = fitted or {}
         if averaged is not None and not averaged.n_averaged.item():
             averaged.update_parameters(model)  # the average begins with the initial weights
         self.epoch = 0  # epochs completed
@@ -201,6 +204,8 @@ class Trainer:
         done = loader.state_dict()["position"]
         self.display.begin_epoch(self.epoch, epochs, len(loader), done)
         started, before = time.perf_counter(), self._sums["seconds"]
+        if self.before_epoch is not None and not done:
+            self.before_epoch(self.epoch)
         for number, (x, y) in enumerate(loader, done):
             if hasattr(self.model, "set_progress"):
                 self.model.set_progress((self.epoch + number / len(loader)) / epochs)

@@ -128,7 +128,10 @@ def test_initial_values_that_a_network_has_by_an_option_are_those_of_its_paper(n
         ("xception", {"ema": 0.9999}),
         ("mobilenet_v1", {"ema": 0.0, "optimizer": "rmsprop_tf", "groups": "depthwise"}),
         ("mobilenet_v3_small", {"ema": 0.9999, "optimizer": "rmsprop_tf"}),
-        ("efficientnet_b0", {"ema": 0.9999, "optimizer": "rmsprop_tf"}),
+        ("efficientnet_b0", {"ema": 0.9999, "optimizer": "rmsprop_tf", "augment": "autoaugment"}),
+        ("mnasnet1_0", {"ema": 0.9999, "optimizer": "rmsprop_tf", "augment": "inception"}),
+        ("lenet5", {"optimizer": "diagonal_lm", "normalize": "paper_ink"}),
+        ("lenet5_1998", {"optimizer": "diagonal_lm", "normalize": "paper_ink", "loss": "map", "rubbish_penalty": 0.1}),
         ("nasnet_a_mobile", {"ema": 0.9999, "options": {"aux_logits": True}}),
         ("nasnet_a_large", {"ema": 0.9999, "options": {"aux_logits": True, "drop_path": 0.3}}),
         ("nin_cifar10", {"normalize": "whiten", "max_shift": None}),
@@ -172,9 +175,8 @@ def test_what_is_not_as_in_the_paper_is_printed(capsys):
     ]
     assert differ == [entry.differs for entry in RECIPES if entry.differs]
     for words in (
-        "the paper divides each step by the diagonal of the Hessian",
+        "the paper's outputs are distances to drawings of the digits, which lenet5_1998 has",
         "the rate is 0.01 until the training error is below 80 %, about 400 updates, here for the first epoch",
-        "for EfficientNet AutoAugment, here the augmentation of Inception",
     ):
         assert any(words in line for line in differ), words
     assert run(["recipes", "resnet110"]) == 0
@@ -183,7 +185,10 @@ def test_what_is_not_as_in_the_paper_is_printed(capsys):
     assert "augment flip by 5, normalize whiten" in capsys.readouterr().out
     assert run(["recipes", "lenet5"]) == 0
     printed = capsys.readouterr().out
-    assert "rate 0.0005, decay 0, step x 0.4, 0.2, 0.1, 0.02 after 2, 5, 8, 12, augment none, init paper" in printed
+    assert "diagonal_lm, batch 1, rate 0.0005, decay 0, step x 0.4, 0.2, 0.1, 0.02 after 2, 5, 8, 12, augm" in printed
+    assert "augment none, normalize paper_ink, init paper" in printed
+    assert run(["recipes", "lenet5_1998"]) == 0
+    assert "augment none, normalize paper_ink, loss map" in capsys.readouterr().out
 
 
 def test_what_is_given_goes_before_the_recipe_and_stretches_it():

@@ -61,6 +61,7 @@ def test_settings_that_make_no_sense(settings: dict, message: str) -> None:
         ("adamw", "AdamW"),
         ("rmsprop", "RMSprop"),
         ("rmsprop_tf", "RMSpropTF"),
+        ("diagonal_lm", "DiagonalLM"),
     ],
 )
 def test_optimisers(name: str, kind: str) -> None:

@@ -1,5 +1,6 @@
 """The loss of networks with auxiliary heads, and what the trainer does for them in a step."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +10,50 @@ import minidl
 from minidl import models, nn, optim
 from minidl.data import ArrayDataset, DataLoader
 from minidl.nn.functional import cross_entropy
+from minidl.optim.diagonal_lm import output_curvature
 from minidl.train import Trainer, TrainingError
-from minidl.train.losses import total_loss
+from minidl.train.losses import map_loss, total_loss
+
+
+@pytest.mark.parametrize("j", [0.1, 7.0])
+def test_the_criterion_of_lenet5_is_equation_9(j: float) -> None:
+    """E = y_D + log(exp(-j) + sum_i exp(-y_i)), its mean, and its slope: 1 - p for D, -p for the others."""
+    y = np.random.default_rng(0).uniform(0.0, 9.0, (5, 4))  # penalties
+    target = np.array([3, 0, 1, 1, 2])
+    weights = np.exp(-y)
+    inner = np.exp(-j) + weights.sum(1)
+    scores = minidl.tensor(-y, requires_grad=True)
+    loss = map_loss(scores, minidl.tensor(target), j)
+    np.testing.assert_allclose(loss.item(), (y[np.arange(5), target] + np.log(inner)).mean(), rtol=1e-12)
+    loss.backward()
+    slope = np.eye(4)[target] - weights / inner[:, None]  # by the penalties; the scores are their opposites
+    np.testing.assert_allclose(scores.grad.numpy(), -slope / 5, rtol=1e-11, atol=1e-15)
+    assert loss.item() > 0
+
+
+def test_classes_that_are_far_away_are_not_pushed_on() -> None:
+    scores = minidl.tensor([[-1.0, -50.0, -3.0]], requires_grad=True)
+    map_loss(scores, minidl.tensor([0]), 5.0).backward()
+    _, far, near = scores.grad.numpy()[0]
+    assert abs(far) < 1e-15 < 0.01 < near
+
+
+def test_the_network_of_1998_has_the_curvature_of_its_criterion() -> None:
+    """By hand, of the drawing x of F6: 2 p_0 + 4 (sum p_i d_i^2 - (sum p_i d_i)^2), d_i = x - drawing i."""
+    net = models.lenet5_1998().to("float64")
+    x = net.codes.numpy()[[3, 8]] * 0.9 + np.random.default_rng(1).standard_normal((2, 84)) * 0.3
+    found = output_curvature(
+        net.score, functools.partial(map_loss, rubbish_penalty=30.0), minidl.tensor(x), minidl.tensor([3, 9])
+    )
+    d = x[:, None] - net.codes.numpy()  # (N, 10, 84)
+    weights = np.exp(-(d**2).sum(2))
+    nothing = np.exp(-30.0)
+    p = (weights / (weights.sum(1, keepdims=True) + nothing))[..., None]
+    p_0 = 1 - p.sum(1)
+    wanted = 2 * p_0 + 4 * ((p * d**2).sum(1) - (p * d).sum(1) ** 2)
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-9, atol=1e-12)
+    image = minidl.tensor(np.random.default_rng(2).standard_normal((2, 1, 32, 32)))
+    np.testing.assert_array_equal(net.score(net.embed(image)).detach().numpy(), net(image).detach().numpy())
 
 
 class Two(NamedTuple):
