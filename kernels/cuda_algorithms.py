@@ -172,6 +172,7 @@ FUSED_BLOCKS = 132  # one on each multiprocessor
 
 
 def fused_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """Products of transformed squares; the squares themselves are never written."""
     tiles = winograd_fused.tiles(pass_, conv) * conv.groups
     channels = (conv.in_channels if pass_ == "forward" else conv.out_channels) // conv.groups
     depth = -(-channels // winograd_fused.DEPTH) * winograd_fused.DEPTH

@@ -31,14 +31,17 @@ def named(name: str, first: list[str], alphabet: str, shape: Shape) -> str:
 
 
 def message(what: str, lines: list[str], cause: str) -> ShapeError:
+    """An error: what is wrong, the arithmetic in lines of its own, and the likely cause."""
     return ShapeError("\n".join([what, *(f"    {line}" for line in lines), f"  likely cause: {cause}"]))
 
 
 def permute_to_channels_first(rank: int) -> str:
+    """The arguments of ``permute`` for an array of so many axes whose last one is the channels."""
     return ", ".join(map(str, [0, rank - 1, *range(1, rank - 1)]))
 
 
 def wrong_length(name: str, ndim: int, value: object, pairs: bool = False, op: str = "") -> ShapeError:
+    """A setting that has too few or too many numbers."""
     text = f"{_of(op)}{name} must be one integer or {ndim} of them (one per spatial axis), got {value!r}"
     if pairs:
         text += f"; different padding before and after an axis is written as {ndim} pair(s) (low, high)"
@@ -52,19 +55,23 @@ def _of(op: str) -> str:
 
 
 def not_an_integer(name: str, value: object, op: str = "") -> ShapeError:
+    """A setting with a number that is none, or not whole."""
     return ShapeError(f"{_of(op)}{name} must be made of integers, got {value!r}")
 
 
 def too_small(op: str, name: str, values: Shape, least: int, hint: str = "") -> ShapeError:
+    """A setting below what is the least."""
     text = f"{op}: {name} must be at least {least} on every axis, got {name} = {values}"
     return ShapeError(text + (f"; {hint}" if hint else ""))
 
 
 def padding_word(op: str, value: object) -> ShapeError:
+    """A padding that is no number and no word that means one."""
     return ShapeError(f'{op}: padding must be integers, (low, high) pairs, "same" or "valid", got {value!r}')
 
 
 def same_needs_stride_one(op: str, stride: Shape) -> ShapeError:
+    """``padding="same"`` with a stride."""
     return ShapeError(
         f'{op}: padding="same" means an output as large as the input, which needs stride 1, '
         f"got stride = {stride}; give the padding in numbers, for example padding=kernel//2"
@@ -72,6 +79,7 @@ def same_needs_stride_one(op: str, stride: Shape) -> ShapeError:
 
 
 def weight_rank(op: str, w_shape: Shape) -> ShapeError:
+    """Filters with too few axes."""
     return ShapeError(
         f"{op}: w must have an output-channel axis, an input-channel axis and one axis per spatial axis, "
         f"(K, C/G, R, S) for images, got shape {w_shape}"
@@ -182,6 +190,7 @@ def no_window(
 
 
 def output_padding(op: str, values: Shape, stride: Shape) -> ShapeError:
+    """An ``output_padding`` that is not below the stride."""
     return ShapeError(
         f"{op}: output_padding chooses among the output sizes that a convolution of this stride maps to the "
         f"same input size, so 0 <= output_padding < stride on every axis, "
@@ -190,6 +199,7 @@ def output_padding(op: str, values: Shape, stride: Shape) -> ShapeError:
 
 
 def output_size(op: str, wanted: Shape, ranges: list[range]) -> ShapeError:
+    """An ``output_size`` that no input gives."""
     allowed = ", ".join(
         f"{letter} in {r.start}..{r.stop - 1}" for letter, r in zip(letters(INPUT, len(ranges)), ranges)
     )
@@ -197,6 +207,7 @@ def output_size(op: str, wanted: Shape, ranges: list[range]) -> ShapeError:
 
 
 def no_output(op: str, lines: list[str], letter: str, formula: str) -> ShapeError:
+    """A transposed convolution whose padding leaves nothing."""
     return message(
         f"{op}: nothing is left of the output along {letter}.",
         [*lines, formula],

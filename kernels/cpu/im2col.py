@@ -128,6 +128,8 @@ def chunk_count(conv: Conv, itemsize: int) -> int:
 
 
 class Chunk(NamedTuple):
+    """A part of a problem, whose columns are in memory at once."""
+
     images: slice
     rows: slice  # windows along the first spatial axis
 

@@ -57,11 +57,13 @@ __all__ = [
     "broadcast",
     "clear_bytes",
     "copy_bytes",
+    "finish_streams",
     "fma",
     "keep",
     "load",
     "machine",
     "maximum",
+    "prefetch",
     "store",
     "transpose",
     "using",
@@ -247,10 +249,25 @@ def emit_load(b: ir.IRBuilder, lanes: Lanes, pointer: ir.Value, index: ir.Value 
     return b.load(at, align=lanes.itemsize)
 
 
-def emit_store(b: ir.IRBuilder, lanes: Lanes, value: ir.Value, pointer: ir.Value, index: ir.Value | int = 0) -> None:
-    """Store the vector ``value`` from element ``index`` of ``pointer``, a pointer to elements, on."""
+def emit_store(
+    b: ir.IRBuilder,
+    lanes: Lanes,
+    value: ir.Value,
+    pointer: ir.Value,
+    index: ir.Value | int = 0,
+    past_caches: bool = False,
+) -> None:
+    """Store the vector ``value`` from element ``index`` of ``pointer``, a pointer to elements, on.
+
+    ``past_caches``: straight to memory, which then is not read before; to the alignment of a vector, and see
+    `finish_streams`.
+    """
     at = b.bitcast(b.gep(pointer, [_index(index)]), lanes.vector.as_pointer())
-    b.store(value, at, align=lanes.itemsize)
+    if past_caches:
+        stored = b.store(value, at, align=lanes.itemsize * lanes.lanes)
+        stored.set_metadata("nontemporal", b.module.add_metadata([I32(1)]))
+    else:
+        b.store(value, at, align=lanes.itemsize)
 
 
 def emit_broadcast(b: ir.IRBuilder, lanes: Lanes, scalar: ir.Value) -> ir.Value:
@@ -299,6 +316,16 @@ def emit_loop(
     return list(values)
 
 
+def emit_opaque(b: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The same integer, of which LLVM forgets how it was computed.
+
+    Of addresses that differ by multiples of a step, in a loop, LLVM makes as many counters, more than there are
+    registers.  If it knows nothing of the first, the others are sums within an instruction.
+    """
+    kind = ir.FunctionType(value.type, [value.type])
+    return b.asm(kind, "", "=r,0", [value], side_effect=False)
+
+
 def _index(index: ir.Value | int) -> ir.Value:
     return I64(index) if isinstance(index, int) else index
 
@@ -312,6 +339,8 @@ def _declare(b: ir.IRBuilder, kind: ir.FunctionType, name: str) -> ir.Function:
 
 
 class VectorType(types.Type):
+    """Numba's type of a register with several numbers."""
+
     def __init__(self, lanes: Lanes) -> None:
         self.lanes = lanes
         super().__init__(name=f"vector({lanes.dtype}, {lanes.lanes})")
@@ -472,6 +501,30 @@ def address_of(_context, array):
 def keep(_context, arrays):
     """Do nothing with a tuple of arrays, and so keep them alive until here."""
     return types.void(arrays), lambda ctx, _b, _sig, _args: ctx.get_dummy_value()
+
+
+@intrinsic
+def prefetch(_context, address):
+    """Ask for the cache line at ``address``, which need not be anybody's, to be brought into the L2 cache."""
+
+    def emit(ctx, b, _sig, args):
+        kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+        fetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
+        b.call(fetch, [emit_pointer(b, args[0], I8), I32(0), I32(2), I32(1)])
+        return ctx.get_dummy_value()
+
+    return types.void(types.intp), emit
+
+
+@intrinsic
+def finish_streams(_context):
+    """What this thread has stored past the caches is in memory before anything that it stores later."""
+
+    def emit(ctx, b, _sig, _args):
+        b.fence("seq_cst")
+        return ctx.get_dummy_value()
+
+    return types.void(), emit
 
 
 @intrinsic

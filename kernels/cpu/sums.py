@@ -66,6 +66,8 @@ class Target(NamedTuple):
 
 
 class Count(NamedTuple):
+    """What a loop is told about the kernel: its taps."""
+
     taps: int
 
 

@@ -21,6 +21,7 @@ THREADS = 128
 
 
 def roi_pool(x: Array, regions: Array, output_size: tuple[int, int]) -> tuple[Array, Array]:
+    """Values and places (K, C, P, Q), channels last where x is: ``kernels.roi.roi_pool``."""
     xp = array_module(x)
     values = layout.empty((len(regions), x.shape[1], *output_size), x)
     indices = xp.empty_like(values, dtype=np.int32)
@@ -31,6 +32,7 @@ def roi_pool(x: Array, regions: Array, output_size: tuple[int, int]) -> tuple[Ar
 
 
 def roi_pool_grad(g: Array, indices: Array, regions: Array, x_shape: tuple[int, ...]) -> Array:
+    """dx (N, C, H, W), channels last where g is: ``kernels.roi.roi_pool_grad``."""
     dx = layout.empty(x_shape, g)
     indices = _numbers(indices)
     _launch("roi_pool_grad", dx, (g, indices, _numbers(regions), dx, _window(dx, g, indices)))
@@ -38,6 +40,7 @@ def roi_pool_grad(g: Array, indices: Array, regions: Array, x_shape: tuple[int, 
 
 
 def roi_gather(u: Array, indices: Array, regions: Array) -> Array:
+    """(K, C, P, Q), channels last where u is: ``kernels.roi.roi_gather``."""
     y = layout.empty(indices.shape, u)
     indices = _numbers(indices)
     images = np.int32(len(u))

@@ -146,6 +146,7 @@ def _launch(name: str, source: Array, target: Array, image: Array, matrix: np.nd
 
 
 def squares(image: Array, tiles: Sequence[int], hop: int, low: Sequence[int]) -> Any:
+    """``Squares`` of winograd.cuh: an image (N, G, C/G, *size), and how many squares it is cut into."""
     n, groups, columns, *size = image.shape
     strides = (s // image.itemsize for s in image.strides)
     return structure((groups, n, *tiles, columns, *size, hop, *low, *strides))

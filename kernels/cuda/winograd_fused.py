@@ -35,6 +35,7 @@ MOST_GROUPS = 65535  # the grid ends there
 
 
 def supports(pass_: str, conv: Conv) -> str | None:
+    """None, or why it cannot."""
     if (why := winograd_tiles.supports(pass_, conv) or windows.supports(pass_, conv)) is not None:
         return why
     if conv.groups > MOST_GROUPS:
@@ -62,6 +63,7 @@ def _correlate(pass_: str, x: Array, w: Array, y: Array, conv: Conv, low: Sequen
 
 
 def macros(channels_last: bool) -> dict[str, Any]:
+    """What the source is compiled with."""
     return {
         "ROWS": ROWS, "COLUMNS": COLUMNS, "DEPTH": DEPTH, "CHANNELS_LAST": channels_last,
         "INTO": winograd.literal(MATRICES.BT), "BACK": winograd.literal(MATRICES.AT),

@@ -13,6 +13,7 @@ from .norm import along, axes
 
 
 def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
+    """y (N, C, *size), mean and biased variance (N, groups)."""
     rows = x.reshape(x.shape[0], groups, -1)  # (N, G, C/G * positions)
     mean = rows.mean(axis=2)
     centred = rows - mean[..., None]
@@ -28,6 +29,7 @@ def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float) -> tuple
 def group_norm_grad(
     g: Any, x: Any, groups: int, weight: Any, mean: Any, variance: Any, eps: float, parameters: bool
 ) -> tuple[Any, Any, Any]:
+    """dx (N, C, *size), dweight and dbias (C,), or None without ``parameters``."""
     shape = (x.shape[0], groups, -1)
     deviation = np.sqrt(variance + x.dtype.type(eps))[..., None]
     normal = (x.reshape(shape) - mean[..., None]) / deviation

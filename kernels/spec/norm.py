@@ -22,6 +22,7 @@ def along(v: Any, x: Any) -> Any:
 
 
 def batch_norm(x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
+    """y (N, C, *size), mean and biased variance (C,)."""
     mean = x.mean(axis=axes(x))
     y = x - along(mean, x)
     variance = (y * y).mean(axis=axes(x))
@@ -33,6 +34,7 @@ def batch_norm(x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, An
 
 
 def batch_norm_grad(g: Any, x: Any, weight: Any, mean: Any, variance: Any, eps: float) -> tuple[Any, Any, Any]:
+    """dx (N, C, *size), dweight and dbias (C,)."""
     count = max(1, prod(x.shape[a] for a in axes(x)))
     scale = 1 / np.sqrt(variance + x.dtype.type(eps))
     y = (x - along(mean, x)) * along(scale, x)
@@ -44,6 +46,7 @@ def batch_norm_grad(g: Any, x: Any, weight: Any, mean: Any, variance: Any, eps: 
 
 
 def scale_shift(x: Any, scale: Any, shift: Any) -> Any:
+    """x scale + shift; scale and shift (C,), the latter may be None."""
     y = x * along(scale, x)
     if shift is not None:
         y += along(shift, x)
@@ -51,12 +54,15 @@ def scale_shift(x: Any, scale: Any, shift: Any) -> Any:
 
 
 def add_to_channels(x: Any, shift: Any) -> None:
+    """Add shift (C,) to x (N, C, *size), in place."""
     x += along(shift, x)
 
 
 def channel_sums(g: Any) -> Any:
+    """(N, C, *size) -> (C,)"""
     return g.sum(axis=axes(g))
 
 
 def scale_shift_grad(g: Any, x: Any, scale: Any) -> tuple[Any, Any, Any]:
+    """dx (N, C, *size), dscale and dshift (C,)."""
     return g * along(scale, x), (g * x).sum(axis=axes(x)), g.sum(axis=axes(x))

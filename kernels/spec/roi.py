@@ -28,6 +28,7 @@ def images(regions: np.ndarray, count: int) -> Iterator[tuple[int, int]]:
 
 
 def roi_pool(x: np.ndarray, regions: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Values and flat places (K, C, P, Q); 0 and -1 of an empty window."""
     xp, shape = array_module(x), (len(regions), x.shape[1], *output_size)
     values, indices = xp.zeros(shape, x.dtype), xp.full(shape, -1, np.int32)
     for k, n in images(regions, len(x)):
@@ -43,6 +44,7 @@ def roi_pool(x: np.ndarray, regions: np.ndarray, output_size: tuple[int, int]) -
 
 
 def roi_pool_grad(g: np.ndarray, indices: np.ndarray, regions: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
+    """dx (N, C, H, W): each g at the place that won its window."""
     xp, channels = array_module(g), x_shape[1]
     dx = xp.zeros((*x_shape[:2], x_shape[2] * x_shape[3]), g.dtype)  # (N, C, HW)
     for k, n in images(regions, x_shape[0]):
@@ -53,6 +55,7 @@ def roi_pool_grad(g: np.ndarray, indices: np.ndarray, regions: np.ndarray, x_sha
 
 
 def roi_gather(u: np.ndarray, indices: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """u at the places that won: (K, C, P, Q); 0 of an empty window."""
     xp = array_module(u)
     y = xp.zeros(indices.shape, u.dtype)
     for k, n in images(regions, len(u)):

@@ -166,6 +166,7 @@ def _is_key(value: Any) -> bool:
 
 
 def checked_key(key: Any) -> Any:
+    """``key`` itself; ValueError where it is no text or number."""
     if not _is_key(key):
         raise ValueError(f"{shown(key)} as a key of a dictionary; keys are texts and numbers")
     return key

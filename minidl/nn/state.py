@@ -71,10 +71,12 @@ def entries(module: Module, prefix: str = "") -> Iterator[tuple[str, Tensor, boo
 
 
 def state_dict(module: Module, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Tensor]:
+    """Parameters and persistent buffers by their names: ``Module.state_dict``."""
     return OrderedDict((name, t if keep_vars else t.detach()) for name, t, _ in entries(module, prefix))
 
 
 def load_state_dict(module: Module, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+    """Copy arrays into parameters and buffers by their names: ``Module.load_state_dict``."""
     if not isinstance(state, Mapping):
         raise TypeError(
             f"load_state_dict needs a mapping from names to arrays, got {type(state).__name__}; read a file first, "

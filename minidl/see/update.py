@@ -48,6 +48,7 @@ def _total(terms: list[tuple[str, float, float]]) -> float:
 
 
 def sgd(p: float, g: float, state: dict[str, Any], group: dict[str, Any]) -> Rule:
+    """SGD, with momentum and dampening where they are set."""
     lr, momentum, gradient = group["lr"], group["momentum"], _decay(p, g, group)
     if not momentum:
         return Rule("w = w - lr g", _scaled(-lr, gradient))
@@ -64,6 +65,7 @@ def sgd(p: float, g: float, state: dict[str, Any], group: dict[str, Any]) -> Rul
 
 
 def dampened(p: float, g: float, state: dict[str, Any], group: dict[str, Any]) -> Rule:
+    """SGD with a velocity that is an average of gradients."""
     beta, old = group["beta"], float(state.get("momentum_buffer", 0.0))
     v = [("momentum", beta, old), *_scaled(1 - beta, _decay(p, g, group))]
     correction = 1 - beta ** (state.get("step", 0) + 1) if group["bias_correction"] else 1.0
@@ -72,6 +74,7 @@ def dampened(p: float, g: float, state: dict[str, Any], group: dict[str, Any]) -
 
 
 def adagrad(p: float, g: float, state: dict[str, Any], group: dict[str, Any]) -> Rule:
+    """Adagrad: the rate falls with the sum of squared gradients."""
     gradient, t = _decay(p, g, group), state.get("step", 0) + 1
     s = float(state.get("sum", group["initial_accumulator_value"])) + _total(gradient) ** 2
     lr = group["lr"] / (1 + (t - 1) * group["lr_decay"])
@@ -80,6 +83,7 @@ def adagrad(p: float, g: float, state: dict[str, Any], group: dict[str, Any]) ->
 
 
 def rmsprop(p: float, g: float, state: dict[str, Any], group: dict[str, Any]) -> Rule:
+    """RMSprop: the rate falls with a running mean of squared gradients."""
     gradient, alpha = _decay(p, g, group), group["alpha"]
     s = alpha * float(state.get("square_avg", 0.0)) + (1 - alpha) * _total(gradient) ** 2
     steps = [Step("mean square", "s = alpha s + (1 - alpha) g^2", s)]
@@ -95,6 +99,7 @@ def rmsprop(p: float, g: float, state: dict[str, Any], group: dict[str, Any]) ->
 
 
 def adadelta(p: float, g: float, state: dict[str, Any], group: dict[str, Any]) -> Rule:
+    """Adadelta: steps as large as earlier ones were beside their gradients."""
     gradient, rho, eps = _decay(p, g, group), group["rho"], group["eps"]
     s = rho * float(state.get("square_avg", 0.0)) + (1 - rho) * _total(gradient) ** 2
     d = float(state.get("acc_delta", 0.0))
@@ -104,6 +109,7 @@ def adadelta(p: float, g: float, state: dict[str, Any], group: dict[str, Any]) -
 
 
 def adam(p: float, g: float, state: dict[str, Any], group: dict[str, Any], decoupled: bool = False) -> Rule:
+    """Adam, or AdamW where the decay is ``decoupled``: running means of gradients and of their squares."""
     (beta1, beta2), t, lr = group["betas"], state.get("step", 0) + 1, group["lr"]
     gradient = [("gradient", 1.0, g)] if decoupled else _decay(p, g, group)
     m = [("momentum m", beta1, float(state.get("exp_avg", 0.0))), *_scaled(1 - beta1, gradient)]

@@ -79,6 +79,7 @@ REGISTRY: dict[str, Explainer] = {}
 
 
 def register(explainer: type[Explainer]) -> type[Explainer]:
+    """Let an explainer, as a decorator of its class, explain the operations that it names."""
     for name in explainer.names:
         REGISTRY[name] = explainer()
     return explainer
@@ -95,6 +96,7 @@ def column_of(letter: str, value: Value, index: Array) -> Column:
 
 
 def constant_column(letter: str, source: str, value: float, n: int) -> Column:
+    """A column of n times one value."""
     return Column(letter, source, None, np.full(n, value))
 
 
@@ -119,6 +121,7 @@ def short(x: float) -> str:
 
 
 def replayed(dtype: Any) -> str:
+    """How far an element may lie from what it is compared with, where it is computed once more."""
     return f"the same operation on this element alone, in {np.dtype(dtype)}: at most 4 ulp"
 
 

@@ -58,6 +58,7 @@ def positions(axis: Axis, window: Array, tap: Array) -> Array:
 
 
 def within(at: Array, conv: Conv) -> Array:
+    """Which positions (n, axes) lie inside the image."""
     return np.asarray(((at >= 0) & (at < np.array(conv.size))).all(1))
 
 
@@ -119,6 +120,8 @@ def picked(letter: str, value: Value, index: Array, inside: Array) -> Column:
 
 @register
 class Convolution(Explainer):
+    """The three passes of a convolution: each result is a sum of products."""
+
     names = ("conv", "conv_input_grad", "conv_weight_grad")
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:

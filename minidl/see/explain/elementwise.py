@@ -59,6 +59,8 @@ def shown(r: Record, names: list[str]) -> str:
 
 @register
 class Elementwise(Explainer):
+    """Operations whose result at one place comes from the arguments at that place."""
+
     names: ClassVar[tuple[str, ...]] = (
         "add", "sub", "mul", "div", "pow", "maximum", "minimum", "remainder", "atan2", "exp", "exp2", "expm1", "log",
         "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan", "asin", "acos", "atan", "sinh",
@@ -156,6 +158,7 @@ def _remarks(r: Record, y: float, operands: list[Any]) -> list[str]:
 
 
 def is_elementwise(primitive: Primitive) -> bool:
+    """Whether a result at one place comes from the arguments at that place only."""
     return primitive.name in Elementwise.names
 
 

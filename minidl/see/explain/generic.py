@@ -20,6 +20,8 @@ from .shape import as_rows
 
 
 class Generic(Explainer):
+    """Any other operation: computed once more, with slopes found by its own gradient rule."""
+
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
         again = r.primitive.forward(*(a.read() if isinstance(a, Value) else a for a in r.args), **r.attrs)
         y = np.asarray((again if isinstance(again, tuple) else (again,))[output])

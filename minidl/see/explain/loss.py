@@ -33,6 +33,7 @@ def _mean(trace: Trace, each: Array, at: Array, letter: str, formula: str, slack
 
 
 def cross_entropy(trace: Trace) -> Made:
+    """The loss from the scores, with the entry whose share is largest."""
     rows, classes, at = _classes(trace)
     largest = rows.max(1)
     total = np.exp(rows - largest[:, None]).sum(1)
@@ -55,6 +56,7 @@ def cross_entropy(trace: Trace) -> Made:
 
 
 def nll_loss(trace: Trace) -> Made:
+    """The loss from the log-probabilities of the right classes."""
     rows, classes, at = _classes(trace)
     each = -rows[np.arange(len(rows)), classes]
     return _mean(trace, each, at, "-log p", "loss = mean over entries of -x_target", 0.0, [])
@@ -66,11 +68,13 @@ def _distances(trace: Trace) -> tuple[Array, Array]:
 
 
 def mse_loss(trace: Trace) -> Made:
+    """The mean of the squared distances."""
     distance, at = _distances(trace)
     return _mean(trace, distance**2, at, "(x - t)^2", "loss = mean of (x - target)^2", 0.0, [])
 
 
 def l1_loss(trace: Trace) -> Made:
+    """The mean of the distances."""
     distance, at = _distances(trace)
     return _mean(trace, abs(distance), at, "|x - t|", "loss = mean of |x - target|", 0.0, [])
 

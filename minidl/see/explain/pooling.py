@@ -115,6 +115,8 @@ class MaxPool(Explainer):
 
 @register
 class AvgPool(Explainer):
+    """The mean of a window, and backwards what the windows that hold a position send it."""
+
     names = ("avg_pool", "avg_pool_grad")
 
     def _read(self, r: Record, index: Index) -> tuple[Array, Array]:

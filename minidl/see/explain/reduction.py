@@ -55,6 +55,8 @@ def _goes_to(r: Record, index: Index) -> Array:
 
 @register
 class Total(Explainer):
+    """Sums and means."""
+
     names = ("sum", "mean")
     uniform = True
 
@@ -84,6 +86,8 @@ class Total(Explainer):
 
 @register
 class Extreme(Explainer):
+    """The largest or smallest, and where it stands."""
+
     names = ("amax", "amin")
 
     def _hits(self, r: Record, index: Index) -> tuple[Array, Array]:
@@ -113,6 +117,8 @@ class Extreme(Explainer):
 
 @register
 class RunningSum(Explainer):
+    """Sums of all elements up to one."""
+
     names = ("cumsum",)
 
     def _along(self, r: Record, index: Index, positions: range) -> Array:

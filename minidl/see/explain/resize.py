@@ -51,6 +51,8 @@ def _sparse(problem: Resize, index: Index, transposed: bool) -> tuple[Array, Arr
 
 @register
 class Resizing(Explainer):
+    """A weighted mean of few positions, and its gradient."""
+
     names = ("resize", "resize_grad")
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:

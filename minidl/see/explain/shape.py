@@ -65,6 +65,8 @@ def as_rows(flat: Array, shape: tuple[int, ...]) -> Array:
 
 @register
 class Move(Explainer):
+    """Operations that bring elements to another place: each result is one that there was, or a constant."""
+
     names = (
         "reshape", "permute", "flip", "roll", "cat", "split", "getitem", "index_put", "expand", "view", "unfold", "pad",
         "max_pool_gather", "max_unpool", "maxout_gather", "module_boundary", "roi_gather",
@@ -139,6 +141,8 @@ def goal_map(trace: Trace, r: Record, argument: int) -> Array:
 
 @register
 class Scatter(Explainer):
+    """Operations that add elements into places: each result is a sum of those that were sent there."""
+
     names = ("fold", "put_add", "scatter_add", "max_pool_scatter", "maxout_scatter", "roi_scatter", "sum_to")
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:

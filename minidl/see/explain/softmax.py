@@ -27,6 +27,8 @@ from .base import (
 
 @register
 class Softmax(Explainer):
+    """Shares of a whole, or their logarithms: each depends on all scores of its row."""
+
     names = ("softmax", "log_softmax")
     uniform = True
 
