@@ -41,6 +41,10 @@ def test_an_image_of_one_colour_has_no_contrast():
     np.testing.assert_array_equal(T.GlobalContrastNormalization(55.0).batch(flat, []), np.zeros_like(flat))
 
 
+def test_no_image_at_all_has_contrast_too():
+    assert T.GlobalContrastNormalization(55.0).batch(np.zeros((0, 3, 2, 2), np.float32), []).shape == (0, 3, 2, 2)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("eps", [0.1, 1e-3])
 def test_whitening_is_that_of_the_singular_value_decomposition(dtype, eps):
