@@ -81,6 +81,11 @@ def halo(a: Axis3) -> int:
     return (a.taps - 1) * a.dilation // a.stride if a.taps else 0
 
 
+def phases(a: Axis3) -> int:
+    """How many residues mod stride the taps fall into; tap t into the same as tap t modulo this number."""
+    return min(a.taps, a.stride // gcd(a.stride, a.dilation))
+
+
 @lru_cache(maxsize=1024)
 def tiling(axes: Geometry, batch: int, groups: int, filters: int) -> Tiling:
     depth, a, b = axes
@@ -115,5 +120,4 @@ def workspace_bytes(conv: Conv, itemsize: int) -> int:
     t = tiling(geometry(conv), conv.batch, conv.groups, conv.out_channels // conv.groups)
     _, a, b = geometry(conv)
     outputs = t.images * (t.rows + halo(a)) * (t.columns + halo(b))
-    phases = min(a.taps, a.stride) * min(b.taps, b.stride)
-    return itemsize * outputs * (min(SLICES, conv.w_shape[1]) * phases + t.filters)
+    return itemsize * outputs * (min(SLICES, conv.w_shape[1]) * phases(a) * phases(b) + t.filters)

@@ -143,7 +143,7 @@ def _run_program(program: int, end: int, places: int, board: int) -> None:
     arguments = _room()
     while program < end:
         _put_in(program, places, arguments)
-        _loop(_get(program, 0), arguments, _get(program, 1), board if _get(program, 2) else 0)
+        _loop(number(program, 0), arguments, number(program, 1), board if number(program, 2) else 0)
         program = _next_loop(program)
 
 
@@ -153,21 +153,21 @@ HEAD = 5  # code, pieces, parallel, how many numbers, how many of them are addre
 @native
 def _put_in(program: int, places: int, arguments: int) -> None:
     """The arguments of the loop that is described from ``program`` on."""
-    count, moves = _get(program, 3), _get(program, 4)
+    count, moves = number(program, 3), number(program, 4)
     for i in range(count):
-        _set(arguments, i, _get(program, HEAD + i))
+        write_number(arguments, i, number(program, HEAD + i))
     for i in range(HEAD + count, HEAD + count + 2 * moves, 2):
-        number = _get(program, i)
-        _set(arguments, number, _get(arguments, number) + _get(places, _get(program, i + 1)))
+        at = number(program, i)
+        write_number(arguments, at, number(arguments, at) + number(places, number(program, i + 1)))
 
 
 @native
 def _next_loop(program: int) -> int:
-    return program + 8 * (HEAD + _get(program, 3) + 2 * _get(program, 4))
+    return program + 8 * (HEAD + number(program, 3) + 2 * number(program, 4))
 
 
 @intrinsic
-def _get(_context, row, i):
+def number(_context, row, i):
     """Integer i of the row that begins at address ``row``."""
 
     def emit(_ctx, b, _sig, args):
@@ -177,7 +177,7 @@ def _get(_context, row, i):
 
 
 @intrinsic
-def _set(_context, row, i, value):
+def write_number(_context, row, i, value):
     """Integer i of the row that begins at address ``row`` becomes ``value``."""
 
     def emit(ctx, b, _sig, args):

@@ -10,18 +10,20 @@ from ..framework import Mutant
 from .common import anywhere, of_every_second_result, promises
 
 _DIRECT = "minidl.kernels.cpu.direct"
+_PRODUCTS = "minidl.kernels.cpu.direct_products"
 
 
 def _direct(name: str, function: str, story: str, old: str, new: str, module: str = _DIRECT) -> Mutant:
-    return Mutant(f"{name}/direct", f"{module}:{function}", promises("direct", name), story, old, new)
+    through = (f"{_PRODUCTS}:add_products",) if function == "_emit" else ()
+    return Mutant(f"{name}/direct", f"{module}:{function}", promises("direct", name), story, old, new, through=through)
 
 
 def _tiles(name: str, function: str, story: str, old: str, new: str) -> Mutant:
     return _direct(name, function, story, old, new, "minidl.kernels.cpu.direct_tiles")
 
 
-_READ = "base = n0 * xs[0] + (group * channels + c) * xs[1] + i0 * xs[2]"
-_TAP = "i0 = o0 * depth.stride + t0 * depth.dilation - depth.low"
+_READ = "x = n.x + n0 * n.x_image + (group * n.channels + c) * n.x_channel + i0 * n.x_step0"
+_TAP = "i0 = o0 * n.stride0 + t0 * n.dilation0 - n.low0"
 _REST = "for m in range(by_four, terms):"
 
 GEOMETRY = (
@@ -57,8 +59,8 @@ GEOMETRY = (
         "B_gx_channels_not_exchanged",
         "input_grad",
         "the weights lie as in the forward pass",
-        "*taps).swapaxes(1, 2)",
-        "*taps)",
+        "w.reshape(groups, k, c, *taps).swapaxes(1, 2)",
+        "w.reshape(groups, c, k, *taps)",
     ),
     _direct(
         "B_gx_group0_weights",
@@ -88,77 +90,63 @@ GEOMETRY = (
         "dw[...] = 0",
         "pass",
     ),
-    _direct(
-        "out_with_gaps_unwritten",
-        "forward",
-        "the result stays in the copy that stands for an out= with gaps",
-        "y[...] = target",
-        "pass",
-    ),
-    _direct(
-        "two_copies_in_one_buffer",
-        "weight_grad",
-        "both operands are made dense in the same scratch memory",
-        'layout.memory_or_copy(g, "g")',
-        'layout.memory_or_copy(g, "x")',
-    ),
 )
 
 LOOPS = (
     _direct(
         "every_group_reads_the_first",
-        "_correlate_tile",
+        "_correlate_piece",
         "the group's offset into the input is forgotten",
         _READ,
-        _READ.replace("(group * channels + c)", "c"),
+        _READ.replace("(group * n.channels + c)", "c"),
     ),
     _direct(
         "F_groups_interleaved",
-        "_correlate_tile",
+        "_correlate_piece",
         "channel c is put into group c % G",
         _READ,
-        _READ.replace("(group * channels + c)", "(c * groups + group)"),
+        _READ.replace("(group * n.channels + c)", "(c * n.groups + group)"),
     ),
     _direct(
         "every_tile_reads_the_first_images",
-        "_correlate_tile",
+        "_correlate_piece",
         "a tile's offset into the batch is forgotten",
         _READ,
-        _READ.replace("n0 * xs[0] + ", ""),
+        _READ.replace("n0 * n.x_image + ", ""),
     ),
     _direct(
         "weights_of_the_first_group",
-        "_correlate_tile",
+        "_correlate_piece",
         "the group's offset into the weights is forgotten",
-        "w0 = (group * filters + k0 + k) * per_filter",
-        "w0 = (k0 + k) * per_filter",
+        "n.w + group * n.w_group + k0 * n.w_filter",
+        "n.w + k0 * n.w_filter",
     ),
     _direct(
         "F_dilation_ignored_on_the_first_axis",
-        "_correlate_tile",
+        "_correlate_piece",
         "the taps of one axis lie side by side",
         _TAP,
-        _TAP.replace("t0 * depth.dilation", "t0"),
+        _TAP.replace("t0 * n.dilation0", "t0"),
     ),
     _direct(
         "last_channels_not_flushed",
-        "_correlate_tile",
+        "_correlate_piece",
         "channels that do not fill the buffer are lost",
-        "if filled == slices or (c == channels - 1 and t0 == depth.taps - 1):",
+        "if filled == slices or (c == n.channels - 1 and t0 == n.taps0 - 1):",
         "if filled == slices:",
     ),
     _direct(
         "row_written_side_by_side",
-        "_correlate_tile",
+        "_correlate_piece",
         "a result with a stride is written as if it had none",
-        "y[U(row + q * ys[4])]",
-        "y[U(row + q)]",
+        "store(row + q * n.y_step2,",
+        "store(row + q * size,",
     ),
     _direct(
         "padding_keeps_old_values",
         "_copy_plane",
         "rows outside the input are not set to zero: what was in the buffer counts",
-        "buffer[to : to + width] = 0",
+        "clear_bytes(to, width * size)",
         "pass",
     ),
     _direct(
@@ -184,59 +172,76 @@ LOOPS = (
     ),
     _direct(
         "F_dilation_forgotten_in_the_shift",
-        "_phases",
+        "_shift",
         "a tap is looked for where a dense kernel has it",
-        "shift[t] = t * a.dilation // a.stride",
-        "shift[t] = t // a.stride",
+        "t * a.dilation // a.stride",
+        "t // a.stride",
     ),
     _direct(
         "remainder_loop_forgotten",
-        "_add_products",
-        "terms that do not fill a bundle of four are lost",
-        _REST,
-        "for m in range(terms, terms):",
+        "add_products",
+        "filters that do not fill a bundle of two are lost",
+        "if k < filters:",
+        "if False:",
+        _PRODUCTS,
     ),
     _direct(
         "second_filter_gets_a_weight_of_the_first",
-        "_add_products",
-        "an index typed wrong in an unrolled loop",
-        "(b0 * v0 + b1 * v1)",
-        "(b0 * v0 + a1 * v1)",
+        "_emit",
+        "the filters' distance in the weights is forgotten",
+        "b.mul(w_filter, I64(f))",
+        "I64(0)",
+        _PRODUCTS,
+    ),
+    _direct(
+        "last_filter_has_the_weights_of_the_first",
+        "add_products",
+        "the weights of a bundle begin where those of the first do",
+        "_one(tile, sums + k * pitch, pitch, starts, weights, w + k * w_filter,",
+        "_one(tile, sums + k * pitch, pitch, starts, weights, w,",
+        _PRODUCTS,
+    ),
+    _direct(
+        "starts_exchanged_and_not_weights",
+        "_correlate_piece",
+        "pairs of terms change places, and not their weights",
+        "_exchange_pairs(weights, terms)",
+        "pass",
     ),
     _direct(
         "B_gw_every_group_reads_the_first",
-        "_dots_block",
+        "_dots_piece",
         "the group's offset into the input is forgotten",
         _READ,
-        _READ.replace("(group * channels + c)", "c"),
+        _READ.replace("(group * n.channels + c)", "c"),
     ),
     _direct(
         "B_gw_upstream_of_the_first_group",
-        "_dots_block",
+        "_dots_piece",
         "the group's offset into the upstream gradient is forgotten",
-        "(group * filters + k0 + k) * gs[1]",
-        "(k0 + k) * gs[1]",
+        "(group * n.filters + k0 + k) * n.y_channel",
+        "(k0 + k) * n.y_channel",
     ),
     _direct(
         "B_gw_one_part_of_each_chunk",
-        "_dots_block",
+        "_dots_piece",
         "of the images of a chunk only the first tile is summed",
-        "(chunk + 1) * parts_n // chunks)",
-        "chunk * parts_n // chunks + 1)",
+        "(chunk + 1) * parts_n // n.chunks)",
+        "chunk * parts_n // n.chunks + 1)",
     ),
     _direct(
         "B_gw_first_rows_only",
-        "_dots_block",
+        "_dots_piece",
         "of the tiles of a plane only the first row of them is summed",
-        "for p0 in range(0, a.out, most_rows):",
+        "for p0 in range(0, n.out1, n.rows):",
         "for p0 in range(0, 1):",
     ),
     _direct(
         "B_gw_last_of_four_added_to_its_neighbour",
         "_add_dots",
         "an index typed wrong in an unrolled loop",
-        "total[m + 3] += sum3",
-        "total[m + 2] += sum3",
+        "totals[U(m + 3)] += sum3",
+        "totals[U(m + 2)] += sum3",
     ),
     _direct(
         "B_gw_remainder_loop_forgotten",
