@@ -1,9 +1,14 @@
 """Depthwise convolution on channels-last storage: each channel is filtered by itself, so channels are the vector.
 
-There is no sum over channels to gain from and little arithmetic for each element read: what counts is to read x
-from memory once.  A tile of a few neighbouring pixels and two vectors of channels stays in registers while the
-taps pass (`tiles.depthwise_rows`); neighbours and taps find their elements of x in the L1 cache.  The weight
-gradient keeps nine taps in registers while the pixels pass (`tiles.depthwise_columns`).
+There is no sum over channels to gain from and little arithmetic for each element read: what counts is to read memory
+once and in its order, not to read y before it is written, and to load little from the L1 cache.
+
+* y is computed row by row, all channels of a few pixels at a time, so that a row of x is still in the L2 cache when the
+  next row of y wants it.  A few neighbouring pixels and one or two vectors of channels are a register tile
+  (`depthwise_tiles.filter_run`).  Pixels whose windows reach into the padding are computed one by one, with the taps
+  that are left.  Large results go past the caches, into which memory would be read first only to be overwritten.
+* The weight gradient keeps all taps of a small kernel in registers while the pixels of some rows pass
+  (`depthwise_tiles.sum_run`).  Rows of x are copied with their padding, so that every tap has as many pixels.
 
 Groups of two, four or eight channels go the same way: each vector is multiplied once for each member of a group,
 which a shuffle puts in the place of its neighbours.
@@ -13,59 +18,78 @@ Channels that fill no vector are computed with the last whole vector, moved back
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..jit import native
 from ..workspace import borrow
+from .depthwise_tiles import filter_run, filter_tile, sum_run, sum_tile
 from .finish import NOTHING, Finish, finish
 from .pieces import Address, read, run
 from .products import FLOPS, PIECES
-from .simd import address_of, keep, load, store
-from .tiles import depthwise_columns, depthwise_rows, depthwise_run, depthwise_taps_tile, depthwise_tile
-from .windows import (
-    Windows,
-    address,
-    fill_run,
-    fill_tables,
-    finish_tile,
-    next_pixel,
-    pixel_count,
-    split_pixel,
-    tap_count,
-)
+from .simd import address_of, clear_bytes, copy_bytes, finish_streams, keep, load, prefetch, store
+from .windows import Windows, address
 
-CHUNK_TILES = 64
-CHUNK_PIXELS = 256
-TABLE_ENTRIES = 1 << 14
+PART_ROWS = 4  # of an image, at least, in a piece of work
+STREAM_BYTES = 14 << 20  # operands and result that do not fit in the last cache together: the result goes past it
+LINE_BYTES = 64
+RUN_PIXELS = 32  # that a tile of sums takes at a time: so many multiply-adds for reading the sums and writing them
+LONG_BYTES = 1 << 10  # of a pixel, from which on its neighbours may compete for the same lines of the L1 cache
 PART_PIXELS = 192  # at least, in each of the parts that threads sum
+CLASSES = 4  # in a run, see `filter_channels`
+
+Taps = tuple[range, range, range]
+
+
+class _Weights(NamedTuple):
+    """Where the weights of a class of results begin, and steps in bytes from tap to tap."""
+
+    first: Address
+    step0: int
+    step1: int
+    step2: int
 
 
 class _Job(NamedTuple):
+    classes: int
     channels: int
-    chunk: int  # pixels
-    weights: Address  # (taps, members, C)
-    # or of the weight gradient's sums: (parts, blocks of taps, rows, members, vectors * width)
-    parts: int
-    part_pixels: int
+    rows: int  # of each class in an image, the most there are
+    parts: int  # pieces of an image
+    stream: int  # 1: results go past the caches
 
 
-def filter_channels(windows: Windows, weights: np.ndarray, last: Finish = NOTHING) -> None:
-    """y (windows.y) from the windows of x and weights (C, M, T0, T1, T2), M the members of a group.
+def filter_channels(classes: Sequence[tuple[Windows, Taps]], weights: np.ndarray, last: Finish = NOTHING) -> None:
+    """y from the windows of x and weights (C, M, T0, T1, T2), M the members of a group.
 
-    ``last``: what is done with the results.
+    y may be in several classes, the residues of an input gradient, each with windows and taps of its own; they are
+    computed together, row by row, because they share rows of x.  ``last``: what is done with the results.
     """
-    w, (channels, members) = windows, weights.shape[:2]
-    tile = depthwise_tile(weights.dtype.name, channels, members)
-    taps = weights[0, 0].size
-    rows = borrow("panels", (taps, members, channels), weights.dtype)
-    order = _Order(address(weights), *weights.strides, *weights.shape[3:], members, channels, address(rows))
-    run(_order_piece, tile, order, taps, weights.size * 1e-9)
-    pixels = w.batch * w.out0 * w.out1 * w.out2
-    chunk = tile.rows * max(1, min(CHUNK_TILES, pixels // (tile.rows * PIECES)))
-    job = _Job(channels, chunk, address(rows), 0, 0)
-    run(_filter_piece, tile, (w, job, last), -(-pixels // chunk), 4 * pixels * weights.size / FLOPS)
+    (channels, members), size = weights.shape[:2], weights.itemsize
+    taps0, taps1, taps2 = weights.shape[2:]
+    rows = borrow("panels", (taps0 * taps1 * taps2, members, channels), weights.dtype)
+    order = _Order(address(weights), *weights.strides, taps1, taps2, members, channels, address(rows))
+    steps = [n * rows.strides[0] for n in (taps1 * taps2, taps2, 1)]
+    first = classes[0][0]
+    known = first.taps2 if len(classes) == 1 and first.dilation2 == 1 else 0
+    tile = filter_tile(weights.dtype.name, channels, members, known, first.stride2)
+    run(_order_piece, tile, order, len(rows), weights.size * 1e-9)
+    pixels = sum(w.batch * w.out0 * w.out1 * w.out2 for w, _ in classes)
+    moved = (pixels + first.batch * first.size0 * first.size1 * first.size2) * channels * size
+    lines = channels % tile.width == 0 and tile.width * size % LINE_BYTES == 0
+    lines &= moved > STREAM_BYTES and not last.scale  # `finish` reads what was written
+    for begin in range(0, len(classes), CLASSES):
+        some = classes[begin : begin + CLASSES]
+        most = max(w.out0 * w.out1 for w, _ in some)
+        parts = max(1, min(-(-PIECES // first.batch), most // PART_ROWS))
+        places = [place for w, _ in some for place in (w.y, w.y_image, w.y_step0, w.y_step1, w.y_step2)]
+        stream = lines and all(place % LINE_BYTES == 0 for place in places)
+        numbers: list[Any] = [_Job(len(some), channels, most, parts, int(stream)), last]
+        for w, taps in some:
+            start = address(rows) + sum(chosen[0] * step for chosen, step in zip(taps, steps) if chosen)
+            numbers += [w, _Weights(start, *(chosen.step * step for chosen, step in zip(taps, steps)))]
+        run(_filter_piece, tile, tuple(numbers), first.batch * parts, 2 * pixels * weights.size / FLOPS)
 
 
 class _Order(NamedTuple):
@@ -97,51 +121,143 @@ def _order_piece(tile: Any, arguments: int, piece: int) -> None:
 
 @native
 def _filter_piece(tile: Any, arguments: int, piece: int) -> None:
-    w = read(Windows, arguments)
-    job = read(_Job, arguments + 8 * len(w))
-    last = read(Finish, arguments + 8 * (len(w) + len(job)))
-    taps, first = tap_count(w), piece * job.chunk
-    count = min(job.chunk, pixel_count(w) - first)
-    table = np.empty(taps * tile.rows, np.int64)  # of one tile: (tap, row), or (tap) for a run
-    results = np.empty(tile.rows, np.int64)
-    row, pixel = job.channels * tile.itemsize, split_pixel(w, first)
-    for m in range(first, first + count, tile.rows):
-        place = fill_run(w, pixel, tile.rows, table)
-        pixel = next_pixel(w, pixel, tile.rows)
-        rows = min(tile.rows, first + count - m)
-        if not place:
-            fill_tables(w, m, rows, tile.rows, table, results)
-            finish_tile(rows, tile.rows, taps, table, results)
+    """Some rows of an image, of each class."""
+    job = read(_Job, arguments)
+    last = read(Finish, arguments + 8 * len(job))
+    n, part = piece // job.parts, piece % job.parts
+    table = np.empty(0, np.int64)
+    for row in range(part * job.rows // job.parts, (part + 1) * job.rows // job.parts):
+        at = arguments + 8 * (len(job) + len(last))
+        for _ in range(job.classes):
+            w = read(Windows, at)
+            weights = read(_Weights, at + 8 * len(w))
+            at += 8 * (len(w) + len(weights))
+            if len(table) < 2 * w.taps0 * w.taps1:
+                table = np.empty(2 * w.taps0 * w.taps1, np.int64)
+            if row < w.out0 * w.out1:
+                _filter_row(tile, w, weights, job, last, n, row, table)
+    finish_streams()
+    keep((table,))
+
+
+@native
+def _filter_row(tile: Any, w: Any, weights: Any, job: Any, last: Any, n: int, row: int, table: Any) -> None:
+    o, p = row // w.out1, row % w.out1
+    count = 0
+    for r0 in range(w.taps0):
+        for r1 in range(w.taps1):
+            j0, j1 = o * w.stride0 - w.low0 + r0 * w.dilation0, p * w.stride1 - w.low1 + r1 * w.dilation1
+            if 0 <= j0 < w.size0 and 0 <= j1 < w.size1:
+                table[2 * count] = w.x + n * w.x_image + j0 * w.x_step0 + j1 * w.x_step1
+                table[2 * count + 1] = weights.first + r0 * weights.step0 + r1 * weights.step1
+                count += 1
+    place = w.y + n * w.y_image + o * w.y_step0 + p * w.y_step1
+    begin, end = _inside(w)
+    tiles = -(-(end - begin) // tile.rows) if end - begin >= tile.rows else 0
+    left = begin if tiles else w.out2
+    steps = left + tiles + (w.out2 - end if tiles else 0)
+    for step in range(steps):
+        whole = left <= step < left + tiles
+        q = step if step < left else min(begin + (step - left) * tile.rows, end - tile.rows)  # the last moved back
+        if step >= left + tiles:
+            q = end + step - left - tiles
+        if job.stream and whole and count:
+            _fetch_next(tile, w, table[2 * count - 2], q)
         for c in range(0, job.channels, tile.width):
             shift = min(c, job.channels - tile.width) * tile.itemsize
-            source, weights = address_of(table), job.weights + shift
-            if place:
-                apart = w.stride2 * w.x_step2
-                depthwise_run(tile, source, taps, apart, shift, weights, row, place + shift, w.y_step2)
-            else:
-                depthwise_rows(tile, source, taps, shift, weights, row, address_of(results))
-            for i in range(rows if last.scale != 0 else 0):
-                result = place + i * w.y_step2 if place else results[i]
-                finish(tile, last, result + shift, shift // tile.itemsize, tile.width)
-    keep((table, results))
+            _filter_step(tile, w, weights, job, last, address_of(table), count, q, whole, shift, place)
+
+
+@native
+def _filter_step(
+    tile: Any,
+    w: Any,
+    weights: Any,
+    job: Any,
+    last: Any,
+    table: int,
+    count: int,
+    q: int,
+    whole: bool,
+    shift: int,
+    place: int,
+) -> None:
+    """Pixels from q on: ``tile.rows`` that read no padding, or one with the taps that do not."""
+    j, member = q * w.stride2 - w.low2, job.channels * tile.itemsize
+    apart, between = w.stride2 * w.x_step2, w.dilation2 * w.x_step2
+    y = place + q * w.y_step2 + shift
+    if whole:
+        filter_run(
+            tile, table, count, w.taps2, j * w.x_step2 + shift, apart, between, shift, weights.step2, member,
+            y, w.y_step2, job.stream,
+        )  # fmt: skip
+    else:
+        s = min(w.taps2, max(0, -(j // w.dilation2)))
+        stop = max(s, min(w.taps2, (w.size2 - 1 - j) // w.dilation2 + 1))
+        filter_run(
+            tile.single, table, count, stop - s, (j + s * w.dilation2) * w.x_step2 + shift, apart, between,
+            shift + s * weights.step2, weights.step2, member, y, w.y_step2, job.stream,
+        )  # fmt: skip
+    if last.scale != 0:
+        for i in range(tile.rows if whole else 1):
+            finish(tile, last, y + i * w.y_step2, shift // tile.itemsize, tile.width)
+
+
+@native
+def _fetch_next(tile: Any, w: Any, row: int, q: int) -> None:
+    """Ask for what the pixels from q on read in the rows after ``row``, the last that they read in this one."""
+    place = row + (q * w.stride2 - w.low2 + (w.taps2 - 1) * w.dilation2) * w.x_step2
+    for _ in range(w.stride1):
+        place += w.x_step1
+        for i in range(0, tile.rows * w.stride2 * w.x_step2, LINE_BYTES):
+            prefetch(place + i)
+
+
+@native
+def _inside(w: Any) -> tuple[int, int]:
+    """The pixels of a row, from the first to the one after the last, whose windows reach into no padding.
+
+    If there are none, the last is not after the first.
+    """
+    begin = max(0, -(-w.low2 // w.stride2))
+    end = min(w.out2, (w.size2 - 1 + w.low2 - (w.taps2 - 1) * w.dilation2) // w.stride2 + 1)
+    return begin, end
+
+
+class _Sum(NamedTuple):
+    channels: int
+    part_rows: int
+    rows: int  # of g that a tile sums at a time, and pixels of each
+    run: int
+    pixel_bytes: int  # of x's channels
+    pixel: int  # from pixel to pixel in copied rows
+    taps1: int  # rounded up to whole tiles
+    taps2: int
+    sums: Address  # (parts, T0, taps1, taps2, members, vectors * width)
 
 
 def weight_sums(windows: Windows, dw: np.ndarray) -> None:
     """dw (C, M, T0, T1, T2): sum over the pixels of x's windows times g, which stands at windows.y."""
     w, (channels, members) = windows, dw.shape[:2]
-    tile = depthwise_taps_tile(dw.dtype.name, channels, members)
-    taps, vectors = dw[0, 0].size, -(-channels // tile.width)
-    blocks = -(-taps // tile.rows)
-    pixels = w.batch * w.out0 * w.out1 * w.out2
-    parts = max(1, min(PIECES, pixels // PART_PIXELS))
-    part_pixels = -(-pixels // parts)
-    parts = -(-pixels // part_pixels)
-    sums = borrow("sums", (parts, blocks * tile.rows * members, vectors * tile.width), dw.dtype)
-    chunk = min(part_pixels, CHUNK_PIXELS, max(16, TABLE_ENTRIES // (blocks * tile.rows)))
-    job = _Job(channels, chunk, address(sums), parts, part_pixels)
-    run(_sum_piece, tile, (w, job), parts, 4 * pixels * dw.size / FLOPS)
-    result = _Result(address(sums), sums[0].nbytes, parts, vectors, channels, members, taps, address(dw))
-    run(_deliver_piece, tile, result, taps * members, sums.size * 1e-9)
+    tile = sum_tile(dw.dtype.name, channels, members, (w.taps1, w.taps2))
+    taps1, taps2 = -(-w.taps1 // tile.lines) * tile.lines, -(-w.taps2 // tile.taps) * tile.taps
+    taps, vectors = w.taps0 * taps1 * taps2, -(-channels // tile.width)
+    rows = w.batch * w.out0 * w.out1
+    parts = max(1, min(PIECES, rows, rows * w.out2 // PART_PIXELS))
+    part_rows = -(-rows // parts)
+    parts = -(-rows // part_rows)
+    sums = borrow("sums", (parts, taps * members, vectors * tile.width), dw.dtype)
+    pixel = channels * dw.itemsize
+    if pixel >= LONG_BYTES:  # an odd number of lines: no two neighbours compete
+        pixel = (-(-pixel // LINE_BYTES) | 1) * LINE_BYTES
+    length = -(-w.out2 // -(-w.out2 // RUN_PIXELS))
+    at_once = max(1, min(part_rows, w.out1, RUN_PIXELS // length))
+    job = _Sum(channels, part_rows, at_once, length, channels * dw.itemsize, pixel, taps1, taps2, address(sums))
+    run(_sum_piece, tile, (w, job), parts, 2 * rows * w.out2 * dw.size / FLOPS)
+    result = _Result(
+        address(sums), sums[0].nbytes, parts, vectors, channels, members, *dw.shape[2:], taps1, taps2, address(dw)
+    )  # fmt: skip
+    run(_deliver_piece, tile, result, dw[0].size, sums.size * 1e-9)
 
 
 class _Result(NamedTuple):
@@ -151,8 +267,12 @@ class _Result(NamedTuple):
     vectors: int
     channels: int
     members: int
-    taps: int
-    dw: Address  # (C, M, taps)
+    taps0: int
+    taps1: int
+    taps2: int
+    all_taps1: int  # with those that fill up a tile
+    all_taps2: int
+    dw: Address  # (C, M, T0, T1, T2)
 
 
 @native
@@ -160,38 +280,90 @@ def _deliver_piece(tile: Any, arguments: int, piece: int) -> None:
     """Add the parts' sums of one tap and member, and put each channel's where it belongs."""
     r = read(_Result, arguments)
     item, width = tile.itemsize, tile.width
-    row = r.sums + piece * r.vectors * width * item
+    taps = r.taps0 * r.taps1 * r.taps2
+    m, t = piece % r.members, piece // r.members
+    at = (t // (r.taps1 * r.taps2) * r.all_taps1 + t // r.taps2 % r.taps1) * r.all_taps2 + t % r.taps2
+    row = r.sums + (at * r.members + m) * r.vectors * width * item
     for part in range(1, r.parts):
         for j in range(0, r.vectors * width * item, tile.lanes * item):
             store(row + j, load(tile, row + j) + load(tile, row + part * r.part_step + j))
     last = (r.vectors - 1) * width  # channels that are no multiple of the width: the last vectors were moved back
-    place = r.dw + (piece % r.members * r.taps + piece // r.members) * item
+    place = r.dw + (m * taps + t) * item
     for c in range(r.channels):
         k = c if c < last else c - (r.channels - width) + last
-        store(place + c * r.members * r.taps * item, load(tile.one, row + k * item))
+        store(place + c * r.members * taps * item, load(tile.one, row + k * item))
 
 
 @native
 def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
+    """Sums over some rows of y.  The rows of x that they read are copied, with their padding, into a ring of rows."""
     w = read(Windows, arguments)
-    job = read(_Job, arguments + 8 * len(w))
-    taps, vectors = tap_count(w), -(-job.channels // tile.width)
-    blocks = -(-taps // tile.rows)
-    begin = piece * job.part_pixels
-    end = min(begin + job.part_pixels, pixel_count(w))
-    table = np.empty(blocks * tile.rows * job.chunk, np.int64)  # (tap, pixel)
-    table[taps * job.chunk :] = w.zeros  # taps that fill up the last block
-    places = np.empty(job.chunk, np.int64)  # of g's pixels
-    row, width = vectors * tile.width * tile.itemsize, tile.width * tile.itemsize
-    for m in range(begin, end, job.chunk):
-        count = min(job.chunk, end - m)
-        fill_tables(w, m, count, job.chunk, table, places)
-        for t in range(0, taps, tile.rows):
-            for v in range(vectors):
-                shift = min(v * tile.width, job.channels - tile.width) * tile.itemsize
-                result = job.weights + (piece * blocks * tile.rows + t) * tile.group * row + v * width
-                depthwise_columns(
-                    tile, address_of(table) + t * job.chunk * 8, job.chunk, count, shift, address_of(places), result,
-                    row, m - begin,
-                )  # fmt: skip
-    keep((table, places))
+    job = read(_Sum, arguments + 8 * len(w))
+    step = -(-job.channels // tile.width) * tile.width * tile.itemsize  # from row to row of sums
+    plane = job.taps1 * job.taps2 * tile.group * step
+    sums = job.sums + piece * w.taps0 * plane
+    clear_bytes(sums, w.taps0 * plane)
+    length = ((w.out2 - 1) * w.stride2 + (job.taps2 - 1) * w.dilation2 + 1) * job.pixel
+    ring_rows = (job.taps1 - 1) * w.dilation1 + (job.rows - 1) * w.stride1 + 1
+    memory = np.empty(ring_rows * length + LINE_BYTES, np.uint8)
+    ring = (address_of(memory) + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES
+    table = np.empty((job.rows, 1 + job.taps1), np.int64)  # where a row of g lies, and the rows of x that it reads
+    end = min((piece + 1) * job.part_rows, w.batch * w.out0 * w.out1)
+    for r0 in range(w.taps0):
+        row, copied = piece * job.part_rows, 0  # rows of y, and of this plane of x from below its first
+        while row < end:
+            n, o, p = row // w.out1 // w.out0, row // w.out1 % w.out0, row % w.out1
+            rows = min(job.rows, min(end - row, w.out1 - p))
+            j0, j1 = o * w.stride0 - w.low0 + r0 * w.dilation0, p * w.stride1 - w.low1
+            copied = max(copied, j1) if p > 0 and row > piece * job.part_rows else j1
+            row += rows
+            if not 0 <= j0 < w.size0:
+                continue
+            for j in range(copied, j1 + (rows - 1) * w.stride1 + (job.taps1 - 1) * w.dilation1 + 1):
+                _copy_row(w, job, w.x + n * w.x_image + j0 * w.x_step0, j, ring + j % ring_rows * length, length)
+                copied = j + 1
+            for k in range(rows):
+                table[k, 0] = w.y + n * w.y_image + o * w.y_step0 + (p + k) * w.y_step1
+                for r in range(job.taps1):
+                    table[k, 1 + r] = ring + (j1 + k * w.stride1 + r * w.dilation1) % ring_rows * length
+            _sum_rows(tile, w, job, table, rows, sums + r0 * plane, step)
+    keep((memory, table))
+
+
+@native
+def _sum_rows(tile: Any, w: Any, job: Any, table: Any, rows: int, sums: int, step: int) -> None:
+    """Add what some rows of g contribute to all taps, some neighbouring pixels of all channels after others."""
+    for q in range(0, w.out2, job.run):
+        count = min(job.run, w.out2 - q)
+        for k in range(rows):
+            for i in range(q * w.y_step2, (q + count) * w.y_step2, LINE_BYTES):
+                prefetch(table[rows - 1, 0] + (1 + k) * w.y_step1 + i)  # of the rows that follow
+        for c in range(0, job.channels, tile.width):
+            shift = min(c, job.channels - tile.width) * tile.itemsize
+            for r in range(0, job.taps1, tile.lines):
+                for s in range(0, job.taps2, tile.taps):
+                    sum_run(
+                        tile, address_of(table), rows, 8 * (1 + job.taps1), 1 + r,
+                        (q * w.stride2 + s * w.dilation2) * job.pixel + shift, w.stride2 * job.pixel,
+                        w.dilation2 * job.pixel, q * w.y_step2 + shift, w.y_step2, count,
+                        sums + (r * job.taps2 + s) * tile.group * step + c * tile.itemsize,
+                        job.taps2 * tile.group * step, step,
+                    )  # fmt: skip
+
+
+@native
+def _copy_row(w: Any, job: Any, source: int, j: int, to: int, length: int) -> None:
+    """Row j of a plane of x from ``source`` on, with its padding; zeros if there is no such row."""
+    if not 0 <= j < w.size1:
+        clear_bytes(to, length)
+        return
+    low, stop = min(w.low2 * job.pixel, length), min((w.low2 + w.size2) * job.pixel, length)
+    clear_bytes(to, low)
+    clear_bytes(to + stop, length - stop)
+    place = source + j * w.x_step1
+    if w.x_step2 == job.pixel:
+        copy_bytes(to + low, place, stop - low)
+    else:
+        for i in range(low, stop, job.pixel):
+            copy_bytes(to + i, place, job.pixel_bytes)
+            place += w.x_step2

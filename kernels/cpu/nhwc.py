@@ -22,6 +22,7 @@ import numpy as np
 
 from ..geometry import Conv
 from .depthwise import filter_channels, weight_sums
+from .depthwise_tiles import groups_fit
 from .direct_tiles import Axis3, Geometry, geometry, residues
 from .elements import last_and_dense
 from .finish import NOTHING, Finish, finishing
@@ -29,7 +30,6 @@ from .products import multiply_rows
 from .relayout import as_last, deliver, padded_rows, result
 from .replay import permanent_zeros, replayed
 from .sums import Target, multiply_columns
-from .tiles import groups_fit
 from .windows import Windows, address, windows
 
 Array = np.ndarray
@@ -74,7 +74,8 @@ def _forward(x: Array, w: Array, y: Array, conv: Conv, last: Finish) -> None:
     view, merged = _windows(x, y, geometry(conv), conv.groups)
     weights = _by_group(w, conv)
     if by_channels(conv, x.dtype.name):
-        filter_channels(view, weights.reshape(conv.out_channels, *weights.shape[2:]), last)
+        taps0, taps1, taps2 = (range(axis.taps) for axis in geometry(conv))
+        filter_channels([(view, (taps0, taps1, taps2))], _by_channel(weights), last)
     else:
         multiply_rows(view, weights, x.dtype.name, merged=merged, last=last)
 
@@ -88,14 +89,18 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
     elif dx.size:
         g = as_last(g, "g")
         weights = _by_group(w, conv).swapaxes(1, 2)  # (G, C/G, K/G, T0, T1, T2)
+        alone, parts = by_channels(conv, g.dtype.name), []
         for classes in product(*(residues(axis) for axis in geometry(conv))):
-            part = weights[:, :, :, *(r.taps for r in classes)][:, :, :, ::-1, ::-1, ::-1]
             first, step = [r.first for r in classes], [r.step for r in classes]
             view, merged = _windows(g, dx, tuple(r.axis for r in classes), conv.groups, first, step)
-            if by_channels(conv, g.dtype.name):
-                filter_channels(view, part.reshape(conv.in_channels, *part.shape[2:]))
+            if alone:
+                taps0, taps1, taps2 = (range(axis.taps)[r.taps][::-1] for axis, r in zip(geometry(conv), classes))
+                parts.append((view, (taps0, taps1, taps2)))
             else:
+                part = weights[:, :, :, *(r.taps for r in classes)][:, :, :, ::-1, ::-1, ::-1]
                 multiply_rows(view, part, g.dtype.name, merged=merged)
+        if alone:
+            filter_channels(parts, _by_channel(weights))
     return deliver(dx, out)
 
 
@@ -171,3 +176,8 @@ def _by_group(w: Array, conv: Conv) -> Array:
     """(K, C/G, *kernel) -> (G, K/G, C/G, T0, T1, T2)"""
     kernel = (1,) * (3 - conv.ndim) + conv.kernel
     return w.reshape(conv.groups, conv.out_channels // conv.groups, conv.w_shape[1], *kernel)
+
+
+def _by_channel(weights: Array) -> Array:
+    """(G, K/G, C/G, T0, T1, T2) -> (K, C/G, T0, T1, T2)"""
+    return weights.reshape(-1, *weights.shape[2:])

@@ -4,19 +4,12 @@ A *tile* of the result, ``rows`` x ``vectors * lanes`` elements, is summed up in
 before and after.  Where the operands lie is said by a *table* of addresses, one per row: so the same loop serves
 a matrix, the windows of an image (a tap is a shifted pixel) and padding (the address of a row of zeros).
 
-Two loops multiply matrices; a row of ``b`` holds the tile's columns side by side (a *panel*, see packing.py):
+Two loops; a row of ``b`` holds the tile's columns side by side (a *panel*, see packing.py):
 
     rows_times_panel      y[i, :] = sum over taps t and channels c   of   a[t, i][c] * b[t, c, :]
     columns_times_panel   y[i, :] = sum over pixels m                of   a[m][i]    * b[m, :]
 
-The others do depthwise work, where a channel meets only itself and ``[:]`` are channels:
-
-    depthwise_rows        y[i][:] = sum over taps t                  of   a[t, i][:] * b[t, :]
-    depthwise_run         the same, where the rows of a and y are evenly spaced: most pixels, and less to look up
-    depthwise_columns     y[t][:] = sum over pixels m                of   a[t, m][:] * b[m, :]
-
-With groups of a few channels, each channel meets the members d of its group: a[...][:] is then the vector in which
-every channel is replaced by member d of its group, one shuffle, and b and y have a row for each (t, d).
+Where channels do not meet: depthwise_tiles.py.
 
 The register budget: rows * vectors sums, the ``vectors`` of b, one more for a.
 """
@@ -31,7 +24,6 @@ from numba import types
 from numba.extending import intrinsic
 
 from .simd import (
-    I32,
     I64,
     ConstantType,
     Lanes,
@@ -59,11 +51,6 @@ class Tile(Lanes):
         """Columns of the tile."""
         return self.vectors * self.lanes
 
-    @property
-    def group(self) -> int:
-        """Channels that meet in depthwise work: 1, but see `GroupedTile`."""
-        return 1
-
     def narrow(self, columns: int) -> Tile:
         """A tile of one vector with room for ``columns``: 16 bytes wide at least, a register at most.
 
@@ -88,23 +75,10 @@ class Tile(Lanes):
         return Tile(self.dtype, self.lanes, min(self.rows, (registers - 1) // vectors - 1), vectors)
 
 
-@dataclass(frozen=True)
-class GroupedTile(Tile):
-    """A tile of depthwise work whose channels meet all ``members`` of their group, a power of two up to ``lanes``."""
-
-    members: int
-
-    @property
-    def group(self) -> int:
-        return self.members
-
-
 # Rows x vectors by what a machine has. More rows mean fewer loads of b per product; the rows of columns_times_panel
 # are channels, whose counts are multiples of 8.
 _ROWS = {32: (14, 2), 16: (6, 2)}
 _COLUMNS = {32: (8, 2), 16: (6, 2)}
-_DEPTHWISE = {32: (8, 3), 16: (4, 3)}
-_TAPS = {32: (9, 2), 16: (9, 1)}
 
 
 def rows_tile(dtype: str, host: Machine | None = None) -> Tile:
@@ -128,37 +102,6 @@ def columns_tile(dtype: str, host: Machine | None = None, depth: int | None = No
     if depth is not None and depth <= 8 and -(-depth // 4) * 4 < -(-depth // rows) * rows:
         rows = 4
     return Tile(dtype, host.lanes(dtype), rows, vectors)
-
-
-def depthwise_tile(dtype: str, channels: int, group: int = 1, host: Machine | None = None) -> Tile:
-    """The tile of depthwise_rows, no wider than there are channels."""
-    return _fit(dtype, channels, group, host or machine(), _DEPTHWISE)
-
-
-def depthwise_taps_tile(dtype: str, channels: int, group: int = 1, host: Machine | None = None) -> Tile:
-    """The tile of depthwise_columns, no wider than there are channels; each tap has ``group`` rows of sums."""
-    tile = _fit(dtype, channels, group, host or machine(), _TAPS)
-    return tile if group == 1 else GroupedTile(dtype, tile.lanes, max(1, 12 // group), tile.vectors, group)
-
-
-def _fit(dtype: str, channels: int, group: int, host: Machine, shapes: dict[int, tuple[int, int]]) -> Tile:
-    """Of the widths up to the one allowed, the one that computes the fewest channels twice."""
-    rows, most = shapes[host.registers]
-    lanes = host.lanes(dtype)
-    while lanes > max(1, channels):
-        lanes //= 2
-    widths = range(min(most, max(1, channels // lanes)), 0, -1)
-    vectors = min(widths, key=lambda v: -(-channels // (v * lanes)) * v)
-    return Tile(dtype, lanes, rows, vectors) if group == 1 else GroupedTile(dtype, lanes, rows, vectors, group)
-
-
-def groups_fit(dtype: str, channels: int, group: int, host: Machine | None = None) -> bool:
-    """Whether groups of so many channels lie within vectors.
-
-    >>> [groups_fit("float32", 32, group, Machine(32, 16)) for group in (1, 3, 4, 8, 16)]
-    [True, False, True, True, False]
-    """
-    return depthwise_tile(dtype, channels, host=host).lanes % group == 0
 
 
 # The loops -------------------------------------------------------------------------------------------
@@ -283,114 +226,3 @@ def columns_times_panel(_context, tile, table, count, offset, panel, result, ste
         return ctx.get_dummy_value()
 
     return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS, INTS), emit
-
-
-def _member(b: ir.IRBuilder, tile: Tile, vector: ir.Value, d: int) -> ir.Value:
-    """The vector with member d of its group in place of each channel."""
-    if tile.group == 1:
-        return vector
-    lanes = [lane // tile.group * tile.group + d for lane in range(tile.lanes)]
-    return b.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(I32, tile.lanes), lanes))
-
-
-def _times_vectors(
-    b: ir.IRBuilder, tile: Tile, a: list[ir.Value], weights: ir.Value, step: ir.Value, sums: list[ir.Value]
-) -> list[ir.Value]:
-    """sums[i, :] + sum over members d of a[i][:] * row d[:], the rows ``step`` bytes apart from address ``weights``."""
-    for d, row in enumerate(_spaced(b, weights, step, tile, tile.group)):
-        factors = [emit_load(b, tile, row, j * tile.lanes) for j in range(tile.vectors)]
-        sums = [
-            emit_fma(
-                b, tile, _member(b, tile, emit_load(b, tile, p, j * tile.lanes), d), factor, sums[i * tile.vectors + j]
-            )
-            for i, p in enumerate(a)
-            for j, factor in enumerate(factors)
-        ]
-    return sums
-
-
-def _of_tap(b: ir.IRBuilder, tile: Tile, weights: ir.Value, t: ir.Value, step: ir.Value) -> ir.Value:
-    """Where the rows of weights of tap t begin."""
-    return b.add(weights, b.mul(b.mul(t, I64(tile.group)), step))
-
-
-@intrinsic
-def depthwise_rows(_context, tile, table, taps, offset, weights, step, results):
-    """y[i][:] = sum over t < taps and members d of a[t, i][:] * weights[t, d][:]
-
-    ``table``: address of (taps, rows) addresses; ``results``: address of (rows,) addresses; ``offset`` bytes are
-    added to each of both.  ``weights``: the address of w[0, 0], the rows (t, d) ``step`` bytes apart.
-    """
-    if not _is_tile(tile):
-        return None
-    spec = tile.value
-
-    def emit(ctx, b, _sig, args):
-        _, table, taps, offset, weights, step, results = args
-        out = _Sums(b, spec, _read_table(b, results, I64(0), spec, offset))
-
-        def tap(t, sums):
-            a = _read_table(b, table, b.mul(t, I64(spec.rows)), spec, offset)
-            return _times_vectors(b, spec, a, _of_tap(b, spec, weights, t, step), step, sums)
-
-        out.finish(emit_loop(b, taps, [emit_zero(spec)] * (spec.rows * spec.vectors), tap))
-        return ctx.get_dummy_value()
-
-    return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS), emit
-
-
-@intrinsic
-def depthwise_run(_context, tile, table, taps, apart, offset, weights, step, result, result_step):
-    """``depthwise_rows`` with a[t, i] at table[t] + i * apart + offset, and y[i] at result + i * result_step."""
-    if not _is_tile(tile):
-        return None
-    spec = tile.value
-
-    def emit(ctx, b, _sig, args):
-        _, table, taps, apart, offset, weights, step, result, result_step = args
-        out = _Sums(b, spec, _spaced(b, result, result_step, spec))
-        first = emit_pointer(b, table, I64)
-
-        def tap(t, sums):
-            a = _spaced(b, b.add(b.load(b.gep(first, [t])), offset), apart, spec)
-            return _times_vectors(b, spec, a, _of_tap(b, spec, weights, t, step), step, sums)
-
-        out.finish(emit_loop(b, taps, [emit_zero(spec)] * (spec.rows * spec.vectors), tap))
-        return ctx.get_dummy_value()
-
-    return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS, INTS, INTS), emit
-
-
-@intrinsic
-def depthwise_columns(_context, tile, table, length, count, offset, g, result, step, accumulate):
-    """y[t, d][:] (+)= sum over m < count of a[t, m][:], member d, * g[m][:]
-
-    ``table``: address of (rows, length) addresses, of which ``count`` in each row are used; ``g``: address of
-    (count,) addresses; ``offset`` bytes are added to each of both.  ``result``: address of y[0, 0], the rows (t, d)
-    ``step`` bytes apart.
-    """
-    if not _is_tile(tile):
-        return None
-    spec = tile.value
-
-    def emit(ctx, b, _sig, args):
-        _, table, length, count, offset, g, result, step, accumulate = args
-        out = _Sums(b, spec, _spaced(b, result, step, spec, spec.rows * spec.group))
-        rows = emit_pointer(b, g, I64)
-
-        def pixel(m, sums):
-            a = _read_table(b, table, m, spec, offset, length)
-            row = emit_pointer(b, b.add(b.load(b.gep(rows, [m])), offset), spec.element)
-            factors = [emit_load(b, spec, row, j * spec.lanes) for j in range(spec.vectors)]
-            new = []
-            for p in a:
-                vectors = [emit_load(b, spec, p, j * spec.lanes) for j in range(spec.vectors)]
-                for d in range(spec.group):
-                    for vector, factor in zip(vectors, factors):
-                        new.append(emit_fma(b, spec, _member(b, spec, vector, d), factor, sums[len(new)]))
-            return new
-
-        out.finish(emit_loop(b, count, out.start(accumulate), pixel))
-        return ctx.get_dummy_value()
-
-    return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS, INTS, INTS), emit

@@ -129,30 +129,6 @@ def next_pixel(w: Any, pixel: tuple[int, int, int, int], count: int) -> tuple[in
 
 
 @native
-def fill_run(w: Any, pixel: tuple[int, int, int, int], count: int, table: Any) -> int:
-    """If ``count`` pixels from ``pixel`` on lie in one row and read no padding: table (taps,) for the first of them.
-
-    The others read ``stride2 * x_step2`` bytes further on each.  Returns the first pixel's place in y, otherwise 0.
-    """
-    n, o, p, q = pixel
-    i0, i1, i2 = o * w.stride0 - w.low0, p * w.stride1 - w.low1, q * w.stride2 - w.low2
-    inside = q + count <= w.out2 and min(i0, i1, i2) >= 0
-    inside &= i0 + (w.taps0 - 1) * w.dilation0 < w.size0 and i1 + (w.taps1 - 1) * w.dilation1 < w.size1
-    inside &= i2 + (count - 1) * w.stride2 + (w.taps2 - 1) * w.dilation2 < w.size2
-    if not inside:
-        return 0
-    base = w.x + n * w.x_image + i0 * w.x_step0 + i1 * w.x_step1 + i2 * w.x_step2
-    t = 0
-    for r0 in range(w.taps0):
-        for r1 in range(w.taps1):
-            for r2 in range(w.taps2):
-                shift = r0 * w.dilation0 * w.x_step0 + r1 * w.dilation1 * w.x_step1 + r2 * w.dilation2 * w.x_step2
-                table[t] = base + shift
-                t += 1
-    return w.y + n * w.y_image + o * w.y_step0 + p * w.y_step1 + q * w.y_step2
-
-
-@native
 def fill_tables(w: Any, first: int, count: int, rows: int, table: Any, results: Any) -> None:
     """Addresses for the pixels first, ..., first + count - 1, in groups of ``rows``.
 

@@ -266,7 +266,8 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
 
         small += [(products, "DEPTH_BYTES", 512), (products, "CHUNK_TILES", 2), (products, "PIECES", 2)]
         small += [(sums, "CHUNK_PIXELS", (3, 5)), (sums, "PART_PIXELS", 11), (sums, "PIECES", 7)]
-        small += [(depthwise, "CHUNK_TILES", 1), (depthwise, "CHUNK_PIXELS", 5), (depthwise, "PART_PIXELS", 11)]
+        small += [(depthwise, "PART_ROWS", 1), (depthwise, "PART_PIXELS", 11), (depthwise, "RUN_PIXELS", 3)]
+        small += [(depthwise, "STREAM_BYTES", 0), (depthwise, "LONG_BYTES", 0), (depthwise, "CLASSES", 1)]
         caches += [products.cutting, sums.cutting, nhwc.forward, nhwc.input_grad, nhwc.weight_grad]
         caches += [winograd._correlate_group, winograd.weight_grad]
     return small, caches

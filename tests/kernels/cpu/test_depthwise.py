@@ -1,0 +1,90 @@
+"""``kernels.cpu.depthwise``: what may change speed only, and register tiles.
+
+That it computes depthwise convolution: test_nhwc.py, and tests/kernels/test_conv_kernels.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minidl.kernels import jit
+from minidl.kernels.geometry import Conv
+
+if not jit.HAVE_NUMBA:
+    pytest.skip("needs Numba, which is not installed", allow_module_level=True)
+
+from minidl.kernels.cpu import depthwise, depthwise_tiles, nhwc, simd
+from minidl.kernels.cpu.relayout import empty_last
+from tests.checks.conv import assert_same_bits
+
+MACHINES = {"AVX-512": simd.AVX512, "AVX2": simd.AVX2, "NEON": simd.NEON, "portable": simd.PORTABLE}
+
+
+def drawn(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """From the beginning of a cache line on, as results of layers are."""
+    a = empty_last(shape, np.dtype("float32"))
+    a[...] = np.random.default_rng(seed).standard_normal(shape)
+    return a
+
+
+def passes(conv: Conv) -> dict[str, np.ndarray]:
+    """All passes of a problem, computed anew."""
+    x, w, g = drawn(conv.x_shape, 1), drawn(conv.w_shape, 2), drawn(conv.y_shape, 3)
+    for name in ("forward", "input_grad", "weight_grad"):
+        getattr(nhwc, name).cache_clear()
+    return {
+        "forward": nhwc.forward(x, w, conv),
+        "input_grad": nhwc.input_grad(w, g, conv),
+        "weight_grad": nhwc.weight_grad(x, g, conv),
+    }
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [((3, 3), 1), ((2, 5), 2)])
+def test_pixels_shared_by_windows_change_no_bit(kernel, stride, monkeypatch) -> None:
+    conv = Conv.from_shapes((2, 32, 7, 23), (32, 1, *kernel), stride=stride, padding=(1, kernel[1] // 2), groups=32)
+    assert depthwise_tiles.filter_tile("float32", 32, 1, kernel[1], stride).taps == kernel[1]
+    want = passes(conv)
+    monkeypatch.setattr(depthwise_tiles, "SHARED_TAPS", ())
+    for name, got in passes(conv).items():
+        assert_same_bits(got, want[name], name)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_results_past_the_caches_are_the_same(stride, monkeypatch) -> None:
+    """Every one of them is written, in each residue class of the input gradient too."""
+    conv = Conv.from_shapes((2, 32, 9, 21), (32, 1, 3, 3), stride=stride, padding=1, groups=32)
+    want = passes(conv)
+    streams, run = [], depthwise.run
+
+    def watched(function, constant, arguments, *rest):
+        streams.extend(part.stream for part in arguments if isinstance(part, depthwise._Job))
+        run(function, constant, arguments, *rest)
+
+    monkeypatch.setattr(depthwise, "STREAM_BYTES", 0)
+    monkeypatch.setattr(depthwise, "run", watched)
+    for name, got in passes(conv).items():
+        assert_same_bits(got, want[name], name)
+    assert streams == [1, 1]
+
+
+def test_results_that_share_a_cache_line_do_not_go_past_the_caches(monkeypatch) -> None:
+    conv = Conv.from_shapes((1, 24, 5, 9), (24, 1, 3, 3), padding=1, groups=24)
+    want = passes(conv)
+    monkeypatch.setattr(depthwise, "STREAM_BYTES", 0)
+    for name, got in passes(conv).items():
+        assert_same_bits(got, want[name], name)
+
+
+def test_tiles_fit_the_registers() -> None:
+    for host in MACHINES.values():
+        for channels in (1, 2, 3, 7, 40, 96):
+            for taps in (0, 3, 5, 7):
+                tile = depthwise_tiles.filter_tile("float64", channels, 1, taps, 1, host)
+                assert tile.width <= channels and tile.lanes * 8 <= host.width
+                assert tile.rows * tile.vectors + max(1, tile.taps) * tile.vectors + 1 <= host.registers
+        for kernel in ((3, 3), (5, 5), (1, 9), (31, 31), (1, 1), (4, 2)):
+            for group in (1, 2, 4):
+                tile = depthwise_tiles.sum_tile("float32", 40, group, kernel, host)
+                assert tile.group == group and tile.lines * tile.taps == tile.rows
+                assert tile.rows * group * tile.vectors + tile.vectors + 1 <= host.registers
