@@ -1,7 +1,7 @@
 """How the papers trained their networks, as data: ``minidl recipes`` lists them, ``minidl train NAME --recipe paper``.
 
 Where the paper counts updates, epochs are computed from its data and batch.  What the paper does and training here does
-not (many machines, other losses, tests on ten crops, ...) stands in ``differs`` and is printed.  Numbers are those of
+not (many machines, ...) stands in ``differs`` and is printed.  Numbers are those of
 the papers' text or, where ``source`` says so, of the authors' programs.
 """
 
@@ -51,6 +51,7 @@ class Recipe:
     max_shift: int | None = None
     normalize: str = "colours"
     loss: str = "cross_entropy"
+    test_crops: int = 1
     label_smoothing: float = 0.0
     clip: float = 0.0
     filter_rms: float = 0.0
@@ -86,7 +87,7 @@ class Recipe:
             "warmup",
             "augment",
         )
-        same += ("max_shift", "normalize", "loss", "label_smoothing", "clip", "filter_rms", "ema")
+        same += ("max_shift", "normalize", "loss", "test_crops", "label_smoothing", "clip", "filter_rms", "ema")
         same += ("optimizer_options", "options")
         return TrainConfig(**given, **{name: getattr(self, name) for name in same})
 
@@ -103,8 +104,10 @@ class Recipe:
             schedule += f", warm-up {self.warmup}" + (f" at {self.warmup_lr:g}" if self.warmup_lr else "")
         augment = self.augment + (f" by {self.max_shift}" if self.max_shift is not None else "")
         given = {"normalize": self.normalize, "groups": self.groups, "filter_rms": self.filter_rms, "ema": self.ema}
-        given["loss"] = self.loss
-        more = {name: value for name, value in given.items() if value not in ("colours", "alike", "cross_entropy", 0.0)}
+        given |= {"loss": self.loss, "test_crops": self.test_crops}
+        more = {
+            name: value for name, value in given.items() if value not in ("colours", "alike", "cross_entropy", 1, 0.0)
+        }
         options = "".join(f", {name} {value}" for name, value in (more | self.options).items())
         return f"{self.data}, {self.epochs} epochs, {rule}, {schedule}, augment {augment}{options}"
 
@@ -240,8 +243,9 @@ RECIPES: tuple[Recipe, ...] = (
         weight_decay=5e-4,
         milestones=(30, 60, 80),
         augment="alexnet",
+        normalize="mean_photo",
+        test_crops=10,
         notes="the rate was lowered by hand, three times, when the validation error stood still",
-        differs="the mean image is subtracted, here the mean colour; tested on 10 crops, here on one",
     ),
     _imagenet(
         models=("alexnet_grouped",),
@@ -251,9 +255,10 @@ RECIPES: tuple[Recipe, ...] = (
         weight_decay=5e-4,
         milestones=(20, 40, 60, 80),
         augment="alexnet",
+        normalize="mean_photo",
+        test_crops=10,
         notes="100,000 updates of 256 images for each step",
-        differs="the paper's batch is 128; the mean image is subtracted, here the mean colour; tested on 10 crops, "
-        "here on one",
+        differs="the paper's batch is 128",
     ),
     _imagenet(
         models=("zfnet", "zfnet_512"),
@@ -263,11 +268,10 @@ RECIPES: tuple[Recipe, ...] = (
         weight_decay=0.0,
         epochs=70,
         schedule="plateau",
-        augment="alexnet",
+        augment="corners",
+        normalize="mean_photo",
         filter_rms=0.1,
-        notes="weight decay is not stated",
-        differs="the mean image is subtracted from values of 0 to 255, here colours are normalised; 10 fixed crops of "
-        "each image, here random ones",
+        notes="weight decay is not stated; which of the ten crops of an image an epoch sees is drawn",
     ),
     _imagenet(models=("vgg11", "vgg11_lrn"), options={"init": "paper"}, **_VGG),
     _imagenet(
@@ -342,9 +346,9 @@ RECIPES: tuple[Recipe, ...] = (
         epochs=120,
         milestones=(30, 60, 90),
         augment="resnet",
+        test_crops=10,
         notes="600,000 updates",
-        differs="the rate is lowered when the error stands still, here after 30, 60 and 90 epochs; tested on 10 crops, "
-        "here on one",
+        differs="the rate is lowered when the error stands still, here after 30, 60 and 90 epochs",
     ),
     _cifar(
         models=("cifar_resnet[2345]*", "cifar_plain*"),

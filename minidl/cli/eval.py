@@ -100,14 +100,21 @@ def _evaluate_run(run: str, data: str | None, data_dir: str | None, download: bo
     loaded = load_run(run, device)
     name = data or loaded.settings.data or ""
     folder = data_dir or loaded.settings.data_dir
-    task = load_task(name, loaded.input_shape, data_dir=folder, download=download, normalize=loaded.normalization)
+    task = load_task(
+        name,
+        loaded.input_shape,
+        data_dir=folder,
+        download=download,
+        normalize=loaded.normalization,
+        test_crops=loaded.settings.test_crops or 1,
+    )
     if list(task.classes) != loaded.classes:
         raise TrainingError(
             f"the classes of {name} ({', '.join(task.classes)}) are not those of the model "
             f"({', '.join(loaded.classes)})"
         )
     loader = DataLoader(task.test, 256, num_workers=workers, device=loaded.device)
-    result = evaluate(loaded.model, loader, len(task.classes))
+    result = evaluate(loaded.tested, loader, len(task.classes))
     console = Console(markup=False)  # names may hold brackets
     model = loaded.description["model"]
     console.print(f"{model} after {loaded.epochs} epochs, on the test part of {name}", highlight=False)

@@ -184,6 +184,31 @@ class RandomCrop(Transform):
         return _crop_each(self.padding.apply(images, []), drawn, self.size)
 
 
+class RandomFiveCrop(Transform):
+    """One of five windows of ``size``, the corners and the centre, each as likely: (C, H, W) to (C, height, width).
+
+    Zeiler and Fergus 2014, section 3, who trained with these and their mirror images.
+
+    >>> import numpy as np
+    >>> RandomFiveCrop((1, 2)).apply(np.arange(12).reshape(1, 1, 3, 4), [1])  # the top right corner
+    array([[[[2, 3]]]])
+    """
+
+    random = True
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        self.size = _pair(size, "size")
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> int:
+        _check_crop("RandomFiveCrop", self.size, shape)
+        return int(rng.integers(5))
+
+    def apply(self, images: np.ndarray, drawn: list[Any]) -> np.ndarray:
+        down, right = (have - want for have, want in zip(images.shape[2:], self.size))
+        corners = ((0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2))
+        return _crop_each(images, [corners[i] for i in drawn], self.size)
+
+
 class RandomTranslate(Transform):
     """The image shifted by whole pixels, up to ``shift`` = s or (vertical, horizontal) each way; shape kept.
 

@@ -13,7 +13,7 @@ from ..data import read_image
 from ..data import transforms as T
 from ..data.sampling import resize
 from .run import Run
-from .tasks import find_source, to_input
+from .tasks import find_source, tested_input
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ def predict(run: Run, paths: Sequence[str | Path], *, invert: bool | None = None
     >>> answer.path.name, len(answer.ranking)
     ('black.png', 10)
     """
-    prepared = [prepare_image(path, run, invert) for path in paths]
+    prepared = [prepare_image(path, run, invert, run.settings.test_crops or 1) for path in paths]
     if not prepared:
         return []
     batch = from_numpy(np.stack([image for image, _ in prepared])).to(run.device)  # (N, C, H, W)
     with no_grad():
-        probabilities = run.model.eval()(batch).softmax(1).cpu().numpy()  # (N, classes)
+        probabilities = run.tested.eval()(batch).softmax(1).cpu().numpy()  # (N, classes)
     predictions = []
     for path, (_, inverted), row in zip(paths, prepared, probabilities):
         order = np.argsort(-row, kind="stable")
@@ -62,8 +62,11 @@ def predict(run: Run, paths: Sequence[str | Path], *, invert: bool | None = None
     return predictions
 
 
-def prepare_image(path: str | Path, run: Run, invert: bool | None = None) -> tuple[np.ndarray, bool]:
-    """An image file of any size as the model's input (C, H, W), and whether black and white were exchanged."""
+def prepare_image(path: str | Path, run: Run, invert: bool | None = None, crops: int = 1) -> tuple[np.ndarray, bool]:
+    """An image file of any size as the model's input (C, H, W), and whether black and white were exchanged.
+
+    With ``crops`` 10 it is what :class:`minidl.train.crops.TenCrops` cuts up.
+    """
     source = find_source(run.settings.data or "")
     ink = source.ink
     image = read_image(path, "L" if ink else "RGB")
@@ -77,7 +80,7 @@ def prepare_image(path: str | Path, run: Run, invert: bool | None = None) -> tup
         shape = data_shape
     else:
         shape = (shape[0], 0, 0)
-    steps = [*to_input(shape, run.input_shape, ink), *run.normalization.transforms]
+    steps = tested_input(shape, run.input_shape, ink, run.normalization, crops)
     return T.Compose(steps)(image).astype(np.float32), inverted
 
 

@@ -14,9 +14,9 @@ OptimizerName = Literal["sgd", "nesterov", "adam", "adamw", "rmsprop", "rmsprop_
 LossName = Literal["cross_entropy", "map"]
 ScheduleName = Literal["constant", "cosine", "step", "exponential", "poly", "plateau"]
 AugmentName = Literal[
-    "none", "shift", "affine", "flip", "reflect", "alexnet", "vgg", "resnet", "inception", "autoaugment"
+    "none", "shift", "affine", "flip", "reflect", "alexnet", "vgg", "resnet", "inception", "autoaugment", "corners"
 ]
-NormalizeName = Literal["colours", "mean_image", "whiten", "paper_ink"]
+NormalizeName = Literal["colours", "mean_image", "mean_photo", "whiten", "paper_ink"]
 GroupsName = Literal["alike", "biases", "depthwise"]
 
 
@@ -70,19 +70,23 @@ class TrainConfig:
         scale), flip (left-right and shift), reflect (the same, the border mirrored), none; and those of the papers for
         photographs: alexnet (crop, flip, principal colours), vgg and resnet (the same of images of random size),
         inception (crops of 8 to 100 % of the area, flip, colours), autoaugment (the same crops and flip, then pairs of
-        operations that a search on ImageNet has found).
+        operations that a search on ImageNet has found), corners (corners and centre, flip).
     max_shift
         Pixels by which shift, flip and reflect move images at most; by default a sixteenth of the side (shift) or an
         eighth.
     normalize
         How values are normalised by what is measured on the training images: colours (mean and deviation of each
-        channel), mean_image (the mean of each pixel subtracted), whiten (global contrast normalisation, then ZCA
-        whitening; small images). Or without measuring: paper_ink (LeNet-5's: paper -0.1, ink 1.175).
+        channel), mean_image (the mean of each pixel subtracted), mean_photo (the same on the scale of 0 to 255, of the
+        photographs from which crops are then cut, 256 pixels wide for crops of 224), whiten (global contrast
+        normalisation, then ZCA whitening; small images). Or without measuring: paper_ink (LeNet-5's: paper -0.1, ink
+        1.175).
     loss
         What is made small in training: cross_entropy of the scores, or map (LeNet-5's: cross-entropy with one more
         class of a constant score, so that scores far below it are not pushed on).
     rubbish_penalty
         Of map: the score of that class, times -1.
+    test_crops
+        How many crops of an image are looked at in tests: 1 (the centre) or 10 (corners, centre, and mirrored).
     label_smoothing
         Share of the target that all classes get evenly.
     clip
@@ -136,6 +140,7 @@ class TrainConfig:
     normalize: NormalizeName | None = None
     loss: LossName | None = None
     rubbish_penalty: float | None = None
+    test_crops: int | None = None
     label_smoothing: float | None = None
     clip: float | None = None
     filter_rms: float | None = None
@@ -197,6 +202,7 @@ _BASE = TrainConfig(
     normalize="colours",
     loss="cross_entropy",
     rubbish_penalty=0.1,
+    test_crops=1,
     label_smoothing=0.0,
     clip=0.0,
     filter_rms=0.0,
@@ -205,7 +211,7 @@ _BASE = TrainConfig(
     seed=0,
 )
 # not worth a word
-_USUAL = {"groups": "alike", "normalize": "colours", "loss": "cross_entropy"}
+_USUAL = {"groups": "alike", "normalize": "colours", "loss": "cross_entropy", "test_crops": 1}
 _UNLESS_ZERO = ("warmup", "label_smoothing", "clip", "filter_rms", "ema", "amp")
 
 # Measured, see docs/results; "*" is any model
@@ -287,6 +293,8 @@ def _check(config: TrainConfig) -> None:
                 raise TrainingError(f"--{name} takes numbers above 0, at most 1, not {value}")
     if not 0 <= (config.label_smoothing or 0) < 1:
         raise TrainingError(f"--label-smoothing is a share of at least 0 and below 1, not {config.label_smoothing}")
+    if config.test_crops not in (1, 10):
+        raise TrainingError(f"--test-crops is 1 or 10, not {config.test_crops}")
     if config.loss == "map" and config.label_smoothing:
         raise TrainingError("--label-smoothing changes the targets of --loss cross_entropy, and map has none")
     if config.optimizer == "diagonal_lm" and config.amp:

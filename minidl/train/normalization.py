@@ -48,6 +48,8 @@ class Normalization:
         """From floats in [0, 1] to the values that the network gets."""
         if self.name == "mean_image":
             return [T.SubtractMeanImage(self.arrays["mean"])]
+        if self.name == "mean_photo":
+            return [T.SubtractMeanImage(self.arrays["mean"]), T.Normalize(0.0, 1 / 255)]
         if self.name == "whiten":
             whiten = T.ZCAWhitening(self.arrays["matrix"], self.arrays["mean"].reshape(-1))
             return [T.GlobalContrastNormalization(_CONTRAST), whiten]
@@ -73,8 +75,11 @@ def fit_normalization(name: str, dataset: Any, statistics: Statistics | None = N
     neutral = (0.0,) * shape[0], (1.0,) * shape[0]
     if name == "mean_image":
         return Normalization(name, *neutral, {"mean": T.SubtractMeanImage.fit(_batches(dataset, everything)).mean})
+    if name == "mean_photo":
+        some = _batches(dataset, _evenly(len(dataset)))
+        return Normalization(name, *neutral, {"mean": T.SubtractMeanImage.fit(some).mean})
     if name != "whiten":
-        raise TrainingError(f"--normalize is colours, mean_image, whiten or paper_ink, not {name}")
+        raise TrainingError(f"--normalize is colours, mean_image, mean_photo, whiten or paper_ink, not {name}")
     contrast = T.GlobalContrastNormalization(_CONTRAST)
     try:
         zca = T.ZCAWhitening.fit(contrast.batch(batch, ()) for batch in _batches(dataset, everything))
@@ -84,13 +89,19 @@ def fit_normalization(name: str, dataset: Any, statistics: Statistics | None = N
 
 
 def _batches(dataset: Any, indices: np.ndarray) -> Iterator[np.ndarray]:
-    """The images (N, C, H, W) of these numbers, some at a time."""
-    for chunk in np.array_split(indices, -(-len(indices) // 256)):
+    """The images (N, C, H, W) of these numbers, some at a time: at most 256, and of large ones fewer."""
+    most = max(1, min(256, (1 << 24) // max(1, np.asarray(dataset[0][0]).size)))
+    for chunk in np.array_split(indices, -(-len(indices) // most)):
         batch = fetch_batch(dataset, chunk, ())
         yield np.stack([dataset[i][0] for i in chunk]) if batch is None else batch[0]
 
 
 _ENOUGH = 20_000  # images to measure mean and deviation on
+
+
+def _evenly(count: int) -> np.ndarray:
+    """The numbers of at most 20,000 of so many images, spread evenly."""
+    return np.unique(np.linspace(0, count - 1, min(count, _ENOUGH)).astype(int))
 
 
 def measure(dataset: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -102,8 +113,7 @@ def measure(dataset: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     total: Any = 0.0
     squares: Any = 0.0
     pixels = 0
-    indices = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), _ENOUGH)).astype(int))
-    for batch in _batches(dataset, indices):
+    for batch in _batches(dataset, _evenly(len(dataset))):
         images = batch.astype(np.float64)  # (N, C, H, W)
         total = total + images.sum((0, 2, 3))
         squares = squares + (images * images).sum((0, 2, 3))

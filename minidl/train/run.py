@@ -17,6 +17,7 @@ from ..io import atomic_write
 from ..nn.functional import cross_entropy
 from .checkpoint import load_checkpoint, tested_weights
 from .config import TrainConfig, complete, goes_on_each_step, make_optimizer, make_scheduler
+from .crops import TenCrops, whole_shape
 from .curvature import CurvatureBefore
 from .errors import CheckpointError, TrainingError
 from .groups import grouped, limit_filters
@@ -63,6 +64,12 @@ class Run:
     @property
     def statistics(self) -> tuple[list[float], list[float]]:
         return self.description["mean"], self.description["std"]
+
+    @property
+    def tested(self) -> Any:
+        """The model, or what looks at ten crops with it where the run is tested so."""
+        views = _views(self.settings, self.input_shape)
+        return self.model if views is None else views(self.model)
 
     @functools.cached_property
     def normalization(self) -> Normalization:
@@ -148,6 +155,7 @@ def start_run(
         statistics=None if start is None else start.statistics(input_shape),
         normalize=_known_or_name(known, config.normalize or "colours", input_shape),
         max_shift=config.max_shift,
+        test_crops=config.test_crops or 1,
     )
     options, _ = info.for_data(source.image_shape, len(task.classes), given)
     description = {
@@ -203,6 +211,7 @@ def resume_run(
         download=download,
         normalize=_normalization(description, state.get("fitted", {})),
         max_shift=config.max_shift,
+        test_crops=config.test_crops or 1,
     )
     if list(task.classes) != description["classes"]:
         raise CheckpointError(f"{folder}: the classes of the data have changed since the run was started")
@@ -240,7 +249,8 @@ def _normalization(description: dict[str, Any], fitted: dict[str, Any]) -> Norma
 
 def _known_or_name(known: Normalization | None, name: str, input_shape: tuple[int, ...]) -> str | Normalization:
     """What was measured for the weights to begin with, if it is that and for such images; else its name."""
-    return known if known is not None and (known.name, known.shape) == (name, input_shape) else name
+    shape = whole_shape(input_shape) if name == "mean_photo" else input_shape
+    return known if known is not None and (known.name, known.shape) == (name, shape) else name
 
 
 _DESCRIPTION = ("model", "options", "settings", "classes", "input_shape", "mean", "std")
@@ -255,7 +265,10 @@ def _load(path: Path) -> dict[str, Any]:
         lacks = [name for name in _DESCRIPTION if name not in state["config"]]
         TrainConfig(**state["config"]["settings"])
         lacks += [name for name in ("model", "epoch") if name not in state]
-        if state["config"]["settings"].get("normalize") in ("mean_image", "whiten") and "fitted" not in state:
+        if (
+            state["config"]["settings"].get("normalize") in ("mean_image", "mean_photo", "whiten")
+            and "fitted" not in state
+        ):
             lacks.append("fitted")
     except (KeyError, TypeError) as error:
         lacks = [str(error)]
@@ -319,12 +332,18 @@ def _made(
         amp=DEFAULT[device.type] if config.amp else None,
         each_step=goes_on_each_step(config),
         config=description,
+        views=_views(config, tuple(description["input_shape"])),
         averaged=_average(model, config.ema) if config.ema else None,
         before_epoch=CurvatureBefore(model, optimizer, loss, task.train, seed) if measures else None,
         after_update=functools.partial(limit_filters, model, config.filter_rms) if config.filter_rms else None,
         fitted=dict(task.normalization.arrays),
         **options,
     )
+
+
+def _views(config: TrainConfig, input_shape: tuple[int, ...]) -> Any:
+    """What makes of a model one that looks at ten crops; None where tests look at the centre."""
+    return functools.partial(TenCrops, size=input_shape[1:]) if (config.test_crops or 1) > 1 else None
 
 
 def _average(model: Any, decay: float) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..data import CIFAR10, CIFAR100, MNIST, Digits, FashionMNIST, ImageFolder, Mapped, random_split
 from ..data import transforms as T
+from .crops import whole_shape
 from .errors import TrainingError
 from .normalization import Normalization, Statistics, fit_normalization
 
@@ -125,26 +126,24 @@ def _augmentation(name: str, side: int, max_shift: int | None) -> list[T.Transfo
 
 
 # shorter side of the photographs before the crop, in units of the crop: 256 for 224, 256 to 512, 256 to 480
-_SCALES = {"alexnet": (8 / 7, 8 / 7), "vgg": (8 / 7, 16 / 7), "resnet": (8 / 7, 15 / 7)}
+_SCALES: dict[str, tuple[float, float]] = {"alexnet": (8 / 7, 8 / 7), "vgg": (8 / 7, 16 / 7), "resnet": (8 / 7, 15 / 7)}
+_PHOTOGRAPHS = (*_SCALES, "inception", "autoaugment")  # and what changes their colours
 
 
 def _training_input(
-    name: str,
-    image_shape: Shape,
-    input_shape: Shape,
-    ink: bool,
-    max_shift: int | None,
-    normalize: list[T.Transform],
-    centred: bool,
+    name: str, image_shape: Shape, input_shape: Shape, ink: bool, max_shift: int | None, normalization: Normalization
 ) -> list[T.Transform]:
     """Training images as a model gets them, with the random changes called ``name``."""
-    size = input_shape[1:]
-    if name not in (*_SCALES, "inception", "autoaugment"):
+    size, normalize = input_shape[1:], normalization.transforms
+    of_photographs = name in _PHOTOGRAPHS
+    if of_photographs and input_shape[0] != 3:
+        raise TrainingError(f"--augment {name} changes colours, but the model takes {input_shape[0]} channel")
+    if normalization.name == "mean_photo" or name == "corners":
+        return _crops_of_whole(name, image_shape, input_shape, ink, max_shift, normalization)
+    if not of_photographs:
         steps = to_input(image_shape, input_shape, ink)
         moved = _augmentation(name, input_shape[-1], max_shift)
-        return [*steps, *normalize, *moved] if centred else [*steps, *moved, *normalize]
-    if input_shape[0] != 3:
-        raise TrainingError(f"--augment {name} changes colours, but the model takes {input_shape[0]} channel")
+        return [*steps, *normalize, *moved] if normalization.centred else [*steps, *moved, *normalize]
     colours = to_input((image_shape[0], *size), input_shape, False)  # channels and floats; the size comes from a crop
     if name == "autoaugment":  # of bytes
         return [T.RandomResizedCrop(size), T.RandomHorizontalFlip(), T.AutoAugment(), *colours, *normalize]
@@ -154,6 +153,45 @@ def _training_input(
     least, largest = (round(scale * max(size)) for scale in _SCALES[name])
     crop = T.RandomScaledCrop(size, (least, largest))
     return [crop, T.RandomHorizontalFlip(), *colours, T.PCAColorJitter(), *normalize]
+
+
+def _crops_of_whole(
+    name: str, image_shape: Shape, input_shape: Shape, ink: bool, max_shift: int | None, normalization: Normalization
+) -> list[T.Transform]:
+    """Crops of photographs of one size, from which a mean image can be subtracted before."""
+    size = input_shape[1:]
+    prepare, normalize = to_input(image_shape, whole_shape(input_shape), ink), normalization.transforms
+    if name == "alexnet":
+        return [*prepare, T.PCAColorJitter(), *normalize, T.RandomCrop(size), T.RandomHorizontalFlip()]
+    if name == "corners":
+        return [*prepare, *normalize, T.RandomFiveCrop(size), T.RandomHorizontalFlip()]
+    if name in _PHOTOGRAPHS:
+        raise TrainingError(
+            f"--augment {name} changes the size of photographs, and --normalize mean_photo subtracts a mean image, "
+            "which has one size: take --augment alexnet, corners, flip or none, or --normalize colours"
+        )
+    return [*prepare, *normalize, T.CenterCrop(size), *_augmentation(name, input_shape[-1], max_shift)]
+
+
+def tested_input(
+    image_shape: Shape, input_shape: Shape, ink: bool, normalization: Normalization, crops: int = 1
+) -> list[T.Transform]:
+    """Images of tests as a model gets them; with ``crops`` 10 what :class:`minidl.train.crops.TenCrops` cuts up."""
+    if crops == 1 and normalization.name != "mean_photo":
+        return [*to_input(image_shape, input_shape, ink), *normalization.transforms]
+    steps = [*to_input(image_shape, whole_shape(input_shape), ink), *normalization.transforms]
+    return steps if crops > 1 else [*steps, T.CenterCrop(input_shape[1:])]
+
+
+def _check_crops(normalize: str, augment: str, crops: int) -> None:
+    """What was measured must be for what crops are cut from."""
+    asked = [f"--augment {augment}"] if augment == "corners" else []
+    asked += [f"--test-crops {crops}"] if crops > 1 else []
+    if asked and normalize in ("mean_image", "whiten"):
+        raise TrainingError(
+            f"{' and '.join(asked)} cuts crops out of larger images, but --normalize {normalize} is measured on images "
+            "of the size of the crops: take --normalize mean_photo or colours"
+        )
 
 
 @dataclass(frozen=True)
@@ -191,12 +229,14 @@ def load_task(
     statistics: Statistics | None = None,
     normalize: str | Normalization = "colours",
     max_shift: int | None = None,
+    test_crops: int = 1,
 ) -> Task:
     """Read a data set for a model with ``input_shape`` (C, H, W).
 
     ``normalize`` is a name (see :class:`TrainConfig`), for which the training part is measured, or what was measured
     before.  ``statistics``, for "colours", are (mean, std) a channel of values in [0, 1].  ``augment`` changes the
-    training part only, and moves it by at most ``max_shift`` pixels; for its names see :class:`TrainConfig`.
+    training part only, and moves it by at most ``max_shift`` pixels; for its names see :class:`TrainConfig`.  With
+    ``test_crops`` 10 the test part has larger images, for :class:`minidl.train.crops.TenCrops`.
 
     >>> task = load_task("digits", (1, 32, 32))
     >>> len(task.train), len(task.test), task.train[0][0].shape
@@ -206,12 +246,13 @@ def load_task(
     parts = [source.load(data_dir, train, download, input_shape) for train in (True, False)]
     (training, classes), (testing, _) = parts
     image_shape = (1, *input_shape[1:]) if data == "digits" else source.image_shape
-    prepare = to_input(image_shape, input_shape, source.ink)
     values = normalize
+    name = normalize if isinstance(normalize, str) else normalize.name
+    _check_crops(name, augment, test_crops)
     if isinstance(values, str):
+        measured = whole_shape(input_shape) if values == "mean_photo" else input_shape
+        prepare = to_input(image_shape, measured, source.ink)
         values = fit_normalization(values, Mapped(training, T.Compose(prepare)), statistics)
-    last = values.transforms
-    changed = _training_input(augment, image_shape, input_shape, source.ink, max_shift, last, values.centred)
-    train = Mapped(training, T.Compose(changed))
-    test = Mapped(testing, T.Compose([*prepare, *last]))
-    return Task(train, test, tuple(classes), values)
+    changed = _training_input(augment, image_shape, input_shape, source.ink, max_shift, values)
+    tested = tested_input(image_shape, input_shape, source.ink, values, test_crops)
+    return Task(Mapped(training, T.Compose(changed)), Mapped(testing, T.Compose(tested)), tuple(classes), values)

@@ -46,7 +46,8 @@ class Trainer:
 
     ``averaged`` is an :class:`minidl.optim.swa_utils.AveragedModel` of the model: it takes in the weights of every
     update, is tested, and kept as best.  ``after_update()`` may change weights after an update, ``before_epoch(epoch)``
-    the optimiser before an epoch (counted from 0; not when a run goes on in the middle of one).  ``fitted`` are arrays
+    the optimiser before an epoch (counted from 0; not when a run goes on in the middle of one).  ``views(model)``
+    is what tests look with, such as :class:`minidl.train.crops.TenCrops`.  ``fitted`` are arrays
     that belong to the run and do not change, such as what images are whitened with; checkpoints hold them.
 
     In ``folder``: ``checkpoint.safetensors`` (the whole state, after each epoch and every ``save_every`` seconds),
@@ -86,6 +87,7 @@ class Trainer:
         averaged: Any = None,
         after_update: Callable[[], None] | None = None,
         before_epoch: Callable[[int], None] | None = None,
+        views: Callable[[Any], Any] | None = None,
         fitted: dict[str, Any] | None = None,
     ) -> None:
         self.model, self.optimizer, self.scheduler, self.loss = model, optimizer, scheduler, loss
@@ -97,7 +99,7 @@ class Trainer:
         self.display: Display = display or SilentDisplay()
         self.config = config or {}
         self.averaged, self.after_update, self.before_epoch = averaged, after_update, before_epoch
-        self.fitted = fitted or {}
+        self.views, self.fitted = views, fitted or {}
         if averaged is not None and not averaged.n_averaged.item():
             averaged.update_parameters(model)  # the average begins with the initial weights
         self.epoch = 0  # epochs completed
@@ -266,7 +268,7 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         self.test_loader.set_epoch(self.epoch)  # in case the test data has random changes, too
-        test = evaluate(self.tested, self.test_loader)
+        test = evaluate(self.tested if self.views is None else self.views(self.tested), self.test_loader)
         seen = self._sums["seen"]
         row = {
             "epoch": self.epoch + 1,

@@ -138,7 +138,9 @@ def test_initial_values_that_a_network_has_by_an_option_are_those_of_its_paper(n
         ("all_cnn_c", {"normalize": "whiten", "max_shift": 5}),
         ("cifar_resnet110", {"normalize": "mean_image"}),
         ("cifar_plain20", {"normalize": "mean_image"}),
-        ("zfnet", {"filter_rms": 0.1}),
+        ("zfnet", {"filter_rms": 0.1, "normalize": "mean_photo", "augment": "corners"}),
+        ("alexnet", {"test_crops": 10, "normalize": "mean_photo", "augment": "alexnet"}),
+        ("resnet50", {"test_crops": 10, "augment": "resnet"}),
         ("fractalnet20", {"groups": "biases"}),
     ],
 )

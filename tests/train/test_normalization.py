@@ -167,7 +167,9 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     large = [(np.zeros((3, 64, 64), np.float32), 0)]
     with pytest.raises(TrainingError, match="--normalize whiten: whitening takes a matrix of D x D numbers with"):
         fit_normalization("whiten", large)
-    with pytest.raises(TrainingError, match="--normalize is colours, mean_image, whiten or paper_ink, not zca"):
+    with pytest.raises(
+        TrainingError, match="--normalize is colours, mean_image, mean_photo, whiten or paper_ink, not zca"
+    ):
         fit_normalization("zca", large)
     with pytest.raises(TrainingError, match="--max-shift must be at least 0, not -1"):
         start_run("mlp", TrainConfig(max_shift=-1), tmp_path)

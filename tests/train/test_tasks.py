@@ -152,7 +152,7 @@ def test_the_real_mnist(shared_data: Path) -> None:
 def test_photographs_as_the_papers_change_them(tmp_path: Path) -> None:
     """Crops of images of any size: the model's input comes out, values differ from epoch to epoch, tests stay."""
     write_folder(tmp_path / "photos", {"a": 5, "b": 5})
-    for name in ("alexnet", "vgg", "resnet", "inception"):
+    for name in ("alexnet", "vgg", "resnet", "inception", "autoaugment"):
         task = load_task(f"folder:{tmp_path / 'photos'}", (3, 16, 16), augment=name)
         image = task.train[0][0]
         assert image.shape == (3, 16, 16) and image.dtype == np.float32 and np.isfinite(image).all()
