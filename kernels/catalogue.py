@@ -108,7 +108,7 @@ class Kernel:
 
     @functools.cached_property
     def call_then(self) -> Callable[..., Any] | None:
-        """The kernel's function that also does what comes behind it (``forward_then``), or NotImplemented; None without."""
+        """The kernel's function that does what comes behind it too (``forward_then``); None where there is none."""
         return getattr(importlib.import_module(self.module, package=__package__), f"{self.function}_then", None)
 
 

@@ -28,9 +28,10 @@ from ..workspace import borrow
 from .depthwise_tiles import filter_run, filter_tile, sum_run, sum_tile
 from .finish import NOTHING, Finish, finish
 from .pieces import Address, read, run
+from .places import address
 from .products import FLOPS, PIECES
 from .simd import address_of, clear_bytes, copy_bytes, finish_streams, keep, load, prefetch, store
-from .windows import Windows, address
+from .windows import Windows
 
 PART_ROWS = 4  # of an image, at least, in a piece of work
 STREAM_BYTES = 14 << 20  # operands and result that do not fit in the last cache together: the result goes past it

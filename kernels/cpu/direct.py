@@ -35,8 +35,8 @@ from .direct_products import VECTORS, add_products
 from .direct_tiles import ITEMS, SLICES, Axis3, Geometry, Tiling, geometry, items, phases, residues, tiling
 from .elements import elements
 from .pieces import Address, allocate, free, number, read, run, write_number
+from .places import address
 from .simd import Constant, Lanes, clear_bytes, copy_bytes, load, machine, store
-from .windows import address
 
 Array = np.ndarray
 

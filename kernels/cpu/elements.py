@@ -15,9 +15,9 @@ from numba import carray, types
 from numba.extending import intrinsic
 
 from ..jit import native
+from .places import address
 from .relayout import as_last, empty_last
 from .simd import ConstantType, Lanes, emit_pointer
-from .windows import address
 
 __all__ = [
     "Rows",

@@ -18,9 +18,9 @@ import numpy as np
 from ..jit import native
 from .elements import elements
 from .pieces import Address
+from .places import address
 from .replay import permanent
 from .simd import broadcast, fma, load, maximum, minimum, store
-from .windows import address
 
 
 class Finish(NamedTuple):

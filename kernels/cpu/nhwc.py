@@ -26,11 +26,12 @@ from .depthwise_tiles import groups_fit
 from .direct_tiles import Axis3, Geometry, geometry, residues
 from .elements import last_and_dense
 from .finish import NOTHING, Finish, finishing
+from .places import address
 from .products import multiply_rows
 from .relayout import as_last, deliver, padded_rows, result
 from .replay import permanent_zeros, replayed
 from .sums import Target, multiply_columns
-from .windows import Windows, address, windows
+from .windows import Windows, windows
 
 Array = np.ndarray
 

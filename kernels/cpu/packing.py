@@ -14,9 +14,9 @@ import numpy as np
 from ..jit import native
 from ..workspace import borrow
 from .pieces import Address, read, run
+from .places import address
 from .simd import address_of, clear_bytes, copy_bytes, keep, load, store, transpose
 from .tiles import Tile
-from .windows import address
 
 
 def bands(columns: int, tile: Tile) -> list[tuple[Tile, int, int]]:

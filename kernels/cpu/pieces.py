@@ -36,6 +36,7 @@ from .. import machine_code
 from ..jit import Native, native
 from ..threads import get_num_threads
 from .crew import call, dismiss, gather, share
+from .places import address
 from .simd import I8, I64, Constant, emit_pointer
 
 SERIAL = 20e-6
@@ -73,7 +74,7 @@ def run(function: Native, constant: Constant, arguments: Any, pieces: int, secon
     code, parallel = _address(function, constant), pieces > 1 and seconds > SERIAL
     board = gather(get_num_threads()) if parallel and get_num_threads() > 1 else 0
     try:
-        machine_code.entry(_loop, 4)(code, numbers.ctypes.data, pieces, board)
+        machine_code.entry(_loop, 4)(code, address(numbers), pieces, board)
     finally:
         if board:
             dismiss()
@@ -131,8 +132,8 @@ def run_program(program: np.ndarray, places: np.ndarray, parallel: bool) -> None
     """The loops of a program (see `replay`), one after the other, with the addresses of its places put in."""
     board = gather(get_num_threads()) if parallel and get_num_threads() > 1 else 0
     try:
-        begin, end = program.ctypes.data, program.ctypes.data + program.nbytes
-        machine_code.entry(_run_program, 4)(begin, end, places.ctypes.data, board)
+        begin = address(program)
+        machine_code.entry(_run_program, 4)(begin, begin + program.nbytes, address(places), board)
     finally:
         if board:
             dismiss()

@@ -23,9 +23,9 @@ from ..jit import native
 from ..pooling import Pool
 from .elements import elements, kind_of
 from .pieces import Address, allocate, free, read, run
+from .places import address
 from .pooling_tables import divisors, pair, reach, split, table, three
 from .simd import Constant, Lanes, clear_bytes
-from .windows import address
 
 LONG = 12  # windows in a row from which a row at a time is faster than a window at a time
 SECONDS = 5e-10  # for an element of a tap

@@ -20,9 +20,9 @@ from ..jit import native
 from ..pooling import Pool
 from .elements import elements
 from .pieces import Address, read, run
+from .places import address
 from .pooling_tables import begin, divisors, pair, reach, split, table, three
 from .simd import Lanes, Machine, broadcast, keep, keep_larger, load, machine, store, where_equal, zero
-from .windows import address
 
 SECONDS = 1e-10  # for an element of a tap
 

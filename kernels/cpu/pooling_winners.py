@@ -13,9 +13,9 @@ from ..jit import native
 from .crew import add
 from .elements import elements, kind_of
 from .pieces import Address, read, run
+from .places import address
 from .pooling_first import Stored, U
 from .simd import clear_bytes
-from .windows import address
 
 BLOCK = 64  # values of B that a piece takes: 256 bytes of float32
 PIECE = 1 << 15  # elements of planes that a piece takes where B is 1

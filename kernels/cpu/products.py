@@ -24,9 +24,10 @@ from ..jit import native
 from .finish import NOTHING, Finish, finish
 from .packing import bands, pack
 from .pieces import Address, read, run
+from .places import address
 from .simd import address_of, copy_bytes, keep
 from .tiles import Tile, rows_tile, rows_times_panel
-from .windows import Windows, address, fill_tables, finish_tile, pixel_count, read_taps, tap_count
+from .windows import Windows, fill_tables, finish_tile, pixel_count, read_taps, tap_count
 
 DEPTH_BYTES = 120 << 10  # of a panel in a depth block: a part of the L2 cache
 CHUNK_TILES = 16

@@ -11,8 +11,8 @@ import numpy as np
 from ..jit import native
 from ..workspace import ALIGNMENT, borrow
 from .pieces import Address, outside_of_loops, read, run
+from .places import address
 from .simd import Lanes, clear_bytes, copy_bytes, load, machine, store, transpose
-from .windows import address
 
 SPAN = 64  # elements of a row that a piece takes
 ELEMENT_SECONDS = 5e-10

@@ -23,9 +23,9 @@ import numpy as np
 from ..threads import get_num_threads
 from ..workspace import LARGEST, block, lending
 from .pieces import Loop, run_program, watching
+from .places import address
 from .relayout import empty_like_strides
 from .simd import machine
-from .windows import address
 
 KEPT = 4096  # programs of one kernel
 

@@ -19,10 +19,10 @@ from ..resize import rows
 from ..spec.resize import Resize
 from .elements import elements, kind_of
 from .pieces import Address, allocate, free, read, run
+from .places import address
 from .pooling import as5, buffer, is_last
 from .pooling_tables import split
 from .simd import clear_bytes
-from .windows import address
 
 ROWS = 8  # of results that share a line for sums
 SECONDS = 1e-9  # for an entry of a matrix and a column

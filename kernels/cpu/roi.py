@@ -10,7 +10,7 @@ import numpy as np
 from ..jit import native
 from .elements import elements, kind_of
 from .pieces import Address, read, run
-from .windows import address
+from .places import address
 
 SECONDS = 1e-9  # for an element of a plane
 

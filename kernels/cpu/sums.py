@@ -24,10 +24,11 @@ from ..jit import native
 from ..workspace import borrow
 from .packing import bands
 from .pieces import Address, read, run
+from .places import address
 from .products import FLOPS, PIECES
 from .simd import address_of, clear_bytes, copy_bytes, keep, load, store
 from .tiles import Tile, columns_tile, columns_times_panel
-from .windows import Windows, address, fill_tables, pixel_count, tap_count
+from .windows import Windows, fill_tables, pixel_count, tap_count
 
 CHUNK_BYTES = 128 << 10  # of rows of x
 CHUNK_PIXELS = (64, 256)

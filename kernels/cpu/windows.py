@@ -16,6 +16,7 @@ import numpy as np
 from ..jit import native
 from .direct_tiles import ABSENT, Axis3, Geometry
 from .pieces import Address
+from .places import address
 
 U = np.uint64  # of indices: Numba would test a signed one for being negative and could not vectorise
 
@@ -82,11 +83,6 @@ def matrix(a: np.ndarray, c: np.ndarray) -> Windows:
     line = Axis3(len(a), 1, len(a), 1, 0, 1)
     numbers = [number for axis in (ABSENT, ABSENT, line) for number in axis]
     return Windows(address(a), 0, 0, 0, a.strides[0], address(c), 0, 0, 0, c.strides[0], 0, 1, *numbers)
-
-
-def address(a: np.ndarray) -> int:
-    """Of a's first element."""
-    return a.ctypes.data
 
 
 def _steps(a: np.ndarray) -> tuple[int, ...]:

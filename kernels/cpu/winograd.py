@@ -43,12 +43,12 @@ from ..threads import get_num_threads
 from .elements import last_and_dense
 from .finish import Finish, finishing
 from .pieces import Address, read, run
+from .places import address
 from .products import FLOPS
 from .relayout import as_last, deliver, result
 from .replay import replayed
 from .simd import address_of, keep
 from .tiles import rows_tile, rows_times_panel
-from .windows import address
 from .winograd_blocks import Block, Image, addresses, deliver_tiles, image, scratch, transform_tiles
 from .winograd_filters import Filters, filter_steps, transformed
 from .winograd_tiles import tiling

@@ -10,8 +10,8 @@ from ..jit import native
 from ..workspace import borrow
 from .finish import finish
 from .pieces import Address
+from .places import address
 from .simd import address_of, clear_bytes, copy_bytes, keep, load, store
-from .windows import address
 from .winograd_tiles import Tiling, row_bytes, scratch_bytes
 from .winograd_transforms import Scheme, sandwich
 

@@ -11,8 +11,8 @@ import numpy as np
 from ..jit import native
 from ..workspace import aligned, at_release, borrow
 from .pieces import Address, read, run
+from .places import address
 from .simd import address_of, clear_bytes, keep, load, store, transpose
-from .windows import address
 from .winograd_tiles import plane_bytes
 from .winograd_transforms import TAPS, Scheme, sandwich
 

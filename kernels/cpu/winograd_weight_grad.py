@@ -19,12 +19,12 @@ from ..jit import native
 from ..threads import get_num_threads
 from ..workspace import borrow
 from .pieces import Address, read, run
+from .places import address
 from .products import FLOPS
 from .relayout import as_last
 from .replay import replayed
 from .simd import address_of, keep, load, store, transpose
 from .tiles import columns_tile, columns_times_panel
-from .windows import address
 from .winograd_blocks import Block, Image, addresses, image, scratch, transform_tiles
 from .winograd_tiles import plane_bytes, tiling
 from .winograd_transforms import TAPS, Scheme, sandwich

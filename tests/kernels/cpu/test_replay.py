@@ -9,8 +9,8 @@ pytest.importorskip("numba")
 
 from minidl.kernels import threads, workspace
 from minidl.kernels.cpu import nhwc, norm_relu, pieces, relayout, replay, winograd
+from minidl.kernels.cpu.places import address
 from minidl.kernels.cpu.simd import Lanes, load, store
-from minidl.kernels.cpu.windows import address
 from minidl.kernels.geometry import Conv
 from minidl.kernels.jit import native
 from minidl.kernels.spec import conv as definition

@@ -17,8 +17,8 @@ if not jit.HAVE_NUMBA:
     pytest.skip("needs Numba, which is not installed", allow_module_level=True)
 
 from minidl.kernels.cpu import pieces, simd, tiles
+from minidl.kernels.cpu.places import address
 from minidl.kernels.cpu.simd import Lanes
-from minidl.kernels.cpu.windows import address
 
 MACHINES = {"AVX-512": simd.AVX512, "AVX2": simd.AVX2, "NEON": simd.NEON, "portable": simd.PORTABLE}
 DTYPES = ("float32", "float64")
