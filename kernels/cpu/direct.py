@@ -21,7 +21,6 @@ it zeros stand for the cotangent where rows end, so an infinity or NaN in x spre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
@@ -33,10 +32,10 @@ from ..geometry import Conv
 from ..jit import native
 from .direct_products import VECTORS, add_products
 from .direct_tiles import ITEMS, SLICES, Axis3, Geometry, Tiling, geometry, items, phases, residues, tiling
-from .elements import elements
+from .elements import elements, in_float64
 from .pieces import Address, allocate, free, number, read, run, write_number
 from .places import address
-from .simd import Constant, Lanes, clear_bytes, copy_bytes, load, machine, store
+from .simd import Lanes, clear_bytes, copy_bytes, load, machine, store
 
 Array = np.ndarray
 
@@ -80,8 +79,7 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
     chunks = min(-(-conv.batch // t.images), -(-ITEMS // pieces))
     sums = np.zeros((chunks, groups, filters, channels, prod(conv.kernel)), np.float64)
     numbers = _numbers(x, sums[0], g, (0, 0, 0), (1, 1, 1), axes, t)._replace(chunks=chunks, w_chunk=sums.strides[0])
-    kinds = _Kinds(Lanes(x.dtype.name, 1), Lanes("float64", 1))
-    run(_dots_piece, kinds, numbers, chunks * pieces, SECONDS * g.size * dw.size / conv.out_channels)
+    run(_dots_piece, in_float64(x.dtype), numbers, chunks * pieces, SECONDS * g.size * dw.size / conv.out_channels)
     dw[...] = sums.sum(0).reshape(conv.w_shape)
     return dw
 
@@ -174,14 +172,6 @@ def _correlate(
     lanes = Lanes(x.dtype.name, machine().lanes(x.dtype))
     pieces, products = items(t, axes, x.shape[0], groups, filters), y.size // prod(step) * (prod(w.shape[2:]) + 1)
     run(_correlate_piece, lanes, _numbers(x, w, y, first, step, axes, t), pieces, SECONDS * products)
-
-
-@dataclass(frozen=True)
-class _Kinds(Constant):
-    """The dtypes of operands and of sums."""
-
-    values: Lanes
-    sums: Lanes
 
 
 # The loops -------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ LLVM's vectoriser turns into whole registers.  All of these kernels are bound by
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from math import prod
 from typing import Any
@@ -17,14 +18,16 @@ from numba.extending import intrinsic
 from ..jit import native
 from .places import address
 from .relayout import as_last, empty_last
-from .simd import ConstantType, Lanes, emit_pointer
+from .simd import Constant, ConstantType, Lanes, emit_pointer
 
 __all__ = [
     "Rows",
+    "Sums",
     "address",
     "as_rows",
     "dense",
     "elements",
+    "in_float64",
     "is_last",
     "kind_of",
     "last_and_dense",
@@ -46,6 +49,20 @@ def kind_of(a: np.ndarray) -> Lanes:
 @cache
 def _kind(dtype: np.dtype) -> Lanes:
     return Lanes(dtype.name, 1)
+
+
+@dataclass(frozen=True)
+class Sums(Constant):
+    """The compile-time value that stands for a dtype of values and that of their sums."""
+
+    values: Lanes
+    sums: Lanes
+
+
+@cache
+def in_float64(dtype: np.dtype) -> Sums:
+    """Sums of ``dtype`` in float64."""
+    return Sums(_kind(dtype), Lanes("float64", 1))
 
 
 def seconds(*arrays: np.ndarray) -> float:

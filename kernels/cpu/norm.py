@@ -19,11 +19,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import native, njit
+from ..jit import native
 from ..spec.norm import along
-from .elements import Rows, address, as_rows, dense, elements, is_last, kind_of, last_and_dense, like, seconds
-from .pieces import Address, read, run
+from .elements import (
+    Rows,
+    address,
+    as_rows,
+    dense,
+    elements,
+    in_float64,
+    is_last,
+    kind_of,
+    last_and_dense,
+    like,
+    seconds,
+)
+from .pieces import Address, allocate, free, read, run
 from .replay import permanent_zeros
+from .simd import clear_bytes
 
 Array = np.ndarray
 
@@ -166,7 +179,9 @@ def moments(x: Array) -> tuple[Array, Array]:
     partial = np.empty((blocks.partials, 2, blocks.shape.groups), x.dtype)  # mean, sum of squares about it
     _run(_moments_piece, blocks, x, None, partial)
     mean, variance = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
-    _merge(partial, blocks.counts, mean, variance)
+    arrays = partial, blocks.counts, mean, variance
+    numbers = _Statistics(*map(address, arrays), blocks.partials, blocks.shape.groups, x.shape[1])
+    run(_merge, in_float64(x.dtype), numbers, 1)
     return mean, variance
 
 
@@ -257,22 +272,42 @@ def _moments_piece(kind: Any, arguments: int, piece: int) -> None:
         squares[v] = square - left * left / p.run
 
 
-@njit
-def _merge(partial: Any, counts: Any, mean: Any, variance: Any) -> None:
-    """Statistics of the channels from those of the blocks: partial (blocks, 2, groups), counts (blocks,)."""
-    channels, groups = len(mean), partial.shape[2]
-    total, square = np.zeros(channels), np.zeros(channels)
+class _Statistics(NamedTuple):
+    """Of blocks, (blocks, 2, groups), with how many elements are behind them; of channels."""
+
+    partial: Address
+    counts: Address
+    mean: Address
+    variance: Address
+    blocks: int
+    groups: int
+    channels: int
+
+
+@native
+def _merge(kinds: Any, arguments: int, _piece: int) -> None:
+    """Statistics of the channels from those of the blocks."""
+    s = read(_Statistics, arguments)
+    partial = elements(kinds.values, s.partial, s.blocks * 2 * s.groups)
+    counts = elements(kinds.sums, s.counts, s.blocks)
+    scratch = allocate(s.channels * 2 * 8)
+    clear_bytes(scratch, s.channels * 2 * 8)
+    total = elements(kinds.sums, scratch, s.channels)
+    square = elements(kinds.sums, scratch + s.channels * 8, s.channels)
     n = 0.0
-    for b in range(len(counts)):
-        for first in range(0, groups, channels):
+    for b in range(s.blocks):
+        for first in range(0, s.groups, s.channels):
             n += counts[b]
             share, weight = counts[b] / n, counts[b] * (n - counts[b]) / n
-            for c in range(channels):
-                d = partial[b, 0, first + c] - total[c]
+            begin = b * 2 * s.groups + first
+            for c in range(s.channels):
+                d = partial[begin + c] - total[c]
                 total[c] += d * share
-                square[c] += partial[b, 1, first + c] + d * d * weight
-    for c in range(channels):
+                square[c] += partial[begin + s.groups + c] + d * d * weight
+    mean, variance = elements(kinds.values, s.mean, s.channels), elements(kinds.values, s.variance, s.channels)
+    for c in range(s.channels):
         mean[c], variance[c] = total[c], square[c] / n
+    free(scratch)
 
 
 @native

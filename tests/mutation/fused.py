@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant("batch_norm_is_instance_norm", "minidl.kernels.spec.norm:axes", NORM, "forgets the batch",
            "(0, *range(2, x.ndim))", "tuple(range(2, x.ndim)) or (0,)"),
     Mutant("batch_norm_of_rows_not_channels", _NORM + "_merge", NORM, "takes the channel of a group by its half",
-           "partial[b, 0, first + c]", "partial[b, 0, (first + c) // 2]"),
+           "partial[begin + c]", "partial[begin + c - (first + c + 1) // 2]"),
     Mutant("channel_sums_of_the_last_row", _NORM + "_total_piece", CHANNELS, "assigns instead of adding",
            "total[v] += x", "total[v] = x"),
     Mutant("channel_sums_of_half_the_channels", _NORM + "channel_sums", CHANNELS, "one position of several in a row",
