@@ -145,12 +145,16 @@ def plan(optimiser: Any, group: Group, flagged: bool = False) -> tuple[dict[Kind
     twin = TWINS.get(type(optimiser).update)
     left: list[Tensor] = []
     calls: dict[Kind, Call] = {}
+    seen: dict[int, list[Any]] = {}  # arrays by the number of their memory
     for parameter in group["params"]:
         if parameter.grad is None:
             continue
         p, g = parameter._array, parameter.grad._array
         state = optimiser.state.setdefault(parameter, {})
-        if twin is None or not fits(p, g, state):
+        others = seen.setdefault(id(parameter._storage), [])
+        tied = any(array_module(p).may_share_memory(p, other) for other in others)  # threads would write both at once
+        others.append(p)
+        if twin is None or tied or not fits(p, g, state):
             left.append(parameter)
             continue
         with on(parameter.device):

@@ -58,8 +58,8 @@ CONDITION = _Condition()
 def takes_a_flag(optimizer: Any) -> bool:
     """Whether :func:`step_unless` can make the next step of ``optimizer``.
 
-    All of it must be kernels on one CUDA device.  SGD with dampening has other numbers in its first step, which the
-    device may have left out.
+    All of it must be kernels on one CUDA device, and no two parameters parts of one memory.  SGD with dampening has
+    other numbers in its first step, which the device may have left out.
 
     >>> import minidl
     >>> takes_a_flag(minidl.optim.SGD([minidl.ones(2)], lr=0.1))
@@ -69,7 +69,7 @@ def takes_a_flag(optimizer: Any) -> bool:
 
     if type(optimizer).step is not Optimizer.step or type(optimizer).update not in LATE:
         return False
-    devices = set()
+    devices, seen = set(), set()
     for group in optimizer.param_groups:
         if group.get("momentum") and group.get("dampening"):
             return False
@@ -77,8 +77,10 @@ def takes_a_flag(optimizer: Any) -> bool:
             if p.grad is None:
                 continue
             devices.add(p.device)
-            if not p.is_cuda or not fits(p._array, p.grad._array, optimizer.state.get(p, {})):
+            memory = id(p._storage)
+            if memory in seen or not p.is_cuda or not fits(p._array, p.grad._array, optimizer.state.get(p, {})):
                 return False
+            seen.add(memory)
     return len(devices) == 1
 
 

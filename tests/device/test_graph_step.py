@@ -213,6 +213,18 @@ def test_what_must_ask_whether_to_update_cannot_be_captured(cupy: Any) -> None:
         recorded(x, y)
 
 
+def test_parameters_in_one_memory_take_turns_and_no_flag(cupy: Any) -> None:
+    memory = minidl.zeros(6, device="cuda")
+    tied = [memory[:4].requires_grad_(), memory[2:].requires_grad_()]
+    sgd, scaler = optim.SGD(tied, lr=0.5), minidl.GradScaler(init_scale=2.0)
+    for gradient in (2.0, np.inf, 4.0):
+        for p in tied:
+            p.grad = minidl.full((4,), gradient, device="cuda")
+        scaler.step(sgd)
+        scaler.update()
+    assert memory.tolist() == [-2.5, -2.5, -5.0, -5.0, -2.5, -2.5]  # 2 / 2 and 4 / 1, halved
+
+
 def test_synchronize_waits(cupy: Any) -> None:
     assert minidl.cuda.is_available()
     minidl.cuda.synchronize()

@@ -94,6 +94,21 @@ def test_threads_do_not_change_a_bit(kind, options) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+def test_two_parameters_in_one_memory_take_turns() -> None:
+    """Of two threads that write there at once one would lose an update."""
+    memory = minidl.zeros(400_000)
+    parts = [memory[:300_000], memory[300_000:], memory[100_000:]]
+    sgd = optim.SGD([p.requires_grad_() for p in parts], lr=0.5)
+    for p in parts:
+        p.grad = minidl.ones(len(p))
+    (left,) = compiled.plan(sgd, sgd.param_groups[0])[1]
+    assert left is parts[2]
+    sgd.step()
+    want = np.full(400_000, -1.0)
+    want[:100_000] = -0.5
+    np.testing.assert_array_equal(memory.numpy(), want)
+
+
 def test_nan_stays_nan_in_the_largest_square() -> None:
     w = minidl.tensor([1.0, 2.0], requires_grad=True)
     adam = optim.Adam([w], amsgrad=True)
