@@ -164,44 +164,36 @@ def _filter_row(tile: Any, w: Any, weights: Any, job: Any, last: Any, n: int, ro
             q = end + step - left - tiles
         if job.stream and whole and count:
             _fetch_next(tile, w, table[2 * count - 2], q)
-        for c in range(0, job.channels, tile.width):
-            shift = min(c, job.channels - tile.width) * tile.itemsize
-            _filter_step(tile, w, weights, job, last, address_of(table), count, q, whole, shift, place)
+        _filter_step(tile, w, weights, job, last, address_of(table), count, q, whole, place + q * w.y_step2)
 
 
 @native
 def _filter_step(
-    tile: Any,
-    w: Any,
-    weights: Any,
-    job: Any,
-    last: Any,
-    table: int,
-    count: int,
-    q: int,
-    whole: bool,
-    shift: int,
-    place: int,
+    tile: Any, w: Any, weights: Any, job: Any, last: Any, table: int, count: int, q: int, whole: bool, place: int
 ) -> None:
-    """Pixels from q on: ``tile.rows`` that read no padding, or one with the taps that do not."""
-    j, member = q * w.stride2 - w.low2, job.channels * tile.itemsize
+    """Pixels from q on, all channels: ``tile.rows`` that read no padding, or one with the taps that do not."""
+    j, member, step = q * w.stride2 - w.low2, job.channels * tile.itemsize, weights.step2
     apart, between = w.stride2 * w.x_step2, w.dilation2 * w.x_step2
-    y = place + q * w.y_step2 + shift
-    if whole:
-        filter_run(
-            tile, table, count, w.taps2, j * w.x_step2 + shift, apart, between, shift, weights.step2, member,
-            y, w.y_step2, job.stream,
-        )  # fmt: skip
-    else:
+    s, stop = 0, w.taps2
+    if not whole:
         s = min(w.taps2, max(0, -(j // w.dilation2)))
         stop = max(s, min(w.taps2, (w.size2 - 1 - j) // w.dilation2 + 1))
-        filter_run(
-            tile.single, table, count, stop - s, (j + s * w.dilation2) * w.x_step2 + shift, apart, between,
-            shift + s * weights.step2, weights.step2, member, y, w.y_step2, job.stream,
-        )  # fmt: skip
-    if last.scale != 0:
-        for i in range(tile.rows if whole else 1):
-            finish(tile, last, y + i * w.y_step2, shift // tile.itemsize, tile.width)
+    x = (j + s * w.dilation2) * w.x_step2
+    for c in range(0, job.channels, tile.width):
+        shift = min(c, job.channels - tile.width) * tile.itemsize
+        y, first = place + shift, shift + s * step
+        if whole:
+            filter_run(
+                tile, table, count, stop, x + shift, apart, between, first, step, member, y, w.y_step2, job.stream
+            )
+        else:
+            filter_run(
+                tile.single, table, count, stop - s, x + shift, apart, between, first, step, member, y, w.y_step2,
+                job.stream,
+            )  # fmt: skip
+        if last.scale != 0:
+            for i in range(tile.rows if whole else 1):
+                finish(tile, last, y + i * w.y_step2, shift // tile.itemsize, tile.width)
 
 
 @native
