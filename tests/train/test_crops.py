@@ -141,7 +141,8 @@ def test_weights_bring_their_mean_image_along() -> None:
 def test_what_does_not_go_together(photos: Path) -> None:
     with pytest.raises(TrainingError, match="--test-crops is 1 or 10, not 5"):
         start_run("lenet5", TrainConfig(test_crops=5), photos.parent / "run")
-    message = "--augment corners and --test-crops 10 cuts crops out of larger images, but --normalize mean_image is"
+    message = "--augment corners and --test-crops 10 cuts crops out of larger images, but --normalize mean_image is "
+    message += "measured on images of the size of the crops: take --normalize mean_photo or colours"
     with pytest.raises(TrainingError, match=message):
         load_task(str(photos), SHAPE, normalize="mean_image", augment="corners", test_crops=10)
     message = "--augment vgg changes the size of photographs, and --normalize mean_photo subtracts a mean image, which"
