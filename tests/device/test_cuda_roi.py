@@ -9,6 +9,8 @@ import pytest
 
 import minidl
 import minidl.nn.functional as F
+from minidl import nn
+from minidl.see import explain, trace
 from tests.checks.cuda import channels_last, gappy, plain
 from tests.checks.cuda_roi import pools_boxes
 from tests.checks.roi import BOXES, GRID, SCALE, SHAPE
@@ -47,3 +49,17 @@ def test_the_host_does_not_wait(cupy: Any) -> None:
         F.roi_pool(x, boxes, GRID, SCALE).backward(g)
     if cupy.__version__.endswith("standin"):
         assert (seen.uploads, seen.downloads, seen.waits) == (0, 0, 0)
+
+
+def test_where_a_number_comes_from_on_a_device(cupy: Any) -> None:
+    class Boxes(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return F.roi_pool(x, minidl.from_numpy(BOXES[:-1]).to(x.device), GRID, SCALE)
+
+    x = minidl.from_numpy(np.random.default_rng(1).standard_normal(SHAPE)).cuda().requires_grad_()
+    run = trace(Boxes(), x, loss=lambda y: (y * y).sum())
+    y = Boxes()(x)
+    (dx,) = minidl.autograd.grad((y * y).sum(), [x])
+    assert explain(run, "roi_pool:0[1,1,1,2]").value == y[1, 1, 1, 2].item()
+    found = explain(run, "input.grad[0,1,2,3]")
+    assert abs(found.value - dx[0, 1, 2, 3].item()) < 1e-12
