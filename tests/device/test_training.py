@@ -88,6 +88,20 @@ def test_steps_are_those_of_the_cpu(name: str, cupy: Any) -> None:
     assert all(p.device == "cuda:0" and p.grad.device == "cuda:0" for p in models[1].parameters())
 
 
+def test_steps_that_know_the_curvature_are_those_of_the_cpu(cupy: Any) -> None:
+    models, curvatures = [], []
+    for device in ("cpu", "cuda"):
+        model = seeded(device, "float64")
+        rule = optim.DiagonalLM(model.parameters(), lr=0.01, mu=0.1)
+        x, y = (minidl.from_numpy(a).to(device) for a in batch())
+        rule.know(optim.diagonal_curvature(model, F.cross_entropy, x.to("float64"), y, rule.parameters()))
+        steps(model, rule, device)
+        models.append(model)
+        curvatures.append([rule.state[p]["curvature"] for p in rule.parameters()])
+    same(*models, 1e-8)
+    assert all(type(h) is cupy.ndarray for h in curvatures[1]) and any(h.max() > 0 for h in curvatures[0])
+
+
 def test_schedulers_change_the_rate_on_a_device(cupy: Any) -> None:
     model = seeded("cuda")
     for make in (
