@@ -30,7 +30,8 @@ CASES = (
     Case("nhwc", 1, 32, 14, 48, 1),
     Case("nhwc", 2, 12, 6, 12, 3, padding=1, groups=6),  # its groups go to no vector: step by step
     Case("nhwc", 2, 3, 30, 64, 7, 2, 3),
-    Case("nhwc", 1, 130, 7, 150, 3, padding=1),
+    Case("nhwc", 1, 130, 7, 146, 3, padding=1),  # its last columns make a wider band
+    Case("nhwc", 1, 24, 15, 24, 3, padding=1, groups=24),  # runs of pixels
     Case("winograd", 1, 16, 7, 64, 3, padding=1),
     Case("winograd", 1, 16, 7, 32, 3, padding=1, groups=2),
     Case("winograd", 1, 4, 7, 4, 3, padding=1, groups=4),
