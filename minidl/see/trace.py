@@ -256,8 +256,9 @@ class Recorder(Listener):
         label = stem if repeat == 1 else f"{stem}.{repeat}"
         known = tuple(self.value(a) if hasattr(a, "_array") else a for a in args)
         kind = "" if module is None or self.phase != "forward" else type(module).__name__
+        settings = {name: _on_the_host(setting) for name, setting in attrs.items()}
         record = Record(
-            len(self.trace.records), primitive, label, path, kind, self.phase, known, attrs, (), now - self.last, of
+            len(self.trace.records), primitive, label, path, kind, self.phase, known, settings, (), now - self.last, of
         )
         record.outputs = tuple(
             self.new(o, label if len(outputs) == 1 else f"{label}:{i}", record, i) for i, o in enumerate(outputs)
@@ -293,6 +294,13 @@ class Recorder(Listener):
                 if value.record is not None and value.name == value.record.label:  # the innermost module names it
                     value.name = name
                 self.trace.names.setdefault(name, value)
+
+
+def _on_the_host(setting: Any) -> Any:
+    """What an operation was told, where the values are read: indices may be arrays on a device."""
+    if type(setting) in (tuple, list):
+        return type(setting)(map(_on_the_host, setting))
+    return to_device(setting, CPU)
 
 
 def _saved(node: Node, record: Record) -> tuple[tuple[str, Value, tuple[str, ...]], ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...backend import CPU, to_device
 from ...kernels.spec.roi import shares
 from .base import (
     Array,
@@ -28,12 +27,8 @@ class RoIPool(Explainer):
 
     names = ("roi_pool",)
 
-    def _regions(self, r: Record) -> Array:
-        """Wherever the network computes."""
-        return np.asarray(to_device(r.attrs["regions"], CPU))
-
     def _window(self, r: Record, index: Index) -> Array:
-        image, top, left, rows, columns = self._regions(r)[index[0]].tolist()
+        image, top, left, rows, columns = r.attrs["regions"][index[0]].tolist()
         high, wide = r.attrs["size"]
         shape = r.args[0].shape
         i = shares(top, rows, high, shape[2])[index[2]]
@@ -44,7 +39,7 @@ class RoIPool(Explainer):
         flat = int(r.outputs[1].read()[index])
         if flat < 0:
             return None
-        image = int(self._regions(r)[index[0], 0])
+        image = int(r.attrs["regions"][index[0], 0])
         return (image, index[1], *(int(i) for i in np.unravel_index(flat, r.args[0].shape[2:])))
 
     def value(self, trace: Trace, r: Record, output: int, index: Index) -> Made:
@@ -68,7 +63,7 @@ class RoIPool(Explainer):
         return [] if output or winner is None else [Slopes(0, np.array([winner]), np.ones(1))]
 
     def column(self, trace: Trace, r: Record, argument: int, index: Index) -> list[Slopes]:
-        mine = self._regions(r)[:, 0] == index[0]
+        mine = r.attrs["regions"][:, 0] == index[0]
         won = r.outputs[1].read()[:, index[1]] == np.ravel_multi_index(index[2:], r.args[0].shape[2:])  # (K, P, Q)
         at = np.argwhere(won & mine[:, None, None])
         at = np.insert(at, 1, index[1], axis=1)
