@@ -149,7 +149,7 @@ NHWC_SUMS = 0.8  # of that: the weight gradient packs its factors and adds up th
 NHWC_TAP = 3  # channels that fit into the time in which a tap finds its rows
 NHWC_BYTES = 2e10  # operands read and results written, fresh memory
 NHWC_PACK = 3e-10  # seconds per weight rearranged
-NHWC_DEPTHWISE = 7e10, 2.5e10  # float32 operations and bytes per second
+NHWC_DEPTHWISE = 8e10, 3e10  # float32 operations and bytes per second
 NHWC_CALL = 8e-6  # one loop of a call that was made before, and its part of the call
 
 

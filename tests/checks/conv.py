@@ -268,6 +268,7 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         small += [(sums, "CHUNK_PIXELS", (3, 5)), (sums, "PART_PIXELS", 11), (sums, "PIECES", 7)]
         small += [(depthwise, "PART_ROWS", 1), (depthwise, "PART_PIXELS", 11), (depthwise, "RUN_PIXELS", 3)]
         small += [(depthwise, "STREAM_BYTES", 0), (depthwise, "LONG_BYTES", 0), (depthwise, "CLASSES", 1)]
+        small += [(depthwise, "PIECES", 3)]
         caches += [products.cutting, sums.cutting, nhwc.forward, nhwc.input_grad, nhwc.weight_grad]
         caches += [winograd._correlate_group, winograd.weight_grad]
     return small, caches
