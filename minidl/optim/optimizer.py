@@ -89,7 +89,10 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         from .compiled import update_together
+        from .conditional import CONDITION, settle
 
+        if CONDITION.keep is None:
+            settle(self)
         for group in self.param_groups:
             for p in update_together(self, group):
                 state = self.state.setdefault(p, {})

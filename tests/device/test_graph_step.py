@@ -11,6 +11,7 @@ import minidl
 import minidl.nn.functional as F
 from minidl import nn, optim
 from minidl.cuda import CaptureError, graph_step
+from minidl.optim.conditional import step_unless
 from tests.checks import cuda_scale as checks
 
 EMULATED = True  # the optimisers' kernels are what a graph can hold
@@ -211,6 +212,21 @@ def test_what_must_ask_whether_to_update_cannot_be_captured(cupy: Any) -> None:
     recorded(x, y)
     with pytest.raises(CaptureError, match="asks the device for a value"):
         recorded(x, y)
+
+
+def test_a_step_on_the_hosts_word_counts_those_that_were_made(cupy: Any) -> None:
+    results = []
+    for place in ("cpu", "cuda"):
+        w = minidl.ones(3, device=place).requires_grad_()
+        adam = optim.Adam([w], lr=0.1)
+        w.grad = minidl.tensor([1.0, -2.0, 3.0], device=place)
+        for _ in range(3 if place == "cuda" else 0):
+            step_unless(adam, cupy.asarray(np.array(True)))
+        adam.step()
+        w.grad = minidl.tensor([-1.0, -2.0, 0.5], device=place)
+        adam.step()
+        results.append(w.detach().cpu().numpy())
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
 
 
 def test_parameters_in_one_memory_take_turns_and_no_flag(cupy: Any) -> None:
