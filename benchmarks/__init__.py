@@ -8,6 +8,6 @@ import os
 AS_STARTED = dict(os.environ)
 """The environment before anything was imported: what a side's process gets.
 
-minidl sets variables for the libraries that it loads, and a child would inherit them.  ``OMP_WAIT_POLICY`` alone, left
-to PyTorch by mistake, doubled the time that it took for one image.
+Libraries set variables for themselves, and a child would inherit them.  ``OMP_WAIT_POLICY`` alone, left to PyTorch by
+mistake, doubled the time that it took for one image.
 """

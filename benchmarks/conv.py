@@ -6,8 +6,8 @@ ratio, PyTorch's better time / ours; the relative error of either side against f
 
 Either side runs in a process of its own, and they take turns.  In one process they would change each other:
 
-* Numba and PyTorch both run on GNU OpenMP, whose idle threads either spin or sleep (``OMP_WAIT_POLICY``).  minidl
-  asks for sleep, because BLAS needs the cores; PyTorch is built for the default.  The first to load decides.
+* PyTorch runs on GNU OpenMP, whose idle threads spin for a while on the cores that minidl's threads would need, and
+  the other way round.
 * ``import minidl`` tells glibc to keep freed memory (``mallopt``), for the whole process.  PyTorch would gain by it,
   and its users do not have it.
 

@@ -10,7 +10,7 @@ import subprocess
 from typing import Any
 
 from minidl import doctor, get_num_threads, packages
-from minidl.kernels.threads import available_cpus, threading_layer
+from minidl.kernels.threads import available_cpus
 
 from .sides import ROOT, settings
 
@@ -29,7 +29,6 @@ def environment() -> dict[str, Any]:
         "cores": available_cpus(),
         "load_average": load_average(),
         "threads": get_num_threads(),
-        "threading_layer": threading_layer(),
         "python": platform.python_version(),
         **{name: packages.version(name) for name in ("numpy", "numba", "llvmlite", "torch")},
         "blas": [

@@ -1,13 +1,10 @@
 """How this floor compiles: ``njit`` with the house's defaults, and a compile cache that cannot go stale.
 
-Kernel modules write ``from ..jit import njit, prange``.  Numba itself is imported by the first of those
-lines that runs, never by ``import minidl``.
+Kernel modules write ``from ..jit import native``.  Numba itself is imported by the first of those functions that is
+compiled, never by ``import minidl``.  Parallel loops are ours, not Numba's: see ``cpu/pieces.py``.
 
-Three traps are handled here, each met in practice:
+Two traps are handled here, each met in practice:
 
-* Idle workers of GNU OpenMP spin on the core that BLAS needs next; alternating a matrix product with a small
-  parallel loop then takes 50 times as long.  ``OMP_WAIT_POLICY=passive`` is set, unless the user chose
-  otherwise, before Numba can load the OpenMP library.
 * Numba's disk cache notices a change of a function's own file only, not of a function that it calls in
   another file.  Compiled code is therefore stored under a hash of the file *and all files of this floor that
   it imports*.
@@ -28,18 +25,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import threads
-
 __all__ = [
     "HAVE_NUMBA",
     "Native",
-    "ParallelFunction",
     "cache_base",
     "cache_folder",
     "native",
     "njit",
     "require_numba",
-]  # and prange, on demand
+]
 
 HAVE_NUMBA = importlib.util.find_spec("numba") is not None
 
@@ -54,30 +48,22 @@ _decorating = threading.Lock()
 
 @functools.cache
 def require_numba() -> ModuleType:
-    """Import Numba after setting the OpenMP policy.  ImportError with the remedy where it is missing."""
+    """Import Numba.  ImportError with the remedy where it is missing."""
     if not HAVE_NUMBA:
         raise ImportError(
             "this kernel is compiled by Numba, which is not installed: python -m pip install numba\n"
             "(without it minidl computes with its NumPy kernels; minidl.kernels.jit.HAVE_NUMBA says which)"
         )
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import numba
 
     return numba
 
 
-def __getattr__(name: str) -> Any:
-    if name == "prange":  # Numba recognises the object itself, so it has to be Numba's own
-        return require_numba().prange
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
 def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """``numba.njit`` with the defaults of this floor, as ``@njit`` or ``@njit(parallel=True)``.
+    """``numba.njit`` with the defaults of this floor, as ``@njit`` or ``@njit(cache=False)``.
 
     Defaults, each of which can be overridden: ``nogil=True``, ``error_model="numpy"``,
-    ``fastmath={"reassoc", "contract"}``, and ``cache=True`` where a writable folder exists.  With
-    ``parallel=True`` the result is a `ParallelFunction`.
+    ``fastmath={"reassoc", "contract"}``, and ``cache=True`` where a writable folder exists.
 
     Raises ImportError where Numba is not installed.
     """
@@ -91,10 +77,9 @@ def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         # Numba reads the setting while it decorates; a user's own functions keep theirs.
         before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder or "")
         try:
-            dispatcher = numba.njit(**options)(function)
+            return numba.njit(**options)(function)
         finally:
             numba.config.CACHE_DIR = before
-    return ParallelFunction(dispatcher) if options.get("parallel") else dispatcher
 
 
 def native(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -131,36 +116,6 @@ class Native:
 
     def __call__(self, *args: Any) -> Any:
         raise TypeError(f"{self.__name__} is called by compiled functions only")
-
-
-class ParallelFunction:
-    """A compiled function with parallel loops, entered through `minidl.kernels.threads`.
-
-    That gives every thread the number of workers of ``set_num_threads``, keeps two threads out of a
-    threading layer that cannot bear it, and turns the death of a forked process into an error.  Everything
-    else is the Numba dispatcher's, so it can be called from other compiled functions too.
-    """
-
-    def __init__(self, dispatcher: Any) -> None:
-        self.dispatcher = dispatcher
-        functools.update_wrapper(self, dispatcher.py_func)
-
-    def __call__(self, *args: Any) -> Any:
-        lock = threads.enter_parallel(self.__name__)  # type: ignore[attr-defined]
-        if lock is None:
-            return self.dispatcher(*args)
-        try:
-            return self.dispatcher(*args)
-        finally:
-            lock.release()
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "dispatcher":  # absent only while unpickling or copying
-            raise AttributeError(name)
-        return getattr(self.dispatcher, name)
-
-    def __repr__(self) -> str:
-        return f"ParallelFunction({self.dispatcher!r})"
 
 
 # The compile cache -----------------------------------------------------------------------------------

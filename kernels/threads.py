@@ -1,15 +1,13 @@
-"""Threads: the workers of Numba and of BLAS set together, and the two ways in which threads kill a process.
+"""Threads: how many compute, in the kernels' loops (``cpu/crew.py``) and in BLAS.
 
-Numba keeps its number of workers per Python thread, BLAS keeps one for the process; `set_num_threads` sets
-both, for all threads.  They never compute at the same time inside one kernel: a kernel either calls BLAS or
-runs a parallel loop.  A kernel that runs BLAS *inside* several Python threads, as ``blas.matmul`` does, wraps that
-phase in ``with blas_threads(1)``.
+`set_num_threads` sets both, for all Python threads.  They never compute at the same time inside one kernel: a kernel
+either calls BLAS or runs a parallel loop.  A kernel that runs BLAS
+*inside* several Python threads, as ``blas.matmul`` does, wraps that phase in ``with blas_threads(1)``.
 """
 
 import contextlib
 import functools
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -22,7 +20,6 @@ __all__ = [
     "controls_blas",
     "get_num_threads",
     "set_num_threads",
-    "threading_layer",
 ]
 
 
@@ -53,14 +50,13 @@ def _container_quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
 # The number of threads --------------------------------------------------------------------------------
 
 _wanted: int | None = None  # None: nobody has asked, the defaults of each pool hold
-_local = threading.local()  # .workers: what this Python thread told Numba last
 
 
 def set_num_threads(n: int) -> None:
-    """Compute with `n` threads from now on: Numba's and BLAS's pools together, for all Python threads.
+    """Compute with `n` threads from now on: the kernels' and BLAS's together, for all Python threads.
 
     The results do not depend on it, but for the last bits of large matrix products (see `blas`).  Raises ValueError
-    for n < 1 and for more threads than Numba launched (one per CPU, or ``NUMBA_NUM_THREADS``).
+    for n < 1 and for more threads than there are CPUs (or ``NUMBA_NUM_THREADS`` says).
 
     >>> before = get_num_threads()
     >>> set_num_threads(1)
@@ -96,10 +92,6 @@ def get_num_threads() -> int:
 
 
 def _most_threads() -> int:
-    numba = sys.modules.get("numba")
-    if numba is not None:
-        return int(numba.config.NUMBA_NUM_THREADS)
-    # what Numba will say: it looks at the affinity mask and not at a container's quota
     return _environment_number("NUMBA_NUM_THREADS") or _affinity_cpus()
 
 
@@ -221,53 +213,8 @@ def blas_threads(n: int) -> Iterator[None]:
         _blas.close(limit)
 
 
-# Entering a parallel loop ------------------------------------------------------------------------------
-
-# Numba's layer `workqueue`, its last resort, aborts the process when two threads enter it at once.
-_workqueue_lock = threading.RLock()
-_layer: str | None = None  # known once Numba has launched its threads
-_lost_in_fork = False  # this process is the fork of one whose OpenMP threads were running
-
-
-def threading_layer() -> str | None:
-    """Numba's threading layer, "omp", "tbb" or "workqueue"; None until a parallel loop has run."""
-    global _layer
-    if _layer is None and (numba := sys.modules.get("numba")) is not None:
-        with contextlib.suppress(ValueError):
-            _layer = numba.threading_layer()
-    return _layer
-
-
-def enter_parallel(name: str) -> Any:
-    """Called before each parallel loop.  Returns a lock to release after it, or None where none is needed."""
-    if _lost_in_fork:
-        raise RuntimeError(
-            f"{name} was called in a process made by os.fork() after its parent had run a parallel kernel. "
-            "GNU OpenMP cannot be used again there and would kill this process. Start workers with "
-            'multiprocessing.get_context("spawn") or "forkserver", or use threads (kernels release the GIL).'
-        )
-    layer = _layer or threading_layer()
-    if layer not in (None, "workqueue"):
-        _set_workers()
-        return None
-    _workqueue_lock.acquire()  # also while the layer is unknown: the first call launches the threads
-    _set_workers()
-    return _workqueue_lock
-
-
-def _set_workers() -> None:
-    n = _wanted or _default_threads()
-    if getattr(_local, "workers", None) != n:
-        sys.modules["numba"].set_num_threads(n)
-        _local.workers = n
-
-
 def _after_fork_in_child() -> None:
-    global _workqueue_lock, _lost_in_fork
-    _workqueue_lock = threading.RLock()  # its owner may not exist here
-    _blas._lock = threading.RLock()
-    if threading_layer() == "omp" and sys.platform.startswith("linux"):
-        _lost_in_fork = True
+    _blas._lock = threading.RLock()  # its owner may not exist here
 
 
 if hasattr(os, "register_at_fork"):

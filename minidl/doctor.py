@@ -291,7 +291,6 @@ def _numba() -> Iterator[Finding]:
         yield Finding("Numba", "Numba", "broken", "problem", why, f"{PIP} --upgrade numba numpy")
         return
     yield Finding("Numba", "Numba", numba.__version__)
-    yield from _threading_layer(numba)
     base = jit.cache_base()
     if base is None:
         why = "no folder can be written to, so each process compiles its kernels again."
@@ -299,29 +298,6 @@ def _numba() -> Iterator[Finding]:
         yield Finding("Numba", "compile cache", "none", "problem", why, remedy)
     else:
         yield Finding("Numba", "compile cache", str(base))
-
-
-def _threading_layer(numba: Any) -> Iterator[Finding]:
-    try:
-        numba.set_num_threads(numba.get_num_threads())  # starts the threads
-        layer = numba.threading_layer()
-    except Exception as error:  # a layer was asked for that cannot be loaded
-        why = f"the threads of parallel kernels do not start: {error}"
-        yield Finding("Numba", "threading layer", "none", "problem", why, _unset("NUMBA_THREADING_LAYER"))
-        return
-    policy = os.environ.get("OMP_WAIT_POLICY", "").lower()
-    if layer == "omp" and policy == "active":
-        why = (
-            "OMP_WAIT_POLICY=active lets idle OpenMP threads spin on the CPUs that BLAS needs; a matrix product "
-            "in turn with a parallel loop was measured at 50 times its time."
-        )
-        yield Finding("Numba", "threading layer", "omp, active", "problem", why, _unset("OMP_WAIT_POLICY"))
-    elif layer == "workqueue":
-        why = "Numba found no OpenMP library; its own layer starts loops more slowly and serves one thread at a time."
-        remedy = "sudo apt-get install libgomp1" if sys.platform.startswith("linux") else ""
-        yield Finding("Numba", "threading layer", layer, "note", why, remedy)
-    else:
-        yield Finding("Numba", "threading layer", layer if layer != "omp" else f"omp, {policy}")
 
 
 def _memory() -> Iterator[Finding]:

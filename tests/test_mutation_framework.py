@@ -69,7 +69,7 @@ class Rule(NamedTuple):
 RULES = (Rule(twice), Rule(lambda x: 5 * x))
 
 if HAVE_NUMBA:
-    from minidl.kernels.jit import njit, prange
+    from minidl.kernels.jit import njit
 
     @njit(cache=False)
     def add_one(x):
@@ -79,12 +79,9 @@ if HAVE_NUMBA:
     def add_two(x):
         return add_one(add_one(x))
 
-    @njit(cache=False, parallel=True)
+    @njit(cache=False)
     def add_four(x):
-        both = np.zeros(2, np.int64)
-        for i in prange(2):
-            both[i] = add_two(add_two(x))
-        return both[0]
+        return add_two(add_two(x))
 
     def wrapper(x):
         return add_four(x)

@@ -1,7 +1,7 @@
 """Batches of a data set: in an order that only the seed and the epoch decide, by threads, resumable anywhere.
 
-Workers are threads, never forked processes: a fork after the first parallel kernel kills the child under
-OpenMP, and NumPy and Pillow release the interpreter lock where the time goes.
+Workers are threads, never forked processes: a fork copies locks that other threads hold, and nobody opens
+them there; and NumPy and Pillow release the interpreter lock where the time goes.
 """
 
 from __future__ import annotations

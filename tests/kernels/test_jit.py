@@ -62,11 +62,6 @@ def test_have_numba_and_the_import_of_jit_do_not_import_numba() -> None:
     assert done.stdout.split() == ["True", "False"], done.stderr
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'vectorize'"):
-        _ = jit.vectorize
-
-
 def test_without_numba_the_error_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jit, "HAVE_NUMBA", False)
     jit.require_numba.cache_clear()
@@ -105,19 +100,6 @@ def test_the_users_own_cache_setting_survives() -> None:
     before = numba.config.CACHE_DIR
     jit.njit(lambda x: x)
     assert before == numba.config.CACHE_DIR
-
-
-@needs_numba
-def test_the_openmp_policy_is_set_before_numba_loads_and_is_the_users_if_given() -> None:
-    code = """
-        import os
-        from minidl.kernels.jit import njit
-        print(os.environ.get("OMP_WAIT_POLICY"))
-        njit(lambda x: x)
-        print(os.environ["OMP_WAIT_POLICY"])
-    """
-    assert run(code, OMP_WAIT_POLICY=None).stdout.split() == ["None", "passive"]
-    assert run(code, OMP_WAIT_POLICY="active").stdout.split() == ["active", "active"]
 
 
 # The cache -----------------------------------------------------------------------------------------------
@@ -209,30 +191,3 @@ def test_old_generations_are_removed_and_other_modules_stay(tmp_path: Path) -> N
     jit._remove_old_generations(tmp_path, "cpu.direct")
     left = {"cpu.direct-0", "cpu.direct-1", "cpu.direct-2", "cpu.fft-0"}
     assert {folder.name for folder in tmp_path.iterdir()} == left
-
-
-# Parallel functions --------------------------------------------------------------------------------------
-
-
-@needs_numba
-def test_a_parallel_function_is_callable_from_python_and_from_compiled_code() -> None:
-    from minidl.kernels.jit import njit, prange
-
-    @njit(parallel=True, cache=False)
-    def total(x: np.ndarray) -> float:
-        """Sum."""
-        s = 0.0
-        for i in prange(x.shape[0]):
-            s += x[i]
-        return s
-
-    @njit(cache=False)
-    def plus_one(x: np.ndarray) -> float:
-        return total(x) + 1.0
-
-    x = np.arange(10.0)
-    assert isinstance(total, jit.ParallelFunction)
-    assert (total(x), plus_one(x)) == (45.0, 46.0)
-    assert (total.__name__, total.__doc__) == ("total", "Sum.")
-    assert len(total.signatures) == 1  # the dispatcher's attributes are there
-    assert "ParallelFunction" in repr(total)

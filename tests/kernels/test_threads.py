@@ -1,7 +1,6 @@
-"""Thread counts of all pools together; a fork after OpenMP; the threading layer that bears one thread only."""
+"""The number of threads, the kernels' and BLAS's together."""
 
 import contextlib
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -19,20 +18,6 @@ from minidl.kernels import jit, threads
 ROOT = Path(__file__).parents[2]
 needs_numba = pytest.mark.skipif(not jit.HAVE_NUMBA, reason="needs Numba")
 two_threads = pytest.mark.skipif(threads._most_threads() < 2, reason="needs two CPUs")
-
-PARALLEL = """
-import os, sys, threading
-import numpy as np
-from minidl.kernels import threads
-from minidl.kernels.jit import njit, prange
-
-@njit(parallel=True, cache=False)
-def double(x):
-    y = np.empty_like(x)
-    for i in prange(x.size):
-        y[i] = 2 * x[i]
-    return y
-"""
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -60,28 +45,6 @@ def test_set_num_threads_sets_blas_and_is_read_back() -> None:
         threads.set_num_threads(n)
         assert threads.get_num_threads() == n
         assert blas_counts() and set(blas_counts()) == {n}
-
-
-@two_threads
-@needs_numba
-def test_numba_follows_in_every_python_thread() -> None:
-    import numba
-
-    seen: dict[tuple[int, str], int] = {}
-
-    def enter(n: int, where: str) -> None:
-        lock = threads.enter_parallel("f")
-        seen[n, where] = numba.get_num_threads()
-        if lock is not None:
-            lock.release()
-
-    for n in (1, 2):
-        threads.set_num_threads(n)
-        enter(n, "main")
-        other = threading.Thread(target=enter, args=(n, "other"))
-        other.start()
-        other.join()
-    assert seen == {(1, "main"): 1, (1, "other"): 1, (2, "main"): 2, (2, "other"): 2}
 
 
 def test_more_threads_than_cpus_are_refused() -> None:
@@ -226,26 +189,6 @@ def test_one_controller_is_reused(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
 
-@needs_numba
-def test_matrix_products_and_parallel_loops_in_turn_with_a_passive_openmp() -> None:
-    done = run(
-        PARALLEL
-        + """
-a = np.arange(64.0 * 64).reshape(64, 64) / 4096
-y = x = np.ones(64 * 64)
-for _ in range(20):
-    y = double(a @ x.reshape(64, 64)[:, 0]) / 2
-assert np.array_equal(y, a @ x.reshape(64, 64)[:, 0])
-import threadpoolctl
-blas = {i["num_threads"] for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas"}
-import numba
-assert max(blas) <= threads.available_cpus() and numba.get_num_threads() <= threads.available_cpus()
-print(os.environ["OMP_WAIT_POLICY"])
-"""
-    )
-    assert done.stdout.strip() == "passive", done.stderr
-
-
 # CPUs of a container -----------------------------------------------------------------------------------
 
 
@@ -273,97 +216,3 @@ def test_a_quota_lowers_the_available_cpus(monkeypatch: pytest.MonkeyPatch) -> N
     assert threads.available_cpus() == 1
     monkeypatch.setattr(threads, "_container_quota", lambda: 10_000)
     assert threads.available_cpus() == threads._affinity_cpus()
-
-
-# What kills a process ----------------------------------------------------------------------------------
-
-
-@needs_numba
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
-def test_a_fork_after_openmp_gets_an_error_instead_of_being_killed() -> None:
-    done = run(
-        PARALLEL
-        + """
-import warnings
-warnings.simplefilter("ignore")  # Python 3.12 warns about the fork itself
-x = np.arange(4.0)
-double(x)
-layer = threads.threading_layer()
-child = os.fork()
-if child == 0:
-    try:
-        double(x)
-    except RuntimeError as error:
-        print(error, flush=True)
-        os._exit(3)
-    os._exit(4)
-_, status = os.waitpid(child, 0)
-print(layer, os.waitstatus_to_exitcode(status))
-assert np.array_equal(double(x), 2 * x)  # the parent goes on
-"""
-    )
-    assert done.returncode == 0, done.stderr
-    message, _, last = done.stdout.strip().rpartition("\n")
-    layer, code = last.split()
-    if layer == "omp" and sys.platform.startswith("linux"):
-        assert code == "3"
-        assert message.startswith("double was called in a process made by os.fork() after its parent had run")
-        assert 'multiprocessing.get_context("spawn")' in message
-    else:
-        assert code == "4"
-
-
-@needs_numba
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
-def test_a_fork_before_the_first_parallel_loop_computes() -> None:
-    done = run(
-        PARALLEL
-        + """
-import warnings
-warnings.simplefilter("ignore")
-child = os.fork()
-if child == 0:
-    ok = np.array_equal(double(np.arange(4.0)), 2 * np.arange(4.0))
-    os._exit(0 if ok else 1)
-_, status = os.waitpid(child, 0)
-print(os.waitstatus_to_exitcode(status))
-"""
-    )
-    assert done.stdout.strip() == "0", done.stderr
-
-
-@needs_numba
-def test_three_threads_on_the_workqueue_layer_take_turns() -> None:
-    """Without the lock Numba terminates the process: "Concurrent access has been detected"."""
-    done = run(
-        PARALLEL
-        + """
-x = np.arange(20_000.0)
-double(x)
-right = []
-def work():
-    right.append(all(np.array_equal(double(x), 2 * x) for _ in range(200)))
-workers = [threading.Thread(target=work) for _ in range(3)]
-for w in workers: w.start()
-for w in workers: w.join()
-print(threads.threading_layer(), right)
-""",
-        NUMBA_THREADING_LAYER="workqueue",
-    )
-    assert done.stdout.strip() == "workqueue [True, True, True]", (done.returncode, done.stderr)
-
-
-@needs_numba
-def test_a_failing_kernel_gives_the_lock_back() -> None:
-    done = run(
-        PARALLEL
-        + """
-try:
-    double("no array")
-except Exception as error:
-    print(type(error).__name__)
-threading.Thread(target=lambda: print(double(np.ones(1)))).start()  # would wait for ever
-""",
-        NUMBA_THREADING_LAYER="workqueue",
-    )
-    assert done.stdout.split("\n")[:2] == ["TypingError", "[2.]"], done.stderr

@@ -154,9 +154,9 @@ def locate(target: str) -> Any:
 
 
 def is_compiled(thing: object) -> bool:
-    """Whether this is a Numba function, parallel or not (without importing Numba for the question)."""
+    """Whether this is a function that is compiled (without importing Numba for the question)."""
     numba = sys.modules.get("numba.core.dispatcher")
-    return numba is not None and isinstance(thing, (numba.Dispatcher, jit.Native, jit.ParallelFunction))
+    return numba is not None and isinstance(thing, (numba.Dispatcher, jit.Native))
 
 
 def plain_function(stored: Any) -> FunctionType:
@@ -276,8 +276,6 @@ def compiled_callers(names: set[int]) -> list[Any]:
 
 def recompiled(dispatcher: Any, function: FunctionType) -> Any:
     """A dispatcher like this one, for this function, compiled anew and never stored on disk."""
-    if isinstance(dispatcher, jit.ParallelFunction):
-        return jit.ParallelFunction(recompiled(dispatcher.dispatcher, function))
     if isinstance(dispatcher, jit.Native):
         return jit.Native(function, **dispatcher.options)
     return type(dispatcher)(function, dispatcher.locals, dict(dispatcher.targetoptions))
