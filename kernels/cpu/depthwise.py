@@ -174,26 +174,29 @@ def _filter_step(
     """Pixels from q on, all channels: ``tile.rows`` that read no padding, or one with the taps that do not."""
     j, member, step = q * w.stride2 - w.low2, job.channels * tile.itemsize, weights.step2
     apart, between = w.stride2 * w.x_step2, w.dilation2 * w.x_step2
-    s, stop = 0, w.taps2
-    if not whole:
-        s = min(w.taps2, max(0, -(j // w.dilation2)))
-        stop = max(s, min(w.taps2, (w.size2 - 1 - j) // w.dilation2 + 1))
-    x = (j + s * w.dilation2) * w.x_step2
-    for c in range(0, job.channels, tile.width):
-        shift = min(c, job.channels - tile.width) * tile.itemsize
-        y, first = place + shift, shift + s * step
-        if whole:
+    if whole:
+        for c in range(0, job.channels, tile.width):
+            shift = min(c, job.channels - tile.width) * tile.itemsize
+            y = place + shift
             filter_run(
-                tile, table, count, stop, x + shift, apart, between, first, step, member, y, w.y_step2, job.stream
-            )
-        else:
-            filter_run(
-                tile.single, table, count, stop - s, x + shift, apart, between, first, step, member, y, w.y_step2,
+                tile, table, count, w.taps2, j * w.x_step2 + shift, apart, between, shift, step, member, y, w.y_step2,
                 job.stream,
             )  # fmt: skip
-        if last.scale != 0:
-            for i in range(tile.rows if whole else 1):
+            for i in range(tile.rows if last.scale != 0 else 0):
                 finish(tile, last, y + i * w.y_step2, shift // tile.itemsize, tile.width)
+        return
+    s = min(w.taps2, max(0, -(j // w.dilation2)))
+    stop = max(s, min(w.taps2, (w.size2 - 1 - j) // w.dilation2 + 1))
+    x, one = (j + s * w.dilation2) * w.x_step2, tile.single
+    for c in range(0, job.channels, one.width):
+        shift = min(c, job.channels - one.width) * tile.itemsize
+        y = place + shift
+        filter_run(
+            one, table, count, stop - s, x + shift, apart, between, shift + s * step, step, member, y, w.y_step2,
+            job.stream,
+        )  # fmt: skip
+        if last.scale != 0:
+            finish(one, last, y, shift // tile.itemsize, one.width)
 
 
 @native

@@ -15,7 +15,7 @@ every channel is replaced by member d of its group, one shuffle, and w and d hav
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from llvmlite import ir
@@ -44,11 +44,13 @@ class ChannelTile(Tile):
     """``rows`` pixels, or taps of the weight gradient, x ``vectors`` of channels that meet ``group`` of their own.
 
     ``taps`` in a row of the kernel, ``stride`` pixels from window to window; 0: as many as filter_run is told.
+    ``wide``: the vectors of a tile of one pixel.
     """
 
     group: int = 1
     taps: int = 0
     stride: int = 1
+    wide: int = 1
 
     @property
     def lines(self) -> int:
@@ -57,14 +59,15 @@ class ChannelTile(Tile):
 
     @property
     def single(self) -> ChannelTile:
-        """A tile of one pixel, as wide as this."""
-        return ChannelTile(self.dtype, self.lanes, 1, self.vectors, self.group)
+        """A tile of one pixel: with more vectors, so that there are as many sums to add to in turn."""
+        return ChannelTile(self.dtype, self.lanes, 1, self.wide, self.group)
 
 
 _PIXELS = {32: (12, 2), 16: (6, 2)}  # rows x vectors by the number of registers
 SHAPES = (3, 3), (2, 5), (1, 9), (1, 3), (1, 1)  # of the kernel's taps in a tile of sums; few, to be compiled seldom
 MOST_SUMS = 12  # vectors, or pairs of them where registers are many
 MOST_PIXELS = 8
+MOST_WIDE = 4  # vectors of a single pixel
 SHARED_TAPS = (3, 5, 7)  # the usual ones; each is compiled by itself
 
 
@@ -76,18 +79,19 @@ def filter_tile(
     Windows share pixels where the weights of a row, ``taps`` of them, leave registers for four pixels at least.
 
     >>> filter_tile("float32", 96, taps=3, host=Machine(32, 16))
-    ChannelTile(dtype='float32', lanes=8, rows=4, vectors=2, group=1, taps=3, stride=1)
+    ChannelTile(dtype='float32', lanes=8, rows=4, vectors=2, group=1, taps=3, stride=1, wide=4)
     >>> filter_tile("float32", 96, taps=9, host=Machine(32, 16))
-    ChannelTile(dtype='float32', lanes=8, rows=4, vectors=3, group=1, taps=0, stride=1)
+    ChannelTile(dtype='float32', lanes=8, rows=6, vectors=2, group=1, taps=0, stride=1, wide=4)
     """
     host = host or machine()
+    wide = _fit(dtype, channels, group, host, (1, MOST_WIDE)).vectors
     if group == 1 and taps in SHARED_TAPS and stride <= 2:
         for vectors in (2, 1):
             rows = (host.registers - 2) // vectors - taps
             tile = _fit(dtype, channels, 1, host, (min(rows, MOST_PIXELS), vectors))
             if rows >= 4 and tile.vectors == vectors:
-                return ChannelTile(dtype, tile.lanes, tile.rows, vectors, 1, taps, stride)
-    return _fit(dtype, channels, group, host, _PIXELS[host.registers])
+                return replace(tile, taps=taps, stride=stride, wide=wide)
+    return replace(_fit(dtype, channels, group, host, _PIXELS[host.registers]), wide=wide)
 
 
 def sum_tile(
@@ -96,7 +100,7 @@ def sum_tile(
     """The tile of sum_run for a kernel of so many lines and taps, no wider than there are channels.
 
     >>> sum_tile("float32", 96, 1, (3, 3), Machine(32, 16))
-    ChannelTile(dtype='float32', lanes=8, rows=9, vectors=1, group=1, taps=3, stride=1)
+    ChannelTile(dtype='float32', lanes=8, rows=9, vectors=1, group=1, taps=3, stride=1, wide=1)
     """
     host = host or machine()
     tile = _fit(dtype, channels, group, host, (1, 1 if host.registers == 16 else 2))

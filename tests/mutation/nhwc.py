@@ -461,7 +461,7 @@ def _depthwise() -> tuple[Mutant, ...]:
     return (
         _bug(
             "F_left_over_channels_dropped",
-            "depthwise:_filter_row",
+            step,
             "channels that fill no tile are not computed",
             "range(0, job.channels, tile.width)",
             "range(0, job.channels // tile.width * tile.width, tile.width)",
