@@ -238,10 +238,9 @@ def _mean_windows(kind: Any, arguments: int, piece: int) -> None:
             while i < i1:
                 j = j0
                 while j < j1:
-                    begin, k = (i * w.size1 + j) * w.size2, k0
-                    while k < k1:
+                    begin = (i * w.size1 + j) * w.size2
+                    for k in range(k0, k1, w.step2):
                         total += x[U(begin + k)]
-                        k += w.step2
                     j += w.step1
                 i += w.step0
             y[U(r)] = total / divisor[U(r)]
