@@ -153,8 +153,8 @@ def _geometry() -> tuple[Mutant, ...]:
             "last_column_of_an_edge_unwritten",
             "winograd_blocks:deliver_tiles",
             "of a tile over the edge one column less is delivered",
-            "for s in range(across):",
-            "for s in range(across - 1):",
+            "for r in range(rows):\n                    for s in range(across):",
+            "for r in range(rows):\n                    for s in range(across - 1):",
         ),
         _bug(
             "bands_share_filters",
