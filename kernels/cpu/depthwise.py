@@ -75,7 +75,7 @@ def filter_channels(classes: Sequence[tuple[Windows, Taps]], weights: np.ndarray
     first = classes[0][0]
     known = first.taps2 if len(classes) == 1 and first.dilation2 == 1 else 0
     tile = filter_tile(weights.dtype.name, channels, members, known, first.stride2)
-    run(_order_piece, tile, order, len(rows), weights.size * 1e-9)
+    run(_order_piece, tile.one, order, len(rows), weights.size * 1e-9)  # the same code for every tile
     pixels = sum(w.batch * w.out0 * w.out1 * w.out2 for w, _ in classes)
     moved = (pixels + first.batch * first.size0 * first.size1 * first.size2) * channels * size
     lines = channels % tile.width == 0 and tile.width * size % LINE_BYTES == 0

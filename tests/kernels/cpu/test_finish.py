@@ -25,7 +25,7 @@ def test_changes_no_bit(case, dtype) -> None:
 @pytest.mark.parametrize("host", [simd.Machine(16, 16), simd.Machine(64, 32)], ids=["portable", "AVX-512"])
 def test_in_vectors_of_other_machines(host) -> None:
     with simd.using(host):
-        for case in finish.CASES[:4]:
+        for case in finish.CASES[1:3]:
             finish.same_bits(case, "float32")
 
 
