@@ -201,17 +201,16 @@ def _tanh(kind: Any, arguments: int, piece: int) -> None:
     All coefficients are positive, so nothing cancels: rounding adds some units in the last place.
     """
     x, _, y, _, _ = _part(kind, arguments, piece)
-    one, end = x.dtype.type(1), x.dtype.type(9.02)
+    one = x.dtype.type(1)
     p4, p3, p2, p1, p0 = _TANH_OVER
     q4, q3, q2, q1 = _TANH_UNDER
     for i in range(len(x)):
         value = abs(x[i])
-        value = value if value < end else end
         s = value * value
         over = (((p4 * s + p3) * s + p2) * s + p1) * s + p0
         under = (((q4 * s + q3) * s + q2) * s + q1) * s + one
         value = value * over / under
-        value = value if value < one else one
+        value = value if value < one else one  # the fraction goes on to rise, in the end to infinity by infinity
         y[i] = math.copysign(value, x[i]) if x[i] == x[i] else x[i]
 
 

@@ -69,7 +69,7 @@ MUTANTS = (
            "+= shift[v]", "+= shift[v - v % 2]"),
     Mutant("tanh_without_its_last_term", _ACT + "_tanh", TANH, "cut off a power too early",
            "(p4 * s + p3)", "p3"),
-    Mutant("tanh_beyond_one", _ACT + "_tanh", TANH, "follows the fraction to infinity", "value if value < end else end",
+    Mutant("tanh_beyond_one", _ACT + "_tanh", TANH, "follows the fraction to infinity", "value if value < one else one",
            "value"),
     Mutant("tanh_grad_of_y", _ACT + "_tanh_grad", TANH, "1 - y instead of 1 - y y", "y[i] * y[i]", "y[i]"),
     Mutant("norm_shift_lost", _NORM + "_scaled_piece", NORM, "forgets the bias, channels first",
