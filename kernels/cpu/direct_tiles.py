@@ -49,6 +49,7 @@ class Tiling(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def geometry(conv: Conv) -> Geometry:
+    """The three axes of a convolution; one of fewer has absent ones in front."""
     own = [Axis3(a.size, a.kernel, a.out, a.stride, a.pad[0], a.dilation) for a in conv.axes]
     first, second, third = [ABSENT] * (3 - len(own)) + own
     return first, second, third
@@ -88,6 +89,7 @@ def phases(a: Axis3) -> int:
 
 @lru_cache(maxsize=1024)
 def tiling(axes: Geometry, batch: int, groups: int, filters: int) -> Tiling:
+    """How results are cut into tiles: rows and columns of a tile, filters of a block, images of a piece."""
     depth, a, b = axes
     halo_a, halo_b = halo(a), halo(b)
     columns = _even(b.out, TILE)

@@ -17,6 +17,7 @@ from .relayout import empty_last
 def max_pool(
     x: np.ndarray, pool: Pool, out: tuple[np.ndarray, np.ndarray] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
+    """The largest element of each window of x (N, C, *size) and its place: ``kernels.pooling.max_pool``."""
     last = is_last(x) and pooling_last.fits(x.dtype, pool)
     if out is None and is_last(x) and not last:
         out = empty_last(pool.y_shape, x.dtype), empty_last(pool.y_shape, index_dtype(pool))
@@ -41,6 +42,7 @@ def max_pool_grad(
     out: np.ndarray | None = None,
     pool: Pool | None = None,
 ) -> np.ndarray:
+    """dx (N, C, *size): each cotangent g (N, C, *out) where its window's winner stood."""
     fits = pool is not None and pooling_last.fits(g.dtype, pool) and indices.dtype == index_dtype(pool)
     if pool is None or not (fits and is_last(g) and is_last(indices)):
         return scattered(g, indices, x_shape, out, True)
@@ -52,12 +54,14 @@ def max_pool_grad(
 def max_unpool(
     x: np.ndarray, indices: np.ndarray, y_shape: tuple[int, ...], out: np.ndarray | None = None
 ) -> np.ndarray:
+    """(N, C, *size) with the elements of x (N, C, *out) where ``indices`` say, 0 elsewhere."""
     return scattered(x, indices, y_shape, out, False)
 
 
 def scattered(
     values: np.ndarray, indices: np.ndarray, shape: tuple[int, ...], out: np.ndarray | None, add: bool
 ) -> np.ndarray:
+    """``shape`` (N, C, *size) with the values put where ``indices`` say, or, with ``add``, added up there."""
     last = is_last(values)
     y = buffer(out, shape, values.dtype, last)
     if pooling_winners.scatter(flat(values, last), places(indices, last), flat(y, last), add):
@@ -66,6 +70,7 @@ def scattered(
 
 
 def gather(u: np.ndarray, indices: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """The elements of u (N, C, *size) that stand where ``indices`` (N, C, *out) say."""
     last = is_last(u)
     y = buffer(out, indices.shape, u.dtype, last)
     if pooling_winners.gather(flat(u, last), places(indices, last), flat(y, last)):
@@ -80,6 +85,7 @@ def avg_pool(
     divisor_override: int | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
+    """The mean of each window of x (N, C, *size): ``kernels.pooling.avg_pool``."""
     last = is_last(x) and pooling_last.fits(x.dtype, pool)
     if out is None and is_last(x) and not last:
         out = empty_last(pool.y_shape, x.dtype)
@@ -98,6 +104,7 @@ def avg_pool_grad(
     divisor_override: int | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
+    """dx (N, C, *size): each cotangent g (N, C, *out) shared out among its window."""
     last = is_last(g) and pooling_last.fits(g.dtype, pool)
     if out is None and is_last(g) and not last:
         out = empty_last(pool.x_shape, g.dtype)
@@ -150,6 +157,7 @@ def buffer(out: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype, last
 
 
 def give(y: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """``out`` with what was computed, or that itself where there is no ``out``."""
     if out is None or out is y:
         return y
     out[...] = y

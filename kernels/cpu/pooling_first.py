@@ -104,6 +104,7 @@ def _divisors(pool: Pool, count_include_pad: bool, divisor_override: int | None,
 
 
 def max_pool(x: np.ndarray, pool: Pool, values: np.ndarray, indices: np.ndarray) -> None:
+    """Write the largest element of each window of x (N, C, *size), C-contiguous, and its place in its plane."""
     cut = _cut(pool, False)
     arrays = _Arrays(address(x), address(values), address(indices), 0)
     function = _max_rows if cut.in_rows else _max_windows
@@ -111,12 +112,14 @@ def max_pool(x: np.ndarray, pool: Pool, values: np.ndarray, indices: np.ndarray)
 
 
 def avg_pool(x: np.ndarray, pool: Pool, include_pad: bool, override: int | None, y: np.ndarray) -> None:
+    """Write the mean of each window of x (N, C, *size), C-contiguous, into y."""
     cut, shares = _cut(pool, False), _divisors(pool, include_pad, override, x.dtype)
     arrays = _Arrays(address(x), address(y), 0, address(shares))
     run(_mean_rows if cut.in_rows else _mean_windows, kind_of(x), (cut.windows, arrays), cut.pieces, cut.work)
 
 
 def avg_pool_grad(g: np.ndarray, pool: Pool, include_pad: bool, override: int | None, dx: np.ndarray) -> None:
+    """Write dx (N, C, *size), C-contiguous: each cotangent g shared out among its window."""
     cut, shares = _cut(pool, True), _divisors(pool, include_pad, override, g.dtype)
     arrays = _Arrays(address(dx), address(g), 0, address(shares))
     function = _mean_grad_rows if cut.in_rows else _mean_grad_windows

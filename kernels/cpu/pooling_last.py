@@ -111,18 +111,21 @@ def _parts(pool: Pool, count_include_pad: bool, divisor_override: int | None, dt
 
 
 def max_pool(x: np.ndarray, pool: Pool, values: np.ndarray, indices: np.ndarray) -> None:
+    """Write the largest element of each window of x (N, C, *size), channels-last, and its place in its plane."""
     cut = _cut(pool, x.dtype, False, machine())
     arrays = _Arrays(address(x), address(values), address(indices), 0)
     run(_max_piece, cut.tile, (cut.tables, arrays), _rows(pool.batch, cut.tables, False), cut.work)
 
 
 def max_pool_grad(g: np.ndarray, indices: np.ndarray, pool: Pool, dx: np.ndarray) -> None:
+    """Write dx (N, C, *size), channels-last: each cotangent g where its window's winner stood."""
     cut = _cut(pool, g.dtype, True, machine())
     arrays = _Arrays(address(dx), address(g), address(indices), 0)
     run(_max_grad_piece, cut.tile, (cut.tables, arrays), _rows(pool.batch, cut.tables, True), cut.work)
 
 
 def avg_pool(x: np.ndarray, pool: Pool, include_pad: bool, override: int | None, y: np.ndarray) -> None:
+    """Write the mean of each window of x (N, C, *size), channels-last, into y."""
     cut = _cut(pool, x.dtype, False, machine())
     shares = _divisors(pool, include_pad, override, x.dtype)
     arrays = _Arrays(address(x), address(y), 0, address(shares))
@@ -130,6 +133,7 @@ def avg_pool(x: np.ndarray, pool: Pool, include_pad: bool, override: int | None,
 
 
 def avg_pool_grad(g: np.ndarray, pool: Pool, include_pad: bool, override: int | None, dx: np.ndarray) -> None:
+    """Write dx (N, C, *size), channels-last: each cotangent g shared out among its window."""
     cut = _cut(pool, g.dtype, True, machine())
     shares = _parts(pool, include_pad, override, g.dtype)
     arrays = _Arrays(address(dx), address(g), 0, address(shares))

@@ -18,6 +18,7 @@ U = np.uint64  # of indices: Numba would test a signed one for being negative
 
 
 def roi_pool(x: np.ndarray, regions: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The largest element of each window of each box in x (N, C, H, W), and its place: ``kernels.roi.roi_pool``."""
     shape = (len(regions), x.shape[1], *output_size)
     values, indices = np.empty(shape, x.dtype), np.empty(shape, np.int32)
     _run(_largest, np.ascontiguousarray(x), values, indices, _numbers(regions), len(regions))
@@ -25,12 +26,14 @@ def roi_pool(x: np.ndarray, regions: np.ndarray, output_size: tuple[int, int]) -
 
 
 def roi_pool_grad(g: np.ndarray, indices: np.ndarray, regions: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
+    """dx (N, C, H, W): each cotangent g (boxes, C, P, Q) where its window's winner stood."""
     dx = np.zeros(x_shape, g.dtype)
     _run(_add_to_winners, dx, np.ascontiguousarray(g), _numbers(indices), _numbers(regions), len(dx))
     return dx
 
 
 def roi_gather(u: np.ndarray, indices: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """The elements of u (N, C, H, W) that stand where ``indices`` (boxes, C, P, Q) say."""
     y = np.empty(indices.shape, u.dtype)
     _run(_read_winners, np.ascontiguousarray(u), y, _numbers(indices), _numbers(regions), len(regions))
     return y

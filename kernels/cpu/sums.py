@@ -76,6 +76,7 @@ class Count(NamedTuple):
 def cutting(
     tile: Tile, pixels: int, taps: int, depth: int, all_depth: int, all_columns: int, groups: int, first: int, stop: int
 ) -> Cut:
+    """How the sums for the columns first, ..., stop - 1 are cut; sizes only, no address yet."""
     tiles, panels = -(-depth // tile.rows), -(-(stop - first) // tile.width)
     sums = groups * panels * taps * tiles * tile.rows * tile.width * tile.itemsize
     parts = max(1, min(-(-PIECES // groups), pixels // PART_PIXELS, SUMS_BYTES // max(1, sums)))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def register(app: "cyclopts.App") -> None:
+    """Add ``minidl eval`` to ``app``."""
     app.command(evaluate_command, name="eval")
 
 

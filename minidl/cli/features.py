@@ -14,6 +14,7 @@ Net = Annotated[Network | None, Parameter(name="*")]
 
 
 def register(app: "cyclopts.App") -> None:
+    """Add ``minidl features`` and its verbs to ``app``."""
     from cyclopts import App
 
     group = App(name="features", help="Pictures of what a network has learnt, and the numbers behind them.")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def register(app: "cyclopts.App") -> None:
+    """Add ``minidl predict`` to ``app``."""
     app.command(predict)
 
 

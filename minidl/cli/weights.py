@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
 
 def register(app: "cyclopts.App") -> None:
+    """Add ``minidl weights`` to ``app``."""
     app.command(weights)
 
 
