@@ -22,9 +22,9 @@ from minidl.kernels.cpu.windows import address
 from minidl.kernels.jit import native
 
 DEPTH = 128  # of the product: a panel of 16 KiB (AVX-512)
-REPEATS = 4000
+REPEATS = 100_000  # some 30 ms: threads that wake late, or are sent away for a moment, must not count
 BLOCK_BYTES = 256 << 20
-ROUNDS = 5
+ROUNDS = 9
 
 
 class _Product(NamedTuple):
