@@ -7,8 +7,9 @@ gradient is ``forward`` and its weight gradient ``weight_grad`` with x and g exc
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +38,8 @@ def forward(
     >>> forward(np.array([[[1.0, 2.0, 3.0, 4.0]]]), np.array([[[1.0, -1.0]]]), conv)
     array([[[-1., -1., -1.]]])
     """
-    _check(("x", x, conv.x_shape), ("w", w, conv.w_shape), ("out", out, conv.y_shape))
+    shapes = _shapes(conv)
+    _check(("x", x, shapes.x), ("w", w, shapes.w), ("out", out, shapes.y))
     return _plan("forward", conv, x, algorithm, precision).run(x, w, out=out)
 
 
@@ -64,14 +66,14 @@ def forward_then(
     >>> forward_then(x, w, conv, shift=np.array([0.5]), ceiling=np.inf)
     array([[[0. , 0. , 2.5]]])
     """
-    of_channels = (conv.out_channels,)
-    _check(("x", x, conv.x_shape), ("w", w, conv.w_shape), ("scale", scale, of_channels), ("shift", shift, of_channels))
-    _check(("x", x, conv.x_shape), ("added", added, conv.y_shape))
+    shapes = _shapes(conv)
+    named = ("scale", scale, shapes.channels), ("shift", shift, shapes.channels), ("added", added, shapes.y)
+    _check(("x", x, shapes.x), ("w", w, shapes.w), *named)
     chosen = _plan("forward", conv, x, algorithm, precision)
     then = chosen.kernel.call_then
-    if then is not None and x.size and w.size and prod(conv.y_shape):
-        vectors = (None if v is None else np.ascontiguousarray(v) for v in (scale, shift))
-        y = then(x, w, conv, *vectors, added, ceiling)
+    if then is not None and shapes.has_work:
+        scale, shift = (None if v is None else np.ascontiguousarray(v) for v in (scale, shift))
+        y = then(x, w, conv, scale, shift, added, ceiling)
         if y is not NotImplemented:
             return y
     y = chosen.run(x, w)
@@ -101,7 +103,8 @@ def input_grad(
     >>> input_grad(np.array([[[1.0, -1.0]]]), np.array([[[1.0, 10.0, 100.0]]]), conv)
     array([[[   1.,    9.,   90., -100.]]])
     """
-    _check(("w", w, conv.w_shape), ("g", g, conv.y_shape), ("out", out, conv.x_shape))
+    shapes = _shapes(conv)
+    _check(("w", w, shapes.w), ("g", g, shapes.y), ("out", out, shapes.x))
     return _plan("input_grad", conv, g, algorithm, precision).run(w, g, out=out)
 
 
@@ -120,8 +123,23 @@ def weight_grad(
     >>> weight_grad(np.array([[[1.0, 2.0, 3.0, 4.0]]]), np.array([[[1.0, 10.0, 100.0]]]), conv)
     array([[[321., 432.]]])
     """
-    _check(("x", x, conv.x_shape), ("g", g, conv.y_shape), ("out", out, conv.w_shape))
+    shapes = _shapes(conv)
+    _check(("x", x, shapes.x), ("g", g, shapes.y), ("out", out, shapes.w))
     return _plan("weight_grad", conv, g, algorithm, precision).run(x, g, out=out)
+
+
+class _Shapes(NamedTuple):
+    x: tuple[int, ...]
+    w: tuple[int, ...]
+    y: tuple[int, ...]
+    channels: tuple[int, ...]  # of one number for each channel of y
+    has_work: bool
+
+
+@lru_cache(maxsize=4096)
+def _shapes(conv: Conv) -> _Shapes:
+    shapes = conv.x_shape, conv.w_shape, conv.y_shape
+    return _Shapes(*shapes, (conv.out_channels,), all(prod(shape) for shape in shapes))
 
 
 def _plan(pass_: str, conv: Conv, array: Any, algorithm: str | None, precision: Precision | None) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 
 from .choice import compiles, module, on_cuda
 from .layout import channels_last
+from .spec import norm as spec
 
 SMALL = 1 << 14  # elements up to which a pass over channels-last storage is not worth a call
 
@@ -163,6 +164,29 @@ def track(running_mean: Any, running_var: Any, mean: Any, variance: Any, count: 
         return
     for running, new in ((running_mean, mean), (running_var, variance * (count / (count - 1)))):
         running += (new - running) * running.dtype.type(momentum)
+
+
+def running_scale(mean: Any, variance: Any, weight: Any, bias: Any, eps: float, dtype: Any = None) -> tuple[Any, Any]:
+    """Scale and shift (C,) with which `scale_shift` normalises by known statistics: batch norm in evaluation.
+
+    All are (C,), ``weight`` and ``bias`` may be None.  ``dtype``: of what is normalised, None for the statistics' own.
+
+    >>> import numpy as np
+    >>> scale, shift = running_scale(np.array([5.0]), np.array([4.0]), np.array([10.0]), None, eps=0.0)
+    >>> scale.tolist(), shift.tolist()
+    ([5.0], [-25.0])
+    """
+    given = [a for a in (mean, variance, weight, bias) if a is not None]
+    wanted = variance.dtype if dtype is None else dtype
+    if compiles(variance) and all(_is_row(a, wanted) for a in given):
+        from .cpu import running
+
+        return running.running_scale(mean, variance, weight, bias, eps)
+    return spec.running_scale(mean, variance, weight, bias, eps, dtype)
+
+
+def _is_row(a: Any, dtype: Any) -> bool:
+    return type(a) is np.ndarray and a.dtype == dtype and a.flags.c_contiguous
 
 
 def scale_shift_relu(

@@ -128,12 +128,12 @@ LINE = 64  # bytes of a cache line
 MOST_NUMBERS = 256  # of one loop
 
 
-def run_program(program: np.ndarray, places: np.ndarray, parallel: bool) -> None:
-    """The loops of a program (see `replay`), one after the other, with the addresses of its places put in."""
+def run_program(begin: int, end: int, places: np.ndarray, parallel: bool) -> None:
+    """The loops of a program (see `replay`) that lies between two addresses, one after the other, with the addresses
+    of its places put in."""
     board = gather(get_num_threads()) if parallel and get_num_threads() > 1 else 0
     try:
-        begin = address(program)
-        machine_code.entry(_run_program, 4)(begin, begin + program.nbytes, address(places), board)
+        machine_code.entry(_run_program, 4)(begin, end, address(places), board)
     finally:
         if board:
             dismiss()

@@ -37,6 +37,8 @@ class Program(NamedTuple):
     """Loops with open addresses.  Places: the operands, the result, then the blocks of scratch memory."""
 
     numbers: np.ndarray
+    begin: int  # address of the numbers
+    end: int
     parallel: bool
     scratch: tuple[tuple[str, int], ...]  # names and bytes
     shape: tuple[int, ...]  # of the result
@@ -48,7 +50,7 @@ class Program(NamedTuple):
         blocks = [block(name, size) for name, size in self.scratch]
         begins = [address(a) - below for a, below in zip(arrays, self.below)]
         places = np.array([*begins, place, *[lent.address for lent in blocks]], np.int64)
-        run_program(self.numbers, places, self.parallel)
+        run_program(self.begin, self.end, places, self.parallel)
         return result
 
 
@@ -65,16 +67,16 @@ def replayed(kernel: Callable[..., np.ndarray] | None = None, *, operands: int =
     @wraps(kernel)
     def call(*arguments: Any, out: np.ndarray | None = None) -> np.ndarray:
         arrays, (problem, *rest) = arguments[:operands], arguments[operands:]
-        given = [a for a in arrays if a is not None]
         out = rest[0] if rest else out
-        if out is not None or not all(a.size for a in given):
+        if out is not None:
             return kernel(*arrays, problem, out)
         strides = [None if a is None else a.strides for a in arrays]
         key = problem, *strides, arrays[0].dtype, get_num_threads(), machine()
         program = known.get(key)
+        given = [a for a in arrays if a is not None]
         if program is not None:
             return program.run(given)
-        if key in known:
+        if key in known or not all(a.size for a in given):
             return kernel(*arrays, problem)
         with lending() as lent, watching() as loops:
             result = kernel(*arrays, problem)
@@ -133,7 +135,9 @@ def _program(loops: Sequence[Loop | None], lent: Sequence[Lent], arrays: tuple[n
         numbers += [loop.code, loop.pieces, int(loop.parallel), len(row), len(moves) // 2, *row, *moves]
     parallel = any(loop.parallel for loop in loops if loop is not None)
     below = tuple(address(a) - begin for a, (begin, _) in zip(arrays[:-1], places))
-    return Program(np.array(numbers, np.int64), parallel, tuple(scratch.items()), result.shape, result.strides, below)
+    written, blocks = np.array(numbers, np.int64), tuple(scratch.items())
+    begin = address(written)
+    return Program(written, begin, begin + written.nbytes, parallel, blocks, result.shape, result.strides, below)
 
 
 def _place(where: int, places: Sequence[Range]) -> int | None:

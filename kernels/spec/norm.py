@@ -53,6 +53,15 @@ def scale_shift(x: Any, scale: Any, shift: Any) -> Any:
     return y
 
 
+def running_scale(mean: Any, variance: Any, weight: Any, bias: Any, eps: float, dtype: Any = None) -> tuple[Any, Any]:
+    """Scale and shift (C,) of batch norm by known statistics, in ``dtype`` (None: that of the statistics)."""
+    scale = (1 / np.sqrt(variance + eps)).astype(dtype or variance.dtype, copy=False)
+    shift = -mean.astype(scale.dtype, copy=False) * scale
+    if weight is not None:
+        scale, shift = scale * weight, shift * weight
+    return scale, shift if bias is None else shift + bias
+
+
 def add_to_channels(x: Any, shift: Any) -> None:
     """Add shift (C,) to x (N, C, *size), in place."""
     x += along(shift, x)

@@ -363,13 +363,11 @@ def _fuses(x: Any, residual: Any) -> bool:
 
 def running_scale(dtype: Any, mean: Any, variance: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any]:
     """Scale and shift of each channel in evaluation; arrays do where nobody records or wants the steps."""
-    if MODE.recording or step_by_step():
-        mean, scale = mean.detach().to(dtype), rsqrt(variance.detach() + eps).to(dtype)
-    else:
-        mean, variance, weight, bias = (None if v is None else v._array for v in (mean, variance, weight, bias))
-        scale = (1 / array_module(mean).sqrt(variance + eps)).astype(dtype, copy=False)
-        mean = mean.astype(dtype, copy=False)
-    shift = -mean * scale
+    if not (MODE.recording or step_by_step()):
+        arrays = [None if v is None else v._array for v in (mean, variance, weight, bias)]
+        return kernel.running_scale(*arrays, eps, dtype)
+    scale = rsqrt(variance.detach() + eps).to(dtype)
+    shift = -mean.detach().to(dtype) * scale
     if weight is not None:
         scale, shift = scale * weight, shift * weight
     return scale, shift if bias is None else shift + bias

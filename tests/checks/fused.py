@@ -7,6 +7,7 @@ import numpy as np
 import minidl
 from minidl import optim
 from minidl.kernels import activation, norm
+from minidl.kernels.spec import norm as spec
 from minidl.optim import Optimizer
 
 MORE_THAN_A_PIECE = 70_001
@@ -51,6 +52,24 @@ def accumulated_parts(dtype: str) -> None:
         uneven = np.array(whole, order="K")
         activation.accumulate(uneven[..., 1:], whole[..., :-1], algorithm="numba")
         np.testing.assert_array_equal(uneven[..., 1:], whole[..., 1:] + whole[..., :-1])
+
+
+def running_scale(dtype: str) -> None:
+    """Scale and shift by known statistics: the bits of the definition, which normalises with them."""
+    rng = np.random.default_rng(7)
+    for channels in (0, 1, 5, 70):
+        mean, weight, bias, x = rng.standard_normal((4, channels)).astype(dtype)
+        variance = rng.uniform(0.01, 2, channels).astype(dtype)
+        every_other = np.repeat(variance, 2)[::2]
+        for w, b in ((weight, bias), (weight, None), (None, bias), (None, None)):
+            for spread in (variance, every_other):
+                found = norm.running_scale(mean, spread, w, b, EPS)
+                for got, want in zip(found, spec.running_scale(mean, variance, w, b, EPS), strict=True):
+                    assert got.dtype == dtype and got.shape == (channels,)
+                    np.testing.assert_array_equal(got, want)
+            normal = (x.astype("f8") - mean) / np.sqrt(variance.astype("f8") + EPS)
+            want = (1 if w is None else w) * normal + (0 if b is None else b)
+            np.testing.assert_allclose(found[0] * x + found[1], want, rtol=1e-4, atol=1e-4)
 
 
 def batch_norm(dtype: str) -> None:

@@ -10,11 +10,13 @@ from .framework import Mutant
 
 _ACT, _NORM, _OPTIM = (f"minidl.kernels.cpu.{name}:" for name in ("activation", "norm", "optim"))
 _RELU = "minidl.kernels.cpu.norm_relu:"
+_RUNNING = "minidl.kernels.cpu.running:"
 _SPEC = "minidl.kernels.spec.activation:"
 KINKS = (activations.kinks,)
 STEPS = (partial(fused.straight_pieces, "float32"),)
 NORM = (partial(fused.batch_norm, "float32"),)
 CHANNELS = (partial(fused.channel_passes, "float32"),)
+RUNNING = (partial(fused.running_scale, "float32"),)
 TANH = (partial(fused.tanh, "float32"),)
 LARGE_MEAN = (fused.large_mean,)
 NORM_RELU = (partial(fused.batch_norm_relu, "float32"),)
@@ -47,6 +49,16 @@ MUTANTS = (
            "min(p.count, (piece + 1) * p.block)", "min(p.count - 1, (piece + 1) * p.block)"),
     Mutant("pitch_of_uneven_rows", "minidl.kernels.cpu.elements:pitch_of", PARTS, "asks the last axis only",
            "if stride != step:", "if stride < 0:"),
+    Mutant("running_scale_without_eps", _RUNNING + "_scale_and_shift", RUNNING, "eps in training only",
+           "np.sqrt(variance[c] + eps)", "np.sqrt(variance[c])"),
+    Mutant("running_mean_not_scaled", _RUNNING + "_scale_and_shift", RUNNING, "subtracts the mean after the division",
+           "-mean[c] * scale[c]", "-mean[c]"),
+    Mutant("running_weight_beside_the_mean", _RUNNING + "_scale_and_shift", RUNNING, "scales the input, not the mean",
+           "shift[c] *= weight[c]", "pass"),
+    Mutant("running_scale_of_other_statistics", "minidl.kernels.norm:_is_row", RUNNING,
+           "takes every other number of a row for all of it", " and a.flags.c_contiguous", ""),
+    Mutant("running_scale_of_the_definition_without_eps", "minidl.kernels.spec.norm:running_scale", RUNNING,
+           "the same without Numba", "np.sqrt(variance + eps)", "np.sqrt(variance)"),
     Mutant("blocks_of_equal_weight", _NORM + "_merge", NORM, "averages the means of unequal blocks",
            "share, weight = counts[b] / n,", "share, weight = 1 / (b + 1),"),
     Mutant("blocks_without_their_distance", _NORM + "_merge", NORM, "adds the squares of the blocks only",

@@ -66,6 +66,11 @@ def test_biases_are_added_and_summed_as_numpy_does(dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scale_and_shift_in_evaluation_have_the_bits_of_the_definition(dtype) -> None:
+    fused.running_scale(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_relu_behind_it_takes_no_pass_of_its_own_and_changes_no_bit(dtype) -> None:
     fused.batch_norm_relu(dtype)
     fused.batch_norm_relu(dtype, ((1, 3, 2, 2), (2, 64, 3), (5, 2), (8, 9, 20, 21)))
