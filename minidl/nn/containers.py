@@ -8,12 +8,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ..autograd.mode import MODE
 from ..tensor import Tensor
 from .activation import ReLU, ReLU6
 from .conv import _Conv
 from .module import Module, is_watched
 from .normalization import _BatchNorm
 from .parameter import Parameter
+from .pooling import _MaxPool
 
 
 def _position(index: Any, length: int, owner: str) -> int:
@@ -123,7 +125,13 @@ class Sequential(_ModuleSequence):
         at = 0
         while at < len(modules):
             conv, norm, relu = _unit(modules[at : at + 3])
-            if relu is not None and norm is not None:
+            unit = [module for module in (conv, norm, relu) if module is not None]
+            pool = _pool_to_go_first(relu, modules[at + len(unit) : at + len(unit) + 1])
+            if pool is not None:
+                for module in (*unit[:-1], pool, unit[-1]):
+                    input = module(input)
+                at += 1
+            elif relu is not None and norm is not None:
                 input = norm.then_relu(input, ceiling=_RELUS[type(relu)], behind=conv)
             elif relu is not None and conv is not None:
                 input = conv.then_relu(input, ceiling=_RELUS[type(relu)])
@@ -132,7 +140,7 @@ class Sequential(_ModuleSequence):
                 input = norm(conv(input)) if together is None else together
             else:
                 input = modules[at](input)
-            at += max(1, sum(module is not None for module in (conv, norm, relu)))
+            at += max(1, len(unit))
         return input
 
 
@@ -144,6 +152,18 @@ def _unit(modules: list[Module]) -> tuple[_Conv | None, _BatchNorm | None, Modul
     rest = rest if norm is None else rest[1:]
     follows = len(rest) < len(modules) and rest and type(rest[0]) in _RELUS and not is_watched(rest[0])
     return conv, norm, rest[0] if follows else None
+
+
+def _pool_to_go_first(relu: Module | None, behind: list[Module]) -> Module | None:
+    """The maximum pooling behind ``relu`` where the two are better done the other way round.
+
+    Maximum and ReLU may change places: no number changes, nor a gradient (where ReLU passes one, the winner of a window
+    is the same).  Backward passes then need only the places of the winners and the pooled maps, not the large ones.
+    """
+    if not behind or type(relu) is not ReLU or not isinstance(behind[0], _MaxPool) or not MODE.recording:
+        return None
+    pool = behind[0]
+    return None if pool.return_indices or is_watched(pool) or type(pool).forward is not _MaxPool.forward else pool
 
 
 # with what stands before them they are done in one pass over memory

@@ -98,6 +98,55 @@ def test_a_convolution_with_its_relu_has_the_gradients_of_one_after_the_other(re
         np.testing.assert_array_equal(got.numpy(), want.numpy())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("window", [(2, 2, 0), (3, 2, 1), (3, 1, 1)])
+def test_a_maximum_behind_a_relu_changes_places_with_it_and_no_gradient_changes(window, norm, dtype, ran) -> None:
+    minidl.manual_seed(0)
+    size, stride, padding = window
+    net = unit(bias=not norm, norm=norm).to(dtype).train()
+    net = nn.Sequential(*net[:-1], nn.MaxPool2d(size, stride, padding), net[-1])
+    x = (minidl.randn(2, 6, 9, 7).round() * 3).to(dtype)  # many equal numbers, so many windows have several winners
+    with minidl.no_grad():
+        net[0].weight.copy_(minidl.randn(9, 6, 3, 3).round())
+    names, results = [], []
+    for run in (net, lambda x: one_after_the_other(net, x)):
+        leaf = x.clone().requires_grad_()
+        ran.clear()
+        y = run(leaf)
+        names.append([name for name in ran if name in ("conv", "conv_relu", "max_pool", "relu")])
+        minidl.manual_seed(1)
+        g = minidl.randn(*y.shape).to(dtype)
+        results.append([y.detach(), *minidl.autograd.grad(y, [leaf, *net.parameters()], g)])
+    assert names == [["conv", "max_pool", "relu", "conv"], ["conv", "relu", "max_pool", "conv"]]
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_array_equal(got.numpy(), want.numpy())
+
+
+def test_places_are_kept_where_somebody_would_notice(ran) -> None:
+    class Mine(nn.MaxPool2d):
+        def forward(self, input):
+            return super().forward(input) + 1
+
+    x = minidl.randn(2, 3, 8, 8)
+    for pool in (Mine(2), nn.AvgPool2d(2), nn.MaxPool2d(2, return_indices=True)):
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), pool)
+        ran.clear()
+        net(x)
+        assert ran[0] == "conv_relu"
+    calls = []
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
+    for layer in net[1:]:
+        handle = layer.register_forward_pre_hook(lambda module, args: calls.append(args[0]))
+        net(x)
+        handle.remove()
+    assert calls[0].min() < 0 and calls[1].min() == 0 and calls[1].shape == (2, 4, 6, 6)
+    ran.clear()
+    with minidl.no_grad():
+        net(x)
+    assert ran == ["conv_then", "max_pool"]
+
+
 @pytest.mark.parametrize("ceiling", [np.inf, 0.5])
 def test_its_gradients_by_finite_differences(ceiling) -> None:
     """To the second derivative."""
