@@ -23,9 +23,9 @@ import numpy as np
 from ..jit import native
 from .finish import NOTHING, Finish, finish
 from .packing import bands, pack
-from .pieces import Address, read, run
+from .pieces import Address, allocate, free, number, read, run, write_number
 from .places import address
-from .simd import address_of, copy_bytes, keep
+from .simd import copy_bytes
 from .tiles import Tile, rows_tile, rows_times_panel
 from .windows import Windows, fill_tables, finish_tile, pixel_count, read_taps, tap_count
 
@@ -127,14 +127,16 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
     apart = cut.block_depth * tile.itemsize + 64
     copied = cut.block_taps == 1 and taps > 0 and w.x_step2 % 4096 == 0  # without a tap nothing is read
     edge_width, pixels = tile.width * tile.itemsize, tiles * tile.rows
-    addresses = np.empty(pixels * (taps + 2) + tile.rows, np.int64)  # an allocation takes as long as a tile
-    table, results = addresses[: pixels * taps], addresses[pixels * taps : pixels * (taps + 1)]  # (tile, tap, row)
-    copy_table, edge_rows = addresses[pixels * (taps + 1) : pixels * (taps + 2)], addresses[pixels * (taps + 2) :]
-    buffer = np.empty(tile.rows * edge_width + (pixels * apart if copied else 0), np.uint8)
-    for i in range(len(edge_rows)):  # of a tile of which some columns are no result
-        edge_rows[i] = address_of(buffer) + i * edge_width
+    # no arrays: handing one on is counted by an atomic step, which waits until all that was stored is in the cache
+    addresses = pixels * (taps + 2) + tile.rows
+    edge = allocate(tile.rows * edge_width + 8 * addresses + (pixels * apart if copied else 0))
+    table = edge + tile.rows * edge_width  # (tile, tap, row)
+    results = table + 8 * pixels * taps
+    copy_table, edge_rows, copy = results + 8 * pixels, results + 16 * pixels, table + 8 * addresses
+    for row in range(tile.rows):  # of a tile of which some columns are no result
+        write_number(edge_rows, row, edge + row * edge_width)
     for i in range(pixels if copied else 0):
-        copy_table[i] = address_of(buffer) + tile.rows * edge_width + i * apart
+        write_number(copy_table, i, copy + i * apart)
     fill_tables(w, first, count, tile.rows if taps > 1 else pixels, table, results)  # in longer runs where it may
     finish_tile(count, tile.rows, taps, table, results)
     all_panels = -(-cut.columns // tile.width)
@@ -144,8 +146,8 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
         offset = (group * cut.depth + c) * tile.itemsize
         if copied:
             for m in range(pixels):
-                row = table[(m // tile.rows * taps + t) * tile.rows + m % tile.rows]
-                copy_bytes(copy_table[m], row + offset, some_depth * tile.itemsize)
+                row = number(table, (m // tile.rows * taps + t) * tile.rows + m % tile.rows)
+                copy_bytes(number(copy_table, m), row + offset, some_depth * tile.itemsize)
             offset = 0
         for p in range(band * cut.piece_panels, min((band + 1) * cut.piece_panels, all_panels)):
             panel = cut.panels + (group * all_panels + p) * cut.panel_bytes
@@ -157,19 +159,19 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
                 begin, end = read_taps(w, table, m // tile.rows, tile.rows, t, t + some_taps)
                 if begin == end and accumulate:
                     continue
-                source = address_of(copy_table) + m * 8
+                source = copy_table + m * 8
                 if not copied:
-                    source = address_of(table) + (m * taps + begin * tile.rows) * 8
-                target, moved = address_of(results) + m * 8, shift
+                    source = table + (m * taps + begin * tile.rows) * 8
+                target, moved = results + m * 8, shift
                 if size < edge_width:
-                    target, moved = address_of(edge_rows), 0
+                    target, moved = edge_rows, 0
                     for i in range(tile.rows if accumulate else 0):
-                        copy_bytes(edge_rows[i], results[m + i] + shift, size)
+                        copy_bytes(edge + i * edge_width, number(results, m + i) + shift, size)
                 weights = panel + (begin - t) * some_depth * edge_width
                 rows_times_panel(tile, source, end - begin, offset, some_depth, weights, target, moved, accumulate)
                 if size < edge_width:
                     for i in range(tile.rows):
-                        copy_bytes(results[m + i] + shift, edge_rows[i], size)
+                        copy_bytes(number(results, m + i) + shift, edge + i * edge_width, size)
         c += some_depth
         if c == cut.depth:
             t, c = t + max(1, some_taps), 0
@@ -177,5 +179,5 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
         begin, stop = band * cut.piece_panels * tile.width, min((band + 1) * cut.piece_panels * tile.width, cut.columns)
         channel = group * cut.all_columns + cut.first + begin
         for m in range(count):
-            finish(tile, last, results[m] + channel * tile.itemsize, channel, stop - begin)
-    keep((addresses, buffer))
+            finish(tile, last, number(results, m) + channel * tile.itemsize, channel, stop - begin)
+    free(edge)

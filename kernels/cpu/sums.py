@@ -23,10 +23,10 @@ import numpy as np
 from ..jit import native
 from ..workspace import borrow
 from .packing import bands
-from .pieces import Address, read, run
+from .pieces import Address, allocate, free, number, read, run
 from .places import address
 from .products import FLOPS, PIECES
-from .simd import address_of, clear_bytes, copy_bytes, keep, load, store
+from .simd import clear_bytes, copy_bytes, load, store
 from .tiles import Tile, columns_tile, columns_times_panel
 from .windows import Windows, fill_tables, pixel_count, tap_count
 
@@ -121,9 +121,9 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
     cut = read(Cut, arguments + 8 * len(w))
     band, part, group = piece % cut.bands, piece // cut.bands % cut.parts, piece // cut.bands // cut.parts
     taps, panels, width = tap_count(w), -(-cut.columns // tile.width), tile.width * tile.itemsize
-    table = np.empty(taps * cut.chunk, np.int64)  # (tap, pixel)
-    places = np.empty(cut.chunk, np.int64)  # of g's pixels
-    packed = np.empty(cut.chunk * width, np.uint8)
+    packed = allocate(cut.chunk * (width + 8 * (taps + 1)))
+    table = packed + cut.chunk * width  # (tap, pixel)
+    places = table + 8 * cut.chunk * taps  # of g's pixels
     begin = part * cut.part_pixels
     end = min(begin + cut.part_pixels, pixel_count(w))
     for m in range(begin, end, cut.chunk):
@@ -133,30 +133,30 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
             k = p * tile.width
             shift = (group * cut.all_columns + cut.first + k) * tile.itemsize
             size = min(tile.width, cut.columns - k) * tile.itemsize
-            _pack_rows(tile, address_of(packed), places, count, shift, size)
+            _pack_rows(tile, packed, places, count, shift, size)
             for t in range(taps):
                 for i in range(cut.tiles):
                     at = ((part * cut.groups + group) * panels + p) * taps + t
                     columns_times_panel(
-                        tile, address_of(table) + t * cut.chunk * 8, count,
-                        _channel_begin(tile, cut, group, i) * tile.itemsize, address_of(packed),
+                        tile, table + t * cut.chunk * 8, count,
+                        _channel_begin(tile, cut, group, i) * tile.itemsize, packed,
                         cut.sums + (at * cut.tiles + i) * tile.rows * width, width, m - begin,
                     )  # fmt: skip
-    keep((table, packed))
+    free(packed)
 
 
 @native
-def _pack_rows(tile: Any, to: int, places: Any, count: int, shift: int, size: int) -> None:
+def _pack_rows(tile: Any, to: int, places: int, count: int, shift: int, size: int) -> None:
     """Row m of the panel gets ``size`` bytes of g's pixel m, and zeros up to the tile's width."""
     width = tile.width * tile.itemsize
     if size < width:
         clear_bytes(to, count * width)
         for m in range(count):
-            copy_bytes(to + m * width, places[m] + shift, size)
+            copy_bytes(to + m * width, number(places, m) + shift, size)
     else:
         for m in range(count):
             for j in range(0, width, tile.lanes * tile.itemsize):
-                store(to + m * width + j, load(tile, places[m] + shift + j))
+                store(to + m * width + j, load(tile, number(places, m) + shift + j))
 
 
 @native

@@ -15,10 +15,8 @@ import numpy as np
 
 from ..jit import native
 from .direct_tiles import ABSENT, Axis3, Geometry
-from .pieces import Address
+from .pieces import Address, number, write_number
 from .places import address
-
-U = np.uint64  # of indices: Numba would test a signed one for being negative and could not vectorise
 
 
 class Windows(NamedTuple):
@@ -125,10 +123,11 @@ def next_pixel(w: Any, pixel: tuple[int, int, int, int], count: int) -> tuple[in
 
 
 @native
-def fill_tables(w: Any, first: int, count: int, rows: int, table: Any, results: Any) -> None:
+def fill_tables(w: Any, first: int, count: int, rows: int, table: int, results: int) -> None:
     """Addresses for the pixels first, ..., first + count - 1, in groups of ``rows``.
 
-    table (groups, taps, rows) gets input positions, results (groups, rows) the pixels' places in y.
+    table (groups, taps, rows) gets input positions, results (groups, rows) the pixels' places in y.  Both are told by
+    their addresses: an array would be counted, by an atomic step, wherever it is handed on.
     """
     taps = tap_count(w)
     n, o, p, q = split_pixel(w, first)
@@ -148,14 +147,14 @@ def fill_tables(w: Any, first: int, count: int, rows: int, table: Any, results: 
                     at += rows
         place = w.y + n * w.y_image + o * w.y_step0 + p * w.y_step1 + q * w.y_step2
         for i in range(run):
-            results[U(m + i)] = place + i * w.y_step2
+            write_number(results, m + i, place + i * w.y_step2)
         m += run
         n, o, p, q = next_pixel(w, (n, o, p, q), run)
 
 
 @native
 def _fill_run(
-    table: Any, at: int, run: int, line: int, j: int, stride: int, step: int, size: int, zeros: int, real: bool
+    table: int, at: int, run: int, line: int, j: int, stride: int, step: int, size: int, zeros: int, real: bool
 ) -> None:
     """Addresses of the positions j, j + stride, ... of a row of x, which is no row at all if not ``real``."""
     if real and j >= 0 and j + (run - 1) * stride < size:  # most runs: no need to divide
@@ -166,26 +165,26 @@ def _fill_run(
     else:
         start = stop = run
     for i in range(start):
-        table[U(at + i)] = zeros
+        write_number(table, at + i, zeros)
     place, jump = line + j * step, stride * step
     for i in range(start, stop):
-        table[U(at + i)] = place + i * jump
+        write_number(table, at + i, place + i * jump)
     for i in range(stop, run):
-        table[U(at + i)] = zeros
+        write_number(table, at + i, zeros)
 
 
 @native
-def finish_tile(count: int, rows: int, taps: int, table: Any, results: Any) -> None:
+def finish_tile(count: int, rows: int, taps: int, table: int, results: int) -> None:
     """Let the rows of the last tile that are no pixels repeat its row 0: they write what it writes, where it writes."""
     last = (count - 1) // rows
     for i in range(count - last * rows, rows):
-        results[last * rows + i] = results[last * rows]
+        write_number(results, last * rows + i, number(results, last * rows))
         for t in range(last * taps, (last + 1) * taps):
-            table[t * rows + i] = table[t * rows]
+            write_number(table, t * rows + i, number(table, t * rows))
 
 
 @native
-def read_taps(w: Any, table: Any, group: int, rows: int, first: int, stop: int) -> tuple[int, int]:
+def read_taps(w: Any, table: int, group: int, rows: int, first: int, stop: int) -> tuple[int, int]:
     """The part of the taps first, ..., stop - 1 outside of which all rows of a group read only padding.
 
     At the edge of an image that is the kernel's rows above or below it, so nobody multiplies by their zeros.
@@ -201,8 +200,8 @@ def read_taps(w: Any, table: Any, group: int, rows: int, first: int, stop: int) 
 
 
 @native
-def _is_padding(w: Any, table: Any, at: int, rows: int) -> bool:
+def _is_padding(w: Any, table: int, at: int, rows: int) -> bool:
     i = 0
-    while i < rows and table[U(at + i)] == w.zeros:
+    while i < rows and number(table, at + i) == w.zeros:
         i += 1
     return i == rows
