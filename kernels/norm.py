@@ -11,6 +11,7 @@ whole-array operations, of which ``spec/group_norm.py`` is the shortest form.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -176,17 +177,19 @@ def running_scale(mean: Any, variance: Any, weight: Any, bias: Any, eps: float, 
     >>> scale.tolist(), shift.tolist()
     ([5.0], [-25.0])
     """
-    given = [a for a in (mean, variance, weight, bias) if a is not None]
-    wanted = variance.dtype if dtype is None else dtype
-    if compiles(variance) and all(_is_row(a, wanted) for a in given):
-        from .cpu import running
-
-        return running.running_scale(mean, variance, weight, bias, eps)
+    if compiles(variance):
+        found = _running().running_scale(mean, variance, weight, bias, eps, variance.dtype if dtype is None else dtype)
+        if found is not None:
+            scale, shift = found
+            return scale, shift
     return spec.running_scale(mean, variance, weight, bias, eps, dtype)
 
 
-def _is_row(a: Any, dtype: Any) -> bool:
-    return type(a) is np.ndarray and a.dtype == dtype and a.flags.c_contiguous
+@cache
+def _running() -> Any:
+    from .cpu import running
+
+    return running
 
 
 def scale_shift_relu(

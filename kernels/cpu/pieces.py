@@ -22,12 +22,13 @@ them (see `crew`) computes which piece.
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 from typing import Annotated, Any, ForwardRef, NamedTuple
 
-import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -36,7 +37,6 @@ from .. import machine_code
 from ..jit import Native, native
 from ..threads import get_num_threads
 from .crew import call, dismiss, gather, share
-from .places import address
 from .simd import I8, I64, Constant, emit_pointer
 
 SERIAL = 20e-6
@@ -53,7 +53,7 @@ class Loop(NamedTuple):
     code: int
     pieces: int
     parallel: bool
-    numbers: np.ndarray
+    numbers: array[int]  # of 64 bits
     addresses: tuple[int, ...]  # which of the numbers are addresses
 
 
@@ -70,11 +70,11 @@ def run(function: Native, constant: Constant, arguments: Any, pieces: int, secon
     ``arguments``: a NamedTuple of integers, or a tuple of several, which lie one after the other.
     """
     parts = (arguments,) if hasattr(arguments, "_fields") else arguments
-    numbers = np.array([number for part in parts for number in part], np.int64)
+    numbers = array("q", chain.from_iterable(parts))
     code, parallel = _address(function, constant), pieces > 1 and seconds > SERIAL
     board = gather(get_num_threads()) if parallel and get_num_threads() > 1 else 0
     try:
-        machine_code.entry(_loop, 4)(code, address(numbers), pieces, board)
+        machine_code.entry(_loop, 4)(code, numbers.buffer_info()[0], pieces, board)
     finally:
         if board:
             dismiss()
@@ -128,12 +128,12 @@ LINE = 64  # bytes of a cache line
 MOST_NUMBERS = 256  # of one loop
 
 
-def run_program(begin: int, end: int, places: np.ndarray, parallel: bool) -> None:
+def run_program(begin: int, end: int, places: array[int], parallel: bool) -> None:
     """The loops of a program (see `replay`) that lies between two addresses, one after the other, with the addresses
     of its places put in."""
     board = gather(get_num_threads()) if parallel and get_num_threads() > 1 else 0
     try:
-        machine_code.entry(_run_program, 4)(begin, end, address(places), board)
+        machine_code.entry(_run_program, 4)(begin, end, places.buffer_info()[0], board)
     finally:
         if board:
             dismiss()

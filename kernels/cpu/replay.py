@@ -13,6 +13,7 @@ that it computes something in NumPy (`pieces.outside_of_loops`), calls of that k
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from itertools import pairwise
@@ -49,7 +50,7 @@ class Program(NamedTuple):
         result, place = empty_like_strides(self.shape, self.strides, arrays[0].dtype)
         blocks = [block(name, size) for name, size in self.scratch]
         begins = [address(a) - below for a, below in zip(arrays, self.below)]
-        places = np.array([*begins, place, *[lent.address for lent in blocks]], np.int64)
+        places = array("q", [*begins, place, *[lent.address for lent in blocks]])
         run_program(self.begin, self.end, places, self.parallel)
         return result
 

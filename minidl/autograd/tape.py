@@ -249,7 +249,7 @@ class Primitive:
         many = isinstance(result, tuple)
         node = None
         if MODE.recording:
-            wanted = tuple([isinstance(a, Tensor) and a.requires_grad for a in args])
+            wanted = tuple([isinstance(a, Tensor) and (a._requires_grad or a._node is not None) for a in args])
             if True in wanted and (self.joint is not None or any(w and r for w, r in zip(wanted, self.rules))):
                 node = Node(self, args, attrs, result, wanted)
         base = args[0] if self.view and isinstance(args[0], Tensor) else None

@@ -16,7 +16,7 @@ from ..ops.conv import conv_relu, conv_then
 from . import functional as F
 from .hooks import say_where
 from .linear import default_init, new_parameter, positive
-from .module import Module, is_watched
+from .module import Module, Registered, is_watched
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -28,6 +28,8 @@ class _ConvNd(Module):
     transposed: ClassVar[bool]
     function: ClassVar[Callable[..., Any]]
     padding: Any
+    weight: Any = Registered("_parameters")
+    bias: Any = Registered("_parameters")
 
     def __init__(
         self,
@@ -172,11 +174,10 @@ class _Conv(_ConvNd):
         """Whether a convolution is all that happens when it is called, on the CPU, in one dtype."""
         if MODE.autocast is not None or is_watched(self) or self.padding_mode != "zeros":
             return False
-        if type(self).forward is not _Conv.forward or not is_tensor(input) or input.ndim != self.ndim + 2:
+        if type(self).forward is not _Conv.forward or not is_tensor(input) or input._array.ndim != self.ndim + 2:
             return False
-        tensors = (input,) if residual is None else (input, residual)
-        dtype = self.weight.dtype
-        return all(is_tensor(t) and type(t._array) is np.ndarray and t.dtype == dtype for t in tensors)
+        dtype = self.weight._array.dtype
+        return _is_plain(input, dtype) and (residual is None or _is_plain(residual, dtype))
 
     def finish(
         self, input: Any, *, scale: Any = None, shift: Any = None, residual: Any = None, ceiling: float | None = None
@@ -187,12 +188,17 @@ class _Conv(_ConvNd):
         """
         try:
             return conv_then(
-                self.ndim, input, self.weight, self.stride, self.padding, self.dilation, self.groups, self.algorithm,
+                input, self.weight, self.stride, self.padding, self.dilation, self.groups, self.algorithm,
                 scale=scale, shift=shift, residual=residual, ceiling=ceiling,
             )  # fmt: skip
         except Exception as error:  # as where the module is called
             say_where(error, self)
             raise
+
+
+def _is_plain(value: Any, dtype: np.dtype) -> bool:
+    """Whether it is a tensor on the CPU, of ``dtype``."""
+    return is_tensor(value) and type(value._array) is np.ndarray and value._array.dtype == dtype
 
 
 class Conv1d(_Conv):

@@ -8,7 +8,7 @@ from typing import Any
 from ..ops import empty, zeros
 from . import functional as F
 from . import init
-from .module import Module
+from .module import Module, Registered
 from .parameter import Parameter
 
 
@@ -52,6 +52,9 @@ class Linear(Module):
     >>> layer(minidl.randn(128, 20)).shape
     (128, 30)
     """
+
+    weight: Any = Registered("_parameters")
+    bias: Any = Registered("_parameters")
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None

@@ -15,13 +15,15 @@ from . import init
 from .conv import _Conv
 from .hooks import say_where
 from .linear import new_parameter, positive
-from .module import Module, is_watched
+from .module import Module, Registered, is_watched
 
 
 class _Norm(Module):
     """An eps and, where ``affine``, a weight that begins as ones and a bias that begins as zeros."""
 
     eps: Any  # a number; None, where RMSNorm leaves it to the dtype
+    weight: Any = Registered("_parameters")
+    bias: Any = Registered("_parameters")
 
     def _set_up(
         self, shape: tuple[int, ...], eps: float | None, weight: bool, bias: bool, device: Any, dtype: Any
@@ -54,6 +56,9 @@ class _RunningNorm(_Norm):
 
     _optional_state = ("num_batches_tracked",)  # state dicts of before PyTorch 0.4.1 lack it
     dims: ClassVar[tuple[int, ...]]  # numbers of axes that the input may have
+    running_mean: Any = Registered("_buffers")
+    running_var: Any = Registered("_buffers")
+    num_batches_tracked: Any = Registered("_buffers")
 
     def __init__(
         self,
@@ -158,13 +163,14 @@ class _BatchNorm(_RunningNorm):
 
         One step it is in evaluation, where nobody asks for gradients or watches, behind a convolution without biases.
         """
-        constant = not self.training and self.running_mean is not None and not is_watched(self)
-        if not (constant and isinstance(conv, _Conv) and conv.bias is None and conv.finishes(input, residual)):
+        if self.training or is_watched(self) or not isinstance(conv, _Conv):
+            return None
+        mean = self.running_mean
+        if mean is None or conv.bias is not None or not conv.finishes(input, residual):
             return None
         if conv.out_channels != self.num_features or type(self).forward is not _BatchNorm.forward:
             return None
-        numbers = (self.running_mean, self.running_var, self.weight, self.bias)
-        scale, shift = running_scale(input.dtype, *numbers, self.eps)
+        scale, shift = running_scale(input.dtype, mean, self.running_var, self.weight, self.bias, self.eps)
         return conv.finish(input, scale=scale, shift=shift, residual=residual, ceiling=ceiling)
 
     def _arguments(self, input: Any) -> tuple[Any, ...]:

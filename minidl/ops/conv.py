@@ -176,7 +176,6 @@ def conv_relu(
 
 
 def conv_then(
-    ndim: int,
     input: Any,
     weight: Any,
     stride: Size,
@@ -192,12 +191,13 @@ def conv_then(
 ) -> Any:
     """``relu(conv(input, weight) * scale + shift + residual)``, ReLU up to ``ceiling`` (None: without); no gradients.
 
-    A layer in evaluation computes so.  ``input`` is a batch, ``scale`` and ``shift`` (K,) are arrays or tensors.
+    A layer in evaluation computes so.  ``input`` is a batch, a tensor of the weight's dtype; ``scale`` and ``shift``
+    (K,) are arrays or tensors.
     """
-    x, w, _, conv, _ = _operands(ndim, input, weight, None, stride, padding, dilation, groups)
-    if residual is None or (residual.shape, residual.dtype) == (conv.y_shape, x.dtype):
-        return _conv_then(x, w, scale, shift, residual, conv=conv, algorithm=algorithm, ceiling=ceiling)
-    y = _conv_then(x, w, scale, shift, None, conv=conv, algorithm=algorithm, ceiling=None) + residual
+    conv = _geometry(input._array.shape, weight._array.shape, stride, padding, dilation, groups)
+    if residual is None or (residual.shape, residual.dtype) == (conv.y_shape, input.dtype):
+        return _conv_then(input, weight, scale, shift, residual, conv=conv, algorithm=algorithm, ceiling=ceiling)
+    y = _conv_then(input, weight, scale, shift, None, conv=conv, algorithm=algorithm, ceiling=None) + residual
     return y if ceiling is None else relu_up_to(ceiling, y)
 
 

@@ -61,7 +61,7 @@ def running_scale(dtype: str) -> None:
         mean, weight, bias, x = rng.standard_normal((4, channels)).astype(dtype)
         variance = rng.uniform(0.01, 2, channels).astype(dtype)
         every_other = np.repeat(variance, 2)[::2]
-        for w, b in ((weight, bias), (weight, None), (None, bias), (None, None)):
+        for w, b in ((weight, bias), (2 * weight, bias), (weight, None), (None, bias), (None, None)):
             for spread in (variance, every_other):
                 found = norm.running_scale(mean, spread, w, b, EPS)
                 for got, want in zip(found, spec.running_scale(mean, variance, w, b, EPS), strict=True):
