@@ -36,6 +36,7 @@ from .simd import I8, I32, I64, emit_pointer
 
 # Places on the board, bytes: what different threads write lies in different cache lines.
 OPEN, CODE, ARGUMENTS, PIECES, HELPERS = 0, 8, 16, 24, 32  # written by the caller
+FAILED = 40  # pieces that found no memory
 NEXT = 128  # piece that nobody has taken yet
 ACTIVE = 256  # helpers
 BUSY = 384  # 1 from the caller's first loop to its last
@@ -54,12 +55,16 @@ _give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" e
 
 
 @native
-def share(board: int, code: int, arguments: int, pieces: int) -> None:
-    """The caller's part: open a loop, take pieces until there are none, wait for those that helpers have begun."""
+def share(board: int, code: int, arguments: int, pieces: int) -> int:
+    """The caller's part: open a loop, take pieces until there are none, wait for those that helpers have begun.
+
+    Returns how many pieces failed.
+    """
     put(board + CODE, code)
     put(board + ARGUMENTS, arguments)
     put(board + PIECES, pieces)
     put(board + NEXT, 0)
+    put(board + FAILED, 0)
     number = look(board + COUNT) + 1
     put(board + COUNT, number)
     put(board + OPEN, number)
@@ -69,6 +74,7 @@ def share(board: int, code: int, arguments: int, pieces: int) -> None:
     while look(board + ACTIVE) != 0:
         glances += 1
         _rest(glances)
+    return look(board + FAILED)
 
 
 @native
@@ -95,7 +101,8 @@ def _take(board: int) -> None:
     code, arguments, pieces = look(board + CODE), look(board + ARGUMENTS), look(board + PIECES)
     piece = add(board + NEXT, 1)
     while piece < pieces:
-        call(code, arguments, piece)
+        if call(code, arguments, piece) != 0:
+            add(board + FAILED, 1)
         piece = add(board + NEXT, 1)
 
 
@@ -109,16 +116,19 @@ def _rest(glances: int) -> None:
 
 @intrinsic
 def call(context, function, arguments, piece):
-    """Call machine code that has Numba's calling convention: (result, exception, arguments...) -> status."""
+    """Call machine code that has Numba's calling convention: (result, exception, arguments...) -> status.
+
+    Returns the status: 0 where all went well.
+    """
 
     def emit(ctx, b, _sig, args):
         result = cgutils.alloca_once(b, I8.as_pointer())
         error = cgutils.alloca_once(b, ctx.call_conv.get_function_type(types.none, ()).args[1].pointee)
         kind = ir.FunctionType(I32, [result.type, error.type, I8.as_pointer(), I64, I64])
-        b.call(emit_pointer(b, args[0], kind), [result, error, I8.as_pointer()(None), args[1], args[2]])
-        return ctx.get_dummy_value()
+        status = b.call(emit_pointer(b, args[0], kind), [result, error, I8.as_pointer()(None), args[1], args[2]])
+        return b.sext(status, I64)
 
-    return types.void(types.intp, types.intp, types.intp), emit
+    return types.intp(types.intp, types.intp, types.intp), emit
 
 
 # Sequentially consistent: all threads see all of these in one order.

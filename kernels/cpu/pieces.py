@@ -42,6 +42,8 @@ from .simd import I8, I64, Constant, emit_pointer
 SERIAL = 20e-6
 """Seconds of work below which waking the other threads costs more than it saves."""
 
+NO_MEMORY = "a kernel found no memory for its intermediate results: a smaller batch needs less of it"
+
 
 Address = Annotated[int, "address"]
 """What a field of a NamedTuple of arguments is annotated with if it is one: `replay` has to know."""
@@ -67,17 +69,20 @@ _watch = _Watch()
 def run(function: Native, constant: Constant, arguments: Any, pieces: int, seconds: float = 1.0) -> None:
     """``function(constant, arguments, piece)`` for all pieces; serial where ``seconds`` of work are too little.
 
-    ``arguments``: a NamedTuple of integers, or a tuple of several, which lie one after the other.
+    ``arguments``: a NamedTuple of integers, or a tuple of several, which lie one after the other.  MemoryError where a
+    piece found none; the others are done nevertheless.
     """
     parts = (arguments,) if hasattr(arguments, "_fields") else arguments
     numbers = array("q", chain.from_iterable(parts))
     code, parallel = _address(function, constant), pieces > 1 and seconds > SERIAL
     board = gather(get_num_threads()) if parallel and get_num_threads() > 1 else 0
     try:
-        machine_code.entry(_loop, 4)(code, numbers.buffer_info()[0], pieces, board)
+        failed = machine_code.entry(_loop, 4)(code, numbers.buffer_info()[0], pieces, board)
     finally:
         if board:
             dismiss()
+    if failed:
+        raise MemoryError(NO_MEMORY)
     if _watch.loops is not None:
         _watch.loops.append(Loop(code, pieces, parallel, numbers, _places(*map(type, parts))))
 
@@ -116,12 +121,31 @@ def _address(function: Native, constant: Constant) -> int:
 
 @native
 def _loop(function: int, arguments: int, pieces: int, board: int) -> None:
-    """All pieces; with the crew's help if there is a ``board``."""
+    """All pieces; with the crew's help if there is a ``board``.  It fails where a piece does, after all of them."""
+    failed = 0
     if board != 0:
-        share(board, function, arguments, pieces)
+        failed = share(board, function, arguments, pieces)
     else:
         for piece in range(pieces):
-            call(function, arguments, piece)
+            if call(function, arguments, piece) != 0:
+                failed += 1
+    _fail(failed)
+
+
+@intrinsic
+def _fail(_context, count):
+    """Leave the calling function, and those that called it, as where there is no memory, if ``count`` is not 0."""
+
+    def emit(ctx, b, _sig, args):
+        _fail_if(ctx, b, b.icmp_signed("!=", args[0], I64(0)))
+        return ctx.get_dummy_value()
+
+    return types.void(types.intp), emit
+
+
+def _fail_if(ctx: Any, b: Any, condition: Any) -> None:
+    with b.if_then(condition, likely=False):
+        ctx.call_conv.return_user_exc(b, MemoryError, ())
 
 
 LINE = 64  # bytes of a cache line
@@ -133,10 +157,12 @@ def run_program(begin: int, end: int, places: array[int], parallel: bool) -> Non
     of its places put in."""
     board = gather(get_num_threads()) if parallel and get_num_threads() > 1 else 0
     try:
-        machine_code.entry(_run_program, 4)(begin, end, places.buffer_info()[0], board)
+        failed = machine_code.entry(_run_program, 4)(begin, end, places.buffer_info()[0], board)
     finally:
         if board:
             dismiss()
+    if failed:
+        raise MemoryError(NO_MEMORY)
 
 
 @native
@@ -201,6 +227,7 @@ def allocate(context, count):
     def emit(ctx, b, _sig, args):
         lines = b.and_(b.add(args[0], I64(2 * LINE - 1)), I64(-LINE))
         block = b.ptrtoint(ctx.nrt.allocate(b, lines), I64)
+        _fail_if(ctx, b, b.icmp_signed("==", block, I64(0)))
         place = b.and_(b.add(block, I64(LINE)), I64(-LINE))  # at least 8 bytes further on: where the block begins
         b.store(block, emit_pointer(b, b.sub(place, I64(8)), I64))
         return place

@@ -17,7 +17,8 @@ from numba import types
 
 from minidl.kernels import jit, machine_code, threads
 from minidl.kernels.cpu import crew, pieces
-from minidl.kernels.cpu.simd import Lanes
+from minidl.kernels.cpu.replay import replayed
+from minidl.kernels.cpu.simd import Lanes, keep
 
 _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 _who = types.ExternalFunction("pthread_self", types.intp())
@@ -44,6 +45,27 @@ def _sign_slowly(lanes, arguments, piece):
     work = pieces.read(Work, arguments)
     _usleep(work.microseconds)
     crew.put(work.target + piece * 8, _who())
+
+
+class Room(NamedTuple):
+    target: pieces.Address
+    wanted: int  # bytes, by one piece of them
+
+
+@jit.native
+def _take_an_array(lanes, arguments, piece):
+    room = pieces.read(Room, arguments)
+    taken = np.empty(room.wanted if piece == 3 else 8, np.uint8)
+    crew.put(room.target + piece * 8, 1)
+    keep((taken,))
+
+
+@jit.native
+def _allocate(lanes, arguments, piece):
+    room = pieces.read(Room, arguments)
+    taken = pieces.allocate(room.wanted if piece == 3 else 8)
+    crew.put(room.target + piece * 8, 1)
+    pieces.free(taken)
 
 
 def _address(function) -> int:
@@ -94,6 +116,37 @@ def test_no_more_helpers_than_wanted() -> None:
         target = np.zeros(8, np.int64)
         _share(team, 1, code, target, 500)
         assert target.all() and len(set(target.tolist())) <= 2
+
+
+@pytest.mark.parametrize("function", [_take_an_array, _allocate])
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_a_piece_that_finds_no_memory_is_an_error(function, seconds) -> None:
+    """Not a result in which something is missing.  The other pieces are done, and the next loop runs as ever."""
+    target = np.zeros(9, np.int64)
+    with pytest.raises(MemoryError, match=r"a kernel found no memory for its intermediate results: a smaller batch"):
+        pieces.run(function, LANES, Room(target.ctypes.data, 1 << 60), len(target), seconds)
+    assert target.tolist() == [1, 1, 1, 0, 1, 1, 1, 1, 1]
+    pieces.run(function, LANES, Room(target.ctypes.data, 8), len(target), seconds)
+    assert (target == 1).all()
+
+
+def test_a_call_that_is_run_again_fails_as_the_first_one_would() -> None:
+    wanted = np.array([8], np.int64)
+
+    @replayed(operands=1)
+    def kernel(x, problem, out=None):
+        y = np.zeros(9)
+        pieces.run(_allocate, LANES, Room(y.ctypes.data, int(wanted[0])), len(y))
+        return y
+
+    x = np.zeros(3)
+    kernel(x, "problem")
+    (program,) = kernel.known.values()
+    assert program is not None
+    number = program.numbers.tolist().index(8, 5)  # of the arguments: how much is wanted
+    program.numbers[number] = 1 << 60
+    with pytest.raises(MemoryError, match=r"found no memory"):
+        kernel(x, "problem")
 
 
 def test_a_second_caller_computes_alone() -> None:
