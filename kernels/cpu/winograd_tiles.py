@@ -95,7 +95,7 @@ def tiling(pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int =
     least, most = BLOCK_TILES
     if points * depth * columns * itemsize > NEAR_BYTES:
         least = most
-    block = max(least, min(most, BLOCK_BYTES // (points * itemsize * (depth + min(columns, BAND)))))
+    block = max(least, min(most, BLOCK_BYTES // (points * itemsize * max(1, depth + min(columns, BAND)))))
     block = even(tiles, block, rows)
     blocks, parts = max(1, -(-tiles // block)), 1
     if pass_ == "weight_grad":

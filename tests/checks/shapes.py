@@ -161,6 +161,8 @@ EMPTY = (
     case((0, 3, 6, 5), (0, 3, 3, 2), story="neither"),
     case((0, 3, 6, 5), (4, 3, 3, 3), 1, 1, story="batch 0, stride 1"),
     case((2, 3, 6, 5), (0, 3, 3, 3), 1, 1, story="no output channels, stride 1"),
+    case((2, 0, 6, 5), (3, 0, 3, 3), 1, 1, story="no input channels"),
+    case((2, 0, 6, 5), (0, 0, 3, 3), 1, 1, story="no channels at all"),
 )
 
 
