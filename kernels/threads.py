@@ -5,12 +5,13 @@ either calls BLAS or runs a parallel loop.  A kernel that runs BLAS
 *inside* several Python threads, as ``blas.matmul`` does, wraps that phase in ``with blas_threads(1)``.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import os
 import threading
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +112,6 @@ def _environment_number(name: str) -> int | None:
 # BLAS --------------------------------------------------------------------------------------------------
 
 
-class _Limit:
-    """What an open `blas_threads` block asks for.  It is kept by its block alone: an interrupted one leaves nothing."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-
 class _Blas:
     """Thread counts of the loaded BLAS libraries, through one controller: making one takes a millisecond.
 
@@ -127,7 +121,7 @@ class _Blas:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._found: list[Any] | None = None
-        self._limits: weakref.WeakSet[_Limit] = weakref.WeakSet()  # of the open blocks of all Python threads
+        self._limits: list[weakref.ref[blas_threads]] = []  # the open blocks of all Python threads
         self._base: list[int] = []  # what each library had outside of them
         self._given: list[int] = []  # what each was told last
 
@@ -141,42 +135,53 @@ class _Blas:
                 else:
                     controllers = ThreadpoolController().lib_controllers
                     self._found = [c for c in controllers if c.user_api == "blas"]
-                self._base = self._given = [library.get_num_threads() for library in self._found]
+                self._base = self._given = self._counts()
             return self._found
 
     def reload(self) -> None:
         with self._lock:
-            if not self._limits:  # inside a block the numbers in force are not the base
+            if not self._open():  # inside a block the numbers in force are not the base
                 self._found = None
 
     def set_base(self, n: int) -> None:
         with self._lock:
             self._base = [n for _ in self.libraries()]
-            self._apply()
+            self._apply(self._counts())
 
-    def open(self, limit: _Limit) -> None:
+    def open(self, limit: blas_threads) -> None:
         with self._lock:
-            now = [library.get_num_threads() for library in self.libraries()]
-            if not self._limits and now != self._given:  # somebody else has changed it
+            now, others = self._counts(), self._open()
+            if not others and now != self._given:  # somebody else has changed it
                 self._base = now
-            self._limits.add(limit)
-            self._apply()
+            others.append(limit)
+            self._limits = [*map(weakref.ref, others)]
+            self._apply(now)
 
-    def close(self, limit: _Limit) -> None:
+    def close(self, limit: blas_threads) -> None:
         with self._lock:
-            self._limits.discard(limit)
-            self._apply()
+            self._limits = [weakref.ref(other) for other in self._open() if other is not limit]
+            self._apply(self._counts())
 
-    def _apply(self) -> None:
-        lowest = min((limit.n for limit in self._limits), default=None)
+    def _open(self) -> list[blas_threads]:
+        return [limit for limit in (ref() for ref in self._limits) if limit is not None]
+
+    def _counts(self) -> list[int]:
+        return [library.get_num_threads() for library in self.libraries()]
+
+    def _apply(self, now: list[int]) -> None:
+        lowest = min((limit.n for limit in self._open()), default=None)
         self._given = [base if lowest is None else lowest for base in self._base]
-        for library, n in zip(self.libraries(), self._given, strict=True):
-            if library.get_num_threads() != n:
+        for library, before, n in zip(self.libraries(), now, self._given, strict=True):
+            if before != n:
                 _tell(library, n)
 
 
 def _tell(library: Any, n: int) -> None:
     """Set a library's number of threads.  Of threadpoolctl 3.8 only the thread that did so first may, silently."""
+    at_once = getattr(library, "_real_set_num_threads", None)
+    if at_once is not None:
+        at_once(n)
+        return
     let_go = getattr(library, "clear_controlling_thread", None)
     if let_go is not None:
         let_go(force=True)
@@ -193,24 +198,27 @@ def controls_blas() -> bool:
     return bool(_blas.libraries())
 
 
-@contextlib.contextmanager
-def blas_threads(n: int) -> Iterator[None]:
+class blas_threads:
     """Let BLAS use `n` threads inside the block, for a whole phase rather than for one product.
 
     BLAS has one setting for the process: while blocks of several Python threads overlap, the smallest number
-    holds, and the number from before comes back when the last one ends.
+    holds, and the number from before comes back when the last one ends.  A block that is interrupted on its way in or
+    out leaves nothing: the limit is the block itself, and kept by nobody else.
 
     >>> with blas_threads(1):
     ...     pass  # several Python threads, each with its own matrix product
     """
-    if n < 1:
-        raise ValueError(f"blas_threads({n}): at least one thread has to compute")
-    limit = _Limit(n)
-    try:
-        _blas.open(limit)
-        yield
-    finally:
-        _blas.close(limit)
+
+    def __init__(self, n: int) -> None:
+        if n < 1:
+            raise ValueError(f"blas_threads({n}): at least one thread has to compute")
+        self.n = n
+
+    def __enter__(self) -> None:
+        _blas.open(self)
+
+    def __exit__(self, *exc: object) -> None:
+        _blas.close(self)
 
 
 def _after_fork_in_child() -> None:

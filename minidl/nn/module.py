@@ -51,7 +51,7 @@ class MissingAttribute(AttributeError):
 
 
 class Registered:
-    """A parameter or buffer that a layer reads in every call, declared in its class: ``weight = Registered("_parameters")``.
+    """A parameter or buffer that a layer reads in every call: ``weight = Registered("_parameters")`` in its class.
 
     Others are found by ``Module.__getattr__`` too, once Python has looked everywhere else, which takes seven times as
     long.  Whatever a module has under the name in another table, or as an ordinary attribute, comes first as ever.
