@@ -168,10 +168,19 @@ class _BatchNorm(_RunningNorm):
         mean = self.running_mean
         if mean is None or conv.bias is not None or not conv.finishes(input, residual):
             return None
-        if conv.out_channels != self.num_features or type(self).forward is not _BatchNorm.forward:
+        if type(self).forward is not _BatchNorm.forward or not self._fits_behind(conv):
             return None
         scale, shift = running_scale(input.dtype, mean, self.running_var, self.weight, self.bias, self.eps)
         return conv.finish(input, scale=scale, shift=shift, residual=residual, ceiling=ceiling)
+
+    def _fits_behind(self, conv: _Conv) -> bool:
+        """Whether the layer takes what the convolution gives; where it does not, it says why when it is called."""
+        shape, dtype, variance = (conv.out_channels,), conv.weight.dtype, self.running_var
+        if shape[0] != self.num_features or conv.ndim + 2 not in self.dims or variance is None:
+            return False
+        if not self.running_mean.shape == variance.shape == shape:
+            return False
+        return all(v is None or (v.shape == shape and v.dtype == dtype) for v in (self.weight, self.bias))
 
     def _arguments(self, input: Any) -> tuple[Any, ...]:
         """What ``F.batch_norm`` takes beside the input, which is counted."""

@@ -236,6 +236,34 @@ def test_mistakes_say_where() -> None:
     assert caught.value.__notes__ == [f"in module 0: {net[0]!r}"]
 
 
+def _norm_with(**parts: minidl.Tensor | None) -> nn.Module:
+    norm = nn.BatchNorm2d(5)
+    for name, value in parts.items():
+        setattr(norm, name, nn.Parameter(value) if name in ("weight", "bias") else value)
+    return norm
+
+
+@pytest.mark.parametrize("relu", [[], [nn.ReLU()]])
+@pytest.mark.parametrize(
+    ("norm", "sentence"),
+    [
+        (nn.BatchNorm1d(5), "BatchNorm1d takes inputs of 2 or 3 axes"),
+        (_norm_with(weight=minidl.ones(1)), r"the weight must have shape \(5,\)"),
+        (_norm_with(bias=minidl.zeros(5, dtype="float64")), "batch_norm needs one dtype for all its arguments"),
+        (_norm_with(running_mean=minidl.zeros(1), running_var=minidl.ones(1)), r"running_mean has shape \(1,\)"),
+        (_norm_with(running_var=None), "give both running_mean and running_var, got running_mean"),
+    ],
+)
+def test_what_batch_norm_refuses_it_refuses_in_one_step_too(norm, sentence, relu) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 5, 1, bias=False), norm, *relu).eval()
+    x = minidl.randn(2, 3, 4, 4)
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        net(x)
+    with minidl.no_grad(), pytest.raises((ValueError, TypeError), match=sentence) as caught:
+        net(x)
+    assert caught.value.__notes__ == [f"in module 1: {norm!r}"]
+
+
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2", "googlenet", "preact_resnet50"])
 def test_networks_give_the_same_scores_with_gradients_and_without(name) -> None:
     minidl.manual_seed(0)
