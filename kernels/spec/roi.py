@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def roi_pool(x: np.ndarray, regions: np.ndarray, output_size: tuple[int, int]) -
         for p, i in enumerate(shares(top, rows, output_size[0], x.shape[2])):
             for q, j in enumerate(shares(left, columns, output_size[1], x.shape[3])):
                 if i and j:
-                    window = x[n, :, i.start : i.stop, j.start : j.stop].reshape(x.shape[1], -1)  # (C, RS)
+                    window = x[n, :, i.start : i.stop, j.start : j.stop].reshape(x.shape[1], len(i) * len(j))  # (C, RS)
                     winner = largest(window)
                     values[k, :, p, q] = xp.take_along_axis(window, winner[:, None], 1)[:, 0]
                     indices[k, :, p, q] = (i.start + winner // len(j)) * x.shape[3] + j.start + winner % len(j)
@@ -48,7 +49,7 @@ def roi_pool_grad(g: np.ndarray, indices: np.ndarray, regions: np.ndarray, x_sha
     xp, channels = array_module(g), x_shape[1]
     dx = xp.zeros((*x_shape[:2], x_shape[2] * x_shape[3]), g.dtype)  # (N, C, HW)
     for k, n in images(regions, x_shape[0]):
-        at, of_winners = indices[k].reshape(channels, -1), g[k].reshape(channels, -1)  # (C, PQ)
+        at, of_winners = (a[k].reshape(channels, prod(a.shape[2:])) for a in (indices, g))  # (C, PQ)
         places = xp.arange(channels)[:, None], xp.maximum(at, 0)
         xp.add.at(dx[n], places, xp.where(at >= 0, of_winners, xp.zeros_like(of_winners)))
     return dx.reshape(x_shape)
@@ -59,7 +60,7 @@ def roi_gather(u: np.ndarray, indices: np.ndarray, regions: np.ndarray) -> np.nd
     xp = array_module(u)
     y = xp.zeros(indices.shape, u.dtype)
     for k, n in images(regions, len(u)):
-        at = indices[k].reshape(u.shape[1], -1)  # (C, PQ)
-        read = xp.take_along_axis(u[n].reshape(u.shape[1], -1), xp.maximum(at, 0), 1)
+        at = indices[k].reshape(u.shape[1], prod(y.shape[2:]))  # (C, PQ)
+        read = xp.take_along_axis(u[n].reshape(u.shape[1], prod(u.shape[2:])), xp.maximum(at, 0), 1)
         y[k] = xp.where(at >= 0, read, xp.zeros_like(read)).reshape(y[k].shape)
     return y
