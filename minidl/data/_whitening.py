@@ -46,9 +46,8 @@ class GlobalContrastNormalization(Transform):
     def apply(self, images: np.ndarray, drawn: list[Any]) -> np.ndarray:
         _check_float(images, "GlobalContrastNormalization")
         out = np.array(images, order="C")
-        for image in out.reshape(
-            len(out), math.prod(out.shape[1:])
-        ):  # one by one: sums over a batch could round differently
+        # one by one: sums over a batch could round differently
+        for image in out.reshape(len(out), math.prod(out.shape[1:])):
             image -= image.mean(dtype=np.float64)
             length = math.sqrt(self.sqrt_bias + np.square(image, dtype=np.float64).sum())
             image *= self.scale / length if length / self.scale >= self.min_divisor else 1.0
