@@ -7,6 +7,7 @@ element comes as a row of numbers for each parameter: the learning rate correcte
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -61,7 +62,10 @@ class _Share(NamedTuple):
 
 
 def update(
-    name: str, options: dict[str, bool], arrays: Sequence[Sequence[np.ndarray]], numbers: Sequence[Sequence[float]]
+    name: str,
+    options: dict[str, bool],
+    arrays: Sequence[Sequence[np.ndarray]],
+    numbers: Sequence[Sequence[float]] | np.ndarray,
 ) -> None:
     """Update every parameter in place by the rule ``name``.
 
@@ -77,9 +81,9 @@ def update(
         return
     dtype = arrays[0][0].dtype
     table = np.ascontiguousarray(numbers, dtype)
-    entries = np.array([[*map(address, row), *(0,) * (5 - len(row))] for row in arrays], np.int64)
+    entries = array("q", [n for row in arrays for n in (*map(address, row), *(0,) * (5 - len(row)))])
     shares = _shares(tuple(row[0].size for row in arrays))
-    arguments = _Update(address(entries), address(table), table.shape[1], address(shares))
+    arguments = _Update(entries.buffer_info()[0], address(table), table.shape[1], address(shares))
     moved = sum(row[0].nbytes for row in arrays) * (len(arrays[0]) + 1)
     run(
         RULES[name],

@@ -33,7 +33,7 @@ class Statistics(NamedTuple):
 class _Known(NamedTuple):
     """The arrays of an earlier call, and its numbers: the addresses hold as long as the arrays are the same."""
 
-    variance: weakref.ref[Array]
+    variance: weakref.ref[Array]  # which takes the entry away when it ends
     others: tuple[Array | None, ...]
     eps: float
     numbers: Statistics
@@ -50,9 +50,9 @@ def running_scale(
     They have to be rows (C,) of ``dtype``, float32 or float64.
     """
     known = _known.get(id(variance))
-    if known is None or not _is_same(known, mean, variance, weight, bias, eps) or variance.dtype != dtype:
+    if known is None or not _is_same(known, mean, weight, bias, eps) or variance.dtype != dtype:
         given = [a for a in (mean, variance, weight, bias) if a is not None]
-        if not (compiles(variance) and all(_is_row(a, dtype) for a in given)):
+        if not (compiles(variance) and all(_is_row(a, dtype, variance.shape) for a in given)):
             return None
         known = _keep(mean, variance, weight, bias, eps)
     results = np.empty((2, known.numbers.count), dtype)
@@ -60,13 +60,13 @@ def running_scale(
     return results
 
 
-def _is_same(known: _Known, mean: Array, variance: Array, weight: Array | None, bias: Array | None, eps: float) -> bool:
+def _is_same(known: _Known, mean: Array, weight: Array | None, bias: Array | None, eps: float) -> bool:
     a, b, c = known.others
-    return a is mean and b is weight and c is bias and known.eps == eps and known.variance() is variance
+    return a is mean and b is weight and c is bias and known.eps == eps
 
 
-def _is_row(a: Array, dtype: np.dtype) -> bool:
-    return type(a) is np.ndarray and a.dtype == dtype and a.flags.c_contiguous
+def _is_row(a: Array, dtype: np.dtype, shape: tuple[int, ...]) -> bool:
+    return type(a) is np.ndarray and a.dtype == dtype and a.shape == shape and a.ndim == 1 and a.flags.c_contiguous
 
 
 def _keep(mean: Array, variance: Array, weight: Array | None, bias: Array | None, eps: float) -> _Known:

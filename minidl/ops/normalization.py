@@ -364,8 +364,8 @@ def _fuses(x: Any, residual: Any) -> bool:
 def running_scale(dtype: Any, mean: Any, variance: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any]:
     """Scale and shift of each channel in evaluation; arrays do where nobody records or wants the steps."""
     if not (MODE.recording or step_by_step()):
-        arrays = [None if v is None else v._array for v in (mean, variance, weight, bias)]
-        return kernel.running_scale(*arrays, eps, dtype)
+        mean, variance, weight, bias = (None if v is None else v._array for v in (mean, variance, weight, bias))
+        return kernel.running_scale(mean, variance, weight, bias, eps, dtype)
     scale = rsqrt(variance.detach() + eps).to(dtype)
     shift = -mean.detach().to(dtype) * scale
     if weight is not None:

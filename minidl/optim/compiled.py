@@ -7,6 +7,7 @@ stands, for each of them, what its twins in ``kernels.cpu.optim`` and ``kernels.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -137,31 +138,78 @@ class Call(NamedTuple):
 Kind = tuple[str, tuple[tuple[str, bool], ...], np.dtype, Device]  # rule, options, dtype, where
 
 
+class Member(NamedTuple):
+    """A parameter that one loop passes over together with others, and all that this depends on."""
+
+    parameter: Tensor
+    array: Any
+    state: State
+    entries: tuple[tuple[str, Any], ...]  # of the state: its arrays, None for numbers
+    device: Device
+
+    def is_as_it_was(self, parameter: Tensor, state: State | None) -> bool:
+        """Whether that still is so: nothing but numbers has changed, on the CPU, and there is a gradient that fits."""
+        p, grad = self.array, parameter.grad
+        if grad is None or parameter is not self.parameter or state is not self.state or parameter._array is not p:
+            return False
+        g = grad._array
+        if type(g) is not np.ndarray or g.dtype != p.dtype or g.shape != p.shape or not p.flags.writeable:
+            return False
+        if len(state) != len(self.entries):
+            return False
+        for name, array in self.entries:
+            value = state.get(name)
+            if value is not array and (array is not None or hasattr(value, "flags")):
+                return False
+        return True
+
+
+_LAST: weakref.WeakKeyDictionary[Any, dict[int, list[Member]]] = weakref.WeakKeyDictionary()
+"""Who was updated together by an optimiser's last step, by the number of the group."""
+
+
+def members(optimiser: Any, group: Group) -> tuple[list[Member], list[Tensor]]:
+    """The parameters with a gradient that a compiled twin can update, and those that it cannot."""
+    params, states = group["params"], optimiser.state
+    last = _LAST.setdefault(optimiser, {}).get(id(group), [])
+    if len(last) == len(params) and all(m.is_as_it_was(p, states.get(p)) for m, p in zip(last, params)):
+        return last, []
+    compiles_it = type(optimiser).update in TWINS
+    found: list[Member] = []
+    left: list[Tensor] = []
+    seen: dict[int, list[Any]] = {}  # arrays by the number of their memory
+    for parameter in params:
+        if parameter.grad is None:
+            continue
+        p, g = parameter._array, parameter.grad._array
+        state = states.setdefault(parameter, {})
+        others = seen.setdefault(id(parameter._storage), [])
+        tied = any(array_module(p).may_share_memory(p, other) for other in others)  # threads would write both at once
+        others.append(p)
+        if not compiles_it or tied or not fits(p, g, state):
+            left.append(parameter)
+            continue
+        entries = tuple((name, value if hasattr(value, "flags") else None) for name, value in state.items())
+        found.append(Member(parameter, p, state, entries, parameter.device))
+    _LAST[optimiser][id(group)] = found if all(type(m.array) is np.ndarray for m in found) else []
+    return found, left
+
+
 def plan(optimiser: Any, group: Group, flagged: bool = False) -> tuple[dict[Kind, Call], list[Tensor]]:
     """The calls that update what can be updated by a compiled twin; and the parameters with a gradient that are left.
 
     The state of the parameters counts the step.  ``flagged``: a flag on the device decides about it.
     """
-    twin = TWINS.get(type(optimiser).update)
-    left: list[Tensor] = []
+    found, left = members(optimiser, group)
+    update = type(optimiser).update
     calls: dict[Kind, Call] = {}
-    seen: dict[int, list[Any]] = {}  # arrays by the number of their memory
-    for parameter in group["params"]:
-        if parameter.grad is None:
-            continue
-        p, g = parameter._array, parameter.grad._array
-        state = optimiser.state.setdefault(parameter, {})
-        others = seen.setdefault(id(parameter._storage), [])
-        tied = any(array_module(p).may_share_memory(p, other) for other in others)  # threads would write both at once
-        others.append(p)
-        if twin is None or tied or not fits(p, g, state):
-            left.append(parameter)
-            continue
-        with on(parameter.device):
-            step = twin(optimiser, p, state, group)
-            call = calls.setdefault((step.rule, step.options, p.dtype, parameter.device), Call([], []))
-            call.arrays.append((p, array_module(p).ascontiguousarray(g), *step.state))
-        extra = extra_numbers(type(optimiser).update, state, group) if flagged else ()
+    for parameter, p, state, _, device in found:
+        with on(device):
+            step = TWINS[update](optimiser, p, state, group)
+            call = calls.setdefault((step.rule, step.options, p.dtype, device), Call([], []))
+            g = parameter.grad._array  # type: ignore[union-attr]
+            call.arrays.append((p, g if g.flags.c_contiguous else array_module(p).ascontiguousarray(g), *step.state))
+        extra = extra_numbers(update, state, group) if flagged else ()
         call.numbers.append((*step.numbers, *extra))
         parameter._storage.version += 1
     return calls, left
@@ -174,11 +222,11 @@ def update_together(optimiser: Any, group: Group) -> list[Tensor]:
     tables = [np.array(call.numbers, np.float64) for call in calls.values()]
     if CAPTURE.recording is not None:
         tables = _recorded(optimiser, group, tables, left, flagged)
-    for ((rule, options, _, device), (arrays, numbers)), table in zip(calls.items(), tables):
+    for ((rule, options, _, device), (arrays, _)), table in zip(calls.items(), tables):
         if device.type == "cpu":
             from ..kernels.cpu import optim
 
-            optim.update(rule, dict(options), arrays, numbers)
+            optim.update(rule, dict(options), arrays, table)
         else:
             from ..kernels.cuda import optim as device_optim
 

@@ -202,9 +202,14 @@ def updates() -> None:
             rng = np.random.default_rng(3)
             params = [minidl.tensor(rng.standard_normal(n).astype("float32"), requires_grad=True) for n in (5, 40_000)]
             optimiser = cls(params, lr=0.05, **options)
-            for step in range(4):
+            for step in range(6):
                 for p in params:
                     p.grad = minidl.tensor((rng.standard_normal(p.shape) * 10.0**-step).astype("float32"))
+                if step == 2:
+                    params[0].data = params[0].detach().clone()
+                if step == 4:
+                    state = optimiser.state.get(params[1], {})
+                    optimiser.state[params[1]] = {k: 7 if k == "step" else value for k, value in state.items()}
                 optimiser.step()
             results.append([p.numpy() for p in params])
         for got, want in zip(*results, strict=True):

@@ -136,6 +136,74 @@ def test_what_one_loop_cannot_pass_over_is_updated_by_the_definition() -> None:
             np.testing.assert_array_equal(p.numpy(), wanted.numpy())
 
 
+def _other_array(p, optimiser) -> None:
+    p.data = minidl.tensor(p.detach().numpy())
+
+
+def _stored_by_columns(p, optimiser) -> None:
+    p.data = minidl.from_numpy(np.asfortranarray(p.detach().numpy()))
+
+
+def _other_momentum(p, optimiser) -> None:
+    optimiser.state[p]["momentum_buffer"] = np.ones(p.shape)
+
+
+def _momentum_by_columns(p, optimiser) -> None:
+    optimiser.state[p]["momentum_buffer"] = np.asfortranarray(optimiser.state[p]["momentum_buffer"])
+
+
+def _no_momentum(p, optimiser) -> None:
+    optimiser.state[p]["momentum_buffer"] = None
+
+
+def _other_state(p, optimiser) -> None:
+    optimiser.state[p] = {}
+
+
+def _no_gradient(p, optimiser) -> None:
+    p.grad = None
+
+
+def _loaded(p, optimiser) -> None:
+    optimiser.load_state_dict(optimiser.state_dict())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_other_array, _stored_by_columns, _other_momentum, _momentum_by_columns, _no_momentum, _other_state, _no_gradient,
+     _loaded],
+)  # fmt: skip
+def test_what_changed_since_the_last_step_is_looked_at_again(change) -> None:
+    """The parameters of a step are known to the next one, as long as all is as it was."""
+    rng = np.random.default_rng(5)
+    start, g = rng.standard_normal((2, 4, 5))
+    runs = []
+    for kind in (optim.SGD, defined(optim.SGD)):
+        params = [minidl.tensor(a, requires_grad=True) for a in (start, start[0])]
+        optimiser = kind(params, lr=0.1, momentum=0.9)
+        for step in range(6):
+            for p, of in zip(params, (g, g[0])):
+                p.grad = minidl.tensor(of * (step + 1))
+            if step == 3:
+                change(params[0], optimiser)
+            optimiser.step()
+        runs.append([p.numpy() for p in params])
+    for got, want in zip(*runs, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_memory_that_cannot_be_written_any_more_is_not_written() -> None:
+    array = np.ones(3)
+    w = minidl.from_numpy(array).requires_grad_()
+    sgd = optim.SGD([w], lr=0.1)
+    for _ in range(2):
+        w.grad = minidl.ones(3, dtype="float64")
+        sgd.step()
+    array.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        sgd.step()
+
+
 def test_a_gradient_in_any_storage() -> None:
     g = np.random.default_rng(1).standard_normal((3, 4, 5)).astype("float32")
     params = [minidl.zeros(3, 4, 5).requires_grad_() for _ in range(2)]
