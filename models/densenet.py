@@ -33,10 +33,10 @@ class DenseLayer(nn.Module):
         x = self.norm1.then_relu(x)
         if not self.bottleneck:
             return self.dropout(self.conv1(x))
-        if self.dropout.training or is_watched(self.dropout):
+        if type(self.dropout) is nn.Dropout and not self.dropout.training and not is_watched(self.dropout):
+            x = self.norm2.then_relu(x, behind=self.conv1)  # dropout does nothing
+        else:
             x = self.norm2.then_relu(self.dropout(self.conv1(x)))
-        else:  # it does nothing
-            x = self.norm2.then_relu(x, behind=self.conv1)
         return self.dropout(self.conv2(x))
 
 

@@ -115,6 +115,23 @@ def test_dropout_follows_every_convolution_but_the_first():
     assert all(m.p == 0.2 for m in places)
 
 
+class _Always(nn.Dropout):
+    """Dropout that goes on in evaluation, as for Monte Carlo estimates; it halves, so that the result is known."""
+
+    def forward(self, input):
+        return input * 0.5
+
+
+def test_what_somebody_puts_in_the_place_of_dropout_is_called_in_evaluation_too():
+    layer = DenseLayer(6, 3, bottleneck=True, dropout=0.0).eval()
+    layer.dropout = _Always()
+    layer.eval()
+    x = minidl.tensor(np.random.default_rng(2).standard_normal((2, 6, 5, 4), dtype="float32"))
+    with minidl.no_grad():
+        middle = layer.norm2(layer.conv1(layer.norm1(x).relu()) * 0.5).relu()
+        np.testing.assert_array_equal(layer(x).numpy(), (layer.conv2(middle) * 0.5).numpy())
+
+
 @pytest.mark.parametrize(("init", "mode"), [("torchvision", 0), ("authors", 1)])
 def test_initial_values(init, mode):
     net = DenseNet(16, (2, 2), 32, 5, init=init)
