@@ -45,8 +45,11 @@ U = np.uint64  # of indices: Numba would test a signed one for being negative an
 
 
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
-    """y (N, K, *out); channels-last where x is and no ``out`` is given."""
-    y = layout.empty(conv.y_shape, x) if out is None else out
+    """y (N, K, *out); channels-last where x is, or may be said to be, and no ``out`` is given."""
+    if out is not None:
+        y = out
+    else:  # a network whose images have one channel changes its storage here, for the layers behind
+        y = layout.empty_last(conv.y_shape, x) if conv.in_channels == 1 else layout.empty(conv.y_shape, x)
     weights = w.reshape(conv.groups, conv.out_channels // conv.groups, *w.shape[1:])  # (G, K/G, C/G, *kernel)
     _correlate(x, weights, y, (0, 0, 0), (1, 1, 1), geometry(conv))
     return y

@@ -19,7 +19,7 @@ def max_pool(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The largest element of each window of x (N, C, *size) and its place: ``kernels.pooling.max_pool``."""
     last = is_last(x) and pooling_last.fits(x.dtype, pool)
-    if out is None and is_last(x) and not last:
+    if out is None and not last and is_last(x):
         out = empty_last(pool.y_shape, x.dtype), empty_last(pool.y_shape, index_dtype(pool))
     values = buffer(out and out[0], pool.y_shape, x.dtype, last)
     indices = buffer(out and out[1], pool.y_shape, index_dtype(pool), last)
@@ -87,7 +87,7 @@ def avg_pool(
 ) -> np.ndarray:
     """The mean of each window of x (N, C, *size): ``kernels.pooling.avg_pool``."""
     last = is_last(x) and pooling_last.fits(x.dtype, pool)
-    if out is None and is_last(x) and not last:
+    if out is None and not last and is_last(x):
         out = empty_last(pool.y_shape, x.dtype)
     y = buffer(out, pool.y_shape, x.dtype, last)
     if last:
@@ -106,7 +106,7 @@ def avg_pool_grad(
 ) -> np.ndarray:
     """dx (N, C, *size): each cotangent g (N, C, *out) shared out among its window."""
     last = is_last(g) and pooling_last.fits(g.dtype, pool)
-    if out is None and is_last(g) and not last:
+    if out is None and not last and is_last(g):
         out = empty_last(pool.x_shape, g.dtype)
     dx = buffer(out, pool.x_shape, g.dtype, last)
     if last:

@@ -124,6 +124,10 @@ class Sequential(_ModuleSequence):
         modules = self._items()
         at = 0
         while at < len(modules):
+            if not isinstance(modules[at], (_Conv, _BatchNorm)):
+                input = modules[at](input)
+                at += 1
+                continue
             conv, norm, relu = _unit(modules[at : at + 3])
             unit = [module for module in (conv, norm, relu) if module is not None]
             pool = _pool_to_go_first(relu, modules[at + len(unit) : at + len(unit) + 1])
