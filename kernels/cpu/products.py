@@ -23,15 +23,15 @@ import numpy as np
 from ..jit import native
 from .finish import NOTHING, Finish, finish
 from .packing import bands, pack
-from .pieces import Address, allocate, free, number, read, run, write_number
+from .pieces import LINE, Address, allocate, free, number, read, run, write_number
 from .places import address
-from .simd import copy_bytes
+from .simd import copy_bytes, prefetch
 from .tiles import Tile, rows_tile, rows_times_panel
 from .windows import Windows, fill_tables, finish_tile, pixel_count, read_taps, tap_count
 
 DEPTH_BYTES = 120 << 10  # of a panel in a depth block: a part of the L2 cache
 CHUNK_TILES = 16
-CHUNK_BYTES = 24 << 10  # of rows of x, which each panel reads again; with few channels a chunk has more tiles
+CHUNK_BYTES = 96 << 10  # of rows of x, which each panel reads again; with few channels a chunk has more tiles
 TABLE_ENTRIES = 1 << 14
 PIECES = 32  # wanted, for the threads
 FLOPS = 1e11  # multiply-adds in a second, roughly
@@ -66,7 +66,7 @@ def cutting(
     block_depth = _even(depth, most) if block_taps == 1 else depth
     tiles, panels = -(-pixels // tile.rows), -(-(stop - first) // tile.width)
     # long chunks use a panel often; few of them leave the panels to be shared out, and then chunks to be cut
-    chunk = max(CHUNK_TILES, CHUNK_BYTES // (depth * tile.rows * tile.itemsize))
+    chunk = max(CHUNK_TILES, min(CHUNK_BYTES // (depth * tile.rows * tile.itemsize), tiles // PIECES))
     chunk = _even(tiles, min(chunk, TABLE_ENTRIES // (max(1, taps) * tile.rows)))
     bands = min(panels, -(-PIECES // (-(-tiles // chunk) * groups)))
     if -(-tiles // chunk) * groups * bands < PIECES:
@@ -155,6 +155,11 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
             shift = (group * cut.all_columns + cut.first + p * tile.width) * tile.itemsize
             size = min(tile.width, cut.columns - p * tile.width) * tile.itemsize
             accumulate = t + c + cut.add
+            if taps == 1 and size == edge_width:
+                source = copy_table if copied else table
+                ahead = 0 if copied or p > band * cut.piece_panels else some_depth * tile.itemsize
+                _whole_tiles(tile, source, count, offset, some_depth, panel, results, shift, accumulate, ahead)
+                continue
             for m in range(0, count, tile.rows):
                 begin, end = read_taps(w, table, m // tile.rows, tile.rows, t, t + some_taps)
                 if begin == end and accumulate:
@@ -181,3 +186,21 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
         for m in range(count):
             finish(tile, last, number(results, m) + channel * tile.itemsize, channel, stop - begin)
     free(edge)
+
+
+@native
+def _whole_tiles(
+    tile: Any, table: int, count: int, offset: int, depth: int, panel: int, results: int, shift: int, accumulate: int,
+    ahead: int,
+) -> None:  # fmt: skip
+    """One tap and one panel, all of whose columns are results, times ``count`` rows of x.
+
+    A tile of few channels takes no longer than the processor's way into it, so there is little on that way.
+    ``ahead``: bytes of each row of the next tile that are fetched from memory meanwhile.
+    """
+    for m in range(0, count, tile.rows):
+        for i in range(tile.rows if ahead > 0 else 0):
+            row = number(table, m + tile.rows + i) + offset
+            for j in range(0, ahead, LINE):
+                prefetch(row + j)
+        rows_times_panel(tile, table + m * 8, 1, offset, depth, panel, results + m * 8, shift, accumulate)

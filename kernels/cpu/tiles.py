@@ -16,6 +16,7 @@ The register budget: rows * vectors sums, the ``vectors`` of b, one more for a.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,10 +111,14 @@ INTS = types.intp
 
 
 class _Sums:
-    """The sums of one tile as a flat list of vectors, row by row, and where they go in memory."""
+    """The sums of one tile as a flat list of vectors, row by row, and where they go in memory.
 
-    def __init__(self, b: ir.IRBuilder, tile: Tile, rows: list[ir.Value]) -> None:
-        self.b, self.tile, self.rows = b, tile, rows  # rows: a pointer to elements for each
+    ``rows`` gives a pointer to elements for each row.  It is asked where they are needed: pointers that were kept for
+    the end while the products are summed up would take the registers of those that are read.
+    """
+
+    def __init__(self, b: ir.IRBuilder, tile: Tile, rows: Callable[[], list[ir.Value]]) -> None:
+        self.b, self.tile, self.rows = b, tile, rows
 
     def start(self, accumulate: ir.Value) -> list[ir.Value]:
         """Zeros, or what lies in memory if ``accumulate`` is not 0."""
@@ -121,7 +126,7 @@ class _Sums:
         before, read, ready = b.block, b.append_basic_block("read"), b.append_basic_block("ready")
         b.cbranch(b.icmp_signed("!=", accumulate, I64(0)), read, ready)
         b.position_at_end(read)
-        old = [emit_load(b, tile, row, j * tile.lanes) for row in self.rows for j in range(tile.vectors)]
+        old = [emit_load(b, tile, row, j * tile.lanes) for row in self.rows() for j in range(tile.vectors)]
         b.branch(ready)
         b.position_at_end(ready)
         sums = [b.phi(tile.vector) for _ in old]
@@ -132,7 +137,7 @@ class _Sums:
 
     def finish(self, sums: list[ir.Value]) -> None:
         b, tile = self.b, self.tile
-        places = [(row, j * tile.lanes) for row in self.rows for j in range(tile.vectors)]
+        places = [(row, j * tile.lanes) for row in self.rows() for j in range(tile.vectors)]
         for value, (row, at) in zip(sums, places):
             emit_store(b, tile, value, row, at)
 
@@ -180,7 +185,7 @@ def rows_times_panel(_context, tile, table, taps, offset, depth, panel, results,
 
     def emit(ctx, b, _sig, args):
         _, table, taps, offset, depth, panel, results, shift, accumulate = args
-        out = _Sums(b, spec, _read_table(b, results, I64(0), spec, shift))
+        out = _Sums(b, spec, lambda: _read_table(b, results, I64(0), spec, shift))
         base = emit_pointer(b, panel, spec.element)
 
         def tap(t, sums):
@@ -213,7 +218,7 @@ def columns_times_panel(_context, tile, table, count, offset, panel, result, ste
 
     def emit(ctx, b, _sig, args):
         _, table, count, offset, panel, result, step, accumulate = args
-        out = _Sums(b, spec, _spaced(b, result, step, spec))
+        out = _Sums(b, spec, lambda: _spaced(b, result, step, spec))
         base, rows = emit_pointer(b, panel, spec.element), emit_pointer(b, table, I64)
 
         def pixel(m, sums):

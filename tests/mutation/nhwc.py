@@ -246,6 +246,20 @@ def _products() -> tuple[Mutant, ...]:
             "tile.rows if taps > 1 else pixels",
             "pixels",
         ),
+        _bug(
+            "F_second_tile_reads_the_rows_of_the_first",
+            "products:_whole_tiles",
+            "one tap: the table of addresses is read from its beginning for each tile",
+            "table + m * 8, 1, offset",
+            "table, 1, offset",
+        ),
+        _bug(
+            "F_whole_tiles_overwrite",
+            "products:_whole_tiles",
+            "one tap: the sum over channels keeps its last block only",
+            "shift, accumulate)",
+            "shift, 0)",
+        ),
         _product_bug(
             "accumulate_forgotten",
             piece,
