@@ -99,6 +99,8 @@ class Kernel:
             return "needs Numba, which is not installed"
         if self.dtypes is not None and dtype.name not in self.dtypes:
             return f"computes in {' or '.join(self.dtypes)}, not {dtype.name}"
+        if self.dtypes is not None and not dtype.isnative:
+            return f"computes in the byte order of this machine, not in {dtype.str}"
         return self.supports(problem)
 
     @functools.cached_property

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minidl.kernels import catalogue, conv, jit
+from minidl.kernels.errors import UnsupportedError
 from minidl.kernels.geometry import Conv
 from tests.checks import conv as checks
 from tests.checks import shapes
@@ -72,6 +73,23 @@ def test_same_bits(pass_, algorithm, dtype) -> None:
 @registered
 def test_empty_batch_and_no_output_channels(pass_, algorithm, dtype) -> None:
     checks.empty(algorithm, dtype, (pass_,))
+
+
+@registered
+def test_the_other_byte_order_is_refused_or_understood(pass_, algorithm, dtype) -> None:
+    """A loop that takes an array by its address would read the bytes the wrong way round."""
+    problem, rng = Conv.from_shapes((2, 3, 5, 6), (4, 3, 3, 3), padding=1), np.random.default_rng(0)
+    shapes = {"forward": ("x", "w"), "input_grad": ("w", "y"), "weight_grad": ("x", "y")}[pass_]
+    arrays = [rng.standard_normal(getattr(problem, f"{name}_shape")).astype(dtype) for name in shapes]
+    swapped = [a.astype(a.dtype.newbyteorder()) for a in arrays]
+    want, compute = getattr(conv, pass_)(*arrays, problem, "spec"), getattr(conv, pass_)
+    np.testing.assert_allclose(compute(*swapped, problem), want, rtol=1e-4, atol=1e-5)
+    kernel = next(k for k in catalogue.kernels("conv", pass_, "cpu") if k.algorithm == algorithm)
+    if kernel.dtypes is None:
+        np.testing.assert_allclose(compute(*swapped, problem, algorithm), want, rtol=1e-4, atol=1e-5)
+        return
+    with pytest.raises(UnsupportedError, match=f"the byte order of this machine, not in {swapped[0].dtype.str}"):
+        compute(*swapped, problem, algorithm)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
