@@ -121,10 +121,10 @@ def avg_pool_grad(
 
 def is_last(x: np.ndarray) -> bool:
     """Whether the channels of x (N, C, *size) lie side by side in memory."""
-    return not x.flags.c_contiguous and rows_of_channels(x).flags.c_contiguous
+    return not x.flags.c_contiguous and channels_behind(x).flags.c_contiguous
 
 
-def rows_of_channels(x: np.ndarray) -> np.ndarray:
+def channels_behind(x: np.ndarray) -> np.ndarray:
     """(N, C, *size) -> (N, *size, C)"""
     return x.transpose(0, *range(2, x.ndim), 1)
 
@@ -151,7 +151,7 @@ def places(indices: np.ndarray, last: bool) -> np.ndarray:
 
 def buffer(out: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype, last: bool) -> np.ndarray:
     """An array (N, C, *size) to write: ``out`` itself if it is stored so."""
-    if out is not None and out.dtype == dtype and (rows_of_channels(out) if last else out).flags.c_contiguous:
+    if out is not None and out.dtype == dtype and (channels_behind(out) if last else out).flags.c_contiguous:
         return out
     return empty_last(shape, dtype) if last else np.empty(shape, dtype)
 

@@ -1,5 +1,4 @@
-"""Convolutions and transposed convolutions: one class of each kind for any number of axes, and a name for each "
-"number."""
+"""Convolutions and transposed convolutions: one class of each kind for any number of axes, a name for each number."""
 
 from __future__ import annotations
 
