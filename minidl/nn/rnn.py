@@ -232,7 +232,7 @@ class _Layers(_Kind):
         return 2 if self.bidirectional else 1
 
     def _run(self, x: Any, state: State, suffix: str, backwards: bool) -> tuple[list[Any], State]:
-        """One direction of one layer: x (L, N, I) to the L outputs, in the order of the sequence, and the last state."""
+        """One direction of one layer: x (L, N, I) to L outputs, in the order of the sequence, and its last state."""
         w_ih, w_hh, b_ih, b_hh, w_hr = (
             self._parameters.get(kind + suffix)
             for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
