@@ -24,6 +24,7 @@ from .threads import blas_threads, controls_blas, get_num_threads
 
 ALWAYS_ALONE = 262_144  # multiply-adds up to which OpenBLAS takes one thread by itself
 WORTH_SHARING = 1.5e7  # multiply-adds of about a third of a millisecond on one core
+MANY_ROWS = 16  # with fewer rows or columns memory takes the time: a matrix is read for few products
 PARTS = 2  # for each thread: one that comes late finds some left; each part packs an operand anew
 STEP = 64  # rows or columns: parts begin at a multiple, where register tiles and cache lines do
 
@@ -38,7 +39,8 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     if of_a_pair <= ALWAYS_ALONE or min(a.ndim, b.ndim) < 2 or not controls_blas():
         return np.matmul(a, b, out=out)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    worth_sharing = prod(batch) * of_a_pair >= WORTH_SHARING
+    few = min(a.shape[-2], b.shape[-1], MANY_ROWS)
+    worth_sharing = prod(batch) * of_a_pair >= WORTH_SHARING * few / MANY_ROWS
     if worth_sharing and (not HAVE_NUMBA or get_num_threads() == 1):
         return np.matmul(a, b, out=out)
     with blas_threads(1):

@@ -160,14 +160,15 @@ def normalise_dim(dim: int, ndim: int) -> int:
 def same_dtype(name: str, *tensors: Any) -> None:
     """Layers and products do not promote: a float64 input to float32 weights is a mistake, not a wish."""
     dtypes = [t.dtype for t in tensors if t is not None]
+    if dtypes.count(dtypes[0]) == len(dtypes):
+        return
     if MODE.autocast is not None and all(MODE.autocast.concerns(t) for t in tensors if t is not None):
         return  # it brings them to one
-    if dtypes.count(dtypes[0]) < len(dtypes):
-        listed = ", ".join(str(d) for d in dtypes)
-        advice = f"bring the input to the parameters' dtype with .to({str(dtypes[1])!r})"
-        if len(set(dtypes[1:])) > 1:
-            advice = f"bring the parameters to one dtype, for example all with .to({str(dtypes[0])!r})"
-        raise TypeError(f"{name} needs one dtype for all its arguments, got {listed}: {advice}")
+    listed = ", ".join(str(d) for d in dtypes)
+    advice = f"bring the input to the parameters' dtype with .to({str(dtypes[1])!r})"
+    if len(set(dtypes[1:])) > 1:
+        advice = f"bring the parameters to one dtype, for example all with .to({str(dtypes[0])!r})"
+    raise TypeError(f"{name} needs one dtype for all its arguments, got {listed}: {advice}")
 
 
 def in_float32(x: Any) -> Any:

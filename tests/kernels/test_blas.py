@@ -72,6 +72,9 @@ def test_all_parts_of_a_shared_product_are_its_parts():
         (64, 65, 64, [1], [1]),
         (200, 200, 200, [1], [1]),
         (400, 400, 400, [], [1]),
+        (1, 800, 1000, [1], [1]),
+        (1, 1000, 1000, [], [1]),
+        (4000, 1000, 1, [], [1]),
     ],
 )
 def test_products_that_ask_for_one_thread_of_blas(monkeypatch, m, k, n, alone, shared):
