@@ -207,8 +207,8 @@ class Crew:
         """
         if not self.taken.acquire(blocking=False):
             return 0
-        while len(self.bells) < threads - 1:
-            self._hire()
+        while len(self.bells) < threads - 1 and self._hire():
+            pass
         self.wanted[0] = threads - 1
         self.busy[0] = 1
         # A helper first says that it sleeps and then looks whether it is wanted; here it is the other way round.
@@ -243,14 +243,20 @@ class Crew:
         if failure is not None:
             raise failure
 
-    def _hire(self) -> None:
+    def _hire(self) -> bool:
+        """Whether there is a helper more; a process may have as many threads as it can."""
         wait_for_loops = machine_code.entry(serve, 2)  # compiled before anybody is in a hurry
         bell = threading.Lock()
         bell.acquire()
         self.bells.append(bell)
         number = len(self.bells) - 1
         arguments = (number, wait_for_loops)
-        threading.Thread(target=self._help, args=arguments, name=f"minidl-{number + 1}", daemon=True).start()
+        try:
+            threading.Thread(target=self._help, args=arguments, name=f"minidl-{number + 1}", daemon=True).start()
+        except RuntimeError:
+            self.bells.pop()
+            return False
+        return True
 
     def _help(self, helper: int, wait_for_loops: Callable[[int, int], int]) -> None:
         while True:

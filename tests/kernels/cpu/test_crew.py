@@ -149,6 +149,20 @@ def test_a_call_that_is_run_again_fails_as_the_first_one_would() -> None:
         kernel(x, "problem")
 
 
+def test_where_no_thread_can_be_had_the_caller_computes_alone(monkeypatch) -> None:
+    team, code, target = crew.Crew(), _address(_count), np.zeros(9, np.int64)
+    with monkeypatch.context() as patched:
+
+        def refuse(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        patched.setattr(threading.Thread, "start", refuse)
+        _share(team, 3, code, target)
+        assert (target == 1).all() and not team.bells
+    _share(team, 1, code, target)
+    assert (target == 2).all() and len(team.bells) == 1
+
+
 def test_a_second_caller_computes_alone() -> None:
     team = crew.Crew()
     boards = []
