@@ -149,10 +149,13 @@ def from_host(make: Callable[[], np.ndarray], target: Device) -> Any:
         return fed(_cupy(), make)
 
 
+_NOWHERE_ELSE = contextlib.nullcontext()
+
+
 def on(target: Device) -> contextlib.AbstractContextManager[Any]:
     """Inside, CuPy allocates and computes on ``target``.  DeviceError where there is no such device."""
     if target.type == "cpu":
-        return contextlib.nullcontext()
+        return _NOWHERE_ELSE
     cupy = _cupy()
     if cupy.cuda.runtime.getDevice() == target.index:
         return contextlib.nullcontext()

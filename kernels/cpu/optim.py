@@ -82,22 +82,22 @@ def update(
     dtype = arrays[0][0].dtype
     table = np.ascontiguousarray(numbers, dtype)
     entries = array("q", [n for row in arrays for n in (*map(address, row), *(0,) * (5 - len(row)))])
-    shares = _shares(tuple(row[0].size for row in arrays))
+    shares, count = _shares(tuple([row[0].size for row in arrays]))
     arguments = _Update(entries.buffer_info()[0], address(table), table.shape[1], address(shares))
-    moved = sum(row[0].nbytes for row in arrays) * (len(arrays[0]) + 1)
-    run(
-        RULES[name],
-        Rule(dtype.name, 1, **{k: int(v) for k, v in options.items()}),
-        arguments,
-        len(shares),
-        moved / BYTES_A_SECOND,
-    )
+    moved = count * dtype.itemsize * (len(arrays[0]) + 1)
+    run(RULES[name], _rule(dtype.name, tuple(options.items())), arguments, len(shares), moved / BYTES_A_SECOND)
+
+
+@lru_cache
+def _rule(dtype: str, options: tuple[tuple[str, bool], ...]) -> Rule:
+    return Rule(dtype, 1, **{name: int(value) for name, value in options})
 
 
 @lru_cache(maxsize=64)
-def _shares(sizes: tuple[int, ...]) -> np.ndarray:
+def _shares(sizes: tuple[int, ...]) -> tuple[np.ndarray, int]:
+    """The pieces of work for parameters of these sizes, and how many elements they have together."""
     rows = [(i, first, min(PIECE, n - first)) for i, n in enumerate(sizes) for first in range(0, n, PIECE)]
-    return np.array(rows, np.int64).reshape(-1, 3)
+    return np.array(rows, np.int64).reshape(-1, 3), sum(sizes)
 
 
 @native

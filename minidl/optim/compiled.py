@@ -103,7 +103,7 @@ def _step(
     rule: str, group: Group, options: dict[str, Any], state: tuple[np.ndarray, ...], numbers: tuple[float, ...]
 ) -> Step:
     options["maximize"] = group.get("maximize", False)
-    return Step(rule, tuple((name, bool(value)) for name, value in options.items()), state, numbers)
+    return Step(rule, tuple([(name, bool(value)) for name, value in options.items()]), state, numbers)
 
 
 TWINS: dict[Callable[..., None], Callable[[Any, np.ndarray, State, Group], Step]] = {
@@ -203,10 +203,13 @@ def plan(optimiser: Any, group: Group, flagged: bool = False) -> tuple[dict[Kind
     found, left = members(optimiser, group)
     update = type(optimiser).update
     calls: dict[Kind, Call] = {}
+    last: Kind | None = None
     for parameter, p, state, _, device in found:
         with on(device):
             step = TWINS[update](optimiser, p, state, group)
-            call = calls.setdefault((step.rule, step.options, p.dtype, device), Call([], []))
+            kind = (step.rule, step.options, p.dtype, device)
+            if kind != last:  # mostly all are of one
+                call, last = calls.setdefault(kind, Call([], [])), kind
             g = parameter.grad._array  # type: ignore[union-attr]
             call.arrays.append((p, g if g.flags.c_contiguous else array_module(p).ascontiguousarray(g), *step.state))
         extra = extra_numbers(update, state, group) if flagged else ()
