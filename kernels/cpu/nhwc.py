@@ -28,7 +28,7 @@ from .elements import last_and_dense
 from .finish import NOTHING, Finish, finishing
 from .places import address
 from .products import multiply_rows
-from .relayout import as_last, deliver, padded_rows, result
+from .relayout import as_last, deliver, edge_windows, padded_rows, result, rows_of_channels
 from .replay import permanent_zeros, replayed
 from .sums import Target, multiply_columns
 from .windows import Windows, windows
@@ -148,9 +148,10 @@ def _windows(
 ) -> tuple[Windows, bool]:
     """Where the windows of x lie, and whether the taps of a kernel row count as channels of one tap.
 
-    They do with few channels, as in a first layer, where that pays.  Then x is copied into rows that hold their
-    padding, and the S taps of a kernel row read S * C elements that lie side by side: one tap of S * C channels, if
-    nothing comes between.  ``slack``: a window is read as if it had FEW_CHANNELS channels at least.
+    They do with few channels, as in a first layer, where that pays: the S taps of a kernel row read S * C elements
+    that lie side by side, one tap of S * C channels, if nothing comes between.  Windows that hang over an end of
+    their row are copied, with zeros; or x is, into rows that hold their padding, where its channels do not lie side by
+    side, or with ``slack``: then a window is read as if it had FEW_CHANNELS channels at least.
     """
     last, channels = axes[2], x.shape[1]
     work = prod(axis.taps for axis in axes) * y.shape[1]
@@ -159,6 +160,13 @@ def _windows(
     if not merged and not (slack and channels < FEW_CHANNELS):
         x = as_last(x, "x")
         return windows(x, y, axes, permanent_zeros(x.dtype, channels), first, step), False
+    if merged and not slack and rows_of_channels(x) and x.strides[-1] == channels * x.itemsize:
+        zeros = permanent_zeros(x.dtype, last.taps * channels)
+        edges, low, count = edge_windows(x, last, "edges")
+        row = Axis3(last.size - last.taps + 1, 1, last.out, last.stride, last.low, 1)
+        view = windows(x, y, (*axes[:2], row), zeros, first, step)
+        step_bytes = last.taps * channels * x.itemsize
+        return view._replace(edges=address(edges), edge_bytes=step_bytes, edge_low=low, edge_count=count), True
     length = max(last.low + last.size, (last.out - 1) * last.stride + (last.taps - 1) * last.dilation + 1)
     x = padded_rows(x, last.low, length, FEW_CHANNELS, "x")
     taps = 1 if merged else last.taps

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..jit import native
 from ..workspace import ALIGNMENT, borrow
+from .direct_tiles import Axis3
 from .pieces import Address, outside_of_loops, read, run
 from .places import address
 from .simd import Lanes, clear_bytes, copy_bytes, load, machine, store, transpose
@@ -126,6 +127,64 @@ def _pad_piece(lanes: Any, arguments: int, piece: int) -> None:
         for q in range(stop - p.low):
             value = load(lanes.one, source + c * p.channel_step + q * p.column_step)
             store(target + (p.low + q) * pixel + c * lanes.itemsize, value)
+
+
+def edge_windows(a: np.ndarray, last: Axis3, name: str) -> tuple[np.ndarray, int, int]:
+    """Copies, with zeros, of the windows along the last axis of ``a`` that hang over an end of their row.
+
+    (edges, low, count): edges (N, rows, count, taps * C), the first ``low`` of each row from its low end.  The channels
+    of ``a`` (N, C, *size) and the pixels of a row lie side by side.
+    """
+    positions = [q * last.stride - last.low for q in range(last.out)]
+    low = sum(j < 0 for j in positions)
+    count = low + sum(j + last.taps > last.size for j in positions[low:])
+    n, channels, *size = a.shape
+    sizes, steps = (1, 1, *size)[-3:-1], (0, 0, *a.strides[2:])[-3:-1]
+    pixel, rows = channels * a.itemsize, prod(size[:-1])
+    edges = borrow(name, (n, rows, count, last.taps * channels), a.dtype)
+    numbers = _Edges(
+        address(a), a.strides[0], steps[0], steps[1], sizes[-1], rows, pixel, address(edges), low, count, last.taps,
+        last.out, last.stride, last.low, last.size, n * rows,
+    )  # fmt: skip
+    lanes = Lanes(a.dtype.name, machine().lanes(a.dtype))
+    run(_edges_piece, lanes, numbers, -(-n * rows // SPAN), edges.size * ELEMENT_SECONDS)
+    return edges, low, count
+
+
+class _Edges(NamedTuple):
+    source: Address
+    image_step: int  # bytes
+    plane_step: int
+    row_step: int
+    plane_rows: int
+    rows: int  # of an image
+    pixel: int  # bytes
+    target: Address
+    low: int
+    count: int
+    taps: int
+    out: int
+    stride: int
+    padding: int
+    columns: int
+    all_rows: int
+
+
+@native
+def _edges_piece(_lanes: Any, arguments: int, piece: int) -> None:
+    e = read(_Edges, arguments)
+    for row in range(piece * SPAN, min((piece + 1) * SPAN, e.all_rows)):
+        r = row % e.rows
+        source = e.source + row // e.rows * e.image_step
+        source += r // e.plane_rows * e.plane_step + r % e.plane_rows * e.row_step
+        for i in range(e.count):
+            q = i if i < e.low else e.out - e.count + i
+            j, target = q * e.stride - e.padding, e.target + (row * e.count + i) * e.taps * e.pixel
+            begin = min(e.taps, max(0, -j))
+            end = max(begin, min(e.taps, e.columns - j))
+            clear_bytes(target, begin * e.pixel)
+            copy_bytes(target + begin * e.pixel, source + (j + begin) * e.pixel, (end - begin) * e.pixel)
+            clear_bytes(target + end * e.pixel, (e.taps - end) * e.pixel)
 
 
 def assign(target: np.ndarray, source: np.ndarray) -> None:

@@ -115,6 +115,27 @@ def _passes() -> tuple[Mutant, ...]:
             "last.out, last.stride, last.low, last.dilation)",
         ),
         _bug(
+            "F_windows_at_the_high_end_are_those_of_the_low_end",
+            "windows:fill_tables",
+            "first layer: copies of windows that hang over the high end of a row are counted from its low end",
+            "high = low + (w.edge_count - w.out2) * w.edge_bytes",
+            "high = low",
+        ),
+        _bug(
+            "F_windows_at_an_end_all_read_the_first",
+            "windows:_fill_run",
+            "first layer: of several windows that hang over an end the first is read for all",
+            "low + i * edge_bytes",
+            "low",
+        ),
+        _bug(
+            "F_windows_at_the_high_end_copied_from_the_low_end",
+            "relayout:_edges_piece",
+            "first layer: all copies are of the first windows of a row",
+            "q = i if i < e.low else e.out - e.count + i",
+            "q = i",
+        ),
+        _bug(
             "dilated_taps_taken_for_neighbours",
             nhwc + "_windows",
             "first layer: the taps of a row are merged although something lies between them",

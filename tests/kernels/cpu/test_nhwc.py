@@ -18,6 +18,7 @@ if not jit.HAVE_NUMBA:
     pytest.skip("needs Numba, which is not installed", allow_module_level=True)
 
 from minidl.kernels.cpu import nhwc, relayout, simd
+from minidl.kernels.cpu.direct_tiles import Axis3
 
 
 def agrees(cases, dtype: str, store=lambda a: a) -> None:
@@ -100,3 +101,20 @@ def test_rows_with_their_padding() -> None:
         for low, length in ((2, 9), (0, 5), (1, 4), (0, 3)):
             want = np.pad(a, ((0, 0), (0, 0), (0, 0), (low, 9)))[..., :length]
             np.testing.assert_array_equal(relayout.padded_rows(store(a), low, length, 8, "test"), want)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 2, 7), (1, 2, 3, 2, 4), (4, 1, 20, 3)])
+def test_windows_that_hang_over_an_end_of_their_row(shape) -> None:
+    a = checks.channels_last(np.random.default_rng(4).standard_normal(shape).astype("float32"))
+    size = shape[-1]
+    rows = np.moveaxis(np.pad(a, (*((0, 0),) * (a.ndim - 1), (9, 9))), 1, -1)  # (N, *rows, 9 + size + 9, C)
+    for taps, stride, low in ((3, 1, 1), (3, 2, 1), (2, 3, 1), (size + 2, 1, 2), (5, 2, 4), (2, 1, 0)):
+        out = (low + size + 2 - taps) // stride + 1
+        begins = [q * stride - low for q in range(out)]
+        hanging = [j for j in begins if j < 0 or j + taps > size]
+        last = Axis3(size, taps, out, stride, low, 1)
+        edges, first, count = relayout.edge_windows(a, last, "test")
+        assert (first, count) == (sum(j < 0 for j in begins), len(hanging))
+        for i, j in enumerate(hanging):
+            want = rows[..., 9 + j : 9 + j + taps, :].reshape(shape[0], -1, taps * shape[1])
+            np.testing.assert_array_equal(edges[:, :, i], want)
