@@ -27,10 +27,10 @@ from ..jit import native
 from ..workspace import borrow
 from .depthwise_tiles import filter_run, filter_tile, sum_run, sum_tile
 from .finish import NOTHING, Finish, finish
-from .pieces import Address, read, run
+from .pieces import Address, allocate, free, number, read, run, write_number
 from .places import address
 from .products import FLOPS, PIECES
-from .simd import address_of, clear_bytes, copy_bytes, finish_streams, keep, load, prefetch, store
+from .simd import clear_bytes, copy_bytes, finish_streams, load, prefetch, store
 from .windows import Windows
 
 PART_ROWS = 4  # of an image, at least, in a piece of work
@@ -59,6 +59,7 @@ class _Job(NamedTuple):
     rows: int  # of each class in an image, the most there are
     parts: int  # pieces of an image
     stream: int  # 1: results go past the caches
+    lines: int  # taps along the first two axes: rows that a window reads
 
 
 def filter_channels(classes: Sequence[tuple[Windows, Taps]], weights: np.ndarray, last: Finish = NOTHING) -> None:
@@ -86,7 +87,7 @@ def filter_channels(classes: Sequence[tuple[Windows, Taps]], weights: np.ndarray
         parts = max(1, min(-(-PIECES // first.batch), most // PART_ROWS))
         places = [place for w, _ in some for place in (w.y, w.y_image, w.y_step0, w.y_step1, w.y_step2)]
         stream = lines and all(place % LINE_BYTES == 0 for place in places)
-        numbers: list[Any] = [_Job(len(some), channels, most, parts, int(stream)), last]
+        numbers: list[Any] = [_Job(len(some), channels, most, parts, int(stream), taps0 * taps1), last]
         for w, taps in some:
             start = address(rows) + sum(chosen[0] * step for chosen, step in zip(taps, steps) if chosen)
             numbers += [w, _Weights(start, *(chosen.step * step for chosen, step in zip(taps, steps)))]
@@ -126,31 +127,29 @@ def _filter_piece(tile: Any, arguments: int, piece: int) -> None:
     job = read(_Job, arguments)
     last = read(Finish, arguments + 8 * len(job))
     n, part = piece // job.parts, piece % job.parts
-    table = np.empty(0, np.int64)
+    table = allocate(16 * job.lines)  # of each line where its row of x begins, and its weights
     for row in range(part * job.rows // job.parts, (part + 1) * job.rows // job.parts):
         at = arguments + 8 * (len(job) + len(last))
         for _ in range(job.classes):
             w = read(Windows, at)
             weights = read(_Weights, at + 8 * len(w))
             at += 8 * (len(w) + len(weights))
-            if len(table) < 2 * w.taps0 * w.taps1:
-                table = np.empty(2 * w.taps0 * w.taps1, np.int64)
             if row < w.out0 * w.out1:
                 _filter_row(tile, w, weights, job, last, n, row, table)
     finish_streams()
-    keep((table,))
+    free(table)
 
 
 @native
-def _filter_row(tile: Any, w: Any, weights: Any, job: Any, last: Any, n: int, row: int, table: Any) -> None:
+def _filter_row(tile: Any, w: Any, weights: Any, job: Any, last: Any, n: int, row: int, table: int) -> None:
     o, p = row // w.out1, row % w.out1
     count = 0
     for r0 in range(w.taps0):
         for r1 in range(w.taps1):
             j0, j1 = o * w.stride0 - w.low0 + r0 * w.dilation0, p * w.stride1 - w.low1 + r1 * w.dilation1
             if 0 <= j0 < w.size0 and 0 <= j1 < w.size1:
-                table[2 * count] = w.x + n * w.x_image + j0 * w.x_step0 + j1 * w.x_step1
-                table[2 * count + 1] = weights.first + r0 * weights.step0 + r1 * weights.step1
+                write_number(table, 2 * count, w.x + n * w.x_image + j0 * w.x_step0 + j1 * w.x_step1)
+                write_number(table, 2 * count + 1, weights.first + r0 * weights.step0 + r1 * weights.step1)
                 count += 1
     place = w.y + n * w.y_image + o * w.y_step0 + p * w.y_step1
     begin, end = _inside(w)
@@ -163,8 +162,8 @@ def _filter_row(tile: Any, w: Any, weights: Any, job: Any, last: Any, n: int, ro
         if step >= left + tiles:
             q = end + step - left - tiles
         if job.stream and whole and count:
-            _fetch_next(tile, w, table[2 * count - 2], q)
-        _filter_step(tile, w, weights, job, last, address_of(table), count, q, whole, place + q * w.y_step2)
+            _fetch_next(tile, w, number(table, 2 * count - 2), q)
+        _filter_step(tile, w, weights, job, last, table, count, q, whole, place + q * w.y_step2)
 
 
 @native
@@ -301,9 +300,9 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
     clear_bytes(sums, w.taps0 * plane)
     length = ((w.out2 - 1) * w.stride2 + (job.taps2 - 1) * w.dilation2 + 1) * job.pixel
     ring_rows = (job.taps1 - 1) * w.dilation1 + (job.rows - 1) * w.stride1 + 1
-    memory = np.empty(ring_rows * length + LINE_BYTES, np.uint8)
-    ring = (address_of(memory) + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES
-    table = np.empty((job.rows, 1 + job.taps1), np.int64)  # where a row of g lies, and the rows of x that it reads
+    table_bytes = -(-8 * job.rows * (1 + job.taps1) // LINE_BYTES) * LINE_BYTES
+    table = allocate(table_bytes + ring_rows * length)  # where a row of g lies, and the rows of x that it reads
+    ring = table + table_bytes
     end = min((piece + 1) * job.part_rows, w.batch * w.out0 * w.out1)
     for r0 in range(w.taps0):
         row, copied = piece * job.part_rows, 0  # rows of y, and of this plane of x from below its first
@@ -319,27 +318,30 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
                 _copy_row(w, job, w.x + n * w.x_image + j0 * w.x_step0, j, ring + j % ring_rows * length, length)
                 copied = j + 1
             for k in range(rows):
-                table[k, 0] = w.y + n * w.y_image + o * w.y_step0 + (p + k) * w.y_step1
+                entry = k * (1 + job.taps1)
+                write_number(table, entry, w.y + n * w.y_image + o * w.y_step0 + (p + k) * w.y_step1)
                 for r in range(job.taps1):
-                    table[k, 1 + r] = ring + (j1 + k * w.stride1 + r * w.dilation1) % ring_rows * length
+                    place = ring + (j1 + k * w.stride1 + r * w.dilation1) % ring_rows * length
+                    write_number(table, entry + 1 + r, place)
             _sum_rows(tile, w, job, table, rows, sums + r0 * plane, step)
-    keep((memory, table))
+    free(table)
 
 
 @native
-def _sum_rows(tile: Any, w: Any, job: Any, table: Any, rows: int, sums: int, step: int) -> None:
+def _sum_rows(tile: Any, w: Any, job: Any, table: int, rows: int, sums: int, step: int) -> None:
     """Add what some rows of g contribute to all taps, some neighbouring pixels of all channels after others."""
     for q in range(0, w.out2, job.run):
         count = min(job.run, w.out2 - q)
+        following = number(table, (rows - 1) * (1 + job.taps1)) + w.y_step1  # the rows of g after these
         for k in range(rows):
             for i in range(q * w.y_step2, (q + count) * w.y_step2, LINE_BYTES):
-                prefetch(table[rows - 1, 0] + (1 + k) * w.y_step1 + i)  # of the rows that follow
+                prefetch(following + k * w.y_step1 + i)
         for c in range(0, job.channels, tile.width):
             shift = min(c, job.channels - tile.width) * tile.itemsize
             for r in range(0, job.taps1, tile.lines):
                 for s in range(0, job.taps2, tile.taps):
                     sum_run(
-                        tile, address_of(table), rows, 8 * (1 + job.taps1), 1 + r,
+                        tile, table, rows, 8 * (1 + job.taps1), 1 + r,
                         (q * w.stride2 + s * w.dilation2) * job.pixel + shift, w.stride2 * job.pixel,
                         w.dilation2 * job.pixel, q * w.y_step2 + shift, w.y_step2, count,
                         sums + (r * job.taps2 + s) * tile.group * step + c * tile.itemsize,
