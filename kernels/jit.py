@@ -101,10 +101,9 @@ class Native:
 
     @functools.cached_property
     def dispatcher(self) -> Any:
-        from .machine_code import Pipeline
+        from .compiler import Dispatcher
 
-        wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-        return require_numba().njit(pipeline_class=Pipeline, **self.options, **wrappers)(self.py_func)
+        return Dispatcher(self.py_func, self.options)
 
     @property
     def _numba_type_(self) -> Any:

@@ -1,11 +1,10 @@
 """Machine code of pieces of work: compiled as one program, kept on disk, and loaded without Numba's compiler.
 
-Numba treats each function as a program of its own.  It optimises it, makes machine code of it, does so again inside
-every function that calls it, and wraps it for calls from Python.  And before it looks on its disk cache it wakes up the
-rules for all that it can compile, which takes a third of a second in each process.  Functions that only compiled code
-calls, those marked `native`, go another way:
+Numba makes machine code of each function, and again inside every function that calls it, and wraps it for calls from
+Python.  And before it looks on its disk cache it wakes up its compiler, a third of a second in each process.
+Functions that only compiled code calls, those marked `native`, go another way:
 
-* Numba types a function and writes LLVM's code for it, and that is all (`_Part`).
+* Numba types a function and writes LLVM's code for it, and that is all (`compiler`).
 * A piece of work is linked from its parts, optimised once, and stored as an object file.
 * The next process hands the object file to LLVM.
 
@@ -24,18 +23,19 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import jit
+
+if TYPE_CHECKING:
+    from .compiler import Part
 
 numba = jit.require_numba()
 
 import llvmlite  # noqa: E402
 from llvmlite import binding  # noqa: E402
-from numba import _dynfunc, types  # type: ignore[attr-defined]  # noqa: E402
-from numba.core import codegen, compiler, typed_passes, untyped_passes  # noqa: E402
+from numba import types  # noqa: E402
 from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
-from numba.core.compiler_machinery import PassManager, register_pass  # noqa: E402
 from numba.core.registry import cpu_target  # noqa: E402
 from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]  # noqa: E402
 
@@ -44,70 +44,19 @@ from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]  # noqa
 OPTIMISATION = 2  # of LLVM's levels; the third takes a third longer, for code that runs no faster
 
 
-class _Part(codegen.JITCodeLibrary):
-    """The code of a function and of all that it calls, as it was written down; it runs only as a part of a piece."""
-
-    def add_llvm_module(self, module: Any) -> None:
-        self._final_module.link_in(module)
-
-    def finalize(self) -> None:
-        for library in dict.fromkeys(self._linking_libraries):
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
-        self._finalized = True
-
-    def emit(self, symbol: str) -> bytes:
-        """An object file of the function ``symbol``, everything else inside of it."""
-        self._ensure_finalized()
-        for function in self._final_module.functions:
-            if not function.is_declaration and function.name != symbol:
-                function.linkage = "internal"
-        machine, options = self._codegen._tm, binding.create_pipeline_tuning_options(speed_level=OPTIMISATION)
-        options.loop_vectorization = True
-        builder = binding.create_pass_builder(machine, options)
-        passes = builder.getModulePassManager()
-        passes.add_refprune_pass()
-        passes.run(self._final_module, builder)
-        return machine.emit_object(self._final_module)
-
-
-@register_pass(mutates_CFG=True, analysis_only=False)
-class _Lowering(typed_passes.NativeLowering):
-    """From typed Python to LLVM's code, which goes into a `_Part`."""
-
-    _name = "lowering_to_a_part"
-
-    def run_pass(self, state: Any) -> bool:
-        state.library = _Part(state.targetctx.codegen(), state.func_id.func_qualname)
-        state.flags.no_compile = True
-        super().run_pass(state)
-        part = state.cr
-        name, module = part.fndesc.qualname, part.fndesc.lookup_module()
-        handle = _dynfunc.make_function(module, name, "", 0, part.env, (state.library,))  # stands for it in callers
-        state.targetctx.insert_user_function(handle, part.fndesc, [state.library])
-        state.cr = part._replace(cfunc=handle)
-        return True
-
-
-class Pipeline(compiler.CompilerBase):
-    """Numba's steps, without those that look for what these functions have not: closures, ``with``, exceptions."""
-
-    def define_pipelines(self) -> list[PassManager]:
-        steps = PassManager("part")
-        for step in (
-            untyped_passes.TranslateByteCode,
-            untyped_passes.FixupArgs,
-            untyped_passes.IRProcessing,
-            untyped_passes.ReconstructSSA,
-            typed_passes.NopythonTypeInference,
-            typed_passes.PreLowerStripPhis,
-            typed_passes.IRLegalization,
-            typed_passes.AnnotateTypes,
-            _Lowering,
-            typed_passes.NoPythonBackend,
-        ):
-            steps.add_pass(step)
-        steps.finalize()
-        return [steps]
+def emit(part: Part, symbol: str) -> bytes:
+    """An object file of the function ``symbol``, everything else inside of it."""
+    module = part.whole()
+    for function in module.functions:
+        if not function.is_declaration and function.name != symbol:
+            function.linkage = "internal"
+    machine, options = part.codegen._tm, binding.create_pipeline_tuning_options(speed_level=OPTIMISATION)
+    options.loop_vectorization = True
+    builder = binding.create_pass_builder(machine, options)
+    passes = builder.getModulePassManager()
+    passes.add_refprune_pass()
+    passes.run(module, builder)
+    return machine.emit_object(module)
 
 
 # Object files ----------------------------------------------------------------------------------------
@@ -144,11 +93,8 @@ _nowhere = (ctypes.c_int64 * 2)()  # where a result and an exception would go
 @global_compiler_lock  # what LLVM works on is shared by all threads
 def compiled(function: jit.Native, signature: tuple) -> Code:
     """The object file of a `native` function for arguments of these types, made now."""
-    dispatcher = function.dispatcher
-    dispatcher.compile(signature)
-    result = dispatcher.overloads[signature]
-    symbol = result.fndesc.llvm_func_name
-    return Code(symbol, result.library.emit(symbol))
+    part, symbol = function.dispatcher.part(signature)
+    return Code(symbol, emit(part, symbol))
 
 
 def _path(function: jit.Native, signature: tuple) -> Path | None:

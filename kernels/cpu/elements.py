@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from math import prod
-from typing import Any
 
 import numpy as np
-from numba import carray, types
+from numba import types
 from numba.extending import intrinsic
 
-from ..jit import native
+from ..short_code import emit_array
 from .places import address
 from .relayout import as_last, empty_last
 from .simd import Constant, ConstantType, Lanes, emit_pointer
@@ -71,22 +70,17 @@ def seconds(*arrays: np.ndarray) -> float:
 
 
 @intrinsic
-def _pointer(_context, kind, place):
-    """The address ``place`` as a pointer to elements of the dtype that ``kind``, a Lanes, names."""
+def elements(_context, kind, place, count):
+    """The ``count`` elements of ``kind``'s dtype from address ``place`` on, as an array."""
     if not isinstance(kind, ConstantType):
         return None
-    element = getattr(types, kind.value.dtype)
+    array = types.Array(getattr(types, kind.value.dtype), 1, "C")
 
-    def emit(_ctx, b, _sig, args):
-        return emit_pointer(b, args[1], kind.value.element)
+    def emit(ctx, b, _sig, args):
+        _, place, count = args
+        return emit_array(ctx, b, array, emit_pointer(b, place, kind.value.element), count)
 
-    return types.CPointer(element)(kind, types.intp), emit
-
-
-@native
-def elements(kind: Any, place: int, count: int) -> Any:
-    """The ``count`` elements of ``kind``'s dtype from address ``place`` on, as an array."""
-    return carray(_pointer(kind, place), (count,))
+    return array(kind, types.intp, types.intp), emit
 
 
 def matched(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:

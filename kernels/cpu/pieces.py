@@ -31,7 +31,9 @@ from typing import Annotated, Any, ForwardRef, NamedTuple
 
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.core.imputils import lower_builtin, lower_getattr_generic
+from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_getattr, infer_global, signature
+from numba.extending import intrinsic, models, register_model
 
 from .. import machine_code
 from ..jit import Native, native
@@ -247,17 +249,53 @@ def free(context, place):
     return types.void(types.intp), emit
 
 
+class FieldsType(types.Type):
+    """The type of integers in memory that have the names of the fields of a NamedTuple."""
+
+    def __init__(self, cls: Any) -> None:
+        self.cls = cls
+        super().__init__(name=f"{cls.__module__}.{cls.__qualname__}")
+
+    @property
+    def key(self) -> Any:
+        return self.cls
+
+
+@register_model(FieldsType)
+class _FieldsModel(models.PrimitiveModel):  # an address
+    def __init__(self, manager: Any, kind: FieldsType) -> None:
+        super().__init__(manager, kind, I64)
+
+
+@infer_getattr
+class _FieldsAttributes(AttributeTemplate):
+    key = FieldsType
+
+    def generic_resolve(self, kind: FieldsType, name: str) -> types.Type | None:
+        return types.intp if name in kind.cls._fields else None
+
+
+@lower_getattr_generic(FieldsType)
+def _field(_context: Any, b: Any, kind: FieldsType, value: Any, name: str) -> Any:
+    field = b.load(b.gep(emit_pointer(b, value, I64), [I64(kind.cls._fields.index(name))]))
+    field.set_metadata("invariant.load", b.module.add_metadata([]))  # nobody writes them while a piece computes
+    return field
+
+
+@infer_global(len)
+class _FieldsLength(AbstractTemplate):
+    def generic(self, args: Any, kws: Any) -> Any:
+        return signature(types.intp, *args) if len(args) == 1 and isinstance(args[0], FieldsType) else None
+
+
+@lower_builtin(len, FieldsType)
+def _length(_context: Any, _b: Any, sig: Any, _args: Any) -> Any:
+    return I64(len(sig.args[0].cls._fields))
+
+
 @intrinsic
 def read(context, kind, address):
-    """The NamedTuple ``kind`` of integers that lies at ``address``."""
+    """The integers that lie at ``address``, with the names of the NamedTuple ``kind``."""
     if not isinstance(kind, types.NamedTupleClass):
         return None
-    cls = kind.instance_class
-    result = types.NamedUniTuple(types.intp, len(cls._fields), cls)
-
-    def emit(ctx, b, _sig, args):
-        first = emit_pointer(b, args[1], I64)
-        values = [b.load(b.gep(first, [I64(i)])) for i in range(len(cls._fields))]
-        return ctx.make_tuple(b, result, values)
-
-    return result(kind, types.intp), emit
+    return FieldsType(kind.instance_class)(kind, types.intp), lambda _ctx, _b, _sig, args: args[1]
