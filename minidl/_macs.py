@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from .autograd import no_grad
 from .autograd.tape import Listener, Primitive
 from .nn import Module
+from .nn.modes import modes_kept
 from .nn.normalization import _BatchNorm
 from .ops import zeros
 
@@ -66,15 +67,10 @@ def dry_run(model: Module, input_shape: Sequence[int], training: bool = False) -
     """
     first = next(model.parameters(), None)
     place = {"dtype": first.dtype, "device": first.device} if first is not None else {}
-    before = [(module, module.training) for module in model.modules()]
-    for module, _ in before:
-        module.training = training and not isinstance(module, _BatchNorm)
-    try:
-        with no_grad(), _Counter() as counter:
-            output = model(zeros(0, *input_shape, **place))
-    finally:
-        for module, mode in before:
-            module.training = mode
+    with modes_kept(model), no_grad(), _Counter() as counter:
+        for module in model.modules():
+            module.training = training and not isinstance(module, _BatchNorm)
+        output = model(zeros(0, *input_shape, **place))
     return DryRun(output, counter.macs)
 
 

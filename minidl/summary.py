@@ -18,6 +18,7 @@ from . import enable_grad, no_grad, ops
 from ._fields import Fields, FieldTracker
 from ._macs import call_macs, count_macs
 from .autograd.tape import Listener, Node, Primitive, Saved
+from .nn.modes import modes_kept
 from .nn.module import current_module, current_path
 from .nn.normalization import _BatchNorm
 
@@ -188,25 +189,22 @@ def _measure(model: Module, input_shape: tuple[int, ...], batch: int) -> tuple[_
     first = next(model.parameters(), None)
     place = {} if first is None else {"dtype": first.dtype, "device": first.device}
     x = ops.zeros(0, *input_shape, **place)
-    before = [(module, module.training) for module in model.modules()]
     fields = FieldTracker(x)
     counter, peak = _Counter(model, batch, fields), _Peak(model, batch)
-    try:
-        for module, _ in before:  # an empty batch has no statistics
-            module.training = not isinstance(module, _BatchNorm)
-        with enable_grad(), fields, counter:
-            kept = model(x)  # as long as it lives, so do the arrays that were saved
-        del kept
-        model.eval()
-        with no_grad(), peak:
-            peak.add(x)
-            model(x)
-    except ValueError:
-        _say_with_an_image(model, ops.zeros(1, *input_shape, **place))
-        raise
-    finally:
-        for module, mode in before:
-            module.training = mode
+    with modes_kept(model):
+        try:
+            for module in model.modules():  # an empty batch has no statistics
+                module.training = not isinstance(module, _BatchNorm)
+            with enable_grad(), fields, counter:
+                kept = model(x)  # as long as it lives, so do the arrays that were saved
+            del kept
+            model.eval()
+            with no_grad(), peak:
+                peak.add(x)
+                model(x)
+        except ValueError:
+            _say_with_an_image(model, ops.zeros(1, *input_shape, **place))
+            raise
     return counter, peak
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..autograd import grad
 from ..backend import array_module
+from ..nn.modes import modes_kept
 from ..ops import stack
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer, State, decayed
@@ -103,23 +104,22 @@ def diagonal_curvature(
             output.register_hook(lambda g: g * _like(g, signs(g.shape)))
 
     layers = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None]
-    mode = model.training
-    model.eval()
     handles: list[Any] = []
-    try:
+    with modes_kept(model):
+        model.eval()
         roots = output_curvature(score, loss, embed(x), y).sqrt()  # (N, K)
-        handles = [layer.register_forward_hook(randomise) for layer in layers]
-        total = [array_module(p._array).zeros_like(p._array) for p in parameters]
-        for n in range(len(x)):
-            z, root = embed(x[n : n + 1]), roots[n : n + 1]  # (1, K)
-            found = grad(z, list(parameters), root * _like(root, signs(root.shape)), allow_unused=True)
-            for sum_of_squares, g in zip(total, found):
-                if g is not None:
-                    sum_of_squares += g._array * g._array
-    finally:
-        for handle in handles:
-            handle.remove()
-        model.train(mode)
+        try:
+            handles = [layer.register_forward_hook(randomise) for layer in layers]
+            total = [array_module(p._array).zeros_like(p._array) for p in parameters]
+            for n in range(len(x)):
+                z, root = embed(x[n : n + 1]), roots[n : n + 1]  # (1, K)
+                found = grad(z, list(parameters), root * _like(root, signs(root.shape)), allow_unused=True)
+                for sum_of_squares, g in zip(total, found):
+                    if g is not None:
+                        sum_of_squares += g._array * g._array
+        finally:
+            for handle in handles:
+                handle.remove()
     return [sum_of_squares / len(x) for sum_of_squares in total]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..autograd.mode import no_grad
 from ..backend import on
+from ..nn.modes import modes_kept
 from ..nn.module import Module
 from ..nn.normalization import _BatchNorm
 from ..ops import zeros
@@ -201,20 +202,19 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats and not m.frozen]
     if not norms:
         return
-    momenta, was_training = [norm.momentum for norm in norms], model.training
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean
     try:
-        model.train()
-        with no_grad():
+        with modes_kept(model), no_grad():
+            model.train()
             for batch in loader:
                 x = batch[0] if isinstance(batch, list | tuple) else batch
                 model(x if device is None else x.to(device))
     finally:
         for norm, momentum in zip(norms, momenta):
             norm.momentum = momentum
-        model.train(was_training)
 
 
 class SWALR(LRScheduler):

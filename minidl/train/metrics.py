@@ -52,7 +52,7 @@ def confusion_matrix(truth: np.ndarray, answer: np.ndarray, classes: int) -> np.
 def evaluate(model: Any, loader: Any, classes: int | None = None) -> Evaluation:
     """Mean cross-entropy and confusion matrix of ``model`` on ``loader``, in evaluation mode, without a graph.
 
-    The model is put back into the mode it had.
+    The model and its parts are put back into the modes they had.
 
     >>> import minidl
     >>> data = minidl.data.ArrayDataset(np.eye(3, dtype=np.float32), np.array([0, 1, 1]))
@@ -62,22 +62,19 @@ def evaluate(model: Any, loader: Any, classes: int | None = None) -> Evaluation:
     """
     from .. import no_grad
     from ..nn.functional import cross_entropy
+    from ..nn.modes import modes_kept
 
-    before = model.training
-    model.eval()
     total, seen = 0.0, 0
     matrix: np.ndarray | None = None
-    try:
-        with no_grad():
-            for x, y in loader:
-                scores = model(x)
-                total += cross_entropy(scores, y, reduction="sum").item()
-                seen += len(y)
-                k = classes or scores.shape[1]
-                part = confusion_matrix(y.cpu().numpy(), scores.argmax(1).cpu().numpy(), k)
-                matrix = part if matrix is None else matrix + part
-    finally:
-        model.train(before)
+    with modes_kept(model), no_grad():
+        model.eval()
+        for x, y in loader:
+            scores = model(x)
+            total += cross_entropy(scores, y, reduction="sum").item()
+            seen += len(y)
+            k = classes or scores.shape[1]
+            part = confusion_matrix(y.cpu().numpy(), scores.argmax(1).cpu().numpy(), k)
+            matrix = part if matrix is None else matrix + part
     if matrix is None:
         matrix = np.zeros((classes or 0, classes or 0), np.int64)
     return Evaluation(total / seen if seen else float("nan"), matrix)

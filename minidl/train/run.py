@@ -15,6 +15,7 @@ from ..backend import CPU, Device, usable
 from ..data import DataLoader
 from ..io import atomic_write
 from ..nn.functional import cross_entropy
+from ..nn.modes import modes_kept
 from .checkpoint import load_checkpoint, tested_weights
 from .config import TrainConfig, complete, goes_on_each_step, make_optimizer, make_scheduler
 from .crops import TenCrops, whole_shape
@@ -358,16 +359,11 @@ def _tried(description: dict[str, Any], start: Start | None) -> Any:
     name, classes = description["model"], len(description["classes"])
     shape = (2, *description["input_shape"])
     model = build(description, start)
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
-        with no_grad():
-            found = model(zeros(*shape)).shape
+        with modes_kept(model), no_grad():
+            found = model.eval()(zeros(*shape)).shape
     except ValueError as error:
         raise TrainingError(f"{name} does not take images of shape {shape[1:]}: {error}") from error
-    finally:
-        for module, mode in before:
-            module.training = mode
     if found != (2, classes):
         raise TrainingError(
             f"{name} gives {found} for two images, but the data has {classes} classes and training needs (2, {classes})"

@@ -149,7 +149,9 @@ def test_update_bn_leaves_frozen_layers_and_networks_without_batch_norm_alone():
     net = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2))
     freeze(net[0])
     net[0].running_mean.fill_(3.0)
+    net.eval().training = True  # the whole, and no part
     update_bn([minidl.tensor([[1.0, 2.0], [3.0, 4.0]])], net)
+    assert [module.training for module in net.modules()] == [True, False, False]
     assert net[0].running_mean.tolist() == [3.0, 3.0] and net[1].num_batches_tracked.item() == 1
     update_bn(iter(()), nn.Linear(1, 1))
 

@@ -34,17 +34,19 @@ def test_figures_of_an_evaluation() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_evaluate_uses_evaluation_mode_and_puts_the_mode_back(training: bool) -> None:
+@pytest.mark.parametrize("part", [True, False])
+def test_evaluate_uses_evaluation_mode_and_puts_the_modes_back(training: bool, part: bool) -> None:
     rng = np.random.default_rng(62)
     x, y = rng.standard_normal((11, 5)).astype("float32"), rng.integers(0, 3, 11)
     linear = nn.Linear(5, 3)
     net = nn.Sequential(nn.Dropout(0.9), linear).train(training)
+    linear.train(part)
     result = evaluate(net, DataLoader(ArrayDataset(x, y), 4))
     scores = linear(minidl.tensor(x)).detach().numpy().astype(np.float64)
     log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
     assert result.loss == pytest.approx(-log_p[np.arange(11), y].mean(), rel=1e-5)
     np.testing.assert_array_equal(result.confusion, confusion_matrix(y, scores.argmax(1), 3))
-    assert net.training is training
+    assert [module.training for module in net.modules()] == [training, training, part]
 
 
 def test_of_nothing() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..._fields import Fields, FieldTracker
+from ...nn.modes import modes_kept
 from ...transfer import feature_extractor, find_layer
 from ..errors import SeeError
 from ..names import element, layer_path
@@ -78,13 +79,9 @@ def find_path(model: Module, layer: str) -> str:
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
     """``model`` in evaluation mode for a while."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with modes_kept(model):
+        model.eval()
         yield
-    finally:
-        for module, mode in before:
-            module.training = mode
 
 
 def as_batch(model: Module, x: Any) -> Tensor:
