@@ -162,9 +162,11 @@ def _windows(
         return windows(x, y, axes, permanent_zeros(x.dtype, channels), first, step), False
     if merged and not slack and rows_of_channels(x) and x.strides[-1] == channels * x.itemsize:
         zeros = permanent_zeros(x.dtype, last.taps * channels)
-        edges, low, count = edge_windows(x, last, "edges")
         row = Axis3(last.size - last.taps + 1, 1, last.out, last.stride, last.low, 1)
         view = windows(x, y, (*axes[:2], row), zeros, first, step)
+        if last.low == 0 and (last.out - 1) * last.stride + last.taps <= last.size:
+            return view, True  # no window hangs over; an empty copy would be no place that `replay` knows
+        edges, low, count = edge_windows(x, last, "edges")
         step_bytes = last.taps * channels * x.itemsize
         return view._replace(edges=address(edges), edge_bytes=step_bytes, edge_low=low, edge_count=count), True
     length = max(last.low + last.size, (last.out - 1) * last.stride + (last.taps - 1) * last.dilation + 1)

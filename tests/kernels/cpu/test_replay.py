@@ -73,6 +73,14 @@ def test_the_second_call_gives_what_the_kernel_gives(name: str, pass_: str, last
     assert all(np.array_equal(y, e) for y, e, _, _ in kept)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_calls_on_channels_last_arrays_are_known(name: str) -> None:
+    """Otherwise each of them takes the time of a first one."""
+    conv, rng = CASES[name], np.random.default_rng(7)
+    nhwc.forward(drawn(rng, conv.x_shape, True, "float32"), drawn(rng, conv.w_shape, False, "float32"), conv)
+    assert all(nhwc.forward.known.values()) and len(nhwc.forward.known) == 1
+
+
 LAYOUTS = {
     "reversed rows": lambda a: np.ascontiguousarray(a[..., ::-1])[..., ::-1],
     "reversed channels": lambda a: np.ascontiguousarray(a[:, ::-1])[:, ::-1],
