@@ -147,12 +147,14 @@ def fill_tables(w: Any, first: int, count: int, rows: int, table: int, results: 
                 real = 0 <= j0 < w.size0 and 0 <= j1 < w.size1
                 line = w.x + n * w.x_image + j0 * w.x_step0 + j1 * w.x_step1
                 low = high = w.zeros  # where to read what lies before and after a row
+                between = 0
                 if real and w.edges != 0:
+                    between = w.edge_bytes
                     low = w.edges + (((n * w.size0 + j0) * w.size1 + j1) * w.edge_count + q) * w.edge_bytes
                     high = low + (w.edge_count - w.out2) * w.edge_bytes
                 for r2 in range(w.taps2):
                     j = i2 + r2 * w.dilation2
-                    _fill_run(table, at, run, line, j, w.stride2, w.x_step2, w.size2, real, low, high, w.edge_bytes)
+                    _fill_run(table, at, run, line, j, w.stride2, w.x_step2, w.size2, real, low, high, between)
                     at += rows
         place = w.y + n * w.y_image + o * w.y_step0 + p * w.y_step1 + q * w.y_step2
         for i in range(run):
@@ -164,11 +166,12 @@ def fill_tables(w: Any, first: int, count: int, rows: int, table: int, results: 
 @native
 def _fill_run(
     table: int, at: int, run: int, line: int, j: int, stride: int, step: int, size: int, real: bool, low: int,
-    high: int, edge_bytes: int,
+    high: int, between: int,
 ) -> None:  # fmt: skip
     """Addresses of the positions j, j + stride, ... of a row of x, which is no row at all if not ``real``.
 
-    ``low`` and ``high``: what is read instead of a first position that lies before the row, or after it.
+    ``low`` and ``high``: what is read instead of a first position that lies before the row, or after it, and
+    ``between`` bytes further on for each position more.
     """
     if real and j >= 0 and j + (run - 1) * stride < size:  # most runs: no need to divide
         start, stop = 0, run
@@ -178,12 +181,12 @@ def _fill_run(
     else:
         start = stop = run
     for i in range(start):
-        write_number(table, at + i, low + i * edge_bytes)
+        write_number(table, at + i, low + i * between)
     place, jump = line + j * step, stride * step
     for i in range(start, stop):
         write_number(table, at + i, place + i * jump)
     for i in range(stop, run):
-        write_number(table, at + i, high + i * edge_bytes)
+        write_number(table, at + i, high + i * between)
 
 
 @native

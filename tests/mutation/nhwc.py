@@ -125,7 +125,7 @@ def _passes() -> tuple[Mutant, ...]:
             "F_windows_at_an_end_all_read_the_first",
             "windows:_fill_run",
             "first layer: of several windows that hang over an end the first is read for all",
-            "low + i * edge_bytes",
+            "low + i * between",
             "low",
         ),
         _bug(

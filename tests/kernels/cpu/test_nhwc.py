@@ -17,7 +17,7 @@ from tests.checks.shapes import WIDE
 if not jit.HAVE_NUMBA:
     pytest.skip("needs Numba, which is not installed", allow_module_level=True)
 
-from minidl.kernels.cpu import nhwc, relayout, simd
+from minidl.kernels.cpu import nhwc, relayout, replay, simd
 from minidl.kernels.cpu.direct_tiles import Axis3
 
 
@@ -40,6 +40,28 @@ def test_wide_problems(dtype, store) -> None:
 def test_tiles_of_other_machines(host) -> None:
     with simd.using(host):
         agrees(WIDE + shapes.ALL, "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_no_more_zeros_are_read_than_were_asked_for(monkeypatch, dtype, channels) -> None:
+    """Few channels, and rows in the padding: what lies behind the zeros is somebody else's."""
+
+    def poisoned(dtype: np.dtype, count: int) -> np.ndarray:
+        row = np.full(1 << 14, np.nan, dtype)
+        row[:count] = 0
+        return replay.permanent(row)
+
+    monkeypatch.setattr(nhwc, "permanent_zeros", poisoned)
+    agrees(
+        [
+            shapes.case((2, channels, 7, 9), (5, channels, 3, 3), 1, 1),
+            shapes.case((1, channels, 5, 6), (channels, channels, 2, 2), 1, 0),
+            shapes.case((1, channels, 9, 20), (6, channels, 5, 3), 2, 2),
+        ],
+        dtype,
+        checks.channels_last,
+    )
 
 
 def test_small_blocks() -> None:
