@@ -68,7 +68,7 @@ SHAPES = (3, 3), (2, 5), (1, 9), (1, 3), (1, 1)  # of the kernel's taps in a til
 MOST_SUMS = 12  # vectors, or pairs of them where registers are many
 MOST_PIXELS = 8
 MOST_WIDE = 4  # vectors of a single pixel
-SHARED_TAPS = (3, 5, 7)  # the usual ones; each is compiled by itself
+SHARED_TAPS = (3, 5, 7)  # the usual ones; each is compiled by itself, so in float64, for checks, only the first
 
 
 def filter_tile(
@@ -85,7 +85,7 @@ def filter_tile(
     """
     host = host or machine()
     wide = _fit(dtype, channels, group, host, (1, MOST_WIDE)).vectors
-    if group == 1 and taps in SHARED_TAPS and stride <= 2:
+    if group == 1 and taps in SHARED_TAPS[: None if dtype == "float32" else 1] and stride <= 2:
         for vectors in (2, 1):
             rows = (host.registers - 2) // vectors - taps
             tile = _fit(dtype, channels, 1, host, (min(rows, MOST_PIXELS), vectors))
