@@ -73,7 +73,7 @@ ALONE = 1.7  # a product that `blas.matmul` leaves to one thread takes so many t
 COPY_BYTES = 1.2e10  # columns written or added back
 WEIGHT_SECONDS = 9e-10  # for each weight, brought into the order of the columns
 RUN_SECONDS = 6e-9  # NumPy's start of one run of neighbouring elements
-FEW_CHANNELS = 8, 4  # with fewer than the first, channels-last x has no runs to read: so many times as slow
+FEW_CHANNELS = 8, 4, 16  # with fewer than the first, channels-last x has no runs: reading, adding so many times as slow
 CALL_SECONDS = 1.5e-6  # one NumPy call: each tap of each chunk needs one
 
 
@@ -90,8 +90,8 @@ def im2col_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     else:
         columns = conv.batch * conv.in_channels * prod(conv.kernel) * prod(conv.out)
         runs = columns / conv.out[-1] * (2 if conv.stride[-1] > 1 else 1)
-        copies = FEW_CHANNELS[1] if conv.w_shape[1] < FEW_CHANNELS[0] else 1.0
-        copies = 1.5 if pass_ == "input_grad" else copies  # adding back reads first
+        reading, adding = FEW_CHANNELS[1:] if conv.w_shape[1] < FEW_CHANNELS[0] else (1.0, 1.5)  # adding reads first
+        copies = adding if pass_ == "input_grad" else reading
         seconds += copies * (columns * itemsize / COPY_BYTES + runs * RUN_SECONDS)
         seconds += prod(conv.w_shape) * WEIGHT_SECONDS
         seconds += chunks * prod(conv.kernel) * CALL_SECONDS
@@ -106,6 +106,7 @@ add("im2col", ".cpu.im2col", anything, im2col_cost)
 # direct: the definition's loops, compiled ------------------------------------------------------------
 
 DIRECT_FLOPS = {"forward": 1.5e11, "input_grad": 1e11, "weight_grad": 5e10}  # float32
+DIRECT_STRIDED = 2.5  # the loops of a strided input gradient are short: so many times as slow
 DIRECT_READ = 3e-10  # seconds per element copied into a tile's buffer
 DIRECT_LINE = 1.5e-9  # as many more where it comes from a cache line of its own, as of channels-last storage
 LINE_BYTES = 64
@@ -125,10 +126,11 @@ def direct_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     halos = [1 + direct_tiles.halo(a) / n for a, n in zip(axes[1:], (t.rows, t.columns))]
     wide = 2 * conv.macs * prod(halos)  # sums across the ends of rows are computed too, and dropped
     loops = prod(conv.stride) if pass_ == "input_grad" else 1
+    slower = DIRECT_STRIDED if loops > 1 else 1.0
     copies = -(-filters // t.filters) * prod(halos) * prod(conv.x_shape)
     apart = conv.in_channels * itemsize >= LINE_BYTES
     seconds = (
-        wide / (DIRECT_FLOPS[pass_] * 4 / itemsize)
+        slower * wide / (DIRECT_FLOPS[pass_] * 4 / itemsize)
         + copies * (DIRECT_READ + (DIRECT_LINE if apart else 0))
         + prod(conv.y_shape) * DIRECT_WRITE
         + loops * PARALLEL_SECONDS
