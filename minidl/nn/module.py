@@ -26,7 +26,8 @@ M = TypeVar("M", bound="Module")
 def is_watched(module: Module) -> bool:
     """Whether anybody wants to see what goes into the module and what comes out, or has changed what it does.
 
-    Hooks of its own do, a listener, and a ``forward`` that was put into this one module.
+    Hooks of its own do, a listener, a ``forward`` that was put into this one module, and a class that has its own way
+    to be called.
     """
     return bool(
         LISTENERS
@@ -35,6 +36,7 @@ def is_watched(module: Module) -> bool:
         or module._backward_hooks
         or module._backward_pre_hooks
         or "forward" in module.__dict__
+        or type(module).__call__ is not Module.__call__
     )
 
 

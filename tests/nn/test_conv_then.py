@@ -189,6 +189,24 @@ def test_a_forward_put_into_one_layer_is_asked() -> None:
             del net[index].forward
 
 
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_a_class_with_its_own_way_to_be_called_is_called(index) -> None:
+    net, x, calls = unit(), minidl.randn(2, 6, 7, 5), []
+
+    class Mine(type(net[index])):
+        def __call__(self, *args):
+            calls.append(args)
+            return super().__call__(*args) * 2
+
+    net[index].__class__ = Mine
+    for recording in (minidl.no_grad, minidl.enable_grad):
+        with recording():
+            calls.clear()
+            got = net(x).tolist()
+            assert len(calls) == 1
+            assert got == one_after_the_other(net, x).tolist()
+
+
 @pytest.mark.parametrize("ceiling", [np.inf, 0.5])
 def test_with_a_residual_of_any_kind(ceiling, ran) -> None:
     minidl.manual_seed(0)
