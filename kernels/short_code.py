@@ -145,11 +145,11 @@ CODE["getiter", (types.range_state64_type,)] = _iterator
 CODE["iternext", (types.range_iter64_type,)] = _next
 
 
-def _place(b: ir.IRBuilder, kind: Any, array: ir.Value, index: ir.Value) -> ir.Value:
-    """Where an element lies of a C-contiguous array of one axis; counted from the end if the index is negative."""
-    if kind.signed:
-        end = b.extract_value(array, ARRAY.index("nitems"))
-        index = b.select(b.icmp_signed("<", index, index.type(0)), b.add(index, end), index)
+def _place(b: ir.IRBuilder, array: ir.Value, index: ir.Value) -> ir.Value:
+    """Where an element lies of a C-contiguous array of one axis.
+
+    No index is negative here: to look, and to count such a one from the end, would keep loops from being vectorised.
+    """
     return b.gep(b.extract_value(array, ARRAY.index("data")), [index])
 
 
@@ -189,12 +189,12 @@ CODE.update({(np.empty, (types.intp, types.NumberClass(kind))): _empty for kind 
 
 
 def _element(_context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-    return b.load(_place(b, sig.args[1], *args))
+    return b.load(_place(b, *args))
 
 
 def _set_element(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
     array, index, value = args
-    b.store(context.cast(b, value, sig.args[2], sig.args[0].dtype), _place(b, sig.args[1], array, index))
+    b.store(context.cast(b, value, sig.args[2], sig.args[0].dtype), _place(b, array, index))
     return context.get_dummy_value()
 
 

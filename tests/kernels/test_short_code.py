@@ -75,7 +75,7 @@ def _reverse(kind, arguments: int, piece: int) -> None:
     for i in range(len(a)):
         order[i] = len(a) - 1 - i
     for i in range(2):
-        a[U(i)], a[order[i]] = a[-1 - i], a[U(i)]
+        a[U(i)], a[order[i]] = a[order[i]], a[U(i)]
     a[2] = a[2] + len(order)
 
 
