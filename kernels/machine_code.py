@@ -46,6 +46,11 @@ OPTIMISATION = 2  # of LLVM's levels; the third takes a third longer, for code t
 
 def emit(part: Part, symbol: str) -> bytes:
     """An object file of the function ``symbol``, everything else inside of it."""
+    return part.codegen._tm.emit_object(optimised(part, symbol))
+
+
+def optimised(part: Part, symbol: str) -> Any:
+    """LLVM's module of it, optimised."""
     module = part.whole()
     for function in module.functions:
         if not function.is_declaration and function.name != symbol:
@@ -56,7 +61,7 @@ def emit(part: Part, symbol: str) -> bytes:
     passes = builder.getModulePassManager()
     passes.add_refprune_pass()
     passes.run(module, builder)
-    return machine.emit_object(module)
+    return module
 
 
 # Object files ----------------------------------------------------------------------------------------

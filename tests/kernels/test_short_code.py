@@ -1,12 +1,15 @@
 """What `native` functions do most, in our own words: it is what Python does."""
 
 import itertools
+import re
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 pytest.importorskip("numba")
+
+from numba import types
 
 from minidl.kernels import jit, machine_code
 from minidl.kernels.cpu.elements import elements
@@ -84,6 +87,34 @@ def test_elements_of_arrays(dtype: str) -> None:
     a = np.arange(5, 10, dtype=dtype)
     run(_reverse, Lanes(dtype, 1), Where(address(a)), 1)
     np.testing.assert_array_equal(a, np.array([9, 8, 12, 6, 5], dtype))
+
+
+class Two(NamedTuple):
+    source: Address
+    target: Address
+    rows: int
+    columns: int
+
+
+@jit.native
+def _shift_rows(kind, arguments: int, piece: int) -> None:
+    p = read(Two, arguments)
+    x, y = elements(kind, p.source, p.rows * p.columns), elements(kind, p.target, p.rows * p.columns)
+    for m in range(p.rows):
+        for v in range(p.columns):
+            at = m * p.columns + v
+            y[at] = x[at] + 1
+
+
+def test_loops_over_elements_are_vectorised() -> None:
+    """Many elements in one instruction, as the names of LLVM's types tell: whatever is in their way costs a factor."""
+    signature = Lanes("float32", 1)._numba_type_, types.intp, types.intp
+    part, symbol = _shift_rows.dispatcher.part(signature)
+    written = str(machine_code.optimised(part, symbol))
+    assert re.search(r"fadd .*<\d+ x float>", written)
+    x, y = np.arange(42, dtype="float32"), np.zeros(42, "float32")
+    run(_shift_rows, Lanes("float32", 1), Two(address(x), address(y), 6, 7), 1)
+    np.testing.assert_array_equal(y, x + 1)
 
 
 @jit.native
