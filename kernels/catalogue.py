@@ -52,6 +52,11 @@ def conv_precision(precision: Precision) -> Iterator[None]:
         _wish.precision = before
 
 
+def wished_precision() -> Precision:
+    """What `conv_precision` says in this thread."""
+    return _wish.precision
+
+
 def _check_precision(precision: Any) -> None:
     if precision not in ("fast", "exact"):
         raise ValueError(f'precision must be "fast" or "exact", got {precision!r}')
@@ -62,13 +67,15 @@ class Cost:
     """What running a kernel once takes: the model's numbers, not measurements.
 
     flops and bytes (moved to and from main memory), workspace in bytes beside inputs and outputs, and
-    seconds as estimated for two cores of a current server CPU.
+    seconds as estimated for two cores of a current server CPU.  Of these ``preparation`` goes to what follows from the
+    weights alone, and is spared where they are those of the call before.
     """
 
     flops: float
     bytes: float
     workspace: int
     seconds: float
+    preparation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -210,12 +217,13 @@ def plan(
     device: str = "cpu",
     algorithm: str | None = None,
     precision: Precision | None = None,
+    inference: bool = False,
 ) -> Plan:
     """Choose the kernel with the smallest estimated time, or the one named by ``algorithm``.
 
     ``case`` is the problem's geometry, for example a ``Conv``.  ``precision="exact"`` leaves out algorithms
-    that round more than plain summation does; None: as :func:`conv_precision` says.  Equal estimates: the one
-    registered first.
+    that round more than plain summation does; None: as :func:`conv_precision` says.  ``inference``: the weights will
+    be those of the call before.  Equal estimates: the one registered first.
 
     Raises UnsupportedError where the named algorithm cannot, saying why and which ones can.
 
@@ -224,7 +232,7 @@ def plan(
     'nhwc'
     """
     precision = precision or _wish.precision
-    estimated = _choose(problem, pass_, case, np.dtype(dtype), device, algorithm, precision)
+    estimated = _choose(problem, pass_, case, np.dtype(dtype), device, algorithm, precision, inference)
     return estimated if tuner is None or algorithm is not None else tuner(estimated, precision)
 
 
@@ -241,6 +249,7 @@ def _choose(
     device: str,
     algorithm: str | None,
     precision: Precision,
+    inference: bool,
 ) -> Plan:
     _check_precision(precision)
     rows = kernels(problem, pass_, device)
@@ -263,7 +272,7 @@ def _choose(
             reason += " of those that round no more than plain summation"
         if not pool:
             pool, reason = able, "because no other can"
-        chosen = min(pool, key=lambda row: row[1].seconds)[0]
+        chosen = min(pool, key=lambda row: row[1].seconds - inference * row[1].preparation)[0]
     return Plan(case, dtype, chosen, tuple(candidates), reason)
 
 

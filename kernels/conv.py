@@ -15,7 +15,8 @@ import numpy as np
 
 from . import activation, norm
 from .arrays import device_of
-from .catalogue import Precision, plan
+from .catalogue import Plan, Precision, plan
+from .constants import Constants
 from .errors import ShapeError
 from .geometry import Conv
 
@@ -53,6 +54,7 @@ def forward_then(
     ceiling: float | None = None,
     algorithm: str | None = None,
     precision: Precision | None = None,
+    inference: bool = False,
 ) -> Any:
     """``cut(forward(x, w) * scale + shift + added)``: with a bias, or batch norm in evaluation, behind it.
 
@@ -66,16 +68,59 @@ def forward_then(
     >>> forward_then(x, w, conv, shift=np.array([0.5]), ceiling=np.inf)
     array([[[0. , 0. , 2.5]]])
     """
-    shapes = _shapes(conv)
-    named = ("scale", scale, shapes.channels), ("shift", shift, shapes.channels), ("added", added, shapes.y)
-    _check(("x", x, shapes.x), ("w", w, shapes.w), *named)
-    chosen = _plan("forward", conv, x, algorithm, precision)
+    shapes = _check_then(x, w, conv, scale, shift, added)
+    chosen = _plan("forward", conv, x, algorithm, precision, inference)
     then = chosen.kernel.call_then
     if then is not None and shapes.has_work:
         scale, shift = (None if v is None else np.ascontiguousarray(v) for v in (scale, shift))
         y = then(x, w, conv, scale, shift, added, ceiling)
         if y is not NotImplemented:
             return y
+    return _then_in_passes(chosen, x, w, scale, shift, added, ceiling)
+
+
+def learn_forward_then(
+    x: Any,
+    w: Any,
+    conv: Conv,
+    scale: Any = None,
+    shift: Any = None,
+    added: Any = None,
+    ceiling: float | None = None,
+    algorithm: str | None = None,
+    *,
+    constants: Constants,
+) -> tuple[Any, Any]:
+    """``forward_then(..., inference=True)``, and a program that does it again for arrays x and ``added`` with these
+    strides.
+
+    w, scale and shift become ``constants``, which the program needs as long as it is used.  None for the program where
+    the chosen kernel cannot be run again so.  Errors as ``forward``.
+    """
+    shapes = _check_then(x, w, conv, scale, shift, added)
+    chosen = _plan("forward", conv, x, algorithm, None, inference=True)
+    then = chosen.kernel.call_then
+    if then is not None and shapes.has_work:
+        from .cpu.replay import learned
+
+        scale, shift = (None if v is None else np.ascontiguousarray(v) for v in (scale, shift))
+        constants.give(w, scale, shift)
+        operands = (x,) if added is None else (x, added)
+        y, program = learned(lambda: then(x, w, conv, scale, shift, added, ceiling), operands, constants)
+        if y is not NotImplemented:
+            return y, program
+    return _then_in_passes(chosen, x, w, scale, shift, added, ceiling), None
+
+
+def _check_then(x: Any, w: Any, conv: Conv, scale: Any, shift: Any, added: Any) -> _Shapes:
+    shapes = _shapes(conv)
+    named = ("scale", scale, shapes.channels), ("shift", shift, shapes.channels), ("added", added, shapes.y)
+    _check(("x", x, shapes.x), ("w", w, shapes.w), *named)
+    return shapes
+
+
+def _then_in_passes(chosen: Plan, x: Any, w: Any, scale: Any, shift: Any, added: Any, ceiling: float | None) -> Any:
+    """`forward_then`, one step after the other."""
     y = chosen.run(x, w)
     if scale is not None:
         y = norm.scale_shift(y, scale, shift)
@@ -142,9 +187,18 @@ def _shapes(conv: Conv) -> _Shapes:
     return _Shapes(*shapes, (conv.out_channels,), all(prod(shape) for shape in shapes))
 
 
-def _plan(pass_: str, conv: Conv, array: Any, algorithm: str | None, precision: Precision | None) -> Any:
-    where = device_of(array)
-    return plan("conv", pass_, conv, dtype=array.dtype, device=where, algorithm=algorithm, precision=precision)
+def _plan(
+    pass_: str,
+    conv: Conv,
+    array: Any,
+    algorithm: str | None,
+    precision: Precision | None,
+    inference: bool = False,
+) -> Plan:
+    return plan(
+        "conv", pass_, conv, dtype=array.dtype, device=device_of(array), algorithm=algorithm, precision=precision,
+        inference=inference,
+    )  # fmt: skip
 
 
 def _check(*named: tuple[str, Any, tuple[int, ...]]) -> None:

@@ -182,9 +182,10 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     deep = -(-depth // NHWC_ROWS) * NHWC_ROWS if pass_ == "weight_grad" else depth + NHWC_TAP
     work = flops * wide / max(1, columns) * deep / max(1, depth)
     rate = NHWC_FLOPS * (NHWC_SUMS if pass_ == "weight_grad" else 1)
-    seconds += work * itemsize / 4 / rate + prod(conv.w_shape) * NHWC_PACK
+    packing = prod(conv.w_shape) * NHWC_PACK
+    seconds += work * itemsize / 4 / rate + packing
     workspace = itemsize * conv.groups * wide * depth * taps
-    return Cost(work, moved, workspace, seconds)
+    return Cost(work, moved, workspace, seconds, packing)
 
 
 add("nhwc", ".cpu.nhwc", nhwc_supports, nhwc_cost, needs_numba=True, dtypes=("float32", "float64"))
@@ -214,7 +215,8 @@ def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     moved = traffic(conv, itemsize)
     seconds = seconds * itemsize / 4 + moved / NHWC_BYTES + conv.groups * WINOGRAD_CALL
     flops = products + winograd_tiles.TRANSFORM * (elements + filters)
-    return Cost(flops, moved, winograd_tiles.workspace_bytes(pass_, conv, itemsize), seconds)
+    preparation = filters * max(0.0, WINOGRAD_FILTER - itemsize / NHWC_BYTES)  # U is larger than the weights, and read
+    return Cost(flops, moved, winograd_tiles.workspace_bytes(pass_, conv, itemsize), seconds, preparation)
 
 
 add(

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..constants import made_of
 from ..jit import native
 from ..workspace import borrow
 from .depthwise_tiles import filter_run, filter_tile, sum_run, sum_tile
@@ -30,7 +31,7 @@ from .finish import NOTHING, Finish, finish
 from .pieces import Address, allocate, free, number, read, run, write_number
 from .places import address
 from .products import FLOPS, PIECES
-from .simd import clear_bytes, copy_bytes, finish_streams, load, prefetch, store
+from .simd import Lanes, clear_bytes, copy_bytes, finish_streams, load, prefetch, store
 from .windows import Windows
 
 PART_ROWS = 4  # of an image, at least, in a piece of work
@@ -70,13 +71,18 @@ def filter_channels(classes: Sequence[tuple[Windows, Taps]], weights: np.ndarray
     """
     (channels, members), size = weights.shape[:2], weights.itemsize
     taps0, taps1, taps2 = weights.shape[2:]
-    rows = borrow("panels", (taps0 * taps1 * taps2, members, channels), weights.dtype)
-    order = _Order(address(weights), *weights.strides, taps1, taps2, members, channels, address(rows))
+
+    def fill(rows: np.ndarray) -> None:
+        order = _Order(address(weights), *weights.strides, taps1, taps2, members, channels, address(rows))
+        one = Lanes(weights.dtype.name, 1)  # the same code for every tile
+        run(_order_piece, one, order, len(rows), weights.size * 1e-9)
+
+    shape = taps0 * taps1 * taps2, members, channels
+    rows = made_of(weights, "depthwise", shape, weights.dtype, "panels", fill)
     steps = [n * rows.strides[0] for n in (taps1 * taps2, taps2, 1)]
     first = classes[0][0]
     known = first.taps2 if len(classes) == 1 and first.dilation2 == 1 else 0
     tile = filter_tile(weights.dtype.name, channels, members, known, first.stride2)
-    run(_order_piece, tile.one, order, len(rows), weights.size * 1e-9)  # the same code for every tile
     pixels = sum(w.batch * w.out0 * w.out1 * w.out2 for w, _ in classes)
     moved = (pixels + first.batch * first.size0 * first.size1 * first.size2) * channels * size
     lines = channels % tile.width == 0 and tile.width * size % LINE_BYTES == 0

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..constants import made_of
 from ..jit import native
-from ..workspace import borrow
 from .pieces import Address, read, run
 from .places import address
 from .simd import address_of, clear_bytes, copy_bytes, keep, load, store, transpose
@@ -65,7 +65,7 @@ class _Packing(NamedTuple):
 
 
 def pack(b: np.ndarray, tile: Tile, first: int, stop: int, name: str = "panels", merged: bool = False) -> np.ndarray:
-    """Panels of the columns first, ..., stop - 1 of b (G, J, C, T0, T1, T2), any strides; borrowed memory.
+    """Panels of the columns first, ..., stop - 1 of b (G, J, C, T0, T1, T2), any strides; memory of `made_of`.
 
     (G, panels, taps, C, width); ``merged``: the T2 taps of a row count as channels, t2 * C + c of one tap.
     """
@@ -74,16 +74,18 @@ def pack(b: np.ndarray, tile: Tile, first: int, stop: int, name: str = "panels",
     if merged:
         depth, outer_step, taps[2] = depth * taps[2], b.strides[5], 1
     count = -(-(stop - first) // tile.width)
-    panels = borrow(name, (groups, count, taps[0] * taps[1] * taps[2], depth, tile.width), b.dtype)
-    if panels.size:
-        size = panels[0, 0].nbytes
-        share = max(1, min(SHARE, groups * count // PIECES))
+    size = taps[0] * taps[1] * taps[2] * depth * tile.width * b.itemsize
+    share = max(1, min(SHARE, groups * count // PIECES))
+
+    def fill(panels: np.ndarray) -> None:
         numbers = _Packing(
             address(b), *b.strides, *taps, inner, outer_step, depth, first, stop - first, count, address(panels), size,
             share,
         )  # fmt: skip
         run(_pack_piece, tile, numbers, groups * -(-count // share), b.size * 1e-9)
-    return panels
+
+    shape = groups, count, taps[0] * taps[1] * taps[2], depth, tile.width
+    return made_of(b, (tile, first, merged), shape, b.dtype, name, fill)
 
 
 @native

@@ -106,6 +106,21 @@ def watching() -> Iterator[list[Loop | None]]:
         _watch.loops = before
 
 
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Run loops inside that nobody who watches has to know of."""
+    before, _watch.loops = _watch.loops, None
+    try:
+        yield
+    finally:
+        _watch.loops = before
+
+
+def is_watched() -> bool:
+    """Whether the loops that this thread runs are written down at present."""
+    return _watch.loops is not None
+
+
 def outside_of_loops() -> None:
     """Say that a kernel computes something in NumPy, which nobody who watches its loops sees."""
     if _watch.loops is not None:

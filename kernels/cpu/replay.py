@@ -9,6 +9,9 @@ An address in a program is the number of a *place* (an operand, the result, a bl
 from where that begins.  Which integers are addresses is said by their annotation, `pieces.Address`.  A call is run
 again only if all it did is known: where an address leads to no known place (a temporary array), or the kernel says
 that it computes something in NumPy (`pieces.outside_of_loops`), calls of that kind go through Python every time.
+
+In inference the weights of a layer are known to be those of the call before (`ops.inference`).  Then `learned` gives a
+program of what is left to do: what a kernel makes of its weights alone (`constants.made_of`) is made once.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..constants import Constants, holding
 from ..threads import get_num_threads
 from ..workspace import LARGEST, block, lending
-from .pieces import Loop, run_program, watching
+from .pieces import Loop, is_watched, run_program, watching
 from .places import address
 from .relayout import empty_like_strides
 from .simd import machine
@@ -69,7 +73,7 @@ def replayed(kernel: Callable[..., np.ndarray] | None = None, *, operands: int =
     def call(*arguments: Any, out: np.ndarray | None = None) -> np.ndarray:
         arrays, (problem, *rest) = arguments[:operands], arguments[operands:]
         out = rest[0] if rest else out
-        if out is not None:
+        if out is not None or is_watched():  # whoever watches wants to see the loops
             return kernel(*arrays, problem, out)
         strides = [None if a is None else a.strides for a in arrays]
         key = problem, *strides, arrays[0].dtype, get_num_threads(), machine()
@@ -89,6 +93,21 @@ def replayed(kernel: Callable[..., np.ndarray] | None = None, *, operands: int =
 
     call.known, call.cache_clear = known, known.clear  # type: ignore[attr-defined]
     return call
+
+
+def learned(
+    kernel: Callable[[], np.ndarray], operands: Sequence[np.ndarray], constants: Constants
+) -> tuple[np.ndarray, Program | None]:
+    """What ``kernel()`` returns, and the program that computes the same of other ``operands``, if all is known.
+
+    Whatever else the kernel reads are ``constants``, arrays that stay as they are.  It has to be one that is
+    `replayed`, or calls such kernels and nothing else, and has something to compute.
+    """
+    with holding(constants), lending() as lent, watching() as loops:
+        result = kernel()
+    if result is NotImplemented or not _apart((*operands, *constants.given, result), lent):
+        return result, None
+    return result, _program(loops, lent, (*operands, result), constants.arrays())
 
 
 _permanent: list[np.ndarray] = []
@@ -115,9 +134,14 @@ def _extent(a: np.ndarray) -> Range:
     return np.lib.array_utils.byte_bounds(a)
 
 
-def _program(loops: Sequence[Loop | None], lent: Sequence[Lent], arrays: tuple[np.ndarray, ...]) -> Program | None:
+def _program(
+    loops: Sequence[Loop | None],
+    lent: Sequence[Lent],
+    arrays: tuple[np.ndarray, ...],
+    constants: Sequence[np.ndarray] = (),
+) -> Program | None:
     """What the loops did with the arrays, operands and a result; None where that is not all known."""
-    result = arrays[-1]
+    result, staying = arrays[-1], [_extent(a) for a in (*_permanent, *constants)]
     scratch = {name: max(size for other, _, size in lent if other == name) for name, _, _ in lent}
     places = [_extent(a) for a in arrays]
     places += [next((start, start + scratch[name]) for other, start, _ in lent if other == name) for name in scratch]
@@ -131,7 +155,7 @@ def _program(loops: Sequence[Loop | None], lent: Sequence[Lent], arrays: tuple[n
             if found is not None:
                 moves += [i, found]
                 row[i] -= places[found][0]
-            elif row[i] and not any(_inside(row[i], _extent(a)) for a in _permanent):
+            elif row[i] and not any(_inside(row[i], extent) for extent in staying):
                 return None
         numbers += [loop.code, loop.pieces, int(loop.parallel), len(row), len(moves) // 2, *row, *moves]
     parallel = any(loop.parallel for loop in loops if loop is not None)

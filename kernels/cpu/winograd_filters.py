@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..constants import is_constant, made_of
 from ..jit import native
 from ..workspace import aligned, at_release, borrow
 from .pieces import Address, read, run
@@ -38,14 +39,25 @@ def filter_steps(depth: int, scheme: Scheme) -> tuple[int, int]:
 def transformed(w: np.ndarray, scheme: Scheme, gradient: bool) -> Filters:
     """U of w (K, C, 3, 3): columns K, summed over C.  For the input ``gradient``: columns C, summed over K, flipped.
 
-    Weights that come twice unchanged are taken for constant, as they are in inference; from then on U is kept,
-    beside a copy of w.  Each call compares w with the copy, bit by bit, so a write by whatever way is seen.
+    Where the caller knows that the weights stay as they are (`constants`), U is kept.  Otherwise weights that come
+    twice unchanged are taken for constant, and from then on U is kept beside a copy of w.  Each call compares w with
+    the copy, bit by bit, so a write by whatever way is seen.
     """
     w = np.ascontiguousarray(w)
     columns, depth = (w.shape[1], w.shape[0]) if gradient else w.shape[:2]
     panel_step, point_step = filter_steps(depth, scheme)
     panels = -(-columns // scheme.tile.width)
     size = panels * panel_step
+
+    def fill(u: np.ndarray, w: np.ndarray = w) -> None:
+        row, tap = w.shape[1] * TAPS * w.itemsize, TAPS * w.itemsize  # bytes from filter to filter, channel to channel
+        steps = (tap, row) if gradient else (row, tap)
+        numbers = _Filtering(address(w), *steps, columns, depth, gradient, address(u), panel_step, point_step)
+        run(_filter_piece, scheme, numbers, panels, w.size * 1e-9)
+
+    if is_constant(w):
+        u = made_of(w, (scheme, gradient), (size,), np.dtype(np.uint8), "winograd U", fill)
+        return Filters(u, panel_step, point_step)
     key = (address(w), w.shape, scheme, gradient)
     found = _kept.find(key, w)
     if found is not None:
@@ -53,10 +65,7 @@ def transformed(w: np.ndarray, scheme: Scheme, gradient: bool) -> Filters:
     constant = _kept.is_constant(key, w) and size + w.nbytes <= KEPT_BYTES
     u = aligned(size) if constant else borrow("winograd U", (size,), np.dtype(np.uint8))
     w = w.copy() if constant else w  # so that no other thread can write between the transform and the copy
-    row, tap = w.shape[1] * TAPS * w.itemsize, TAPS * w.itemsize  # bytes from filter to filter, channel to channel
-    steps = (tap, row) if gradient else (row, tap)
-    numbers = _Filtering(address(w), *steps, columns, depth, gradient, address(u), panel_step, point_step)
-    run(_filter_piece, scheme, numbers, panels, w.size * 1e-9)
+    fill(u, w)
     if constant:
         _kept.keep(key, w, u)  # the copy
     return Filters(u, panel_step, point_step)

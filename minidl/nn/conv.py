@@ -11,7 +11,7 @@ import numpy as np
 from ..autograd.mode import MODE
 from ..kernels.geometry import Ints, Padding, per_axis, per_axis_pads
 from ..ops._common import is_tensor
-from ..ops.conv import conv_relu, conv_then
+from ..ops.conv import Statistics, conv_relu, conv_then
 from . import functional as F
 from .hooks import say_where
 from .linear import default_init, new_parameter, positive
@@ -132,6 +132,8 @@ class _Conv(_ConvNd):
         )  # fmt: skip
 
     def forward(self, input: Any) -> Any:
+        if self.finishes(input):
+            return self.finish(input)
         padding = self.padding
         if self.padding_mode != "zeros":
             from_last_axis = [n for pair in reversed(self._pads) for n in pair]
@@ -150,7 +152,7 @@ class _Conv(_ConvNd):
         if behind is not None:
             input = behind(input)
         if self.finishes(input, residual):
-            return self.finish(input, shift=self.bias, residual=residual, ceiling=ceiling)
+            return self.finish(input, residual=residual, ceiling=ceiling)
         if residual is not None or not self._does_all_itself(input, None):
             return super().then_relu(input, residual, ceiling)
         try:
@@ -179,16 +181,16 @@ class _Conv(_ConvNd):
         return _is_plain(input, dtype) and (residual is None or _is_plain(residual, dtype))
 
     def finish(
-        self, input: Any, *, scale: Any = None, shift: Any = None, residual: Any = None, ceiling: float | None = None
+        self, input: Any, norm: Statistics | None = None, residual: Any = None, ceiling: float | None = None
     ) -> Any:
-        """``relu(conv(input) * scale + shift + residual)`` without its bias, where `finishes` allows it.
+        """``relu(norm(self(input)) + residual)``, where `finishes` allows it.
 
-        ``scale`` and ``shift`` (K,); ``ceiling``: where ReLU ends, None: no ReLU.
+        ``norm`` for a convolution without a bias; ``ceiling``: where ReLU ends, None: no ReLU.
         """
         try:
             return conv_then(
                 input, self.weight, self.stride, self.padding, self.dilation, self.groups, self.algorithm,
-                scale=scale, shift=shift, residual=residual, ceiling=ceiling,
+                bias=self.bias, norm=norm, residual=residual, ceiling=ceiling,
             )  # fmt: skip
         except Exception as error:  # as where the module is called
             say_where(error, self)

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from ..kernels.errors import ShapeError
 from ..ops import ones, zeros
-from ..ops.normalization import batch_norm_relu, running_scale
+from ..ops.conv import Statistics
+from ..ops.normalization import batch_norm_relu
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -170,8 +171,8 @@ class _BatchNorm(_RunningNorm):
             return None
         if type(self).forward is not _BatchNorm.forward or not self._fits_behind(conv):
             return None
-        scale, shift = running_scale(input.dtype, mean, self.running_var, self.weight, self.bias, self.eps)
-        return conv.finish(input, scale=scale, shift=shift, residual=residual, ceiling=ceiling)
+        norm = Statistics(mean, self.running_var, self.weight, self.bias, self.eps)
+        return conv.finish(input, norm, residual, ceiling)
 
     def _fits_behind(self, conv: _Conv) -> bool:
         """Whether the layer takes what the convolution gives; where it does not, it says why when it is called."""

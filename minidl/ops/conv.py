@@ -11,17 +11,20 @@ order.  A transposed convolution is ``input_grad`` by another name.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..autograd import tape
+from ..autograd.mode import MODE
 from ..autograd.tape import Primitive, vjp
 from ..kernels import conv as kernel
 from ..kernels.errors import ShapeError
 from ..kernels.geometry import Conv
-from ..kernels.norm import add_to_channels
+from ..kernels.norm import add_to_channels, running_scale
 from ..kernels.remembered import remembered
 from ..kernels.spec import im2col
 from ._common import as_operand, batched, same_dtype
 from .activation import cut_grad, relu_up_to
+from .inference import circumstances, forget, known
 
 Size = int | Sequence[int]
 
@@ -93,7 +96,7 @@ _conv_relu: Primitive = Primitive(
 _conv_then: Primitive = Primitive(
     "conv_then",
     lambda x, w, scale, shift, added, *, conv, algorithm, ceiling: kernel.forward_then(
-        x, w, conv, scale, shift, added, ceiling, algorithm
+        x, w, conv, scale, shift, added, ceiling, algorithm, inference=True
     ),
 )
 
@@ -146,6 +149,8 @@ def _operands(
 ) -> tuple[Any, Any, Any, Conv, bool]:
     """x (N, C, ...), the weight, the bias, the geometry of their convolution, and whether x was a single image."""
     op = f"conv{ndim}d"
+    if MODE.recording:
+        forget(weight)
     w, bias = as_operand(weight), None if bias is None else as_operand(bias)
     x, single = batched(input, ndim)
     if w.ndim != ndim + 2:
@@ -175,6 +180,16 @@ def conv_relu(
     return _conv_relu(x, w, bias, conv=conv, algorithm=algorithm, ceiling=ceiling)
 
 
+class Statistics(NamedTuple):
+    """Of a batch norm in evaluation, each (C,), the last two may be None."""
+
+    mean: Any
+    variance: Any
+    weight: Any
+    bias: Any
+    eps: float
+
+
 def conv_then(
     input: Any,
     weight: Any,
@@ -184,21 +199,41 @@ def conv_then(
     groups: int,
     algorithm: str | None,
     *,
-    scale: Any = None,
-    shift: Any = None,
+    bias: Any = None,
+    norm: Statistics | None = None,
     residual: Any = None,
     ceiling: float | None = None,
 ) -> Any:
-    """``relu(conv(input, weight) * scale + shift + residual)``, ReLU up to ``ceiling`` (None: without); no gradients.
+    """``relu(norm(conv(input, weight)) + residual)`` in evaluation, ReLU up to ``ceiling`` (None: without).
 
-    A layer in evaluation computes so.  ``input`` is a batch, a tensor of the weight's dtype; ``scale`` and ``shift``
-    (K,) are arrays or tensors.
+    For CPU tensors of one dtype where nobody records or listens.  ``input`` is a batch; ``stride``, ``padding`` and
+    ``dilation`` are hashable.  A convolution has a ``bias`` or a ``norm`` behind it, not both.
     """
-    conv = _geometry(input._array.shape, weight._array.shape, stride, padding, dilation, groups)
-    if residual is None or (residual.shape, residual.dtype) == (conv.y_shape, input.dtype):
+    x, added = input._array, None if residual is None else residual._array
+    found = known(weight, bias) if norm is None else known(weight, *norm[:4])
+    if found is not None:
+        call = (
+            x.shape, x.strides, None if added is None else (added.shape, added.strides), stride, padding, dilation,
+            groups, algorithm, norm and norm.eps, ceiling, circumstances(),
+        )  # fmt: skip
+        program = found.programs.get(call)
+        if program is not None:
+            return tape.Tensor._wrap(program.run((x,) if added is None else (x, added)))
+    conv = _geometry(x.shape, weight._array.shape, stride, padding, dilation, groups)
+    scale, shift = None, None if bias is None else bias._array
+    if norm is not None:
+        mean, variance, factor, offset = (None if v is None else v._array for v in norm[:4])
+        scale, shift = running_scale(mean, variance, factor, offset, norm.eps, x.dtype)
+    if added is not None and added.shape != conv.y_shape:
+        y = _conv_then(input, weight, scale, shift, None, conv=conv, algorithm=algorithm, ceiling=None) + residual
+        return y if ceiling is None else relu_up_to(ceiling, y)
+    if found is None or call in found.programs:
         return _conv_then(input, weight, scale, shift, residual, conv=conv, algorithm=algorithm, ceiling=ceiling)
-    y = _conv_then(input, weight, scale, shift, None, conv=conv, algorithm=algorithm, ceiling=None) + residual
-    return y if ceiling is None else relu_up_to(ceiling, y)
+    y, program = kernel.learn_forward_then(
+        x, weight._array, conv, scale, shift, added, ceiling, algorithm, constants=found.constants
+    )
+    found.keep(call, program)
+    return tape.Tensor._wrap(y)
 
 
 def conv1d(
