@@ -6,8 +6,8 @@ the result: the kernel, how the work is cut, what the kernel made of the weights
 (`kernels.cpu.replay`), which takes less time than looking at the arguments would.
 
 Writes are seen by the version of a tensor's storage, as in the backward pass; where NumPy may write behind that,
-nothing is remembered.  A call is remembered when it comes a second time, so weights that change between any two calls cost
-nothing.  What is kept goes with the tensor, with the next call that records gradients, and with
+nothing is remembered.  A call is remembered when it comes a second time, so weights that change between any two calls
+cost nothing.  What is kept goes with the tensor, with the next call that records gradients, and with
 ``minidl.kernels.memory.release``.
 """
 
