@@ -47,6 +47,7 @@ MODULES = (
     "minidl.kernels.roi",
     "minidl.kernels.norm",
     "minidl.kernels.activation",
+    "minidl.kernels.joining",
     "minidl.kernels.spec.conv",
     "minidl.kernels.spec.im2col",
     "minidl.kernels.spec.fft",

@@ -7,12 +7,14 @@ import itertools
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..autograd.tape import Primitive, vjp
 from ..backend import array_module
+from ..kernels import joining as kernel
+from ..kernels.remembered import remembered
 from ._common import as_operand, broadcast_to, normalise_dim, normalise_dims
 
 _reshape: Primitive = Primitive(
@@ -39,7 +41,7 @@ _roll: Primitive = Primitive(
 )
 _cat: Primitive = Primitive(
     "cat",
-    lambda *xs, dim: array_module(xs[0]).concatenate(xs, axis=dim),
+    lambda *xs, dim: kernel.concatenate(xs, dim),
     joint=vjp(lambda g, y, *xs, needs, dim: _split(g, lengths=tuple(x.shape[dim] for x in xs), dim=dim)),
 )
 
@@ -393,6 +395,30 @@ def select(input: Any, dim: int, index: int) -> Any:
     return input[(slice(None),) * normalise_dim(dim, input.ndim) + (index,)]
 
 
+class _Joinable(NamedTuple):
+    dim: int
+    nothing: tuple[int, ...] | None  # what pieces of shape (0,) count as, where there are some
+
+
+@remembered
+def _joinable(shapes: Sequence[tuple[int, ...]], dim: int) -> _Joinable:
+    """Along which axis tensors of these shapes are joined."""
+    first = next((s for s in shapes if s != (0,)), shapes[0])
+    dim = normalise_dim(dim, len(first))
+    others = first[:dim] + first[dim + 1 :]
+    nothing = None
+    if len(first) > 1 and (0,) in shapes:
+        nothing = (*first[:dim], 0, *first[dim + 1 :])
+        shapes = [nothing if s == (0,) else s for s in shapes]
+    for i, s in enumerate(shapes):
+        if not s or s[:dim] + s[dim + 1 :] != others:
+            listed = ", ".join(map(str, shapes))
+            raise ValueError(
+                f"cat along dim {dim}: all other lengths must agree, but tensor {i} does not fit: {listed}"
+            )
+    return _Joinable(dim, nothing)
+
+
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     """Tensors joined along an axis they have; all other lengths must agree.
 
@@ -406,22 +432,15 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     parts = [as_operand(x) for x in tensors]
     if not parts:
         raise ValueError("cat needs at least one tensor")
-    first = next((p for p in parts if p.shape != (0,)), parts[0])
-    dim = normalise_dim(dim, first.ndim)
-    others = first.shape[:dim] + first.shape[dim + 1 :]
-    if first.ndim > 1:
-        nothing = (*first.shape[:dim], 0, *first.shape[dim + 1 :])
-        parts = [p.reshape(nothing) if p.shape == (0,) else p for p in parts]
-    for i, p in enumerate(parts):
-        if p.ndim == 0 or p.shape[:dim] + p.shape[dim + 1 :] != others:
-            shapes = ", ".join(str(q.shape) for q in parts)
-            raise ValueError(
-                f"cat along dim {dim}: all other lengths must agree, but tensor {i} does not fit: {shapes}"
-            )
-    dtype = functools.reduce(np.promote_types, (p.dtype for p in parts))
-    if dtype.kind == "f":  # integers and float32 stay float32
-        dtype = functools.reduce(np.promote_types, (p.dtype for p in parts if p.dtype.kind == "f"))
-    return _cat(*(p.to(dtype) for p in parts), dim=dim)
+    shapes = _joinable([p.shape for p in parts], dim)
+    if shapes.nothing:
+        parts = [p.reshape(shapes.nothing) if p.shape == (0,) else p for p in parts]
+    if len({p.dtype for p in parts}) > 1:
+        dtype = functools.reduce(np.promote_types, (p.dtype for p in parts))
+        if dtype.kind == "f":  # integers and float32 stay float32
+            dtype = functools.reduce(np.promote_types, (p.dtype for p in parts if p.dtype.kind == "f"))
+        parts = [p.to(dtype) for p in parts]
+    return _cat(*parts, dim=shapes.dim)
 
 
 concat = concatenate = cat
