@@ -11,12 +11,13 @@ whole-array operations, of which ``spec/group_norm.py`` is the shortest form.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from .choice import compiles, module, on_cuda
+from .constants import Constants
 from .layout import channels_last
 from .spec import norm as spec
 
@@ -202,6 +203,23 @@ def scale_shift_relu(
     [[2.0, 0.0]]
     """
     return module("norm_relu", algorithm, x).scale_shift_relu(x, scale, shift, added, ceiling)
+
+
+def learn_scale_shift_relu(
+    x: Any, scale: Any, shift: Any, added: Any = None, ceiling: float = np.inf, *, constants: Constants
+) -> tuple[Any, Any]:
+    """``scale_shift_relu(...)``, and a program that does it again for arrays x and ``added`` with these strides.
+
+    scale and shift become ``constants``, which the program needs as long as it is used.  None for the program where no
+    kernel can be run again so.
+    """
+    run = partial(scale_shift_relu, x, scale, shift, added, ceiling)
+    if not (compiles(x) and x.size):
+        return run(), None
+    from .cpu.replay import learned
+
+    constants.give(scale, shift)
+    return learned(run, (x,) if added is None else (x, added), constants)
 
 
 def group_norm(

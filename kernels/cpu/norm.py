@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..constants import is_constant, made_of
 from ..jit import native
 from ..spec.norm import along
 from .elements import (
@@ -131,7 +132,10 @@ class Blocks:
         if v is None:
             return self.zeros
         v = np.ascontiguousarray(v, self.zeros.dtype)
-        return v if self.shape.fold == 1 else np.concatenate((v,) * self.shape.fold)
+        rows = (v,) * self.shape.fold
+        if len(rows) > 1 and is_constant(v):
+            return made_of(v, "folded", (len(rows) * v.size,), v.dtype, "", lambda a: np.concatenate(rows, out=a))
+        return v if len(rows) == 1 else np.concatenate(rows)
 
 
 @lru_cache(maxsize=512)

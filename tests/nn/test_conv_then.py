@@ -293,3 +293,29 @@ def test_networks_give_the_same_scores_with_gradients_and_without(name) -> None:
     with minidl.no_grad():
         fast = net(x)
     np.testing.assert_allclose(fast.numpy(), net(x).detach().numpy(), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("added", [False, True])
+def test_batch_norm_with_relu_by_itself_is_remembered_until_something_is_written(added, dtype, ran) -> None:
+    minidl.manual_seed(0)
+    norm = nn.BatchNorm2d(5).to(dtype).eval()
+    for v in (norm.weight, norm.bias, norm.running_mean):
+        nn.init.uniform_(v, -2.0, 2.0)
+    x = minidl.randn(2, 4, 3, 5).to(dtype).movedim(-1, 1)
+    residual = minidl.randn(2, 4, 3, 5).to(dtype).movedim(-1, 1) if added else None
+    with minidl.no_grad():
+        for change in (None, norm.running_var, norm.bias):
+            if change is not None:
+                change.copy_(change + 0.5)
+            first = norm.then_relu(x, residual, 1.5)
+            assert "scale_shift_relu" in ran
+            norm.then_relu(x, residual, 1.5)
+            ran.clear()
+            again = norm.then_relu(x, residual, 1.5)
+            assert ran == []
+            np.testing.assert_array_equal(again.numpy(), first.numpy())
+            memory.release()
+            np.testing.assert_array_equal(norm.then_relu(x, residual, 1.5).numpy(), first.numpy())
+        other = norm.then_relu(x, residual, 1.0)
+    assert other.max().item() == 1.0 < first.max().item()
