@@ -19,6 +19,7 @@ BLOCK_TILES = (24, 96)  # at least; at most, and where U (the sums) is so large 
 NEAR_BYTES = 4 << 20  # of U: larger ones come from far
 BAND = 128  # columns; fewer, and the transforms of a block would be repeated too often
 PIECES = 8  # wanted, for the threads
+ALONE = 1 << 21  # products that are worth a second thread
 PART_TILES = 128  # of the weight gradient, at least: each part writes sums of its own, which are read again
 SUMS_BYTES = 32 << 20  # of all parts
 ROWS, WIDTH = 14, 32  # of a register tile, where the machine does not matter: in estimates
@@ -104,6 +105,12 @@ def tiling(pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int =
         parts = max(1, -(-blocks // -(-blocks // parts)))
     pieces = parts if pass_ == "weight_grad" else blocks
     bands = max(1, min(-(-PIECES // pieces), panels * width // BAND))
+    if pass_ != "weight_grad" and blocks * bands == 1 and points * tiles * depth * columns > ALONE:
+        block = even(tiles, max(1, tiles // 2), rows)
+        blocks = -(-tiles // block)
+        bands = min(panels, 2) if blocks == 1 else 1
+    elif blocks * bands % 2 and bands > 1:
+        bands = min(bands + 1, panels)  # as much for each of two threads
     band = -(-panels // bands)
     return Tiling(m, down, across, tiles, depth, columns, block, blocks, band, -(-panels // band), parts)
 

@@ -106,6 +106,14 @@ def test_small_blocks(dtype) -> None:
     in_pieces(dtype)
 
 
+@pytest.mark.parametrize("k, c, n", [(224, 112, 14), (384, 192, 7), (32, 128, 14)])
+def test_two_threads_have_as_much_to_do_for_one_small_image(k, c, n) -> None:
+    for pass_ in ("forward", "input_grad"):
+        conv = Conv.from_shapes((1, c, n, n), (k, c, 3, 3), padding=1)
+        t = winograd_tiles.tiling(pass_, conv, 4, 6, 16)
+        assert t.blocks * t.bands % 2 == 0
+
+
 # U, V, M and what they are called -----------------------------------------------------------------------
 
 
