@@ -161,6 +161,19 @@ def max_pool(
     return _module(algorithm, x).max_pool(x, pool, out)
 
 
+def max_values(x: np.ndarray, pool: Pool, *, algorithm: str | None = None) -> np.ndarray:
+    """The values of ``max_pool`` without the places, which take as long to keep as the values.
+
+    >>> x = np.array([[[[1.0, 4.0, 4.0], [2.0, 4.0, 0.0]]]])
+    >>> max_values(x, Pool.from_shape(x.shape, 2, stride=1)).tolist()
+    [[[[4.0, 4.0]]]]
+    """
+    _expect("x", x, pool.x_shape)
+    module = _module(algorithm, x)
+    alone = getattr(module, "max_values", None)  # of the compiled ones for the CPU
+    return alone(x, pool) if alone else module.max_pool(x, pool)[0]
+
+
 def max_pool_grad(
     g: np.ndarray,
     indices: np.ndarray,

@@ -103,6 +103,12 @@ def _divisors(pool: Pool, count_include_pad: bool, divisor_override: int | None,
     return divisors(pool, count_include_pad, divisor_override, dtype)
 
 
+def tables(pool: Pool, dtype: np.dtype, *counting: Any) -> tuple[np.ndarray, ...]:
+    """What the loops of a forward pass read beside x; ``counting``: of a mean, how its divisors count."""
+    kept = _cut(pool, False).kept
+    return (*kept, _divisors(pool, *counting, dtype)) if counting else kept
+
+
 def max_pool(x: np.ndarray, pool: Pool, values: np.ndarray, indices: np.ndarray) -> None:
     """Write the largest element of each window of x (N, C, *size), C-contiguous, and its place in its plane."""
     cut = _cut(pool, False)

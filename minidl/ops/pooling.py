@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..autograd.tape import Primitive, vjp
+from ..autograd.mode import MODE
+from ..autograd.tape import LISTENERS, Primitive, vjp
 from ..kernels import pooling as kernel
 from ..kernels.errors import ShapeError
 from ..kernels.geometry import per_axis
@@ -19,7 +20,7 @@ from ..kernels.remembered import remembered
 from ._common import as_operand, batched, floating
 from .reduction import _root
 
-_windows = remembered(Pool.from_shape)
+_windows, _shares = remembered(Pool.from_shape), remembered(Pool.adaptive)
 
 Size = int | Sequence[int]
 OptionalSize = int | Sequence[int | None] | None
@@ -29,6 +30,7 @@ _max_pool: Primitive = Primitive(
     lambda x, *, pool: kernel.max_pool(x, pool),
     vjp(lambda g, y, x, *, pool: _scatter(g[0], indices=y[1]._array, shape=x.shape, pool=pool), uses="y1"),
 )
+_max_values: Primitive = Primitive("max_values", lambda x, *, pool: kernel.max_values(x, pool))
 _scatter: Primitive = Primitive(
     "max_pool_scatter",
     lambda g, *, indices, shape, pool: kernel.max_pool_grad(g, indices, shape, pool=pool),
@@ -83,6 +85,14 @@ def _max_pool_nd(
     op = f"max_pool{ndim}d"
     x, single = batched(input, ndim)
     pool = _windows(x.shape, kernel_size, stride, padding, dilation, ceil_mode, op=op, ndim=ndim)
+    return _largest(x, pool, single, indices)
+
+
+def _largest(x: Any, pool: Pool, single: bool, indices: bool) -> Any:
+    """The largest of each window; where they stood too, where the caller, a gradient or a listener wants to know."""
+    if not (indices or LISTENERS or (MODE.recording and x.requires_grad)):
+        y = _max_values(x, pool=pool)
+        return y.squeeze(0) if single else y
     y, where = _max_pool(x, pool=pool)
     if single:
         y, where = y.squeeze(0), where.squeeze(0)
@@ -320,14 +330,11 @@ def lp_pool3d(input: Any, norm_type: float, kernel_size: Size, stride: Any = Non
 def _adaptive(ndim: int, input: Any, output_size: OptionalSize, maximum: bool, indices: bool = False) -> Any:
     op = f"adaptive_{'max' if maximum else 'avg'}_pool{ndim}d"
     x, single = batched(input, ndim)
-    pool = Pool.adaptive(x.shape, output_size, op=op, ndim=ndim)
-    if not maximum:
-        y = _avg_pool(x, pool=pool, include_pad=True, divisor=None)
-        return y.squeeze(0) if single else y
-    y, where = _max_pool(x, pool=pool)
-    if single:
-        y, where = y.squeeze(0), where.squeeze(0)
-    return (y, where.to("int64")) if indices else y
+    pool = _shares(x.shape, output_size, op=op, ndim=ndim)
+    if maximum:
+        return _largest(x, pool, single, indices)
+    y = _avg_pool(x, pool=pool, include_pad=True, divisor=None)
+    return y.squeeze(0) if single else y
 
 
 def adaptive_avg_pool1d(input: Any, output_size: OptionalSize) -> Any:

@@ -278,6 +278,64 @@ def check_max_pool(impl: str = "numba", dtype: str = "float32") -> None:
             equal(i, want[1], f"max_pool indices, {name}, {case}")
 
 
+def check_max_values(impl: str = "numba", dtype: str = "float32") -> None:
+    """The values of max_pool alone, to the sign of a zero, and again on other arrays of these sizes."""
+    for case in CASES:
+        rng = case.rng()
+        normal = rng.standard_normal(case.x)
+        odd = np.where(rng.random(case.x) < 0.25, NAN, np.where(rng.random(case.x) < 0.6, -INF, normal))
+        zeros = np.where(rng.random(case.x) < 0.5, -0.0, 0.0)
+        for kind, z in (("normal", normal), ("negative", -1 - np.abs(normal)), ("NaN, -inf", odd), ("zeros", zeros)):
+            x = z.astype(dtype)
+            want = oracle_max(case, x)[0]
+            for layout, stored in layouts(x):
+                got = pure(lambda a: pooling.max_values(a, case.pool, algorithm=impl), stored)  # noqa: B023
+                equal(got, want, f"max_values, {kind}, {layout}, {case}")
+                assert np.array_equal(np.signbit(got[got == 0]), np.signbit(want[want == 0])), f"{layout}, {case}"
+
+
+def sizes_seen_before(impl: str = "numba") -> None:
+    """Calls of sizes that were seen before, in another storage, dtype, with another rule, on other numbers."""
+    for case, turn in itertools.product(CASES, range(2)):
+        drawn = np.random.default_rng(turn).standard_normal(case.x)
+        for x in (drawn.astype("float32"), drawn):
+            values = pooling.max_pool(x, case.pool, algorithm=impl)[0]
+            means = [
+                pooling.avg_pool(x, case.pool, *r, out=np.empty(case.y, x.dtype), algorithm=impl) for r in AVERAGES
+            ]
+            for layout, stored in layouts(x):
+                equal(pooling.max_values(stored, case.pool, algorithm=impl), values, f"again, {layout}, {case}")
+                for rule, mean in zip(AVERAGES, means):
+                    got = pooling.avg_pool(stored, case.pool, *rule, algorithm=impl)
+                    assert got.dtype == x.dtype
+                    bound = 100 * np.finfo(x.dtype).eps * (np.abs(mean) + 9)
+                    close(got, mean, bound, f"again, avg_pool {rule}, {layout}, {case}")
+
+
+def places_are_kept() -> None:
+    """Of max-pooling where somebody asks for them, a gradient or a listener; the values are the same without."""
+    import minidl
+    from minidl.autograd import Tape
+    from minidl.nn import functional as F
+
+    drawn = minidl.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 8, 6)).astype("float32"))
+    for pool in (lambda x, **o: F.max_pool2d(x, 2, **o), lambda x, **o: F.adaptive_max_pool2d(x, 2, **o)):
+        with Tape() as tape:
+            seen = pool(drawn)
+        assert [call.primitive.name for call in tape.calls] == ["max_pool"], tape.calls
+        x = drawn.detach().clone().requires_grad_()
+        recorded, (values, indices) = pool(x), pool(drawn, return_indices=True)
+        recorded.sum().backward()
+        at = np.zeros((2, 3, 48))
+        np.put_along_axis(at, indices.numpy().reshape(2, 3, -1), 1, axis=2)
+        np.testing.assert_array_equal(x.grad.numpy(), at.reshape(x.shape))
+        with minidl.no_grad():
+            quick = pool(x)
+        assert not quick.requires_grad and recorded.requires_grad
+        for other in (seen, values, recorded.detach(), pool(drawn), pool(drawn[0]).unsqueeze(0)):
+            np.testing.assert_array_equal(other.numpy(), quick.numpy()[: len(other)])
+
+
 def check_max_pool_grad(impl: str = "numba", dtype: str = "float64") -> None:
     """Adds where windows share a winner; adjoint of gather; random upstream gradients."""
     hand = pooling.max_pool_grad(

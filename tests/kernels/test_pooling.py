@@ -24,6 +24,36 @@ def test_properties(check, impl, dtype):
     check(impl, dtype)
 
 
+def test_places_are_kept_where_somebody_asks_for_them():
+    checks.places_are_kept()
+
+
+@pytest.mark.skipif(not HAVE_NUMBA, reason="Numba is not installed")
+def test_sizes_seen_before():
+    checks.sizes_seen_before()
+
+
+@pytest.mark.skipif(not HAVE_NUMBA, reason="Numba is not installed")
+@pytest.mark.parametrize("last", [False, True])
+def test_a_known_call_runs_its_program_alone(last, monkeypatch):
+    """Otherwise each of them takes the time of a first one."""
+    from minidl.kernels.cpu import pooling as compiled
+    from minidl.kernels.cpu import pooling_first, pooling_last
+
+    compiled._again.cache_clear()
+    pool = Pool.from_shape((1, 3, 6, 8), 2, padding=1)
+    drawn = [checks.layouts(x) for x in np.random.default_rng(0).standard_normal((2, 1, 3, 6, 8))]
+    first, second = (dict(x)["channels last" if last else "contiguous"] for x in drawn)
+    want = pooling.avg_pool(second, pool), pooling.max_pool(second, pool)[0]
+    compiled._again.cache_clear()
+    pooling.avg_pool(first, pool), pooling.max_values(first, pool)
+    assert [known is not None for known in compiled._known.values()] == [True, last]
+    monkeypatch.setattr(pooling_last if last else pooling_first, "run", None)  # would raise
+    np.testing.assert_array_equal(pooling.avg_pool(second, pool), want[0])
+    if last:
+        np.testing.assert_array_equal(pooling.max_values(second, pool), want[1])
+
+
 def test_halves():
     """Numba has no float16: the definitions compute it."""
     x = np.random.default_rng(0).standard_normal((2, 3, 5, 6)).astype("float16")

@@ -219,6 +219,21 @@ COMPILED = (
            "places = _arrays(stored, w, a); u, _, _ = _arrays(stored, w, 0)"),
 )  # fmt: skip
 
+AGAIN = (
+    mutant("again_whatever_the_strides", _CPU + "_again", (checks.sizes_seen_before,),
+           "takes every array for one that is stored as the first", "x.strides, x.dtype", "x.dtype"),
+    mutant("again_whatever_is_counted", _CPU + "_again", (checks.sizes_seen_before,),
+           "every rule gets the first one's divisors", "counting, x.strides", "x.strides"),
+    mutant("max_values_named_nowhere", "minidl.ops.pooling:_largest", (checks.places_are_kept,),
+           "forgets that a gradient needs the places", "MODE.recording and x.requires_grad", "False"),
+    mutant("max_values_behind_the_listener", "minidl.ops.pooling:_largest", (checks.places_are_kept,),
+           "a listener sees another operation", "or LISTENERS ", ""),
+    mutant("max_values_instead_of_places", "minidl.ops.pooling:_largest", (checks.places_are_kept,),
+           "forgets that the caller asked", "(indices or LISTENERS", "(LISTENERS"),
+    mutant("max_values_third_vector_lost", _LAST + "_max_piece", (checks.check_max_values,),
+           "stores one of four vectors twice", "store(result + 2 * vector, b2)", "store(result + 2 * vector, b1)"),
+)  # fmt: skip
+
 BOXES = (
     mutant("roi_boxes_without_their_last_pixel", "minidl.kernels.roi:regions", (check_roi,),
            "a box ends before its second corner",
@@ -231,4 +246,4 @@ BOXES = (
            "every region adds to every image", "if _region(kind, s, k)[0] == n:", "if True:"),
 )  # fmt: skip
 
-MUTANTS = WINDOWS + DEFINITION + TABLES + COMPILED + BOXES
+MUTANTS = WINDOWS + DEFINITION + TABLES + COMPILED + AGAIN + BOXES
