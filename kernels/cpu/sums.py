@@ -4,7 +4,8 @@
 outside:
 
     piece of work    some pixels (a *part*), some panels of columns; one thread
-      chunk          so many pixels that their rows of x, and of g in a panel, stay in the cache
+      chunk          so many pixels that their rows of x, and of g in a panel, stay in the cache; where several panels
+                     read the rows of x they are copied, tile by tile
         panel        ``tile.width`` columns of g, packed
           tap, tile  ``tile.rows`` channels: columns_times_panel, added to the part's own sums
 
@@ -23,9 +24,9 @@ import numpy as np
 from ..jit import native
 from ..workspace import borrow
 from .packing import bands
-from .pieces import Address, allocate, free, number, read, run
+from .pieces import LINE, Address, allocate, free, number, read, run, write_number
 from .places import address
-from .products import FLOPS, PIECES
+from .products import FLOPS
 from .simd import clear_bytes, copy_bytes, load, store
 from .tiles import Tile, columns_tile, columns_times_panel
 from .windows import Windows, fill_tables, pixel_count, tap_count
@@ -33,6 +34,9 @@ from .windows import Windows, fill_tables, pixel_count, tap_count
 CHUNK_BYTES = 128 << 10  # of rows of x
 CHUNK_PIXELS = (64, 256)
 PART_PIXELS = 512
+PIECES = 16  # wanted, for the threads; each packs and copies for itself
+COPY_PANELS = 4  # of a piece, which read the copied rows of x: so many are worth it
+COPY_PIXELS = 128  # of a chunk whose rows are copied
 SUMS_BYTES = 8 << 20  # of all parts
 
 
@@ -51,6 +55,7 @@ class Cut(NamedTuple):
     part_pixels: int
     piece_panels: int  # panels of a piece
     bands: int  # pieces that share the panels
+    copied: int  # bytes of a tile's part of a chunk's rows of x, if they are copied
     sums: Address  # (parts, groups, panels, taps, tiles, rows, width)
 
 
@@ -85,9 +90,14 @@ def cutting(
     most = min(most, 4 * tile.lanes * tile.itemsize)  # narrow registers leave more of each cache line for later
     chunk = min(part_pixels, max(least, min(most, CHUNK_BYTES // (depth * tile.itemsize))))
     piece_panels = max(1, panels * groups * parts // PIECES)
+    copied = 0
+    if taps == 1 and piece_panels >= COPY_PANELS:
+        chunk = min(part_pixels, COPY_PIXELS)
+        copied = -(-chunk * tile.rows * tile.itemsize // LINE) * LINE
+        copied += LINE - copied % (2 * LINE)  # an odd number of lines: tiles begin in different sets of the L1 cache
     return Cut(
         depth, all_depth, all_columns, groups, first, stop - first, tiles, chunk, -(-pixels // part_pixels),
-        part_pixels, piece_panels, -(-panels // piece_panels), 0,
+        part_pixels, piece_panels, -(-panels // piece_panels), copied, 0,
     )  # fmt: skip
 
 
@@ -121,14 +131,20 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
     cut = read(Cut, arguments + 8 * len(w))
     band, part, group = piece % cut.bands, piece // cut.bands % cut.parts, piece // cut.bands // cut.parts
     taps, panels, width = tap_count(w), -(-cut.columns // tile.width), tile.width * tile.itemsize
-    packed = allocate(cut.chunk * (width + 8 * (taps + 1)))
+    packed = allocate(cut.chunk * (width + 8 * (taps + 2)) + cut.tiles * cut.copied)
     table = packed + cut.chunk * width  # (tap, pixel)
     places = table + 8 * cut.chunk * taps  # of g's pixels
+    copy_table = places + 8 * cut.chunk
+    copies = copy_table + 8 * cut.chunk  # (tile, pixel, row)
+    for m in range(cut.chunk if cut.copied > 0 else 0):
+        write_number(copy_table, m, copies + m * tile.rows * tile.itemsize)
     begin = part * cut.part_pixels
     end = min(begin + cut.part_pixels, pixel_count(w))
     for m in range(begin, end, cut.chunk):
         count = min(cut.chunk, end - m)
         fill_tables(w, m, count, cut.chunk, table, places)
+        if cut.copied > 0:
+            _copy_tiles(tile, cut, group, table, count, copies)
         for p in range(band * cut.piece_panels, min((band + 1) * cut.piece_panels, panels)):
             k = p * tile.width
             shift = (group * cut.all_columns + cut.first + k) * tile.itemsize
@@ -137,12 +153,24 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
             for t in range(taps):
                 for i in range(cut.tiles):
                     at = ((part * cut.groups + group) * panels + p) * taps + t
+                    rows, offset = table + t * cut.chunk * 8, _channel_begin(tile, cut, group, i) * tile.itemsize
+                    if cut.copied > 0:
+                        rows, offset = copy_table, i * cut.copied
                     columns_times_panel(
-                        tile, table + t * cut.chunk * 8, count,
-                        _channel_begin(tile, cut, group, i) * tile.itemsize, packed,
+                        tile, rows, count, offset, packed,
                         cut.sums + (at * cut.tiles + i) * tile.rows * width, width, m - begin,
                     )  # fmt: skip
     free(packed)
+
+
+@native
+def _copy_tiles(tile: Any, cut: Any, group: int, table: int, count: int, copies: int) -> None:
+    """The rows of x, tile by tile.  Where they lie they share a few sets of the L1 cache, and drive each other out."""
+    size = tile.rows * tile.itemsize
+    for m in range(count):
+        for i in range(cut.tiles):
+            channel = _channel_begin(tile, cut, group, i) * tile.itemsize
+            copy_bytes(copies + i * cut.copied + m * size, number(table, m) + channel, size)
 
 
 @native

@@ -655,6 +655,20 @@ def _sums() -> tuple[Mutant, ...]:
             "shift = (group * cut.all_columns + k) * tile.itemsize",
         ),
         _bug(
+            "B_gw_copied_channels_of_the_first_tile",
+            "sums:_sum_piece",
+            "where rows of x were copied, every tile reads the first",
+            "rows, offset = copy_table, i * cut.copied",
+            "rows, offset = copy_table, 0",
+        ),
+        _bug(
+            "B_gw_copied_rows_of_the_first_group",
+            "sums:_copy_tiles",
+            "the group's offset into a row of x is forgotten where rows are copied",
+            "_channel_begin(tile, cut, group, i) * tile.itemsize",
+            "max(0, min(i * tile.rows, cut.all_depth - tile.rows)) * tile.itemsize",
+        ),
+        _bug(
             "B_gw_third_part_not_added",
             "sums:_deliver_piece",
             "of the parts only the first two are summed",
