@@ -116,6 +116,7 @@ WIDE = (
     case((2, 18, 9, 11), (3, 18, 2, 3), (3, 2), (1, 2), (3, 4), story="the same, rows and columns, few filters"),
     case((2, 33, 4, 5), (70, 33, 1, 1), 2, story="1x1, strided"),
     case((1, 1024, 3, 5), (20, 1024, 1, 1), story="pixels a page apart"),
+    case((1, 26, 3, 5), (34, 13, 1, 1), 1, 0, 1, 2, story="1x1 in groups, tiles that are moved back"),
     case((1, 512, 3, 4), (17, 512, 2, 2), 1, 1, story="pixels a page apart, several taps"),
     case((1, 9, 5, 6), (1024, 9, 1, 1), 2, story="1x1, strided, pixels of the gradient a page apart"),
     case((2, 37, 6, 5), (37, 1, 3, 3), (1, 2), 1, 1, 37, story="depthwise, channels that fill no vector"),
