@@ -13,7 +13,7 @@ import numpy as np
 
 from ..constants import Constants
 from ..pooling import Pool, check_indices
-from . import pooling_first, pooling_last, pooling_winners
+from . import pooling_first, pooling_last, pooling_values, pooling_winners
 from .relayout import empty_last
 from .replay import Program, learned
 from .simd import machine
@@ -44,7 +44,7 @@ def _max_values(x: np.ndarray, pool: Pool) -> np.ndarray:
     if not (is_last(x) and pooling_last.fits(x.dtype, pool)):
         return max_pool(x, pool)[0]
     values = empty_last(pool.y_shape, x.dtype)
-    pooling_last.max_pool(x, pool, values, None)
+    pooling_values.max_values(x, pool, values)
     return values
 
 

@@ -9,8 +9,7 @@ Channels that fill no vector are computed with the last whole vector, moved back
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from .elements import elements
 from .pieces import Address, read, run
 from .places import address
 from .pooling_tables import begin, divisors, pair, reach, split, table, three
-from .simd import Constant, Lanes, Machine, broadcast, keep, keep_larger, load, machine, store, where_equal, zero
+from .simd import Lanes, Machine, broadcast, keep, keep_larger, load, machine, store, where_equal, zero
 
 SECONDS = 1e-10  # for an element of a tap
 
@@ -117,25 +116,11 @@ def _parts(pool: Pool, count_include_pad: bool, divisor_override: int | None, dt
     return 1 / _divisors(pool, count_include_pad, divisor_override, dtype)
 
 
-@dataclass(frozen=True)
-class Largest(Constant):
-    """What computes maxima: the vectors, and 1 where the places of the winners are wanted too, else 0."""
-
-    tile: Lanes
-    placed: int
-
-
-def max_pool(x: np.ndarray, pool: Pool, values: np.ndarray, indices: np.ndarray | None) -> None:
+def max_pool(x: np.ndarray, pool: Pool, values: np.ndarray, indices: np.ndarray) -> None:
     """Write the largest element of each window of x (N, C, *size), channels-last, and its place in its plane."""
     cut = _cut(pool, x.dtype, False, machine())
-    arrays = _Arrays(address(x), address(values), 0 if indices is None else address(indices), 0)
-    largest = _largest(cut.tile, int(indices is not None))
-    run(_max_piece, largest, (cut.tables, arrays), _rows(pool.batch, cut.tables, False), cut.work)
-
-
-@cache
-def _largest(tile: Lanes, placed: int) -> Largest:
-    return Largest(tile, placed)
+    arrays = _Arrays(address(x), address(values), address(indices), 0)
+    run(_max_piece, cut.tile, (cut.tables, arrays), _rows(pool.batch, cut.tables, False), cut.work)
 
 
 def max_pool_grad(g: np.ndarray, indices: np.ndarray, pool: Pool, dx: np.ndarray) -> None:
@@ -238,8 +223,8 @@ WIDE = 4  # vectors side by side: what a tap costs besides its loads is paid onc
 
 
 @native
-def _max_piece(largest: Any, arguments: int, piece: int) -> None:
-    tile, t = largest.tile, read(_Tables, arguments)
+def _max_piece(tile: Any, arguments: int, piece: int) -> None:
+    t = read(_Tables, arguments)
     m = read(_Arrays, arguments + 8 * len(t))
     n, p, q = split(piece, t.out0, t.out1)
     vector, four, pixel = tile.lanes * tile.itemsize, 4 * tile.lanes, t.channels * tile.itemsize
@@ -266,11 +251,10 @@ def _max_piece(largest: Any, arguments: int, piece: int) -> None:
             store(result + vector, b1)
             store(result + 2 * vector, b2)
             store(result + 3 * vector, b3)
-            if largest.placed:  # otherwise the compiler leaves out what leads here
-                store(places, w0)
-                store(places + four, w1)
-                store(places + 2 * four, w2)
-                store(places + 3 * four, w3)
+            store(places, w0)
+            store(places + four, w1)
+            store(places + 2 * four, w2)
+            store(places + 3 * four, w3)
             c += WIDE * tile.lanes
         while c < t.channels:
             first = min(c, t.channels - tile.lanes)
@@ -280,8 +264,7 @@ def _max_piece(largest: Any, arguments: int, piece: int) -> None:
                 tap, here = load(tile, source + taps[i] * pixel), broadcast(tile.places, taps[i])
                 best, winner = keep_larger(tap, best, here, winner)
             store(m.y + (at + first) * tile.itemsize, best)
-            if largest.placed:
-                store(m.places + (at + first) * 4, winner)
+            store(m.places + (at + first) * 4, winner)
             c += tile.lanes
     keep((taps, rows))
 

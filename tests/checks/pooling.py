@@ -294,6 +294,22 @@ def check_max_values(impl: str = "numba", dtype: str = "float32") -> None:
                 assert np.array_equal(np.signbit(got[got == 0]), np.signbit(want[want == 0])), f"{layout}, {case}"
 
 
+def check_rare_nan(impl: str = "numba", dtype: str = "float32") -> None:
+    """One NaN, or infinities of both signs, in one channel of many: no other number shows that it is there."""
+    case = Case((1, 67, 5, 4), (3, 2), (1, 1), (1, 1))
+    rng = case.rng()
+    for channel in range(case.x[1]):
+        x = rng.standard_normal(case.x).astype(dtype)
+        plane = x[0, channel].reshape(-1)
+        at = rng.permutation(len(plane))
+        plane[at[0]] = NAN
+        plane[at[1:3]] = INF, -INF
+        want = pooling.max_pool(x, case.pool, algorithm="spec")[0]
+        for layout, stored in layouts(x):
+            got = pooling.max_values(stored, case.pool, algorithm=impl)
+            equal(got, want, f"max_values, {layout}, NaN at {at[0]} of channel {channel}")
+
+
 def sizes_seen_before(impl: str = "numba") -> None:
     """Calls of sizes that were seen before, in another storage, dtype, with another rule, on other numbers."""
     for case, turn in itertools.product(CASES, range(2)):

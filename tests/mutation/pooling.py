@@ -23,6 +23,7 @@ MAX, AVG, AVG_GRAD = (
 SCATTER = partial(checks.check_max_pool_grad, "numba"), partial(checks.check_max_unpool, "numba")
 SPEC_MAX, SPEC_AVG = (partial(checks.check_max_pool, "spec"),), (partial(checks.check_avg_pool, "spec"),)
 LP = (checks.check_lp_pool,)
+VALUES = checks.check_max_values, checks.check_rare_nan
 
 _POOL = "minidl.kernels.pooling:"
 _SPEC = "minidl.kernels.spec.pooling:"
@@ -31,6 +32,7 @@ _TABLES = "minidl.kernels.cpu.pooling_tables:"
 _FIRST = "minidl.kernels.cpu.pooling_first:"
 _LAST = "minidl.kernels.cpu.pooling_last:"
 _WINNERS = "minidl.kernels.cpu.pooling_winners:"
+_VALUES = "minidl.kernels.cpu.pooling_values:"
 _WINS = "if v > best or at < 0 or v != v:"
 _TAIL = "axes = tuple(Axis(*a, ceil_mode) for a in zip(size, kernel, strides, pads, steps))"
 
@@ -230,8 +232,18 @@ AGAIN = (
            "a listener sees another operation", "or LISTENERS ", ""),
     mutant("max_values_instead_of_places", "minidl.ops.pooling:_largest", (checks.places_are_kept,),
            "forgets that the caller asked", "(indices or LISTENERS", "(LISTENERS"),
-    mutant("max_values_third_vector_lost", _LAST + "_max_piece", (checks.check_max_values,),
-           "stores one of four vectors twice", "store(result + 2 * vector, b2)", "store(result + 2 * vector, b1)"),
+    mutant("max_values_third_vector_lost", _VALUES + "_values_piece", VALUES,
+           "stores one of four vectors twice", "c + 2 * vector, b2)", "c + 2 * vector, b1)"),
+    mutant("max_values_nan_of_the_fourth_vector", _VALUES + "_values_piece", VALUES,
+           "looks for NaN in three of four vectors", "(s0 + s1) + (s2 + s3)", "(s0 + s1) + s2"),
+    mutant("max_values_nan_behind_the_first_tap", _VALUES + "_values_piece", VALUES,
+           "adds up nothing, so a later NaN goes unseen", "s0 + x0, s1 + x1", "s0, s1"),
+    mutant("max_values_nan_is_lost", _VALUES + "_largest", VALUES,
+           "looks at the window again and passes NaN over as before", "for i in range(count):", "for i in range(0):"),
+    mutant("max_values_vector_not_moved_back", _VALUES + "_values_piece", VALUES,
+           "the last channels are the next position's", "_largest(tile, image + first,", "_largest(tile, image + c,"),
+    mutant("max_values_without_the_last_tap", _VALUES + "_values_piece", VALUES,
+           "counts from one and stops one early", "for i in range(1, count):", "for i in range(1, count - 1):"),
 )  # fmt: skip
 
 BOXES = (
