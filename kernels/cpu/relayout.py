@@ -85,6 +85,8 @@ def padded_rows(a: np.ndarray, low: int, length: int, slack: int, name: str) -> 
     block = borrow(name, (n * rows * length * channels + slack,), a.dtype)
     padded = block[: block.size - slack].reshape(n, *size[:-1], length, channels)
     source = a.reshape(n, channels, rows, size[-1])
+    if not np.may_share_memory(source, a):
+        outside_of_loops()  # a copy, which ends here
     numbers = _Padding(
         address(source), *source.strides, address(padded), rows, size[-1], channels, low, length, n * rows, slack,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 from ..constants import is_constant, made_of
 from ..jit import native
 from ..workspace import aligned, at_release, borrow
-from .pieces import Address, read, run
+from .pieces import Address, outside_of_loops, read, run
 from .places import address
 from .simd import address_of, clear_bytes, keep, load, store, transpose
 from .winograd_tiles import plane_bytes
@@ -43,7 +43,7 @@ def transformed(w: np.ndarray, scheme: Scheme, gradient: bool) -> Filters:
     twice unchanged are taken for constant, and from then on U is kept beside a copy of w.  Each call compares w with
     the copy, bit by bit, so a write by whatever way is seen.
     """
-    w = np.ascontiguousarray(w)
+    given, w = w, np.ascontiguousarray(w)
     columns, depth = (w.shape[1], w.shape[0]) if gradient else w.shape[:2]
     panel_step, point_step = filter_steps(depth, scheme)
     panels = -(-columns // scheme.tile.width)
@@ -55,9 +55,11 @@ def transformed(w: np.ndarray, scheme: Scheme, gradient: bool) -> Filters:
         numbers = _Filtering(address(w), *steps, columns, depth, gradient, address(u), panel_step, point_step)
         run(_filter_piece, scheme, numbers, panels, w.size * 1e-9)
 
-    if is_constant(w):
-        u = made_of(w, (scheme, gradient), (size,), np.dtype(np.uint8), "winograd U", fill)
+    if is_constant(given):
+        u = made_of(given, (scheme, gradient), (size,), np.dtype(np.uint8), "winograd U", fill)
         return Filters(u, panel_step, point_step)
+    if w is not given:
+        outside_of_loops()  # a copy, which ends here
     key = (address(w), w.shape, scheme, gradient)
     found = _kept.find(key, w)
     if found is not None:
