@@ -135,9 +135,11 @@ def _damaged_zip(error: BaseException) -> str:
 
 
 def _as_array(value: Any) -> np.ndarray:
+    from ..backend import CPU, to_device
     from ..tensor import Tensor
 
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    # only read: ``numpy()`` would say that somebody may write to it
+    return to_device(value._array, CPU) if isinstance(value, Tensor) else np.asarray(value)
 
 
 def _without_bfloat16(array: np.ndarray) -> np.ndarray:

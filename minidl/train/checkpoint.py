@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module
+from ..backend import CPU, array_module, to_device
 from ..io import WeightsError, load_safetensors, read_header, save_safetensors
 from ..tensor import Tensor
 from .errors import CheckpointError
@@ -97,7 +97,7 @@ def _checksum(text: str, arrays: dict[str, np.ndarray]) -> str:
 def _split(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     """``value`` with each array replaced by its name in the file, collecting the arrays."""
     if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
+        value = to_device(value._array, CPU)  # only read: ``numpy()`` would say that somebody may write to it
     elif array_module(value) is not np:
         value = value.get()
     if isinstance(value, np.ndarray):
