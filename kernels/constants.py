@@ -38,7 +38,7 @@ class Constants:
     @property
     def bytes(self) -> int:
         """Of what was made."""
-        return sum(a.nbytes for a in self._made.values())
+        return sum(a.nbytes for a in tuple(self._made.values()))  # other threads may be adding to them
 
     def hold(self, a: Array) -> bool:
         """Whether ``a`` is one of the arrays that were given, or a view of one."""

@@ -206,8 +206,8 @@ def conv_then(
 ) -> Any:
     """``relu(norm(conv(input, weight)) + residual)`` in evaluation, ReLU up to ``ceiling`` (None: without).
 
-    For CPU tensors of one dtype where nobody records or listens.  ``input`` is a batch; ``stride``, ``padding`` and
-    ``dilation`` are hashable.  A convolution has a ``bias`` or a ``norm`` behind it, not both.
+    For CPU tensors where nobody records or listens, all but the ``bias`` of one dtype.  ``input`` is a batch.  A
+    convolution has a ``bias`` or a ``norm`` behind it, not both.  Errors as :func:`conv2d`.
     """
     x, added = input._array, None if residual is None else residual._array
     found = known(weight, bias) if norm is None else known(weight, *norm[:4])
@@ -216,10 +216,14 @@ def conv_then(
             x.shape, x.strides, None if added is None else (added.shape, added.strides), stride, padding, dilation,
             groups, algorithm, norm and norm.eps, ceiling, circumstances(),
         )  # fmt: skip
-        program = found.programs.get(call)
+        try:
+            program = found.programs.get(call)
+        except TypeError:  # lists among the settings: they may change, so such calls are not remembered
+            found = program = None
         if program is not None:
             return tape.Tensor._wrap(program.run((x,) if added is None else (x, added)))
-    conv = _geometry(x.shape, weight._array.shape, stride, padding, dilation, groups)
+    ndim = len(x.shape) - 2
+    _, _, _, conv, _ = _operands(ndim, input, weight, bias, stride, padding, dilation, groups)
     scale, shift = None, None if bias is None else bias._array
     if norm is not None:
         mean, variance, factor, offset = (None if v is None else v._array for v in norm[:4])

@@ -34,11 +34,11 @@ Program = Any  # of kernels.cpu.replay, which needs Numba
 class Known:
     """What is known of one layer: its tensors as they were, what kernels made of them, the programs of its calls."""
 
-    __slots__ = ("arrays", "constants", "programs", "state", "tensor")
+    __slots__ = ("arrays", "constants", "number", "programs", "state", "tensor")
 
     def __init__(self, owner: Tensor, tensors: Sequence[Tensor | None], state: list[Any]) -> None:
-        key = id(owner)
-        self.tensor = weakref.ref(owner, lambda ref: _drop(key, ref))
+        self.number = number = id(owner)
+        self.tensor = weakref.ref(owner, lambda ref: _drop(number, ref))
         self.arrays = [t._array for t in tensors if t is not None]  # while they live nobody else gets their numbers
         self.state = state
         self.constants = Constants()
@@ -46,10 +46,14 @@ class Known:
 
     def keep(self, call: Hashable, program: Program | None) -> None:
         if len(self.programs) >= KEPT_CALLS:
-            self.programs.clear()
+            _drop(self.number, self.tensor)  # with what those calls were given; the next one begins anew
+            return
         self.programs[call] = program
-        while kept_bytes() > KEPT_BYTES and len(_known) > 1:
-            _known.pop(next(iter(_known)), None)
+        for key in tuple(_known):  # the oldest first
+            if kept_bytes() <= KEPT_BYTES:
+                break
+            if _known.get(key) is not self:
+                _known.pop(key, None)
 
 
 _known: dict[int, Known] = {}  # by the number of the first tensor
@@ -78,9 +82,10 @@ def forget(tensor: Any) -> None:
     _known.pop(id(tensor), None)
 
 
-def _drop(key: int, ref: Any) -> None:
-    if key in _known and _known[key].tensor is ref:
-        del _known[key]
+def _drop(number: int, ref: Any) -> None:
+    found = _known.get(number)
+    if found is not None and found.tensor is ref:
+        _known.pop(number, None)
 
 
 def circumstances() -> tuple[Any, ...]:
