@@ -4,7 +4,8 @@ BLAS has threads of its own, and they are bad neighbours.  They are woken for an
 multiply-adds, and when it is done they keep their cores busy for another twenty milliseconds, waiting for the next
 one; the loops of compiled kernels then find a core taken.  So a product that one core finishes in a third of a
 millisecond is left to one thread, and a larger one is cut into parts, which the threads of those kernels take
-(`cpu/crew.py`).  Without Numba BLAS may do as it likes.
+(`cpu/crew.py`).  One row times columns, a linear layer for one image, does not go to BLAS at all (`cpu/one_row.py`).
+Without Numba BLAS may do as it likes.
 
 BLAS gives the parts of a product other last bits than the whole, so these depend on the number of threads, as they do
 when BLAS divides the work; parts that follow from sizes alone would cost one thread a tenth of its time.  They do not
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from .choice import compiles
 from .jit import HAVE_NUMBA
 from .threads import blas_threads, controls_blas, get_num_threads
 
@@ -36,7 +38,13 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     (2, 4)
     """
     of_a_pair = prod(a.shape[-2:]) * b.shape[-1]  # of a batch NumPy hands one pair at a time to BLAS
-    if of_a_pair <= ALWAYS_ALONE or min(a.ndim, b.ndim) < 2 or not controls_blas():
+    if of_a_pair <= ALWAYS_ALONE or min(a.ndim, b.ndim) < 2:
+        return np.matmul(a, b, out=out)
+    if a.shape[0] == 1 and out is None and _by_columns(a, b):
+        from .cpu.one_row import times_rows
+
+        return times_rows(a, b.T)
+    if not controls_blas():
         return np.matmul(a, b, out=out)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     few = min(a.shape[-2], b.shape[-1], MANY_ROWS)
@@ -58,6 +66,12 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
 
         work_together(work, get_num_threads())
     return out
+
+
+def _by_columns(a: Any, b: Any) -> bool:
+    """Whether two matrices can be multiplied by a compiled kernel that reads the columns of the second."""
+    fits = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype == b.dtype
+    return fits and compiles(b) and b.T.flags.c_contiguous
 
 
 Part = tuple[Any, Any, Any]

@@ -8,6 +8,7 @@ import pytest
 
 from minidl.kernels import blas, threads
 from minidl.kernels.jit import HAVE_NUMBA
+from tests.checks import one_row as checks
 
 SHARED = [
     ((300, 250), (250, 310)),
@@ -31,6 +32,42 @@ def test_it_is_numpys_product(shapes, dtype):
     np.testing.assert_allclose(out, expected, **close)
     turned = b.swapaxes(-1, -2).copy().swapaxes(-1, -2)
     np.testing.assert_allclose(blas.matmul(a, turned), expected, **close)
+
+
+@pytest.mark.skipif(not HAVE_NUMBA, reason="without Numba all products are left to BLAS")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_row(dtype):
+    checks.check_one_row(dtype)
+
+
+@pytest.mark.skipif(not HAVE_NUMBA, reason="without Numba all products are left to BLAS")
+def test_which_products_of_one_row_are_left_to_blas(monkeypatch):
+    from minidl.kernels.cpu import one_row
+
+    x, rows = np.ones((1, 600), "float32"), np.ones((500, 600), "float32")
+    expected = np.full((1, 500), 600)
+    wide = np.ones((1, 1200), "float32")[:, ::2]  # has gaps
+    np.testing.assert_array_equal(blas.matmul(wide, rows.T), expected)
+    monkeypatch.setattr(one_row, "times_rows", None)  # would raise
+    for a, b, out in (
+        (x, rows.T.copy(), None),
+        (x, np.repeat(rows, 2, axis=1)[:, ::2].T, None),
+        (x.astype("float64"), rows.T, None),
+        (x.astype("float16"), rows.astype("float16").T, None),
+        (x[None], rows.T, None),
+        (np.repeat(x, 2, axis=0), rows.T, None),
+        (x, rows.T, np.empty((1, 500), "float32")),
+    ):
+        np.testing.assert_array_equal(blas.matmul(a, b, out=out).reshape(-1, 500)[:1], expected)
+    with pytest.raises(TypeError):
+        blas.matmul(x, rows.T)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_lengths_that_do_not_fit_are_told_by_numpy(turned):
+    rows = np.ones((500, 601), "float32")
+    with pytest.raises(ValueError, match="mismatch in its core dimension"):
+        blas.matmul(np.ones((1, 600), "float32"), rows.T if turned else rows.T.copy())
 
 
 PRODUCT = """
