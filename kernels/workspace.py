@@ -31,6 +31,7 @@ class _Blocks(dict[str, Block]):
 
 class _Kept(threading.local):
     lent: list[tuple[str, int, int]] | None = None
+    held: list[np.ndarray] | None = None
 
     def __init__(self) -> None:  # runs in each thread that borrows
         self.blocks = _Blocks()
@@ -53,8 +54,9 @@ def borrow(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """
     size = prod(shape) * dtype.itemsize
     found = block(name, size)
-    if _kept.lent is not None:
+    if _kept.lent is not None and _kept.held is not None:
         _kept.lent.append((name, found.address, size))
+        _kept.held.append(found.memory)
     return np.ndarray(shape, dtype, found.memory)
 
 
@@ -72,12 +74,17 @@ def block(name: str, size: int) -> Block:
 
 @contextmanager
 def lending() -> Iterator[list[tuple[str, int, int]]]:
-    """Write down what this thread borrows inside: names, addresses, bytes."""
-    before, _kept.lent = _kept.lent, []
+    """Write down what this thread borrows inside: names, addresses, bytes.
+
+    Until the end it stays valid for whoever knows its address alone: a block that is too large to be kept, one that
+    another thread lets go of with `release`.
+    """
+    before = _kept.lent, _kept.held
+    _kept.lent, _kept.held = [], []
     try:
         yield _kept.lent
     finally:
-        _kept.lent = before
+        _kept.lent, _kept.held = before
 
 
 def aligned(size: int) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
 
-from minidl.kernels.cpu import nhwc, relayout, replay
+from minidl.kernels import workspace
+from minidl.kernels.cpu import nhwc, pieces, relayout, replay
 from minidl.kernels.geometry import Conv
 
 SQUARE = Conv.from_shapes((4, 4, 4, 4), (4, 4, 4, 4), padding=2)  # x and w of one shape
@@ -52,4 +54,30 @@ def work_in_numpy_is_done_each_time() -> None:
         np.testing.assert_array_equal(again(a, b, None), expected)
 
 
-CHECKS = (strides_count, the_first_element_may_lie_above, operands_may_be_one_array, work_in_numpy_is_done_each_time)
+def scratch_memory_stays_while_its_address_is_known() -> None:
+    """A kernel tells its loops addresses; the array of the copy that it works on may be gone by then."""
+
+    def kernel(a: np.ndarray, b: np.ndarray, problem: Any, out: Any = None) -> np.ndarray:
+        y = np.empty_like(a) if out is None else out
+        lent = [weakref.ref(workspace.borrow(name, a.shape, a.dtype).base) for name in ("one", "another")]
+        workspace.release()  # as another thread may do
+        assert all(memory() is not None for memory in lent)
+        pieces.outside_of_loops()
+        y[...] = a + b
+        return y
+
+    largest, again, (a, b) = workspace.LARGEST, replay.replayed(kernel), np.ones((2, 50), np.float32)
+    try:
+        for workspace.LARGEST in (largest, 0):  # or the block is too large to be kept
+            for _ in range(3):
+                assert again(a, b, None).sum() == 100
+            assert again(a, b, None, a.copy()).sum() == 100
+            assert again(a[:0], b[:0], None).size == 0
+    finally:
+        workspace.LARGEST = largest
+
+
+CHECKS = (
+    strides_count, the_first_element_may_lie_above, operands_may_be_one_array, work_in_numpy_is_done_each_time,
+    scratch_memory_stays_while_its_address_is_known,
+)  # fmt: skip

@@ -882,6 +882,14 @@ def _replay() -> tuple[Mutant, ...]:
             "_watch.loops.append(None)",
             "pass",
         ),
+        Mutant(
+            "scratch_memory_that_ends_too_early",
+            "minidl.kernels.workspace:borrow",
+            replay.CHECKS,
+            "the array of a copy ends before the loops that know its address",
+            "_kept.held.append(found.memory)",
+            "pass",
+        ),
     )
 
 
