@@ -220,11 +220,11 @@ def weights_shared_by_two_layers() -> None:
 
 def last(x: Tensor) -> Tensor:
     """The same values, stored channels-last."""
-    return x.movedim(1, -1).clone().movedim(-1, 1)
+    return x.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
-def layouts(dtype: str = "float32") -> Iterator[tuple[str, Tensor]]:
-    x, other = two_inputs((3, 6, 8, 7), dtype)
+def layouts(dtype: str = "float32", channels: int = 6) -> Iterator[tuple[str, Tensor]]:
+    x, other = two_inputs((3, channels, 8, 7), dtype)
     yield "channels first", x
     yield "channels last", last(x)
     yield "another batch", other[:1]
@@ -233,9 +233,9 @@ def layouts(dtype: str = "float32") -> Iterator[tuple[str, Tensor]]:
     yield "exchanged", x.transpose(2, 3)
     yield "flipped", minidl.as_tensor(x._array[:, :, ::-1])
     yield "flipped, channels last", minidl.as_tensor(last(other)._array[:, ::-1, :, ::-1])
-    yield "one image again and again", other[:1].expand(3, 6, 8, 7)
+    yield "one image again and again", other[:1].expand(3, channels, 8, 7)
     yield "no images", x[:0]
-    yield "square", minidl.randn(1, 6, 8, 8).to(dtype)
+    yield "square", minidl.randn(1, channels, 8, 8).to(dtype)
 
 
 def storage_counts() -> None:
@@ -318,7 +318,7 @@ def threads_count() -> None:
 
 def the_wished_precision_counts() -> None:
     minidl.manual_seed(0)
-    conv, x = nn.Conv2d(32, 32, 3, padding=1).eval(), last(minidl.randn(1, 32, 20, 20))
+    conv, x = nn.Conv2d(64, 64, 3, padding=1).eval(), last(minidl.randn(1, 64, 28, 28))
 
     def exact(x: Tensor) -> Tensor:
         with minidl.conv_precision("exact"):
@@ -330,6 +330,27 @@ def the_wished_precision_counts() -> None:
         np.testing.assert_array_equal(answer(conv, x), want[0])
         np.testing.assert_array_equal(answer(exact, x), want[1])
     assert programs(conv.weight) == 2
+
+
+def whoever_tunes_is_asked() -> None:
+    """What `autotune` measures may choose another kernel for the same call."""
+    from minidl.kernels import catalogue
+
+    def slowest(plan: catalogue.Plan, precision: str) -> catalogue.Plan:
+        return catalogue.plan("conv", "forward", plan.problem, dtype=plan.dtype, algorithm="fft")
+
+    conv, (x, _) = nn.Conv2d(6, 4, 3).eval(), two_inputs()
+    plain = answer(conv, x)
+    agrees(conv, x)
+    before = catalogue.tuner
+    try:
+        catalogue.tuner = slowest
+        tuned = answer(conv, x)
+        np.testing.assert_array_equal(tuned, fresh(conv, x))
+    finally:
+        catalogue.tuner = before
+    assert np.abs(tuned - plain).max() > 0
+    np.testing.assert_array_equal(answer(conv, x), plain)
 
 
 def parts_of_the_weights_have_panels_of_their_own() -> None:
@@ -351,6 +372,32 @@ def parts_of_the_weights_have_panels_of_their_own() -> None:
         assert constants.bytes == 4 * 64
         mine = made_of(given.copy(), "copy", (4, 4), given.dtype, "example", lambda target: target.fill(1))
         assert constants.bytes == 4 * 64 and (mine == 1).all()  # not of the constants: borrowed
+
+
+def a_norm_by_itself_asks_as_much() -> None:
+    """Batch norm with a ReLU and no convolution in front: storage, ceilings, eps, residuals, and what is written."""
+    minidl.manual_seed(3)
+    norm = nn.BatchNorm2d(16).eval()
+    for v in (norm.weight, norm.bias, norm.running_mean):
+        nn.init.uniform_(v, -1.0, 1.0)
+    inputs = [x for _, x in layouts(channels=16)]
+    cases = [(x, r, c) for x in inputs for r in (None, x, last(x * 2)) for c in (np.inf, 0.25)]
+    want = [fresh(norm.then_relu, *case) for case in cases]
+    memory.release()
+    for _ in range(3):
+        for case, y in zip(cases, want):
+            np.testing.assert_array_equal(answer(norm.then_relu, *case), y)
+    for change in (norm.running_mean, norm.running_var, norm.weight, norm.bias):
+        agrees(norm.then_relu, inputs[1])
+        before = answer(norm.then_relu, inputs[1])
+        assert programs(norm.running_mean) == 1
+        change.data.add_(1)
+        after = answer(norm.then_relu, inputs[1])
+        np.testing.assert_array_equal(after, fresh(norm.then_relu, inputs[1]))
+        assert np.abs(after - before).max() > 0
+        agrees(norm.then_relu, inputs[1])
+        norm.eps += 1.0
+        np.testing.assert_array_equal(answer(norm.then_relu, inputs[1]), fresh(norm.then_relu, inputs[1]))
 
 
 # ---- results, constants and memory ----
@@ -497,8 +544,9 @@ def sizes_that_never_come_again_pile_up_nothing() -> None:
 CHECKS = (
     the_second_call_is_remembered, arrays_that_others_hold_are_not_remembered,
     a_new_array_in_the_place_of_one_that_went, weights_shared_by_two_layers, storage_counts, ceilings_count,
-    eps_counts, residuals_count, threads_count, the_wished_precision_counts,
-    parts_of_the_weights_have_panels_of_their_own, results_are_apart, what_a_program_reads_lives_as_long_as_it,
+    eps_counts, residuals_count, threads_count, the_wished_precision_counts, whoever_tunes_is_asked,
+    parts_of_the_weights_have_panels_of_their_own, a_norm_by_itself_asks_as_much, results_are_apart,
+    what_a_program_reads_lives_as_long_as_it,
     copies_that_end_are_no_places, a_copy_of_rows_is_noted, gradients_let_go, release_lets_go,
     layers_that_die_take_it_along, no_more_is_kept_than_may_be, sizes_that_never_come_again_pile_up_nothing,
 )  # fmt: skip

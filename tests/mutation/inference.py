@@ -9,12 +9,14 @@ from tests.checks import inference as checks
 from .framework import Mutant
 
 _OPS, _CONV, _CONSTANTS = "minidl.ops.inference:", "minidl.ops.conv:conv_then", "minidl.kernels.constants:"
+_NORM = "minidl.ops.normalization:"
 _CPU = "minidl.kernels.cpu."
 WRITES = (checks.writes_are_seen,)
 OTHERS = (checks.arrays_that_others_hold_are_not_remembered,)
 REUSED = (checks.a_new_array_in_the_place_of_one_that_went,)
 STORAGE = (checks.storage_counts,)
 RESIDUALS = (checks.residuals_count,)
+NORMS = (checks.a_norm_by_itself_asks_as_much,)
 PARTS = (checks.parts_of_the_weights_have_panels_of_their_own,)
 LIVES = (checks.what_a_program_reads_lives_as_long_as_it,)
 COPIES = (checks.copies_that_end_are_no_places,)
@@ -61,6 +63,8 @@ MUTANTS: tuple[Mutant, ...] = (
              "get_num_threads()", "0"),
         _bug("any_precision", _OPS + "circumstances", (checks.the_wished_precision_counts,),
              'takes the kernel of a call without "exact"', "catalogue.wished_precision()", "0"),
+        _bug("any_tuner", _OPS + "circumstances", (checks.whoever_tunes_is_asked,), "does not ask whoever measures",
+             ", catalogue.tuner", ""),
         _bug("call_of_other_strides", _CONV, STORAGE, "an input that lies in another way is read as the first one",
              "x.shape, x.strides, None", "x.shape, None"),
         _bug("call_of_another_shape", _CONV, STORAGE, "strides say all", "x.shape, x.strides, None", "x.strides, None"),
@@ -78,6 +82,16 @@ MUTANTS: tuple[Mutant, ...] = (
              "padding, dilation,\n            groups, algorithm,", "padding, groups, algorithm,"),
         _bug("call_of_any_algorithm", _CONV, WRITES, "the layer's algorithm is what it was",
              "groups, algorithm, norm and", "groups, norm and"),
+        _bug("norm_of_other_strides", _NORM + "_call", NORMS, "an input that lies in another way is read as the first one",
+             "a.shape, a.strides, a.dtype", "a.shape, a.dtype"),
+        _bug("norm_to_any_ceiling", _NORM + "batch_norm_relu", NORMS, "ReLU6 is ReLU", "_call(residual._array), ceiling,",
+             "_call(residual._array),"),
+        _bug("norm_with_any_eps", _NORM + "batch_norm_relu", NORMS, "eps is what it was", "ceiling, eps, circumstances()",
+             "ceiling, circumstances()"),
+        _bug("norm_with_any_residual", _NORM + "batch_norm_relu", NORMS, "what is added lies as what was added before",
+             "None if residual is None else _call(residual._array), ceiling", "residual is None, ceiling"),
+        _bug("norm_with_any_scale", _NORM + "batch_norm_relu", NORMS, "does not ask for weight and bias",
+             "known(running_mean, running_var, weight, bias)", "known(running_mean, running_var)"),
         _bug("panels_of_another_part", _CONSTANTS + "Constants.made_of", PARTS,
              "all parts of one shape have the panels of the first",
              "what, address(a), a.strides, shape", "what, a.strides, shape"),
