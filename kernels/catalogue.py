@@ -67,15 +67,13 @@ class Cost:
     """What running a kernel once takes: the model's numbers, not measurements.
 
     flops and bytes (moved to and from main memory), workspace in bytes beside inputs and outputs, and
-    seconds as estimated for two cores of a current server CPU.  Of these ``preparation`` goes to what follows from the
-    weights alone, and is spared where they are those of the call before.
+    seconds as estimated for two cores of a current server CPU.
     """
 
     flops: float
     bytes: float
     workspace: int
     seconds: float
-    preparation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -217,13 +215,12 @@ def plan(
     device: str = "cpu",
     algorithm: str | None = None,
     precision: Precision | None = None,
-    inference: bool = False,
 ) -> Plan:
     """Choose the kernel with the smallest estimated time, or the one named by ``algorithm``.
 
     ``case`` is the problem's geometry, for example a ``Conv``.  ``precision="exact"`` leaves out algorithms
-    that round more than plain summation does; None: as :func:`conv_precision` says.  ``inference``: the weights will
-    be those of the call before.  Equal estimates: the one registered first.
+    that round more than plain summation does; None: as :func:`conv_precision` says.  Equal estimates: the one
+    registered first.
 
     Raises UnsupportedError where the named algorithm cannot, saying why and which ones can.
 
@@ -232,7 +229,7 @@ def plan(
     'nhwc'
     """
     precision = precision or _wish.precision
-    estimated = _choose(problem, pass_, case, np.dtype(dtype), device, algorithm, precision, inference)
+    estimated = _choose(problem, pass_, case, np.dtype(dtype), device, algorithm, precision)
     return estimated if tuner is None or algorithm is not None else tuner(estimated, precision)
 
 
@@ -249,7 +246,6 @@ def _choose(
     device: str,
     algorithm: str | None,
     precision: Precision,
-    inference: bool,
 ) -> Plan:
     _check_precision(precision)
     rows = kernels(problem, pass_, device)
@@ -272,7 +268,7 @@ def _choose(
             reason += " of those that round no more than plain summation"
         if not pool:
             pool, reason = able, "because no other can"
-        chosen = min(pool, key=lambda row: row[1].seconds - inference * row[1].preparation)[0]
+        chosen = min(pool, key=lambda row: row[1].seconds)[0]
     return Plan(case, dtype, chosen, tuple(candidates), reason)
 
 

@@ -54,7 +54,6 @@ def forward_then(
     ceiling: float | None = None,
     algorithm: str | None = None,
     precision: Precision | None = None,
-    inference: bool = False,
 ) -> Any:
     """``cut(forward(x, w) * scale + shift + added)``: with a bias, or batch norm in evaluation, behind it.
 
@@ -69,7 +68,7 @@ def forward_then(
     array([[[0. , 0. , 2.5]]])
     """
     shapes = _check_then(x, w, conv, scale, shift, added)
-    chosen = _plan("forward", conv, x, algorithm, precision, inference)
+    chosen = _plan("forward", conv, x, algorithm, precision)
     then = chosen.kernel.call_then
     if then is not None and shapes.has_work:
         scale, shift = (None if v is None else np.ascontiguousarray(v) for v in (scale, shift))
@@ -91,14 +90,13 @@ def learn_forward_then(
     *,
     constants: Constants,
 ) -> tuple[Any, Any]:
-    """``forward_then(..., inference=True)``, and a program that does it again for arrays x and ``added`` with these
-    strides.
+    """``forward_then(...)``, and a program that does it again for arrays x and ``added`` with these strides.
 
     w, scale and shift become ``constants``, which the program needs as long as it is used.  None for the program where
     the chosen kernel cannot be run again so.  Errors as ``forward``.
     """
     shapes = _check_then(x, w, conv, scale, shift, added)
-    chosen = _plan("forward", conv, x, algorithm, None, inference=True)
+    chosen = _plan("forward", conv, x, algorithm, None)
     then = chosen.kernel.call_then
     if then is not None and shapes.has_work:
         from .cpu.replay import learned
@@ -187,18 +185,9 @@ def _shapes(conv: Conv) -> _Shapes:
     return _Shapes(*shapes, (conv.out_channels,), all(prod(shape) for shape in shapes))
 
 
-def _plan(
-    pass_: str,
-    conv: Conv,
-    array: Any,
-    algorithm: str | None,
-    precision: Precision | None,
-    inference: bool = False,
-) -> Plan:
-    return plan(
-        "conv", pass_, conv, dtype=array.dtype, device=device_of(array), algorithm=algorithm, precision=precision,
-        inference=inference,
-    )  # fmt: skip
+def _plan(pass_: str, conv: Conv, array: Any, algorithm: str | None, precision: Precision | None) -> Plan:
+    where = device_of(array)
+    return plan("conv", pass_, conv, dtype=array.dtype, device=where, algorithm=algorithm, precision=precision)
 
 
 def _check(*named: tuple[str, Any, tuple[int, ...]]) -> None:

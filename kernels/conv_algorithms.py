@@ -182,10 +182,11 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     deep = -(-depth // NHWC_ROWS) * NHWC_ROWS if pass_ == "weight_grad" else depth + NHWC_TAP
     work = flops * wide / max(1, columns) * deep / max(1, depth)
     rate = NHWC_FLOPS * (NHWC_SUMS if pass_ == "weight_grad" else 1)
-    packing = prod(conv.w_shape) * NHWC_PACK
-    seconds += work * itemsize / 4 / rate + packing
+    seconds += work * itemsize / 4 / rate
+    if pass_ != "forward":  # which packs once for all calls in inference; in training a batch outweighs it
+        seconds += prod(conv.w_shape) * NHWC_PACK
     workspace = itemsize * conv.groups * wide * depth * taps
-    return Cost(work, moved, workspace, seconds, packing)
+    return Cost(work, moved, workspace, seconds)
 
 
 add("nhwc", ".cpu.nhwc", nhwc_supports, nhwc_cost, needs_numba=True, dtypes=("float32", "float64"))
@@ -211,12 +212,13 @@ def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     products = 2.0 * t.points * t.tiles * t.depth * wide * conv.groups
     elements = t.points * t.tiles * (deep * t.bands + wide) * conv.groups
     filters = t.points * t.depth * t.columns * t.parts * conv.groups
-    seconds = products / WINOGRAD_FLOPS + elements * WINOGRAD_TRANSFORM + filters * WINOGRAD_FILTER
+    # forward: U is made once for all calls in inference, and read
+    filter_seconds = 4 / NHWC_BYTES if pass_ == "forward" else WINOGRAD_FILTER
+    seconds = products / WINOGRAD_FLOPS + elements * WINOGRAD_TRANSFORM + filters * filter_seconds
     moved = traffic(conv, itemsize)
     seconds = seconds * itemsize / 4 + moved / NHWC_BYTES + conv.groups * WINOGRAD_CALL
     flops = products + winograd_tiles.TRANSFORM * (elements + filters)
-    preparation = filters * max(0.0, WINOGRAD_FILTER - itemsize / NHWC_BYTES)  # U is larger than the weights, and read
-    return Cost(flops, moved, winograd_tiles.workspace_bytes(pass_, conv, itemsize), seconds, preparation)
+    return Cost(flops, moved, winograd_tiles.workspace_bytes(pass_, conv, itemsize), seconds)
 
 
 add(

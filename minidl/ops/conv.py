@@ -96,7 +96,7 @@ _conv_relu: Primitive = Primitive(
 _conv_then: Primitive = Primitive(
     "conv_then",
     lambda x, w, scale, shift, added, *, conv, algorithm, ceiling: kernel.forward_then(
-        x, w, conv, scale, shift, added, ceiling, algorithm, inference=True
+        x, w, conv, scale, shift, added, ceiling, algorithm
     ),
 )
 

@@ -286,13 +286,13 @@ def test_what_batch_norm_refuses_it_refuses_in_one_step_too(norm, sentence, relu
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2", "googlenet", "preact_resnet50"])
 def test_networks_give_the_same_scores_with_gradients_and_without(name) -> None:
-    """Another kernel may be chosen where the weights stay: the scores agree as sums in another order do, no further."""
     minidl.manual_seed(0)
-    net = models.create(name, num_classes=7).double().eval()
-    x = minidl.randn(2, 3, 33, 33).double()
+    net = models.create(name, num_classes=7).eval()
+    x = minidl.randn(2, 3, 33, 33)
     with minidl.no_grad():
-        fast = net(x)
-    np.testing.assert_allclose(fast.numpy(), net(x).detach().numpy(), rtol=1e-12, atol=1e-13)
+        first, second, third = net(x), net(x), net(x)
+    for fast in (first, second, third):
+        np.testing.assert_array_equal(fast.numpy(), net(x).detach().numpy())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
