@@ -27,7 +27,7 @@ import numpy as np
 from ..constants import Constants, holding
 from ..threads import get_num_threads
 from ..workspace import LARGEST, block, lending
-from .pieces import Loop, is_watched, run_program, watching
+from .pieces import MOST_NUMBERS, Loop, is_watched, run_program, watching
 from .places import address
 from .relayout import empty_like_strides
 from .simd import machine
@@ -151,7 +151,7 @@ def _program(
     places += [next((start, start + scratch[name]) for other, start, _ in lent if other == name) for name in scratch]
     numbers: list[int] = []
     for loop in loops:
-        if loop is None or not loop.addresses:
+        if loop is None or not loop.addresses or len(loop.numbers) > MOST_NUMBERS:
             return None
         row, moves = loop.numbers.tolist(), []
         for i in loop.addresses:

@@ -127,6 +127,15 @@ def test_a_known_call_does_not_run_the_kernel(monkeypatch: pytest.MonkeyPatch) -
         nhwc.forward(np.ascontiguousarray(x), w, conv)  # other strides
 
 
+def test_a_loop_that_is_told_more_than_a_program_has_room_for_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    conv, rng = CASES["several taps"], np.random.default_rng(2)
+    x, w = drawn(rng, conv.x_shape, True, "float32"), drawn(rng, conv.w_shape, False, "float32")
+    monkeypatch.setattr(replay, "MOST_NUMBERS", 40)
+    first = nhwc.forward(x, w, conv)
+    assert list(nhwc.forward.known.values()) == [None]
+    np.testing.assert_array_equal(nhwc.forward(x, w, conv), first)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_number_of_threads_does_not_matter(count: int) -> None:
     before = threads.get_num_threads()
