@@ -7,7 +7,8 @@ gradient is ``forward`` and its weight gradient ``weight_grad`` with x and g exc
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -67,15 +68,9 @@ def forward_then(
     >>> forward_then(x, w, conv, shift=np.array([0.5]), ceiling=np.inf)
     array([[[0. , 0. , 2.5]]])
     """
-    shapes = _check_then(x, w, conv, scale, shift, added)
-    chosen = _plan("forward", conv, x, algorithm, precision)
-    then = chosen.kernel.call_then
-    if then is not None and shapes.has_work:
-        scale, shift = (None if v is None else np.ascontiguousarray(v) for v in (scale, shift))
-        y = then(x, w, conv, scale, shift, added, ceiling)
-        if y is not NotImplemented:
-            return y
-    return _then_in_passes(chosen, x, w, scale, shift, added, ceiling)
+    chosen, then, scale, shift = _plan_then(x, w, conv, scale, shift, added, algorithm, precision)
+    y = NotImplemented if then is None else then(x, w, conv, scale, shift, added, ceiling)
+    return _then_in_passes(chosen, x, w, scale, shift, added, ceiling) if y is NotImplemented else y
 
 
 def learn_forward_then(
@@ -95,26 +90,33 @@ def learn_forward_then(
     w, scale and shift become ``constants``, which the program needs as long as it is used.  None for the program where
     the chosen kernel cannot be run again so.  Errors as ``forward``.
     """
-    shapes = _check_then(x, w, conv, scale, shift, added)
-    chosen = _plan("forward", conv, x, algorithm, None)
-    then = chosen.kernel.call_then
-    if then is not None and shapes.has_work:
+    chosen, then, scale, shift = _plan_then(x, w, conv, scale, shift, added, algorithm, None)
+    y: Any = NotImplemented
+    program = None
+    if then is not None:
         from .cpu.replay import learned
 
-        scale, shift = (None if v is None else np.ascontiguousarray(v) for v in (scale, shift))
         constants.give(w, scale, shift)
-        operands = (x,) if added is None else (x, added)
-        y, program = learned(lambda: then(x, w, conv, scale, shift, added, ceiling), operands, constants)
-        if y is not NotImplemented:
-            return y, program
-    return _then_in_passes(chosen, x, w, scale, shift, added, ceiling), None
+        kernel = partial(then, x, w, conv, scale, shift, added, ceiling)
+        y, program = learned(kernel, (x,) if added is None else (x, added), constants)
+    if y is NotImplemented:
+        y = _then_in_passes(chosen, x, w, scale, shift, added, ceiling)
+    return y, program
 
 
-def _check_then(x: Any, w: Any, conv: Conv, scale: Any, shift: Any, added: Any) -> _Shapes:
+def _plan_then(
+    x: Any, w: Any, conv: Conv, scale: Any, shift: Any, added: Any, algorithm: str | None, precision: Precision | None
+) -> tuple[Plan, Callable[..., Any] | None, Any, Any]:
+    """The plan for arrays that fit; its kernel that does all in one, if there is one and work for it; scale and shift
+    as that takes them."""
     shapes = _shapes(conv)
     named = ("scale", scale, shapes.channels), ("shift", shift, shapes.channels), ("added", added, shapes.y)
     _check(("x", x, shapes.x), ("w", w, shapes.w), *named)
-    return shapes
+    chosen = _plan("forward", conv, x, algorithm, precision)
+    then = chosen.kernel.call_then if shapes.has_work else None
+    if then is not None:
+        scale, shift = (None if v is None else np.ascontiguousarray(v) for v in (scale, shift))
+    return chosen, then, scale, shift
 
 
 def _then_in_passes(chosen: Plan, x: Any, w: Any, scale: Any, shift: Any, added: Any, ceiling: float | None) -> Any:
