@@ -10,6 +10,7 @@ import itertools
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -289,7 +290,7 @@ def check_max_values(impl: str = "numba", dtype: str = "float32") -> None:
             x = z.astype(dtype)
             want = oracle_max(case, x)[0]
             for layout, stored in layouts(x):
-                got = pure(lambda a: pooling.max_values(a, case.pool, algorithm=impl), stored)  # noqa: B023
+                got = pure(partial(pooling.max_values, pool=case.pool, algorithm=impl), stored)
                 equal(got, want, f"max_values, {kind}, {layout}, {case}")
                 assert np.array_equal(np.signbit(got[got == 0]), np.signbit(want[want == 0])), f"{layout}, {case}"
 
@@ -341,9 +342,10 @@ def places_are_kept() -> None:
         assert [call.primitive.name for call in tape.calls] == ["max_pool"], tape.calls
         x = drawn.detach().clone().requires_grad_()
         recorded, (values, indices) = pool(x), pool(drawn, return_indices=True)
-        recorded.sum().backward()
-        at = np.zeros((2, 3, 48))
-        np.put_along_axis(at, indices.numpy().reshape(2, 3, -1), 1, axis=2)
+        g = np.random.default_rng(5).standard_normal(recorded.shape).astype(drawn.dtype)
+        recorded.backward(minidl.tensor(g))
+        at = np.zeros((2, 3, 48), g.dtype)
+        np.put_along_axis(at, indices.numpy().reshape(2, 3, -1), g.reshape(2, 3, -1), axis=2)
         np.testing.assert_array_equal(x.grad.numpy(), at.reshape(x.shape))
         with minidl.no_grad():
             quick = pool(x)
