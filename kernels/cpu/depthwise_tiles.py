@@ -126,12 +126,12 @@ def _fit(dtype: str, channels: int, group: int, host: Machine, shape: tuple[int,
 
 
 def groups_fit(dtype: str, channels: int, group: int, host: Machine | None = None) -> bool:
-    """Whether groups of so many channels lie within vectors.
+    """Whether groups of so many channels lie within vectors, and a tap's sums in registers.
 
-    >>> [groups_fit("float32", 32, group, Machine(32, 16)) for group in (1, 3, 4, 8, 16)]
+    >>> [groups_fit("float32", 32, group, Machine(64, 32)) for group in (1, 3, 4, 8, 16)]
     [True, False, True, True, False]
     """
-    return filter_tile(dtype, channels, host=host).lanes % group == 0
+    return group <= MOST_SUMS and filter_tile(dtype, channels, host=host).lanes % group == 0
 
 
 # The loops -------------------------------------------------------------------------------------------

@@ -88,3 +88,15 @@ def test_tiles_fit_the_registers() -> None:
                 tile = depthwise_tiles.sum_tile("float32", 40, group, kernel, host)
                 assert tile.group == group and tile.lines * tile.taps == tile.rows
                 assert tile.rows * group * tile.vectors + tile.vectors + 1 <= host.registers
+
+
+@pytest.mark.parametrize("host", MACHINES.values(), ids=MACHINES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_groups_that_fit_have_tiles(dtype, host) -> None:
+    """With wide vectors groups of 16 lie within one, but their sums do not fit the registers."""
+    for group in (1, 2, 3, 4, 8, 16, 32):
+        for channels in (group, 5 * group, 64 * group):
+            if depthwise_tiles.groups_fit(dtype, channels, group, host):
+                depthwise_tiles.filter_tile(dtype, channels, group, 3, 1, host)
+                tile = depthwise_tiles.sum_tile(dtype, channels, group, (3, 3), host)
+                assert tile.rows * group * tile.vectors + tile.vectors + 1 <= host.registers

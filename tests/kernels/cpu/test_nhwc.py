@@ -36,10 +36,11 @@ def test_wide_problems(dtype, store) -> None:
     agrees(WIDE, dtype, store)
 
 
-@pytest.mark.parametrize("host", [simd.AVX2, simd.PORTABLE], ids=["AVX2", "portable"])
+@pytest.mark.parametrize("host", [simd.AVX512, simd.AVX2, simd.PORTABLE], ids=["AVX-512", "AVX2", "portable"])
 def test_tiles_of_other_machines(host) -> None:
+    groups = [shapes.case((2, 32, 5, 9), (32, size, 3, 3), 1, 1, groups=32 // size) for size in (2, 4, 8, 16)]
     with simd.using(host):
-        agrees(WIDE + shapes.ALL, "float32")
+        agrees([*WIDE, *shapes.ALL, *groups], "float32")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
