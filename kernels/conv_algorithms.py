@@ -1,7 +1,8 @@
 """The convolution kernels of the catalogue: what each can do and what it costs.
 
-The cost model is a handful of constants, rounded from measurements on two cores of a current server CPU.  It
-need not be exact: algorithms differ by factors where the choice matters.
+The cost model is a handful of constants, rounded from measurements on two cores of current server CPUs.  It
+need not be exact: algorithms differ by factors where the choice matters.  Operations per second are those of vectors
+of 32 bytes (AVX2), and grow with their width (`vectors.speed`); bytes per second are the same on all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from math import prod
 
-from . import blas
+from . import blas, vectors
 from .catalogue import Cost, Kernel, register
 from .cpu import direct_tiles, fft, im2col, winograd_tiles
 from .geometry import Conv
@@ -81,7 +82,7 @@ def im2col_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     """Columns copied or added back, and one product per group; 1 x 1 kernels need no columns."""
     filters, depth = conv.out_channels // conv.groups, prod(conv.w_shape[1:])
     # a product with few rows or columns leaves BLAS waiting for memory
-    rate = GEMM_FLOPS * 4 / itemsize * filters / (filters + 8) * depth / (depth + 16)
+    rate = GEMM_FLOPS * vectors.speed() * 4 / itemsize * filters / (filters + 8) * depth / (depth + 16)
     chunks = im2col.chunk_count(conv, itemsize)
     alone = ALONE if conv.macs < blas.WORTH_SHARING * chunks * conv.groups else 1.0
     seconds = alone * 2 * conv.macs / max(rate, 1) + 2e-5
@@ -130,7 +131,7 @@ def direct_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     copies = -(-filters // t.filters) * prod(halos) * prod(conv.x_shape)
     apart = conv.in_channels * itemsize >= LINE_BYTES
     seconds = (
-        slower * wide / (DIRECT_FLOPS[pass_] * 4 / itemsize)
+        slower * wide / (DIRECT_FLOPS[pass_] * vectors.speed() * 4 / itemsize)
         + copies * (DIRECT_READ + (DIRECT_LINE if apart else 0))
         + prod(conv.y_shape) * DIRECT_WRITE
         + loops * PARALLEL_SECONDS
@@ -142,7 +143,7 @@ add("direct", ".cpu.direct", direct_supports, direct_cost, needs_numba=True, dty
 
 
 # nhwc: register tiles on channels-last storage --------------------------------------------------------
-# Measured with AVX-512 and operands that are channels-last already, as they are inside a network.
+# Measured with operands that are channels-last already, as they are inside a network.
 
 NHWC_FLOPS = 2.05e11  # float32, whole tiles
 NHWC_LANES = 16  # columns are computed in vectors
@@ -181,7 +182,7 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     wide = -(-columns // lanes) * lanes
     deep = -(-depth // NHWC_ROWS) * NHWC_ROWS if pass_ == "weight_grad" else depth + NHWC_TAP
     work = flops * wide / max(1, columns) * deep / max(1, depth)
-    rate = NHWC_FLOPS * (NHWC_SUMS if pass_ == "weight_grad" else 1)
+    rate = NHWC_FLOPS * vectors.speed() * (NHWC_SUMS if pass_ == "weight_grad" else 1)
     seconds += work * itemsize / 4 / rate
     if pass_ != "forward":  # which packs once for all calls in inference; in training a batch outweighs it
         seconds += prod(conv.w_shape) * NHWC_PACK
@@ -214,7 +215,7 @@ def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     filters = t.points * t.depth * t.columns * t.parts * conv.groups
     # forward: U is made once for all calls in inference, and read
     filter_seconds = 4 / NHWC_BYTES if pass_ == "forward" else WINOGRAD_FILTER
-    seconds = products / WINOGRAD_FLOPS + elements * WINOGRAD_TRANSFORM + filters * filter_seconds
+    seconds = products / (WINOGRAD_FLOPS * vectors.speed()) + elements * WINOGRAD_TRANSFORM + filters * filter_seconds
     moved = traffic(conv, itemsize)
     seconds = seconds * itemsize / 4 + moved / NHWC_BYTES + conv.groups * WINOGRAD_CALL
     flops = products + winograd_tiles.TRANSFORM * (elements + filters)

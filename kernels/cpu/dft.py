@@ -18,9 +18,16 @@ from math import log2, prod
 
 import numpy as np
 
+from .. import vectors
+
 DENSE = 64
-GEMM_FLOPS = 1e11  # per second in float32 on two cores, a complex multiply-add counted as 8
+GEMM_FLOPS = 1e11  # per second in float32 on two cores with AVX2, a complex multiply-add counted as 8
 FFT_FLOPS = 3e9  # of NumPy's transform, 5 n log2 n operations counted
+
+
+def gemm_flops() -> float:
+    """GEMM_FLOPS on this machine."""
+    return GEMM_FLOPS * vectors.speed()
 
 
 def spectrum_shape(size: Sequence[int]) -> tuple[int, ...]:
@@ -76,7 +83,7 @@ def seconds(size: Sequence[int], samples: Sequence[int], itemsize: int) -> float
     for axis, (f, n) in enumerate(zip(size, samples)):
         kept, flops = (f // 2 + 1, 4.0) if axis == 0 else (f, 8.0)
         lines = done * prod(samples[axis + 1 :])
-        dense = flops * kept * n / GEMM_FLOPS
+        dense = flops * kept * n / gemm_flops()
         total += lines * (dense if f <= DENSE else flops * f * log2(f) / FFT_FLOPS)
         done *= kept
     return total * itemsize / 4

@@ -323,9 +323,9 @@ def _cost(
     transforms = sum(n * s for n, s in zip(signals, per_signal))
     gathered = itemsize * sum(n * prod(len(a.taps) for a in line) for n, line in zip(signals, lines))
     moved = gathered + COPIES * spectrum * sum(signals)
-    products = flops / dft.GEMM_FLOPS * itemsize / 4
+    products = flops / dft.gemm_flops() * itemsize / 4
     seconds = (
         products + transforms + gathered / GATHER_BYTES + moved / SPECTRUM_BYTES + calls * CALL_SECONDS + START_SECONDS
     )
     used = spectrum * group * (t * (ci + co) + ci * co) * COPIES
-    return Cost(flops + transforms * dft.GEMM_FLOPS, moved, used, seconds)
+    return Cost(flops + transforms * dft.gemm_flops(), moved, used, seconds)

@@ -1,10 +1,13 @@
 """The table of kernels and the planner: choices, refusals and explanations."""
 
+import os
+
 import numpy as np
 import pytest
 
-from minidl.kernels import catalogue, conv, jit
+from minidl.kernels import catalogue, conv, jit, vectors
 from minidl.kernels.catalogue import Cost, Kernel, conv_precision, plan
+from minidl.kernels.cpu import fft
 from minidl.kernels.errors import ShapeError, UnsupportedError
 from minidl.kernels.geometry import Conv
 
@@ -138,6 +141,27 @@ def test_planning_loads_no_compiler() -> None:
         "assert 'numba' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@needs_numba
+@pytest.mark.parametrize(("speed", "algorithm"), [(1.0, "fft"), (2.0, "nhwc")])
+def test_wide_vectors_leave_less_to_transforms(speed, algorithm, monkeypatch) -> None:
+    """They make sums of products faster, and not the traffic between passes."""
+    monkeypatch.setattr(vectors, "speed", lambda: speed)
+    fft.tiling.cache_clear()
+    catalogue._choose.cache_clear()
+    alexnet = Conv.from_shapes((32, 64, 27, 27), (192, 64, 5, 5), padding=2)
+    assert plan("conv", "weight_grad", alexnet).algorithm == algorithm
+    fft.tiling.cache_clear()
+    catalogue._choose.cache_clear()
+
+
+@needs_numba
+def test_vectors_are_those_of_this_machine() -> None:
+    from minidl.kernels.cpu.simd import AVX512, machine
+
+    if "NUMBA_CPU_NAME" not in os.environ:  # which may name another
+        assert vectors.speed() == (2 if machine() == AVX512 else 1)
 
 
 def test_four_axes_go_to_im2col() -> None:
