@@ -232,9 +232,11 @@ def _per_channel(x: Any) -> tuple[int, ...]:
 
 
 def _track(running_mean: Any, running_var: Any, mean: Any, variance: Any, count: int, momentum: float) -> None:
-    """Move the running statistics (C,) towards those of this batch (N or 1, C, 1...), the variance unbiased."""
+    """Move the running statistics (C,) towards those of this batch, (C,) or of each sample (N, C, 1...), the variance
+    unbiased.  On the arrays: it is no operation of the network, and a hundred layers do it in each step."""
     with on(running_mean.device):
-        new, spread = ((v._array.mean(axis=0) if len(v) > 1 else v._array).reshape(-1) for v in (mean, variance))
+        arrays = [v._array for v in (mean, variance)]
+        new, spread = (a if a.ndim == 1 else a.mean(axis=0).reshape(-1) for a in arrays)
         kernel.track(running_mean._array, running_var._array, new, spread, count, momentum)
     for running in (running_mean, running_var):
         running._storage.version += 1
@@ -318,7 +320,7 @@ def _checked_eps(x: Any, training: bool, eps: float) -> float:
 
 def _track_batch(running_mean: Any, running_var: Any, x: Any, mean: Any, variance: Any, momentum: float) -> None:
     count = math.prod((x.shape[0], *x.shape[2:]))
-    _track(running_mean, running_var, mean.detach().unsqueeze(0), variance.detach().unsqueeze(0), count, momentum)
+    _track(running_mean, running_var, mean, variance, count, momentum)
 
 
 def batch_norm_relu(
