@@ -4,8 +4,12 @@ BLAS has threads of its own, and they are bad neighbours.  They are woken for an
 multiply-adds, and when it is done they keep their cores busy for another twenty milliseconds, waiting for the next
 one; the loops of compiled kernels then find a core taken.  So a product that one core finishes in a third of a
 millisecond is left to one thread, and a larger one is cut into parts, which the threads of those kernels take
-(`cpu/crew.py`).  One row times columns, a linear layer for one image, does not go to BLAS at all (`cpu/one_row.py`).
-Without Numba BLAS may do as it likes.
+(`cpu/crew.py`).  Without Numba BLAS may do as it likes.
+
+Where one matrix is large and the other small, as in a linear layer of many weights for a few images, memory takes the
+time, and BLAS packs the large one before it reads it for a few products.  Such products do not go to BLAS: one row
+times columns to `cpu/one_row.py`, few rows times columns and few columns times rows to register tiles (`cpu/gemm.py`),
+which read the large matrix where it lies.
 
 BLAS gives the parts of a product other last bits than the whole, so these depend on the number of threads, as they do
 when BLAS divides the work; parts that follow from sizes alone would cost one thread a tenth of its time.  They do not
@@ -28,6 +32,8 @@ ALWAYS_ALONE = 262_144  # multiply-adds up to which OpenBLAS takes one thread by
 WORTH_SHARING = 1.5e7  # multiply-adds of about a third of a millisecond on one core
 MANY_ROWS = 16  # with fewer rows or columns memory takes the time: a matrix is read for few products
 PARTS = 2  # for each thread: one that comes late finds some left; each part packs an operand anew
+FEW = 32  # rows, or products in a sum: so many at most fill the width of a register tile
+LARGE = 1 << 21  # elements of a matrix that is read, or written, for few products each
 STEP = 64  # rows or columns: parts begin at a multiple, where register tiles and cache lines do
 
 
@@ -44,6 +50,12 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
         from .cpu.one_row import times_rows
 
         return times_rows(a, b.T)
+    if out is None and _reads_much_for_little(a, b):
+        from .cpu.gemm import matmul as on_tiles
+
+        if a.shape[0] <= FEW:
+            return np.ascontiguousarray(on_tiles(b.T, a.T).T)  # the large one's columns are the rows of tiles
+        return on_tiles(a, b)
     if not controls_blas():
         return np.matmul(a, b, out=out)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -70,8 +82,23 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
 
 def _by_columns(a: Any, b: Any) -> bool:
     """Whether two matrices can be multiplied by a compiled kernel that reads the columns of the second."""
+    return _fit(a, b) and b.T.flags.c_contiguous
+
+
+def _reads_much_for_little(a: Any, b: Any) -> bool:
+    """Whether few rows meet many columns that lie side by side, or many rows and columns are a sum of few products."""
+    if not _fit(a, b):
+        return False
+    (m, k), n = a.shape, b.shape[1]
+    if m <= FEW:
+        return k * n >= LARGE and b.T.flags.c_contiguous
+    return k <= FEW and m * n >= LARGE and b.flags.c_contiguous
+
+
+def _fit(a: Any, b: Any) -> bool:
+    """Whether a compiled kernel can multiply two matrices."""
     fits = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype == b.dtype
-    return fits and compiles(b) and b.T.flags.c_contiguous
+    return fits and compiles(a) and compiles(b)
 
 
 Part = tuple[Any, Any, Any]

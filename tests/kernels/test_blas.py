@@ -63,6 +63,56 @@ def test_which_products_of_one_row_are_left_to_blas(monkeypatch):
         blas.matmul(x, rows.T)
 
 
+@pytest.mark.skipif(not HAVE_NUMBA, reason="without Numba all products are left to BLAS")
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("few", [2, 7, 32])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", ["few rows", "few products"])
+def test_much_that_is_read_for_little(monkeypatch, shape, dtype, few, turned):
+    """On register tiles: within the rounding of sums in any order, the same bits for any number of threads."""
+    monkeypatch.setattr(blas, "LARGE", 3000)
+    monkeypatch.setattr(blas, "ALWAYS_ALONE", 0)
+    rng, before = np.random.default_rng(0), threads.get_num_threads()
+    m, k, n = (few, 101, 67) if shape == "few rows" else (101, few, 67)
+    a, b = (rng.standard_normal(lengths).astype(dtype) for lengths in ((m, k), (k, n)))
+    if shape == "few rows":
+        b = b.T.copy().T  # as the weights of a linear layer
+    if turned:
+        a = a.T.copy().T
+    exact = a.astype("longdouble") @ b.astype("longdouble")
+    bound = (k + 2) * np.finfo(dtype).eps * (np.abs(a).astype("float64") @ np.abs(b))
+    monkeypatch.setattr(np, "matmul", None)  # would raise
+    try:
+        found = []
+        for count in (1, 2):
+            threads.set_num_threads(count)
+            found.append(blas.matmul(a, b))
+    finally:
+        threads.set_num_threads(before)
+    assert found[0].flags.c_contiguous and found[0].dtype == dtype
+    assert (np.abs(found[0] - exact) <= bound).all()
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.skipif(not HAVE_NUMBA, reason="without Numba all products are left to BLAS")
+@pytest.mark.parametrize(
+    ("a", "b", "whether"),
+    [
+        ((32, 2048), (1024, 2048), True),
+        ((33, 2048), (1024, 2048), False),  # as many as BLAS is good at
+        ((32, 2047), (1024, 2047), False),  # the large one is small
+    ],
+)
+def test_what_is_few_and_what_is_much(a, b, whether):
+    x, w = np.ones(a, "float32"), np.ones(b, "float32")
+    assert blas._reads_much_for_little(x, w.T) == whether
+    assert not blas._reads_much_for_little(x, w.T.copy())  # its rows lie side by side: nothing to gain
+    assert not blas._reads_much_for_little(x, w.T.astype("float64"))
+    large = np.ones((1 << 11, a[0]), "float32"), np.ones((a[0], 1 << 10), "float32")
+    assert blas._reads_much_for_little(*large) == (a[0] <= 32)
+    assert not blas._reads_much_for_little(large[0][:-1], large[1])
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_lengths_that_do_not_fit_are_told_by_numpy(turned):
     rows = np.ones((500, 601), "float32")
