@@ -4,8 +4,9 @@ The kernels of a problem are registered in ``kernels/<problem>_algorithms.py``, 
 ``kernels/cuda_algorithms.py``, which are imported when they are first asked for; the module of a kernel is imported
 when the kernel first runs.  So asking what exists loads neither Numba nor CuPy.
 
-A plan depends on nothing but its arguments: the same problem gets the same algorithm on every machine,
-because the estimates come from constants, not from a stopwatch.  Unless somebody asks for the stopwatch: `tuner`.
+A plan depends on its arguments and on the width of the processor's vectors: the same problem gets the same algorithm
+on all machines of a kind, because the estimates come from constants, not from a stopwatch.  Unless somebody asks for
+the stopwatch: `tuner`.
 """
 
 from __future__ import annotations
