@@ -17,7 +17,8 @@ TRANSFORM = 12
 BLOCK_BYTES = 400 << 10  # of V and M: they should stay in the L2 cache
 BLOCK_TILES = (24, 96)  # at least; at most, and where U (the sums) is so large that it should not be read often
 NEAR_BYTES = 4 << 20  # of U: larger ones come from far
-BAND = 128  # columns; fewer, and the transforms of a block would be repeated too often
+BAND = 192  # columns; fewer, and the transforms of a block would be repeated too often
+SUM_BAND = 128  # the weight gradient's, which has parts of the sum instead of blocks
 PIECES = 8  # wanted, for the threads
 ALONE = 1 << 21  # products that are worth a second thread
 PART_TILES = 128  # of the weight gradient, at least: each part writes sums of its own, which are read again
@@ -94,9 +95,10 @@ def tiling(pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int =
         depth, columns = columns, depth
     panels = max(1, -(-columns // width))
     least, most = BLOCK_TILES
+    wide = SUM_BAND if pass_ == "weight_grad" else BAND
     if points * depth * columns * itemsize > NEAR_BYTES:
         least = most
-    block = max(least, min(most, BLOCK_BYTES // (points * itemsize * max(1, depth + min(columns, BAND)))))
+    block = max(least, min(most, BLOCK_BYTES // (points * itemsize * max(1, depth + min(columns, wide)))))
     block = even(tiles, block, rows)
     blocks, parts = max(1, -(-tiles // block)), 1
     if pass_ == "weight_grad":
@@ -104,13 +106,16 @@ def tiling(pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int =
         parts = max(1, min(PIECES, blocks, tiles // PART_TILES, SUMS_BYTES // max(1, sums)))
         parts = max(1, -(-blocks // -(-blocks // parts)))
     pieces = parts if pass_ == "weight_grad" else blocks
-    bands = max(1, min(-(-PIECES // pieces), panels * width // BAND))
+    bands = max(1, min(-(-PIECES // pieces), panels * width // wide))
     if pass_ != "weight_grad" and blocks * bands == 1 and points * tiles * depth * columns > ALONE:
         block = even(tiles, max(1, tiles // 2), rows)
         blocks = -(-tiles // block)
         bands = min(panels, 2) if blocks == 1 else 1
     elif blocks * bands % 2 and bands > 1:
         bands = min(bands + 1, panels)  # as much for each of two threads
+    elif blocks % 2 and 1 < blocks < PIECES and pass_ != "weight_grad":
+        block = even(tiles, -(-tiles // (blocks + 1)), rows)
+        blocks = -(-tiles // block)
     band = -(-panels // bands)
     return Tiling(m, down, across, tiles, depth, columns, block, blocks, band, -(-panels // band), parts)
 

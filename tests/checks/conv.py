@@ -257,6 +257,7 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         (direct_tiles, "ITEMS", 2),
         (winograd_tiles, "BLOCK_TILES", (1, 3)),
         (winograd_tiles, "BAND", 16),
+        (winograd_tiles, "SUM_BAND", 16),
         (winograd_tiles, "PIECES", 3),
         (winograd_tiles, "PART_TILES", 1),
     ]

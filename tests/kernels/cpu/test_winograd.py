@@ -114,6 +114,15 @@ def test_two_threads_have_as_much_to_do_for_one_small_image(k, c, n) -> None:
         assert t.blocks * t.bands % 2 == 0
 
 
+@pytest.mark.parametrize("tile", [(14, 32), (6, 16)])
+def test_two_threads_have_as_much_to_do_for_a_few_blocks(tile) -> None:
+    conv = Conv.from_shapes((16, 160, 14, 14), (320, 160, 3, 3), padding=1)
+    t = winograd_tiles.tiling("forward", conv, 4, *tile)
+    assert t.bands == 1 and t.blocks in (2, 4)
+    split = winograd_tiles.tiling("weight_grad", Conv.from_shapes((8, 256, 14, 14), (256, 256, 3, 3)), 4, *tile)
+    assert split.parts * split.bands % 2 == 0
+
+
 # U, V, M and what they are called -----------------------------------------------------------------------
 
 
