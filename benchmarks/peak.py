@@ -40,7 +40,7 @@ class _Product(NamedTuple):
 def _multiply(tile: Any, arguments: int, piece: int) -> None:
     p = read(_Product, arguments)
     for _ in range(p.repeats):
-        rows_times_panel(tile, p.table, 1, 0, p.depth, p.panel, p.results, piece * p.result_bytes, 0)
+        rows_times_panel(tile, p.table, 1, 0, p.depth, p.panel, p.results, piece * p.result_bytes, 0, 0)
 
 
 class _Copy(NamedTuple):

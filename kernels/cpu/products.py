@@ -25,7 +25,7 @@ from .finish import NOTHING, Finish, finish
 from .packing import bands, pack
 from .pieces import LINE, Address, allocate, free, number, read, run, write_number
 from .places import address
-from .simd import copy_bytes, prefetch
+from .simd import copy_bytes, finish_streams, prefetch
 from .tiles import Tile, rows_tile, rows_times_panel
 from .windows import Windows, fill_tables, finish_tile, pixel_count, read_taps, tap_count
 
@@ -34,6 +34,7 @@ CHUNK_TILES = 16
 CHUNK_BYTES = 96 << 10  # of rows of x, which each panel reads again; with few channels a chunk has more tiles
 TABLE_ENTRIES = 1 << 14
 PIECES = 32  # wanted, for the threads
+STREAM_BYTES = 20 << 20  # results that leave no room in the last cache for what is computed next go past it
 FLOPS = 1e11  # multiply-adds in a second, roughly
 
 
@@ -54,6 +55,7 @@ class Cut(NamedTuple):
     panel_bytes: int  # of one
     panels: Address = 0
     add: int = 0  # 1: to what y holds
+    stream: int = 0  # 1: results go past the caches
 
 
 @lru_cache(maxsize=1024)
@@ -110,8 +112,24 @@ def multiply_rows(
         panels = pack(b, tile, first, stop, merged=merged)
         pieces = groups * cut.chunks * cut.bands
         seconds = pixels * b.size / FLOPS
-        cut = cut._replace(panels=address(panels), add=int(accumulate))
+        stream = not accumulate and not last.scale and _may_stream(windows, cut, tile, taps, pixels)
+        cut = cut._replace(panels=address(panels), add=int(accumulate), stream=int(stream))
         run(_rows_piece, tile, (windows, cut, last), pieces, seconds)
+
+
+def _may_stream(windows: Windows, cut: Cut, tile: Tile, taps: int, pixels: int) -> bool:
+    """Whether y is large, written once, and made of whole cache lines, each of which is a vector.
+
+    Memory is read before it is written otherwise, a cache line at a time.  With shorter vectors two of them make a
+    line, which often leaves half full.
+    """
+    row = cut.groups * cut.all_columns * tile.itemsize
+    if pixels * row < STREAM_BYTES or tile.lanes * tile.itemsize != LINE:
+        return False
+    once = cut.block_taps >= taps and cut.block_depth >= cut.depth
+    steps = windows.y, windows.y_image, windows.y_step0, windows.y_step1, windows.y_step2
+    lines = cut.all_columns * tile.itemsize % LINE == 0 and all(step % LINE == 0 for step in steps)
+    return once and lines
 
 
 @native
@@ -158,7 +176,7 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
             if taps == 1 and size == edge_width:
                 source = copy_table if copied else table
                 ahead = 0 if copied or p > band * cut.piece_panels else some_depth * tile.itemsize
-                _whole_tiles(tile, source, count, offset, some_depth, panel, results, shift, accumulate, ahead)
+                _whole_tiles(tile, cut, source, count, offset, some_depth, panel, results, shift, accumulate, ahead)
                 continue
             for m in range(0, count, tile.rows):
                 begin, end = read_taps(w, table, m // tile.rows, tile.rows, t, t + some_taps)
@@ -167,13 +185,15 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
                 source = copy_table + m * 8
                 if not copied:
                     source = table + (m * taps + begin * tile.rows) * 8
-                target, moved = results + m * 8, shift
+                target, moved, stream = results + m * 8, shift, cut.stream
                 if size < edge_width:
-                    target, moved = edge_rows, 0
+                    target, moved, stream = edge_rows, 0, 0
                     for i in range(tile.rows if accumulate else 0):
                         copy_bytes(edge + i * edge_width, number(results, m + i) + shift, size)
                 weights = panel + (begin - t) * some_depth * edge_width
-                rows_times_panel(tile, source, end - begin, offset, some_depth, weights, target, moved, accumulate)
+                rows_times_panel(
+                    tile, source, end - begin, offset, some_depth, weights, target, moved, accumulate, stream
+                )
                 if size < edge_width:
                     for i in range(tile.rows):
                         copy_bytes(number(results, m + i) + shift, edge + i * edge_width, size)
@@ -185,13 +205,15 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
         channel = group * cut.all_columns + cut.first + begin
         for m in range(count):
             finish(tile, last, number(results, m) + channel * tile.itemsize, channel, stop - begin)
+    if cut.stream:
+        finish_streams()
     free(edge)
 
 
 @native
 def _whole_tiles(
-    tile: Any, table: int, count: int, offset: int, depth: int, panel: int, results: int, shift: int, accumulate: int,
-    ahead: int,
+    tile: Any, cut: Any, table: int, count: int, offset: int, depth: int, panel: int, results: int, shift: int,
+    accumulate: int, ahead: int,
 ) -> None:  # fmt: skip
     """One tap and one panel, all of whose columns are results, times ``count`` rows of x.
 
@@ -203,4 +225,4 @@ def _whole_tiles(
             row = number(table, m + tile.rows + i) + offset
             for j in range(0, ahead, LINE):
                 prefetch(row + j)
-        rows_times_panel(tile, table + m * 8, 1, offset, depth, panel, results + m * 8, shift, accumulate)
+        rows_times_panel(tile, table + m * 8, 1, offset, depth, panel, results + m * 8, shift, accumulate, cut.stream)

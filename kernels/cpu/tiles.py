@@ -135,11 +135,23 @@ class _Sums:
             phi.add_incoming(value, read)
         return sums
 
-    def finish(self, sums: list[ir.Value]) -> None:
+    def finish(self, sums: list[ir.Value], stream: ir.Value | None = None) -> None:
+        """Store the sums; past the caches if there is a ``stream`` that is not 0."""
         b, tile = self.b, self.tile
         places = [(row, j * tile.lanes) for row in self.rows() for j in range(tile.vectors)]
-        for value, (row, at) in zip(sums, places):
-            emit_store(b, tile, value, row, at)
+
+        def write(past_caches: bool) -> None:
+            for value, (row, at) in zip(sums, places):
+                emit_store(b, tile, value, row, at, past_caches)
+
+        if stream is None:
+            write(False)
+            return
+        with b.if_else(b.icmp_signed("!=", stream, I64(0))) as (past, plain):
+            with past:
+                write(True)
+            with plain:
+                write(False)
 
 
 def _read_table(
@@ -172,19 +184,20 @@ def _is_tile(tile: Any) -> bool:
 
 
 @intrinsic
-def rows_times_panel(_context, tile, table, taps, offset, depth, panel, results, shift, accumulate):
+def rows_times_panel(_context, tile, table, taps, offset, depth, panel, results, shift, accumulate, stream):
     """y[i, :] (+)= sum over t < taps, c < depth of a[t, i][c] * panel[t, c, :]
 
     ``table``: address of (taps, rows) addresses, row i of a at tap t, to each of which ``offset`` bytes are added.
     ``panel``: address of (taps, depth, width) elements.  ``results``: address of (rows,) addresses of y's rows, to
-    which ``shift`` bytes are added.  ``accumulate``: 0 to overwrite y.
+    which ``shift`` bytes are added.  ``accumulate``: 0 to overwrite y.  ``stream``: not 0 to write past the caches;
+    every vector of y then begins where one may.
     """
     if not _is_tile(tile):
         return None
     spec = tile.value
 
     def emit(ctx, b, _sig, args):
-        _, table, taps, offset, depth, panel, results, shift, accumulate = args
+        _, table, taps, offset, depth, panel, results, shift, accumulate, stream = args
         out = _Sums(b, spec, lambda: _read_table(b, results, I64(0), spec, shift))
         base = emit_pointer(b, panel, spec.element)
 
@@ -199,10 +212,10 @@ def rows_times_panel(_context, tile, table, taps, offset, depth, panel, results,
 
             return emit_loop(b, depth, sums, channel)
 
-        out.finish(emit_loop(b, taps, out.start(accumulate), tap))
+        out.finish(emit_loop(b, taps, out.start(accumulate), tap), stream)
         return ctx.get_dummy_value()
 
-    return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS, INTS, INTS), emit
+    return types.void(tile, *[INTS] * 9), emit
 
 
 @intrinsic

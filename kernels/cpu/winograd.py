@@ -197,7 +197,7 @@ def _correlate_piece(scheme: Any, arguments: int, worker: int) -> None:
                 for t in range(0, count, rows):
                     rows_times_panel(
                         scheme.tile, address_of(v_rows) + 8 * t, 1, point * block.v_plane, job.depth, u,
-                        address_of(m_rows) + 8 * t, shift, 0,
+                        address_of(m_rows) + 8 * t, shift, 0, 0,
                     )  # fmt: skip
         columns = min(job.columns, stop * width) - begin
         deliver_tiles(scheme.output, scheme.m, y, first, count, begin, columns, m, block.m_row, block.m_plane, last)

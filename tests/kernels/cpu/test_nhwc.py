@@ -17,7 +17,7 @@ from tests.checks.shapes import WIDE
 if not jit.HAVE_NUMBA:
     pytest.skip("needs Numba, which is not installed", allow_module_level=True)
 
-from minidl.kernels.cpu import nhwc, relayout, replay, simd
+from minidl.kernels.cpu import nhwc, products, relayout, replay, simd
 from minidl.kernels.cpu.direct_tiles import Axis3
 
 
@@ -63,6 +63,40 @@ def test_no_more_zeros_are_read_than_were_asked_for(monkeypatch, dtype, channels
         dtype,
         checks.channels_last,
     )
+
+
+STREAMED = [
+    shapes.case((2, 16, 9, 11), (48, 16, 1, 1), 1, 0, story="one tap, two tiles and a wider one"),
+    shapes.case((2, 3, 9, 11), (32, 3, 3, 3), 2, 1, story="the taps of a row count as channels"),
+    shapes.case((1, 32, 7, 10), (64, 16, 3, 2), 1, 1, groups=2, story="groups of a panel each"),
+    shapes.case((1, 16, 6, 6), (16, 16, 3, 3), 2, 1, story="classes of pixels"),
+    shapes.case((1, 20, 5, 7), (20, 20, 3, 3), 1, 1, story="columns that end within a line: not streamed"),
+]
+
+
+@pytest.mark.parametrize("c", STREAMED, ids=[c.story for c in STREAMED])
+def test_results_past_the_caches_are_the_same(c, monkeypatch) -> None:
+    """With vectors as long as cache lines, whatever machine this is."""
+    asked = []
+    run = products.run
+
+    def watched(function, tile, arguments, *rest):
+        asked.extend(part.stream for part in arguments if isinstance(part, products.Cut))
+        run(function, tile, arguments, *rest)
+
+    with simd.using(simd.AVX512):
+        for pass_ in ("forward", "input_grad"):
+            operands = [checks.channels_last(a) for a in checks.operands(c, pass_, "float32")]
+            kernel, conv = getattr(nhwc, pass_), checks.problem(c)
+            kernel.cache_clear()
+            want = kernel(*operands, conv)
+            kernel.cache_clear()
+            with monkeypatch.context() as patch:
+                patch.setattr(products, "STREAM_BYTES", 0)
+                patch.setattr(products, "run", watched)
+                checks.assert_same_bits(kernel(*operands, conv), want, pass_)
+            kernel.cache_clear()
+    assert (1 in asked) == ("not streamed" not in c.story)
 
 
 def test_small_blocks() -> None:

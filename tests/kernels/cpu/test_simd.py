@@ -70,7 +70,7 @@ def test_transposition_of_a_block_inside_a_matrix(lanes) -> None:
 
 @jit.njit(cache=False)
 def _rows(tile, table, taps, offset, depth, panel, results, shift, accumulate):
-    tiles.rows_times_panel(tile, table, taps, offset, depth, panel, results, shift, accumulate)
+    tiles.rows_times_panel(tile, table, taps, offset, depth, panel, results, shift, accumulate, 0)
 
 
 @jit.njit(cache=False)
