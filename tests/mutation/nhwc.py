@@ -278,8 +278,8 @@ def _products() -> tuple[Mutant, ...]:
             "F_whole_tiles_overwrite",
             "products:_whole_tiles",
             "one tap: the sum over channels keeps its last block only",
-            "shift, accumulate)",
-            "shift, 0)",
+            "shift, accumulate, cut.stream)",
+            "shift, 0, cut.stream)",
         ),
         _product_bug(
             "accumulate_forgotten",

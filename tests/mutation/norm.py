@@ -77,7 +77,7 @@ NORMALISATION = of(
     ("batch_norm_tracks_nothing", "batch_norm", TRACKED, "the running statistics stay what they were",
      "if training and running_mean is not None:", "if False:"),
     ("running_statistics_of_the_first_sample", "_track", TRACKED, "instance norm tracks one sample of the batch",
-     "v._array.mean(axis=0) if len(v) > 1 else v._array", "v._array[0]"),
+     "a.mean(axis=0).reshape(-1)", "a[0].reshape(-1)"),
     ("evaluation_mean_not_scaled", "running_scale", EVAL, "subtracts the mean after the division",
      "-mean.detach().to(dtype) * scale", "-mean.detach().to(dtype)"),
     ("evaluation_without_eps", "running_scale", EVAL, "eps in training only", "rsqrt(variance.detach() + eps)",
