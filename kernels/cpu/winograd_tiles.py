@@ -22,7 +22,7 @@ SUM_BAND = 128  # the weight gradient's, which has parts of the sum instead of b
 PIECES = 8  # wanted, for the threads
 ALONE = 1 << 21  # products that are worth a second thread
 PART_TILES = 128  # of the weight gradient, at least: each part writes sums of its own, which are read again
-SUMS_BYTES = 32 << 20  # of all parts
+SUMS_BYTES = 16 << 20  # of all parts
 ROWS, WIDTH = 14, 32  # of a register tile, where the machine does not matter: in estimates
 
 
