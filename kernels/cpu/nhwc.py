@@ -30,7 +30,7 @@ from .places import address
 from .products import multiply_rows
 from .relayout import as_last, deliver, edge_windows, padded_rows, result, rows_of_channels
 from .replay import permanent_zeros, replayed
-from .sums import Target, multiply_columns
+from .sums import multiply_columns
 from .windows import Windows, windows
 
 Array = np.ndarray
@@ -114,16 +114,12 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
     else:
         view, merged = _windows(x, as_last(g, "g"), geometry(conv), conv.groups, slack=True)
         columns, (channels, *kernel) = conv.out_channels // conv.groups, conv.w_shape[1:]
-        step, taps = dw.itemsize, prod(kernel)  # taps are neighbours in dw, channels are ``taps`` apart
-        group = columns * channels * taps * step
         if by_channels(conv, dw.dtype.name):
             weight_sums(view, dw.reshape(conv.out_channels, channels, *(1,) * (3 - conv.ndim), *kernel))
         elif merged:
-            target = Target(address(dw), 0, kernel[-1] * step, channels * taps * step, channels, step, taps * step)
-            multiply_columns(view, kernel[-1] * channels, columns, 1, target, dw.dtype.name)
+            multiply_columns(view, kernel[-1] * channels, columns, 1, dw, merged=kernel[-1])
         else:
-            target = Target(address(dw), group, step, channels * taps * step, channels, 0, taps * step)
-            multiply_columns(view, channels, columns, conv.groups, target, dw.dtype.name)
+            multiply_columns(view, channels, columns, conv.groups, dw)
     if out is not None and out is not dw:
         out[...] = dw
         return out

@@ -27,7 +27,7 @@ from .packing import bands
 from .pieces import LINE, Address, allocate, free, number, read, run, write_number
 from .places import address
 from .products import FLOPS
-from .simd import clear_bytes, copy_bytes, load, store
+from .simd import clear_bytes, copy_bytes, load, store, transpose
 from .tiles import Tile, columns_tile, columns_times_panel
 from .windows import Windows, fill_tables, pixel_count, tap_count
 
@@ -38,6 +38,7 @@ PIECES = 16  # wanted, for the threads; each packs and copies for itself
 COPY_PANELS = 4  # of a piece, which read the copied rows of x: so many are worth it
 COPY_PIXELS = 128  # of a chunk whose rows are copied
 SUMS_BYTES = 8 << 20  # of all parts
+SPAN = 256  # elements of a column of d, brought there by one piece
 
 
 class Cut(NamedTuple):
@@ -56,25 +57,20 @@ class Cut(NamedTuple):
     piece_panels: int  # panels of a piece
     bands: int  # pieces that share the panels
     copied: int  # bytes of a tile's part of a chunk's rows of x, if they are copied
-    sums: Address  # (parts, groups, panels, taps, tiles, rows, width)
+    sums: Address  # (parts, groups, panels, tiles, taps, rows, width)
 
 
 class Target(NamedTuple):
-    """Where d[t, c, k] goes: bytes from tap to tap, column to column; channel c = o * inner + i takes two steps."""
+    """Where d goes: column k's ``depth * taps`` elements lie side by side, channel by channel, tap by tap.
+
+    Where the ``merged`` taps of a kernel row count as channels of x, all channels of one tap before those of the next,
+    they do not in d: there they follow the channel and the tap that they belong to.
+    """
 
     address: Address
-    group_step: int
-    tap_step: int
-    column_step: int
-    inner: int
-    outer_step: int
-    inner_step: int
-
-
-class Count(NamedTuple):
-    """What a loop is told about the kernel: its taps."""
-
+    column_step: int  # bytes
     taps: int
+    merged: int  # 1: each is a tap
 
 
 @lru_cache(maxsize=1024)
@@ -101,22 +97,26 @@ def cutting(
     )  # fmt: skip
 
 
-def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, target: Target, dtype: str) -> None:
+def multiply_columns(
+    windows: Windows, depth: int, columns: int, groups: int, d: np.ndarray, merged: int = 1
+) -> None:
     """The sums for all groups, from the windows of x and g, which stands at windows.y; at least one pixel.
 
-    x has ``groups * depth`` channels.  Where that is less than a tile has rows, memory up to a tile's rows is read.
+    d: (groups * columns, ...), C-contiguous, see `Target`, as for ``merged``.  x has ``groups * depth`` channels.  Where that is less than a tile has rows, memory up to a tile's rows is read.
     """
     w = windows
     pixels, taps = w.batch * w.out0 * w.out1 * w.out2, w.taps0 * w.taps1 * w.taps2
-    for tile, first, stop in bands(columns, columns_tile(dtype, depth=depth)):
+    target = Target(address(d), depth * taps * d.itemsize, taps, merged)
+    for tile, first, stop in bands(columns, columns_tile(d.dtype.name, depth=depth)):
         cut = cutting(tile, pixels, taps, depth, groups * depth, columns, groups, first, stop)
         panels = -(-cut.columns // tile.width)
-        shape = (cut.parts, groups, panels, taps, cut.tiles, tile.rows, tile.width)
-        sums = borrow("sums", shape, np.dtype(dtype))
+        shape = (cut.parts, groups, panels, cut.tiles, taps, tile.rows, tile.width)
+        sums = borrow("sums", shape, d.dtype)
         cut = cut._replace(sums=address(sums))
         work = pixels * taps * depth * columns * groups / FLOPS
         run(_sum_piece, tile, (w, cut), groups * cut.parts * cut.bands, work)
-        run(_deliver_piece, tile, (cut, target, Count(taps)), groups * panels, prod(shape) * 1e-9)
+        spans = -(-depth * taps // SPAN)
+        run(_deliver_piece, tile, (cut, target), groups * panels * spans, prod(shape) * 1e-9)
 
 
 @native
@@ -152,13 +152,13 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
             _pack_rows(tile, packed, places, count, shift, size)
             for t in range(taps):
                 for i in range(cut.tiles):
-                    at = ((part * cut.groups + group) * panels + p) * taps + t
+                    at = (((part * cut.groups + group) * panels + p) * cut.tiles + i) * taps + t
                     rows, offset = table + t * cut.chunk * 8, _channel_begin(tile, cut, group, i) * tile.itemsize
                     if cut.copied > 0:
                         rows, offset = copy_table, i * cut.copied
                     columns_times_panel(
                         tile, rows, count, offset, packed,
-                        cut.sums + (at * cut.tiles + i) * tile.rows * width, width, m - begin,
+                        cut.sums + at * tile.rows * width, width, m - begin,
                     )  # fmt: skip
     free(packed)
 
@@ -189,30 +189,46 @@ def _pack_rows(tile: Any, to: int, places: int, count: int, shift: int, size: in
 
 @native
 def _deliver_piece(tile: Any, arguments: int, piece: int) -> None:
-    """Add the parts' sums of one panel of one group, and put them where they belong."""
+    """Some elements of the columns of one panel of one group: add the parts' sums, and put them where they belong.
+
+    A row of sums belongs to one element and has all columns, a row of d is one column: blocks of them are transposed.
+    """
     cut = read(Cut, arguments)
     to = read(Target, arguments + 8 * len(cut))
-    taps = read(Count, arguments + 8 * (len(cut) + len(to))).taps
+    panels, elements = -(-cut.columns // tile.width), cut.depth * to.taps
+    spans = -(-elements // SPAN)
+    panel, begin = piece // spans, piece % spans * SPAN
+    k = panel % panels * tile.width
+    columns, width, size = min(tile.width, cut.columns - k), tile.width * tile.itemsize, tile.itemsize
+    place = to.address + (panel // panels * cut.all_columns + cut.first + k) * to.column_step
+    block = allocate(tile.lanes * width)
+    for e in range(begin, min(begin + SPAN, elements), tile.lanes):
+        count = min(tile.lanes, elements - e)
+        for i in range(count):
+            _add_parts(tile, cut, to, panel, e + i, block + i * width)
+        whole = columns // tile.lanes * tile.lanes if count == tile.lanes else 0
+        for j in range(0, whole, tile.lanes):
+            transpose(tile, place + j * to.column_step + e * size, to.column_step, block + j * size, width)
+        for j in range(whole, columns):
+            for i in range(count):
+                store(place + j * to.column_step + (e + i) * size, load(tile.one, block + i * width + j * size))
+    free(block)
+
+
+@native
+def _add_parts(tile: Any, cut: Any, to: Any, panel: int, element: int, row: int) -> None:
+    """The sums of one element of the columns of a panel, counted through the groups, to the address ``row``."""
     panels = -(-cut.columns // tile.width)
-    group, p = piece // panels, piece % panels
+    group, rest = panel // panels, element // to.merged
+    channel = element % to.merged * (cut.depth // to.merged) + rest // to.taps
+    i = channel // tile.rows
+    at = (panel * cut.tiles + i) * to.taps + rest % to.taps
     width, vector = tile.width * tile.itemsize, tile.lanes * tile.itemsize
-    panel_bytes = taps * cut.tiles * tile.rows * width
-    sums = cut.sums + piece * panel_bytes
-    for part in range(1, cut.parts):
-        other = sums + part * cut.groups * panels * panel_bytes
-        for j in range(0, panel_bytes, vector):
-            store(sums + j, load(tile, sums + j) + load(tile, other + j))
-    k = cut.first + p * tile.width
-    columns = min(tile.width, cut.columns - p * tile.width)
-    for t in range(taps):
-        for c in range(cut.depth):
-            i = c // tile.rows
-            row = i * tile.rows + group * cut.depth + c - _channel_begin(tile, cut, group, i)
-            source = sums + (t * cut.tiles * tile.rows + row) * width
-            place = to.address + group * to.group_step + t * to.tap_step + k * to.column_step
-            place += c // to.inner * to.outer_step + c % to.inner * to.inner_step
-            if to.column_step == tile.itemsize:
-                copy_bytes(place, source, columns * tile.itemsize)
-            else:
-                for j in range(columns):
-                    store(place + j * to.column_step, load(tile.one, source + j * tile.itemsize))
+    source = at * tile.rows + group * cut.depth + channel - _channel_begin(tile, cut, group, i)
+    source = cut.sums + source * width
+    part_bytes = cut.groups * panels * cut.tiles * to.taps * tile.rows * width
+    for j in range(0, width, vector):
+        total = load(tile, source + j)
+        for part in range(1, cut.parts):
+            total = total + load(tile, source + part * part_bytes + j)
+        store(row + j, total)
