@@ -1,16 +1,17 @@
-"""Products summed over pixels, blocked: weight gradients, and matrix products whose left factor is transposed.
+"""Products summed over pixels, blocked: weight gradients.
 
 `multiply_columns` computes d[t, c, k] = sum over pixels m of x[window(m), t][c] * g[m, k].  Its blocking, from the
 outside:
 
-    piece of work    some pixels (a *part*), some panels of columns; one thread
-      chunk          so many pixels that their rows of x, and of g in a panel, stay in the cache; where several panels
-                     read the rows of x they are copied, tile by tile
-        panel        ``tile.width`` columns of g, packed
-          tap, tile  ``tile.rows`` channels: columns_times_panel, added to the part's own sums
+    piece of work    some pixels (a *part*), some panels of columns (a *band*), some tiles (a *block*); one thread
+      chunk          so many pixels that their rows of x, and of g in the band's panels, stay in the L2 cache; where
+                     rows of x share a few sets of the L1 cache and several panels read them, they are copied
+        panel, tap   ``tile.width`` columns of g, packed
+          tile       ``tile.rows`` channels: columns_times_panel, added to the part's own sums
 
 The parts' sums are added in their order at the end.  How many parts there are is a matter of sizes only, so the
-number of threads does not change a bit.
+number of threads does not change a bit.  Bands and blocks are as many as keep the threads busy: each piece packs and
+copies for itself.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import native
+from ..threads import get_num_threads
 from ..workspace import borrow
 from .packing import bands
 from .pieces import LINE, Address, allocate, free, number, read, run, write_number
@@ -31,14 +33,17 @@ from .simd import clear_bytes, copy_bytes, load, store, transpose
 from .tiles import Tile, columns_tile, columns_times_panel
 from .windows import Windows, fill_tables, pixel_count, tap_count
 
-CHUNK_BYTES = 128 << 10  # of rows of x
+CHUNK_BYTES = 256 << 10  # of rows of x that are read where they lie
 CHUNK_PIXELS = (64, 256)
-PART_PIXELS = 512
-PIECES = 16  # wanted, for the threads; each packs and copies for itself
-COPY_PANELS = 4  # of a piece, which read the copied rows of x: so many are worth it
-COPY_PIXELS = 128  # of a chunk whose rows are copied
-SUMS_BYTES = 8 << 20  # of all parts
-SPAN = 256  # elements of a column of d, brought there by one piece
+COPY_PANELS = 6  # of a piece, which read the copied rows of x: so many are worth it
+ALIASED = 1 << 10  # bytes: rows a multiple of it apart share a few sets of the L1 cache, and drive each other out
+PART_PIXELS = 512  # for which it is worth to add up sums of parts
+PARTS = 16
+SUMS_BYTES = 4 << 20  # of all parts
+PIECES = 4  # wanted, for each thread; each packs and copies for itself
+BAND = 8  # panels of a piece that copies
+BLOCK = 8  # tiles of a piece
+SPAN = 256  # elements of a column of d that one piece brings there
 
 
 class Cut(NamedTuple):
@@ -54,8 +59,10 @@ class Cut(NamedTuple):
     chunk: int  # pixels
     parts: int
     part_pixels: int
-    piece_panels: int  # panels of a piece
-    bands: int  # pieces that share the panels
+    band: int  # panels of a piece
+    bands: int  # that cover all panels
+    block: int  # tiles of a piece
+    blocks: int  # that cover all tiles
     copied: int  # bytes of a tile's part of a chunk's rows of x, if they are copied
     sums: Address  # (parts, groups, panels, tiles, taps, rows, width)
 
@@ -71,50 +78,68 @@ class Target(NamedTuple):
     column_step: int  # bytes
     taps: int
     merged: int  # 1: each is a tap
+    span: int  # elements of a column that one piece brings there
 
 
 @lru_cache(maxsize=1024)
 def cutting(
-    tile: Tile, pixels: int, taps: int, depth: int, all_depth: int, all_columns: int, groups: int, first: int, stop: int
-) -> Cut:
-    """How the sums for the columns first, ..., stop - 1 are cut; sizes only, no address yet."""
+    tile: Tile, pixels: int, taps: int, depth: int, all_depth: int, all_columns: int, groups: int, first: int,
+    stop: int, row_step: int, pieces: int,
+) -> Cut:  # fmt: skip
+    """How the sums for the columns first, ..., stop - 1 are cut into about so many pieces; no address yet.
+
+    The parts follow from sizes only: in what order numbers are added does not depend on how many pieces are wanted.
+    """
     tiles, panels = -(-depth // tile.rows), -(-(stop - first) // tile.width)
     sums = groups * panels * taps * tiles * tile.rows * tile.width * tile.itemsize
-    parts = max(1, min(-(-PIECES // groups), pixels // PART_PIXELS, SUMS_BYTES // max(1, sums)))
-    part_pixels = -(-pixels // parts)
+    parts = max(1, min(-(-PARTS // groups), pixels // PART_PIXELS, SUMS_BYTES // max(1, sums)))
+    parts = 1 << parts.bit_length() - 1  # an even number, or nothing to divide
+    part_pixels, parts = _evenly(pixels, -(-pixels // parts))
+    band, bands = _evenly(panels, BAND if taps == 1 else max(1, panels * groups * parts // pieces))
+    block, blocks = _evenly(tiles, max(-(-BLOCK // taps), tiles * groups * parts * bands // pieces))
     least, most = CHUNK_PIXELS
-    most = min(most, 4 * tile.lanes * tile.itemsize)  # narrow registers leave more of each cache line for later
-    chunk = min(part_pixels, max(least, min(most, CHUNK_BYTES // (depth * tile.itemsize))))
-    piece_panels = max(1, panels * groups * parts // PIECES)
     copied = 0
-    if taps == 1 and piece_panels >= COPY_PANELS:
-        chunk = min(part_pixels, COPY_PIXELS)
+    if taps == 1 and band >= COPY_PANELS and row_step % ALIASED == 0:
+        chunk, _ = _evenly(part_pixels, most)
         copied = -(-chunk * tile.rows * tile.itemsize // LINE) * LINE
         copied += LINE - copied % (2 * LINE)  # an odd number of lines: tiles begin in different sets of the L1 cache
+    else:
+        most = min(most, 4 * tile.lanes * tile.itemsize)  # narrow registers leave more of each cache line for later
+        chunk = min(part_pixels, max(least, min(most, CHUNK_BYTES // (block * tile.rows * tile.itemsize))))
     return Cut(
-        depth, all_depth, all_columns, groups, first, stop - first, tiles, chunk, -(-pixels // part_pixels),
-        part_pixels, piece_panels, -(-panels // piece_panels), copied, 0,
+        depth, all_depth, all_columns, groups, first, stop - first, tiles, chunk, parts, part_pixels, band, bands,
+        block, blocks, copied, 0,
     )  # fmt: skip
 
 
-def multiply_columns(
-    windows: Windows, depth: int, columns: int, groups: int, d: np.ndarray, merged: int = 1
-) -> None:
+def _evenly(count: int, most: int) -> tuple[int, int]:
+    """The size of equal shares of at most ``most``, and their number.
+
+    >>> _evenly(100, 32), _evenly(3, 32)
+    ((25, 4), (3, 1))
+    """
+    size = -(-count // -(-count // most))
+    return size, -(-count // size)
+
+
+def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, d: np.ndarray, merged: int = 1) -> None:
     """The sums for all groups, from the windows of x and g, which stands at windows.y; at least one pixel.
 
-    d: (groups * columns, ...), C-contiguous, see `Target`, as for ``merged``.  x has ``groups * depth`` channels.  Where that is less than a tile has rows, memory up to a tile's rows is read.
+    d: (groups * columns, ...), C-contiguous, see `Target`, as for ``merged``.  x has ``groups * depth`` channels; where
+    that is less than a tile has rows, memory up to a tile's rows is read.
     """
     w = windows
     pixels, taps = w.batch * w.out0 * w.out1 * w.out2, w.taps0 * w.taps1 * w.taps2
-    target = Target(address(d), depth * taps * d.itemsize, taps, merged)
+    row_step, pieces = w.x_step2 * w.stride2, PIECES * get_num_threads()
+    target = Target(address(d), depth * taps * d.itemsize, taps, merged, SPAN)
     for tile, first, stop in bands(columns, columns_tile(d.dtype.name, depth=depth)):
-        cut = cutting(tile, pixels, taps, depth, groups * depth, columns, groups, first, stop)
+        cut = cutting(tile, pixels, taps, depth, groups * depth, columns, groups, first, stop, row_step, pieces)
         panels = -(-cut.columns // tile.width)
         shape = (cut.parts, groups, panels, cut.tiles, taps, tile.rows, tile.width)
         sums = borrow("sums", shape, d.dtype)
         cut = cut._replace(sums=address(sums))
         work = pixels * taps * depth * columns * groups / FLOPS
-        run(_sum_piece, tile, (w, cut), groups * cut.parts * cut.bands, work)
+        run(_sum_piece, tile, (w, cut), groups * cut.parts * cut.bands * cut.blocks, work)
         spans = -(-depth * taps // SPAN)
         run(_deliver_piece, tile, (cut, target), groups * panels * spans, prod(shape) * 1e-9)
 
@@ -129,10 +154,14 @@ def _channel_begin(tile: Any, cut: Any, group: int, i: int) -> int:
 def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
     w = read(Windows, arguments)
     cut = read(Cut, arguments + 8 * len(w))
-    band, part, group = piece % cut.bands, piece // cut.bands % cut.parts, piece // cut.bands // cut.parts
+    rest, band, block = piece // cut.bands // cut.blocks, piece % cut.bands, piece // cut.bands % cut.blocks
+    part, group = rest % cut.parts, rest // cut.parts
     taps, panels, width = tap_count(w), -(-cut.columns // tile.width), tile.width * tile.itemsize
-    packed = allocate(cut.chunk * (width + 8 * (taps + 2)) + cut.tiles * cut.copied)
-    table = packed + cut.chunk * width  # (tap, pixel)
+    first, stop = band * cut.band, min((band + 1) * cut.band, panels)
+    begin_tile, end_tile = block * cut.block, min((block + 1) * cut.block, cut.tiles)
+    panel_bytes = cut.chunk * width
+    packed = allocate(cut.band * panel_bytes + 8 * cut.chunk * (taps + 2) + cut.block * cut.copied)
+    table = packed + cut.band * panel_bytes  # (tap, pixel)
     places = table + 8 * cut.chunk * taps  # of g's pixels
     copy_table = places + 8 * cut.chunk
     copies = copy_table + 8 * cut.chunk  # (tile, pixel, row)
@@ -143,34 +172,37 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
     for m in range(begin, end, cut.chunk):
         count = min(cut.chunk, end - m)
         fill_tables(w, m, count, cut.chunk, table, places)
-        if cut.copied > 0:
-            _copy_tiles(tile, cut, group, table, count, copies)
-        for p in range(band * cut.piece_panels, min((band + 1) * cut.piece_panels, panels)):
+        for p in range(first, stop):
             k = p * tile.width
             shift = (group * cut.all_columns + cut.first + k) * tile.itemsize
             size = min(tile.width, cut.columns - k) * tile.itemsize
-            _pack_rows(tile, packed, places, count, shift, size)
-            for t in range(taps):
-                for i in range(cut.tiles):
-                    at = (((part * cut.groups + group) * panels + p) * cut.tiles + i) * taps + t
-                    rows, offset = table + t * cut.chunk * 8, _channel_begin(tile, cut, group, i) * tile.itemsize
+            _pack_rows(tile, packed + (p - first) * panel_bytes, places, count, shift, size)
+        for t in range(taps):
+            rows = table + t * cut.chunk * 8
+            if cut.copied > 0:
+                _copy_tiles(tile, cut, group, rows, count, begin_tile, end_tile, copies)
+                rows = copy_table
+            for p in range(first, stop):
+                for i in range(begin_tile, end_tile):
+                    offset = _channel_begin(tile, cut, group, i) * tile.itemsize
                     if cut.copied > 0:
-                        rows, offset = copy_table, i * cut.copied
+                        offset = (i - begin_tile) * cut.copied
+                    at = (((part * cut.groups + group) * panels + p) * cut.tiles + i) * taps + t
                     columns_times_panel(
-                        tile, rows, count, offset, packed,
+                        tile, rows, count, offset, packed + (p - first) * panel_bytes,
                         cut.sums + at * tile.rows * width, width, m - begin,
                     )  # fmt: skip
     free(packed)
 
 
 @native
-def _copy_tiles(tile: Any, cut: Any, group: int, table: int, count: int, copies: int) -> None:
+def _copy_tiles(tile: Any, cut: Any, group: int, table: int, count: int, begin: int, end: int, copies: int) -> None:
     """The rows of x, tile by tile.  Where they lie they share a few sets of the L1 cache, and drive each other out."""
     size = tile.rows * tile.itemsize
     for m in range(count):
-        for i in range(cut.tiles):
+        for i in range(begin, end):
             channel = _channel_begin(tile, cut, group, i) * tile.itemsize
-            copy_bytes(copies + i * cut.copied + m * size, number(table, m) + channel, size)
+            copy_bytes(copies + (i - begin) * cut.copied + m * size, number(table, m) + channel, size)
 
 
 @native
@@ -196,14 +228,15 @@ def _deliver_piece(tile: Any, arguments: int, piece: int) -> None:
     cut = read(Cut, arguments)
     to = read(Target, arguments + 8 * len(cut))
     panels, elements = -(-cut.columns // tile.width), cut.depth * to.taps
-    spans = -(-elements // SPAN)
-    panel, begin = piece // spans, piece % spans * SPAN
+    spans = -(-elements // to.span)
+    panel, begin = piece // spans, piece % spans * to.span
+    end = min(begin + to.span, elements)
     k = panel % panels * tile.width
     columns, width, size = min(tile.width, cut.columns - k), tile.width * tile.itemsize, tile.itemsize
     place = to.address + (panel // panels * cut.all_columns + cut.first + k) * to.column_step
     block = allocate(tile.lanes * width)
-    for e in range(begin, min(begin + SPAN, elements), tile.lanes):
-        count = min(tile.lanes, elements - e)
+    for e in range(begin, end, tile.lanes):
+        count = min(tile.lanes, end - e)
         for i in range(count):
             _add_parts(tile, cut, to, panel, e + i, block + i * width)
         whole = columns // tile.lanes * tile.lanes if count == tile.lanes else 0

@@ -628,10 +628,10 @@ def _sums() -> tuple[Mutant, ...]:
     return (
         _bug(
             "B_gw_last_part_lost",
-            "sums:cutting",
-            "the split among threads rounds down",
-            "chunk, -(-pixels // part_pixels),",
-            "chunk, max(1, pixels // part_pixels),",
+            "sums:_evenly",
+            "the split of pixels, panels or tiles rounds down",
+            "return size, -(-count // size)",
+            "return size, max(1, count // size)",
         ),
         _bug(
             "B_gw_chunks_overwrite",
@@ -658,8 +658,8 @@ def _sums() -> tuple[Mutant, ...]:
             "B_gw_copied_channels_of_the_first_tile",
             "sums:_sum_piece",
             "where rows of x were copied, every tile reads the first",
-            "rows, offset = copy_table, i * cut.copied",
-            "rows, offset = copy_table, 0",
+            "offset = (i - begin_tile) * cut.copied",
+            "offset = 0",
         ),
         _bug(
             "B_gw_copied_rows_of_the_first_group",
