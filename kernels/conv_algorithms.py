@@ -147,7 +147,7 @@ add("direct", ".cpu.direct", direct_supports, direct_cost, needs_numba=True, dty
 
 NHWC_FLOPS = 2.05e11  # float32, whole tiles
 NHWC_LANES = 16  # columns are computed in vectors
-NHWC_ROWS = 8  # the weight gradient's channels are computed in eights
+NHWC_ROWS = 8  # channels that the weight gradient computes at least
 NHWC_SUMS = 0.9  # of that: the weight gradient packs its factors and adds up the sums of its parts
 NHWC_TAP = 3  # channels that fit into the time in which a tap finds its rows
 NHWC_BYTES = 2e10  # operands read and results written, fresh memory
@@ -180,7 +180,7 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
         depth, taps = depth * conv.kernel[-1], taps // conv.kernel[-1]
     lanes = NHWC_LANES * 4 // itemsize
     wide = -(-columns // lanes) * lanes
-    deep = -(-depth // NHWC_ROWS) * NHWC_ROWS if pass_ == "weight_grad" else depth + NHWC_TAP
+    deep = max(depth, NHWC_ROWS) if pass_ == "weight_grad" else depth + NHWC_TAP
     work = flops * wide / max(1, columns) * deep / max(1, depth)
     rate = NHWC_FLOPS * vectors.speed() * (NHWC_SUMS if pass_ == "weight_grad" else 1)
     seconds += work * itemsize / 4 / rate

@@ -147,13 +147,14 @@ def _windows(
     They do with few channels, as in a first layer, where that pays: the S taps of a kernel row read S * C elements
     that lie side by side, one tap of S * C channels, if nothing comes between.  Windows that hang over an end of
     their row are copied, with zeros; or x is, into rows that hold their padding, where its channels do not lie side by
-    side, or with ``slack``: then a window is read as if it had FEW_CHANNELS channels at least.
+    side, or a window has less than FEW_CHANNELS channels and, with ``slack``, is read as if it had as many.
     """
     last, channels = axes[2], x.shape[1]
     work = prod(axis.taps for axis in axes) * y.shape[1]
     merged = groups == 1 and last.dilation == 1 and last.taps > 1 and last.low >= 0
     merged &= channels < FEW_CHANNELS or (channels <= MERGED_CHANNELS and work >= MERGED_WORK * channels)
-    if not merged and not (slack and channels < FEW_CHANNELS):
+    slack &= channels * (last.taps if merged else 1) < FEW_CHANNELS
+    if not merged and not slack:
         x = as_last(x, "x")
         return windows(x, y, axes, permanent_zeros(x.dtype, channels), first, step), False
     if merged and not slack and rows_of_channels(x) and x.strides[-1] == channels * x.itemsize:

@@ -76,7 +76,7 @@ def run(function: Native, constant: Constant, arguments: Any, pieces: int, secon
     """
     parts = (arguments,) if hasattr(arguments, "_fields") else arguments
     numbers = array("q", chain.from_iterable(parts))
-    code, parallel = _address(function, constant), pieces > 1 and seconds > SERIAL
+    code, parallel = code_address(function, constant), pieces > 1 and seconds > SERIAL
     board = gather(get_num_threads()) if parallel and get_num_threads() > 1 else 0
     try:
         failed = machine_code.entry(_loop, 4)(code, numbers.buffer_info()[0], pieces, board)
@@ -127,7 +127,7 @@ def outside_of_loops() -> None:
         _watch.loops.append(None)
 
 
-def _address(function: Native, constant: Constant) -> int:
+def code_address(function: Native, constant: Constant) -> int:
     """Where the machine code for this constant begins; compiled, or read from the disk, the first time."""
     address = function.addresses.get(constant)
     if address is None:
@@ -146,11 +146,11 @@ def _loop(function: int, arguments: int, pieces: int, board: int) -> None:
         for piece in range(pieces):
             if call(function, arguments, piece) != 0:
                 failed += 1
-    _fail(failed)
+    fail(failed)
 
 
 @intrinsic
-def _fail(_context, count):
+def fail(_context, count):
     """Leave the calling function, and those that called it, as where there is no memory, if ``count`` is not 0."""
 
     def emit(ctx, b, _sig, args):

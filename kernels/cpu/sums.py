@@ -9,9 +9,9 @@ outside:
         panel, tap   ``tile.width`` columns of g, packed
           tile       ``tile.rows`` channels: columns_times_panel, added to the part's own sums
 
-The parts' sums are added in their order at the end.  How many parts there are is a matter of sizes only, so the
-number of threads does not change a bit.  Bands and blocks are as many as keep the threads busy: each piece packs and
-copies for itself.
+The parts' sums are added in their order at the end, by a second loop; of one part, each piece brings its own to where
+they belong.  How many parts there are is a matter of sizes only, so the number of threads does not change a bit.  Bands
+and blocks are as many as keep the threads busy: each piece packs and copies for itself.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ import numpy as np
 from ..jit import native
 from ..threads import get_num_threads
 from ..workspace import borrow
+from .crew import call
 from .packing import bands
-from .pieces import LINE, Address, allocate, free, number, read, run, write_number
+from .pieces import LINE, Address, allocate, code_address, fail, free, number, read, run, write_number
 from .places import address
 from .products import FLOPS
 from .simd import clear_bytes, copy_bytes, load, store, transpose
@@ -35,13 +36,13 @@ from .windows import Windows, fill_tables, pixel_count, tap_count
 
 CHUNK_BYTES = 256 << 10  # of rows of x that are read where they lie
 CHUNK_PIXELS = (64, 256)
-COPY_PANELS = 6  # of a piece, which read the copied rows of x: so many are worth it
+COPY_COLUMNS = 192  # which read the copied rows of x: so many are worth it
 ALIASED = 1 << 10  # bytes: rows a multiple of it apart share a few sets of the L1 cache, and drive each other out
 PART_PIXELS = 512  # for which it is worth to add up sums of parts
 PARTS = 16
 SUMS_BYTES = 4 << 20  # of all parts
 PIECES = 4  # wanted, for each thread; each packs and copies for itself
-BAND = 8  # panels of a piece that copies
+BAND = 256  # columns of a piece that copies
 BLOCK = 8  # tiles of a piece
 SPAN = 256  # elements of a column of d that one piece brings there
 
@@ -79,6 +80,7 @@ class Target(NamedTuple):
     taps: int
     merged: int  # 1: each is a tap
     span: int  # elements of a column that one piece brings there
+    code: int  # of `_deliver_piece`, for the pieces that have summed all of what they call it for; 0: for none
 
 
 @lru_cache(maxsize=1024)
@@ -95,11 +97,12 @@ def cutting(
     parts = max(1, min(-(-PARTS // groups), pixels // PART_PIXELS, SUMS_BYTES // max(1, sums)))
     parts = 1 << parts.bit_length() - 1  # an even number, or nothing to divide
     part_pixels, parts = _evenly(pixels, -(-pixels // parts))
-    band, bands = _evenly(panels, BAND if taps == 1 else max(1, panels * groups * parts // pieces))
+    copies = taps == 1 and stop - first >= COPY_COLUMNS and row_step % ALIASED == 0
+    band, bands = _evenly(panels, max(1, BAND // tile.width if copies else panels * groups * parts // pieces))
     block, blocks = _evenly(tiles, max(-(-BLOCK // taps), tiles * groups * parts * bands // pieces))
     least, most = CHUNK_PIXELS
     copied = 0
-    if taps == 1 and band >= COPY_PANELS and row_step % ALIASED == 0:
+    if copies:
         chunk, _ = _evenly(part_pixels, most)
         copied = -(-chunk * tile.rows * tile.itemsize // LINE) * LINE
         copied += LINE - copied % (2 * LINE)  # an odd number of lines: tiles begin in different sets of the L1 cache
@@ -131,7 +134,6 @@ def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, d:
     w = windows
     pixels, taps = w.batch * w.out0 * w.out1 * w.out2, w.taps0 * w.taps1 * w.taps2
     row_step, pieces = w.x_step2 * w.stride2, PIECES * get_num_threads()
-    target = Target(address(d), depth * taps * d.itemsize, taps, merged, SPAN)
     for tile, first, stop in bands(columns, columns_tile(d.dtype.name, depth=depth)):
         cut = cutting(tile, pixels, taps, depth, groups * depth, columns, groups, first, stop, row_step, pieces)
         panels = -(-cut.columns // tile.width)
@@ -139,9 +141,14 @@ def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, d:
         sums = borrow("sums", shape, d.dtype)
         cut = cut._replace(sums=address(sums))
         work = pixels * taps * depth * columns * groups / FLOPS
-        run(_sum_piece, tile, (w, cut), groups * cut.parts * cut.bands * cut.blocks, work)
-        spans = -(-depth * taps // SPAN)
-        run(_deliver_piece, tile, (cut, target), groups * panels * spans, prod(shape) * 1e-9)
+        target = Target(address(d), depth * taps * d.itemsize, taps, merged, SPAN, 0)
+        if cut.parts == 1 and (merged == 1 or cut.blocks == 1):  # what a block's sums belong to lies together in d
+            code = code_address(_deliver_piece, tile)
+            target = target._replace(span=cut.block * tile.rows * taps, code=code)
+        run(_sum_piece, tile, (w, cut, target), groups * cut.parts * cut.bands * cut.blocks, work)
+        if target.code == 0:
+            spans = -(-depth * taps // SPAN)
+            run(_deliver_piece, tile, (cut, target), groups * panels * spans, prod(shape) * 1e-9)
 
 
 @native
@@ -193,6 +200,11 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
                         cut.sums + at * tile.rows * width, width, m - begin,
                     )  # fmt: skip
     free(packed)
+    to, failed = read(Target, arguments + 8 * (len(w) + len(cut))), 0
+    for p in range(first, stop if to.code != 0 else first):  # while the sums are in this core's cache
+        if call(to.code, arguments + 8 * len(w), (group * panels + p) * cut.blocks + block) != 0:
+            failed += 1
+    fail(failed)
 
 
 @native
@@ -230,8 +242,7 @@ def _deliver_piece(tile: Any, arguments: int, piece: int) -> None:
     panels, elements = -(-cut.columns // tile.width), cut.depth * to.taps
     spans = -(-elements // to.span)
     panel, begin = piece // spans, piece % spans * to.span
-    end = min(begin + to.span, elements)
-    k = panel % panels * tile.width
+    end, k = min(begin + to.span, elements), panel % panels * tile.width
     columns, width, size = min(tile.width, cut.columns - k), tile.width * tile.itemsize, tile.itemsize
     place = to.address + (panel // panels * cut.all_columns + cut.first + k) * to.column_step
     block = allocate(tile.lanes * width)

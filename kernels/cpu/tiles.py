@@ -92,16 +92,25 @@ def rows_tile(dtype: str, host: Machine | None = None) -> Tile:
     return Tile(dtype, host.lanes(dtype), *_ROWS[host.registers])
 
 
+FEW_ROWS = 40  # of channels: so few that a tile of their own is worth its compilation
+
+
 def columns_tile(dtype: str, host: Machine | None = None, depth: int | None = None) -> Tile:
-    """The tile of columns_times_panel; for few channels (``depth``) four rows, where they compute less in vain.
+    """The tile of columns_times_panel; for few channels (``depth``) with as many rows as compute least in vain.
 
     >>> [columns_tile("float32", Machine(32, 16), depth).rows for depth in (3, 6, 8, 9, 64)]
-    [4, 6, 4, 6, 6]
+    [4, 6, 4, 5, 6]
+    >>> [columns_tile("float32", Machine(64, 32), depth).rows for depth in (3, 6, 8, 9, 21, 33, 64)]
+    [4, 8, 8, 9, 7, 11, 8]
     """
     host = host or machine()
     rows, vectors = _COLUMNS[host.registers]
     if depth is not None and depth <= 8 and -(-depth // 4) * 4 < -(-depth // rows) * rows:
         rows = 4
+    elif depth is not None and rows < depth <= FEW_ROWS:
+        most = (host.registers - 1) // vectors - 1
+        candidates = (rows, *range(rows - 1, most + 1))
+        rows = min(candidates, key=lambda n: -(-depth // n) * (n + 1))  # what else a tile reads is worth a row
     return Tile(dtype, host.lanes(dtype), rows, vectors)
 
 

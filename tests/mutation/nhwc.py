@@ -697,6 +697,13 @@ def _sums() -> tuple[Mutant, ...]:
             "channel = element // to.taps",
         ),
         _bug(
+            "B_gw_every_block_delivers_the_first",
+            "sums:_sum_piece",
+            "a piece that delivers what it has summed forgets which channels these are",
+            "(group * panels + p) * cut.blocks + block",
+            "(group * panels + p) * cut.blocks",
+        ),
+        _bug(
             "B_gw_columns_lost_in_a_whole_tile",
             "sums:_pack_rows",
             "only the first vector of a row of g is packed",

@@ -69,7 +69,7 @@ def _allocate(lanes, arguments, piece):
 
 
 def _address(function) -> int:
-    return pieces._address(function, LANES)
+    return pieces.code_address(function, LANES)
 
 
 def _share(team: crew.Crew, helpers: int, code: int, target: np.ndarray, microseconds: int = 0) -> None:

@@ -123,8 +123,8 @@ def test_register_tiles_multiply(name, dtype) -> None:
 
 def test_tiles_fit_the_registers() -> None:
     for host in MACHINES.values():
-        for make in (tiles.rows_tile, tiles.columns_tile):
-            tile = make("float32", host)
+        few = [tiles.columns_tile("float32", host, depth) for depth in range(1, 50)]
+        for tile in (tiles.rows_tile("float32", host), tiles.columns_tile("float32", host), *few):
             assert tile.rows * tile.vectors + tile.vectors + 1 <= host.registers
             assert tile.lanes * 4 == host.width
 
