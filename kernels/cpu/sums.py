@@ -43,7 +43,7 @@ PARTS = 16
 SUMS_BYTES = 4 << 20  # of all parts
 PIECES = 4  # wanted, for each thread; each packs and copies for itself
 BAND = 256  # columns of a piece that copies
-BLOCK = 8  # tiles of a piece
+BLOCK = 8  # tiles of a piece, at least: it fills the tables and packs for them alone
 SPAN = 256  # elements of a column of d that one piece brings there
 
 
@@ -99,7 +99,7 @@ def cutting(
     part_pixels, parts = _evenly(pixels, -(-pixels // parts))
     copies = taps == 1 and stop - first >= COPY_COLUMNS and row_step % ALIASED == 0
     band, bands = _evenly(panels, max(1, BAND // tile.width if copies else panels * groups * parts // pieces))
-    block, blocks = _evenly(tiles, max(-(-BLOCK // taps), tiles * groups * parts * bands // pieces))
+    block, blocks = _evenly(tiles, max(BLOCK, tiles * groups * parts * bands // pieces))
     least, most = CHUNK_PIXELS
     copied = 0
     if copies:
