@@ -5,10 +5,11 @@ once and in its order, not to read y before it is written, and to load little fr
 
 * y is computed row by row, all channels of a few pixels at a time, so that a row of x is still in the L2 cache when the
   next row of y wants it.  A few neighbouring pixels and one or two vectors of channels are a register tile
-  (`depthwise_tiles.filter_run`).  Pixels whose windows reach into the padding are computed one by one, with the taps
-  that are left.  Large results go past the caches, into which memory would be read first only to be overwritten.
+  (`depthwise_tiles.filter_run`), which reads zeros where its windows reach into the padding of a row, and leaves out
+  taps that read nothing else.  Large results go past the caches, into which memory would be read first only to be
+  overwritten.
 * The weight gradient keeps all taps of a small kernel in registers while the pixels of some rows pass
-  (`depthwise_tiles.sum_run`).  Rows of x are copied with their padding, so that every tap has as many pixels.
+  (`depthwise_tiles.sum_run`), which reads zeros as padding too.
 
 Groups of two, four or eight channels go the same way: each vector is multiplied once for each member of a group,
 which a shuffle puts in the place of its neighbours.
@@ -26,6 +27,7 @@ import numpy as np
 from ..constants import made_of
 from ..jit import native
 from ..workspace import borrow
+from .depthwise_long import Taps, filter_long
 from .depthwise_tiles import filter_run, filter_tile, sum_run, sum_tile
 from .finish import NOTHING, Finish, finish
 from .pieces import Address, allocate, free, number, read, run, write_number
@@ -34,15 +36,14 @@ from .products import FLOPS, PIECES
 from .simd import Lanes, clear_bytes, copy_bytes, finish_streams, load, prefetch, store
 from .windows import Windows
 
+WEIGHT_BYTES = 24 << 10  # of channels whose pixels are computed one after the other: a part of the L1 cache
 PART_ROWS = 4  # of an image, at least, in a piece of work
 STREAM_BYTES = 14 << 20  # operands and result that do not fit in the last cache together: the result goes past it
 LINE_BYTES = 64
-RUN_PIXELS = 32  # that a tile of sums takes at a time: so many multiply-adds for reading the sums and writing them
-LONG_BYTES = 1 << 10  # of a pixel, from which on its neighbours may compete for the same lines of the L1 cache
+RUN_PIXELS = 128  # that a tile of sums takes at a time: so many multiply-adds for reading the sums and writing them
+LONG_BYTES = 1 << 10  # pixels a multiple of that apart compete for a few lines of the L1 cache: rows are copied
 PART_PIXELS = 192  # at least, in each of the parts that threads sum
 CLASSES = 4  # in a run, see `filter_channels`
-
-Taps = tuple[range, range, range]
 
 
 class _Weights(NamedTuple):
@@ -57,6 +58,7 @@ class _Weights(NamedTuple):
 class _Job(NamedTuple):
     classes: int
     channels: int
+    band: int  # channels at a time
     rows: int  # of each class in an image, the most there are
     parts: int  # pieces of an image
     stream: int  # 1: results go past the caches
@@ -71,6 +73,12 @@ def filter_channels(classes: Sequence[tuple[Windows, Taps]], weights: np.ndarray
     """
     (channels, members), size = weights.shape[:2], weights.itemsize
     taps0, taps1, taps2 = weights.shape[2:]
+    first = classes[0][0]
+    known = first.taps2 if len(classes) == 1 and first.dilation2 == 1 else 0
+    tile = filter_tile(weights.dtype.name, channels, members, known, first.stride2)
+    if tile.long:
+        filter_long(first, weights, classes[0][1], tile, last)
+        return
 
     def fill(rows: np.ndarray) -> None:
         order = _Order(address(weights), *weights.strides, taps1, taps2, members, channels, address(rows))
@@ -80,9 +88,6 @@ def filter_channels(classes: Sequence[tuple[Windows, Taps]], weights: np.ndarray
     shape = taps0 * taps1 * taps2, members, channels
     rows = made_of(weights, "depthwise", shape, weights.dtype, "panels", fill)
     steps = [n * rows.strides[0] for n in (taps1 * taps2, taps2, 1)]
-    first = classes[0][0]
-    known = first.taps2 if len(classes) == 1 and first.dilation2 == 1 else 0
-    tile = filter_tile(weights.dtype.name, channels, members, known, first.stride2)
     pixels = sum(w.batch * w.out0 * w.out1 * w.out2 for w, _ in classes)
     moved = (pixels + first.batch * first.size0 * first.size1 * first.size2) * channels * size
     lines = channels % tile.width == 0 and tile.width * size % LINE_BYTES == 0
@@ -93,7 +98,8 @@ def filter_channels(classes: Sequence[tuple[Windows, Taps]], weights: np.ndarray
         parts = max(1, min(-(-PIECES // first.batch), most // PART_ROWS))
         places = [place for w, _ in some for place in (w.y, w.y_image, w.y_step0, w.y_step1, w.y_step2)]
         stream = lines and all(place % LINE_BYTES == 0 for place in places)
-        numbers: list[Any] = [_Job(len(some), channels, most, parts, int(stream), taps0 * taps1), last]
+        band = max(1, WEIGHT_BYTES // (weights[0].nbytes * tile.width)) * tile.width
+        numbers: list[Any] = [_Job(len(some), channels, band, most, parts, int(stream), taps0 * taps1), last]
         for w, taps in some:
             start = address(rows) + sum(chosen[0] * step for chosen, step in zip(taps, steps) if chosen)
             numbers += [w, _Weights(start, *(chosen.step * step for chosen, step in zip(taps, steps)))]
@@ -158,50 +164,37 @@ def _filter_row(tile: Any, w: Any, weights: Any, job: Any, last: Any, n: int, ro
                 write_number(table, 2 * count + 1, weights.first + r0 * weights.step0 + r1 * weights.step1)
                 count += 1
     place = w.y + n * w.y_image + o * w.y_step0 + p * w.y_step1
-    begin, end = _inside(w)
-    tiles = -(-(end - begin) // tile.rows) if end - begin >= tile.rows else 0
-    left = begin if tiles else w.out2
-    steps = left + tiles + (w.out2 - end if tiles else 0)
-    for step in range(steps):
-        whole = left <= step < left + tiles
-        q = step if step < left else min(begin + (step - left) * tile.rows, end - tile.rows)  # the last moved back
-        if step >= left + tiles:
-            q = end + step - left - tiles
-        if job.stream and whole and count:
-            _fetch_next(tile, w, number(table, 2 * count - 2), q)
-        _filter_step(tile, w, weights, job, last, table, count, q, whole, place + q * w.y_step2)
+    pixels = min(tile.rows, w.out2)
+    for begin in range(0, job.channels, job.band):
+        for i in range(0, w.out2, tile.rows):
+            q = min(i, w.out2 - pixels)  # the last moved back
+            if job.stream and count and begin == 0:
+                _fetch_next(tile, w, number(table, 2 * count - 2), q)
+            _filter_step(tile, w, weights, job, last, table, count, q, pixels, begin, place + q * w.y_step2)
 
 
 @native
 def _filter_step(
-    tile: Any, w: Any, weights: Any, job: Any, last: Any, table: int, count: int, q: int, whole: bool, place: int
-) -> None:
-    """Pixels from q on, all channels: ``tile.rows`` that read no padding, or one with the taps that do not."""
-    j, member, step = q * w.stride2 - w.low2, job.channels * tile.itemsize, weights.step2
-    apart, between = w.stride2 * w.x_step2, w.dilation2 * w.x_step2
-    if whole:
-        for c in range(0, job.channels, tile.width):
-            shift = min(c, job.channels - tile.width) * tile.itemsize
-            y = place + shift
-            filter_run(
-                tile, table, count, w.taps2, j * w.x_step2 + shift, apart, between, shift, step, member, y, w.y_step2,
-                job.stream,
-            )  # fmt: skip
-            for i in range(tile.rows if last.scale != 0 else 0):
-                finish(tile, last, y + i * w.y_step2, shift // tile.itemsize, tile.width)
-        return
-    s = min(w.taps2, max(0, -(j // w.dilation2)))
-    stop = max(s, min(w.taps2, (w.size2 - 1 - j) // w.dilation2 + 1))
-    x, one = (j + s * w.dilation2) * w.x_step2, tile.single
-    for c in range(0, job.channels, one.width):
-        shift = min(c, job.channels - one.width) * tile.itemsize
+    tile: Any, w: Any, weights: Any, job: Any, last: Any, table: int, count: int, q: int, pixels: int, begin: int,
+    place: int,
+) -> None:  # fmt: skip
+    """The pixels from q on, a band of channels from ``begin`` on, with the taps that do not read padding alone."""
+    j = q * w.stride2 - w.low2
+    s, stop = 0, w.taps2
+    if tile.told:
+        end = j + (pixels - 1) * w.stride2  # what the last pixel's window begins with
+        s = min(w.taps2, max(0, -(end // w.dilation2)))
+        stop = max(s, min(w.taps2, (w.size2 - 1 - j) // w.dilation2 + 1))
+    for c in range(begin, min(begin + job.band, job.channels), tile.width):
+        shift = min(c, job.channels - tile.width) * tile.itemsize
         y = place + shift
         filter_run(
-            one, table, count, stop - s, x + shift, apart, between, shift + s * step, step, member, y, w.y_step2,
+            tile, table, count, stop - s, shift, j + s * w.dilation2, w.size2, w.x_step2, w.stride2, w.dilation2,
+            w.zeros, shift + s * weights.step2, weights.step2, job.channels * tile.itemsize, y, w.y_step2, pixels,
             job.stream,
         )  # fmt: skip
-        if last.scale != 0:
-            finish(one, last, y, shift // tile.itemsize, one.width)
+        for i in range(pixels if last.scale != 0 else 0):
+            finish(tile, last, y + i * w.y_step2, shift // tile.itemsize, tile.width)
 
 
 @native
@@ -214,24 +207,12 @@ def _fetch_next(tile: Any, w: Any, row: int, q: int) -> None:
             prefetch(place + i)
 
 
-@native
-def _inside(w: Any) -> tuple[int, int]:
-    """The pixels of a row, from the first to the one after the last, whose windows reach into no padding.
-
-    If there are none, the last is not after the first.
-    """
-    begin = max(0, -(-w.low2 // w.stride2))
-    end = min(w.out2, (w.size2 - 1 + w.low2 - (w.taps2 - 1) * w.dilation2) // w.stride2 + 1)
-    return begin, end
-
-
 class _Sum(NamedTuple):
     channels: int
     part_rows: int
     rows: int  # of g that a tile sums at a time, and pixels of each
     run: int
-    pixel_bytes: int  # of x's channels
-    pixel: int  # from pixel to pixel in copied rows
+    copied: int  # bytes from pixel to pixel in copied rows of x; 0: they are read where they are
     taps1: int  # rounded up to whole tiles
     taps2: int
     sums: Address  # (parts, T0, taps1, taps2, members, vectors * width)
@@ -240,7 +221,7 @@ class _Sum(NamedTuple):
 def weight_sums(windows: Windows, dw: np.ndarray) -> None:
     """dw (C, M, T0, T1, T2): sum over the pixels of x's windows times g, which stands at windows.y."""
     w, (channels, members) = windows, dw.shape[:2]
-    tile = sum_tile(dw.dtype.name, channels, members, (w.taps1, w.taps2))
+    tile = sum_tile(dw.dtype.name, channels, members, (w.taps1, w.taps2), w.stride2 if w.dilation2 == 1 else 0)
     taps1, taps2 = -(-w.taps1 // tile.lines) * tile.lines, -(-w.taps2 // tile.taps) * tile.taps
     taps, vectors = w.taps0 * taps1 * taps2, -(-channels // tile.width)
     rows = w.batch * w.out0 * w.out1
@@ -248,12 +229,12 @@ def weight_sums(windows: Windows, dw: np.ndarray) -> None:
     part_rows = -(-rows // parts)
     parts = -(-rows // part_rows)
     sums = borrow("sums", (parts, taps * members, vectors * tile.width), dw.dtype)
-    pixel = channels * dw.itemsize
-    if pixel >= LONG_BYTES:  # an odd number of lines: no two neighbours compete
-        pixel = (-(-pixel // LINE_BYTES) | 1) * LINE_BYTES
+    copied = 0
+    if w.x_step2 % LONG_BYTES == 0:  # an odd number of lines: no two neighbours compete
+        copied = (-(-channels * dw.itemsize // LINE_BYTES) | 1) * LINE_BYTES
     length = -(-w.out2 // -(-w.out2 // RUN_PIXELS))
     at_once = max(1, min(part_rows, w.out1, RUN_PIXELS // length))
-    job = _Sum(channels, part_rows, at_once, length, channels * dw.itemsize, pixel, taps1, taps2, address(sums))
+    job = _Sum(channels, part_rows, at_once, length, copied, taps1, taps2, address(sums))
     run(_sum_piece, tile, (w, job), parts, 2 * rows * w.out2 * dw.size / FLOPS)
     result = _Result(
         address(sums), sums[0].nbytes, parts, vectors, channels, members, *dw.shape[2:], taps1, taps2, address(dw)
@@ -297,16 +278,16 @@ def _deliver_piece(tile: Any, arguments: int, piece: int) -> None:
 
 @native
 def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
-    """Sums over some rows of y.  The rows of x that they read are copied, with their padding, into a ring of rows."""
+    """Sums over some rows of y.  If the rows of x that they read are copied, into a ring of rows."""
     w = read(Windows, arguments)
     job = read(_Sum, arguments + 8 * len(w))
     step = -(-job.channels // tile.width) * tile.width * tile.itemsize  # from row to row of sums
     plane = job.taps1 * job.taps2 * tile.group * step
     sums = job.sums + piece * w.taps0 * plane
     clear_bytes(sums, w.taps0 * plane)
-    length = ((w.out2 - 1) * w.stride2 + (job.taps2 - 1) * w.dilation2 + 1) * job.pixel
+    length = w.size2 * job.copied
     ring_rows = (job.taps1 - 1) * w.dilation1 + (job.rows - 1) * w.stride1 + 1
-    table_bytes = -(-8 * job.rows * (1 + job.taps1) // LINE_BYTES) * LINE_BYTES
+    table_bytes = -(-8 * job.rows * (1 + 2 * job.taps1) // LINE_BYTES) * LINE_BYTES
     table = allocate(table_bytes + ring_rows * length)  # where a row of g lies, and the rows of x that it reads
     ring = table + table_bytes
     end = min((piece + 1) * job.part_rows, w.batch * w.out0 * w.out1)
@@ -320,15 +301,20 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
             row += rows
             if not 0 <= j0 < w.size0:
                 continue
-            for j in range(copied, j1 + (rows - 1) * w.stride1 + (job.taps1 - 1) * w.dilation1 + 1):
-                _copy_row(w, job, w.x + n * w.x_image + j0 * w.x_step0, j, ring + j % ring_rows * length, length)
-                copied = j + 1
+            x = w.x + n * w.x_image + j0 * w.x_step0
+            if job.copied:
+                for j in range(copied, j1 + (rows - 1) * w.stride1 + (job.taps1 - 1) * w.dilation1 + 1):
+                    if 0 <= j < w.size1:
+                        _copy_row(tile, w, job, x + j * w.x_step1, ring + j % ring_rows * length)
+                    copied = j + 1
             for k in range(rows):
-                entry = k * (1 + job.taps1)
+                entry = k * (1 + 2 * job.taps1)
                 write_number(table, entry, w.y + n * w.y_image + o * w.y_step0 + (p + k) * w.y_step1)
                 for r in range(job.taps1):
-                    place = ring + (j1 + k * w.stride1 + r * w.dilation1) % ring_rows * length
-                    write_number(table, entry + 1 + r, place)
+                    j = j1 + k * w.stride1 + r * w.dilation1
+                    place = ring + j % ring_rows * length if job.copied else x + j * w.x_step1
+                    write_number(table, entry + 1 + 2 * r, place)
+                    write_number(table, entry + 2 + 2 * r, w.size2 if 0 <= j < w.size1 else 0)
             _sum_rows(tile, w, job, table, rows, sums + r0 * plane, step)
     free(table)
 
@@ -336,9 +322,10 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
 @native
 def _sum_rows(tile: Any, w: Any, job: Any, table: int, rows: int, sums: int, step: int) -> None:
     """Add what some rows of g contribute to all taps, some neighbouring pixels of all channels after others."""
+    x_step = job.copied if job.copied else w.x_step2
     for q in range(0, w.out2, job.run):
         count = min(job.run, w.out2 - q)
-        following = number(table, (rows - 1) * (1 + job.taps1)) + w.y_step1  # the rows of g after these
+        following = number(table, (rows - 1) * (1 + 2 * job.taps1)) + w.y_step1  # the rows of g after these
         for k in range(rows):
             for i in range(q * w.y_step2, (q + count) * w.y_step2, LINE_BYTES):
                 prefetch(following + k * w.y_step1 + i)
@@ -346,28 +333,25 @@ def _sum_rows(tile: Any, w: Any, job: Any, table: int, rows: int, sums: int, ste
             shift = min(c, job.channels - tile.width) * tile.itemsize
             for r in range(0, job.taps1, tile.lines):
                 for s in range(0, job.taps2, tile.taps):
+                    # of the pixels of g, those that meet something else than padding; then those that meet none
+                    j, reach = q * w.stride2 - w.low2 + s * w.dilation2, (tile.taps - 1) * w.dilation2
+                    skip = min(count, max(0, -((j + reach) // w.stride2)))
+                    left = max(0, min(count, (w.size2 - 1 - j) // w.stride2 + 1) - skip)
+                    j += skip * w.stride2
+                    low = min(left, max(0, -(j // w.stride2)))
+                    inside = max(0, min(left, (w.size2 - 1 - j - reach) // w.stride2 + 1) - low)
                     sum_run(
-                        tile, table, rows, 8 * (1 + job.taps1), 1 + r,
-                        (q * w.stride2 + s * w.dilation2) * job.pixel + shift, w.stride2 * job.pixel,
-                        w.dilation2 * job.pixel, q * w.y_step2 + shift, w.y_step2, count,
+                        tile, table, rows, 8 * (1 + 2 * job.taps1), r, shift, j, x_step, w.stride2, w.dilation2,
+                        w.zeros, (q + skip) * w.y_step2 + shift, w.y_step2, left, low, inside,
                         sums + (r * job.taps2 + s) * tile.group * step + c * tile.itemsize,
                         job.taps2 * tile.group * step, step,
                     )  # fmt: skip
 
 
 @native
-def _copy_row(w: Any, job: Any, source: int, j: int, to: int, length: int) -> None:
-    """Row j of a plane of x from ``source`` on, with its padding; zeros if there is no such row."""
-    if not 0 <= j < w.size1:
-        clear_bytes(to, length)
-        return
-    low, stop = min(w.low2 * job.pixel, length), min((w.low2 + w.size2) * job.pixel, length)
-    clear_bytes(to, low)
-    clear_bytes(to + stop, length - stop)
-    place = source + j * w.x_step1
-    if w.x_step2 == job.pixel:
-        copy_bytes(to + low, place, stop - low)
-    else:
-        for i in range(low, stop, job.pixel):
-            copy_bytes(to + i, place, job.pixel_bytes)
-            place += w.x_step2
+def _copy_row(tile: Any, w: Any, job: Any, place: int, to: int) -> None:
+    """The pixels of the row of x at ``place``."""
+    for _ in range(w.size2):
+        copy_bytes(to, place, job.channels * tile.itemsize)
+        place += w.x_step2
+        to += job.copied

@@ -5,6 +5,8 @@ That it computes depthwise convolution: test_nhwc.py, and tests/kernels/test_con
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from minidl.kernels.geometry import Conv
 if not jit.HAVE_NUMBA:
     pytest.skip("needs Numba, which is not installed", allow_module_level=True)
 
-from minidl.kernels.cpu import depthwise, depthwise_tiles, nhwc, simd
+from minidl.kernels.cpu import depthwise, depthwise_long, depthwise_tiles, nhwc, simd
 from minidl.kernels.cpu.relayout import empty_last
 from tests.checks.conv import assert_same_bits
 
@@ -50,6 +52,22 @@ def test_pixels_shared_by_windows_change_no_bit(kernel, stride, monkeypatch) -> 
         assert_same_bits(got, want[name], name)
 
 
+@pytest.mark.parametrize("rows_bytes", [depthwise_long.ROWS_BYTES, 0])
+def test_rows_of_many_taps_copied_change_no_bit(rows_bytes, monkeypatch) -> None:
+    """In whatever parts; images narrower than the kernel, and than a register tile, too."""
+    monkeypatch.setattr(depthwise_long, "ROWS_BYTES", rows_bytes)
+    for shape, kernel in [((2, 40, 9, 33), (3, 11)), ((1, 20, 7, 5), (4, 9)), ((1, 20, 6, 7, 19), (2, 3, 8))]:
+        channels = shape[1]
+        conv = Conv.from_shapes(shape, (channels, 1, *kernel), padding=(1,) * (len(kernel) - 1) + (6,), groups=channels)
+        with monkeypatch.context() as patch:
+            assert depthwise_tiles.filter_tile("float32", channels, 1, kernel[-1]).long
+            got = passes(conv)
+            patch.setattr(depthwise_tiles, "LONG_TAPS", 100)
+            want = passes(conv)
+        for name in got:
+            assert_same_bits(got[name], want[name], name)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_results_past_the_caches_are_the_same(stride, monkeypatch) -> None:
     """Every one of them is written, in each residue class of the input gradient too."""
@@ -79,13 +97,13 @@ def test_results_that_share_a_cache_line_do_not_go_past_the_caches(monkeypatch) 
 def test_tiles_fit_the_registers() -> None:
     for host in MACHINES.values():
         for channels in (1, 2, 3, 7, 40, 96):
-            for taps in (0, 3, 5, 7):
+            for taps in (0, 3, 5, 7, 31):
                 tile = depthwise_tiles.filter_tile("float64", channels, 1, taps, 1, host)
                 assert tile.width <= channels and tile.lanes * 8 <= host.width
                 assert tile.rows * tile.vectors + max(1, tile.taps) * tile.vectors + 1 <= host.registers
-        for kernel in ((3, 3), (5, 5), (1, 9), (31, 31), (1, 1), (4, 2)):
+        for kernel, stride in product(((3, 3), (5, 5), (1, 9), (31, 31), (1, 1), (4, 2)), (0, 1, 2)):
             for group in (1, 2, 4):
-                tile = depthwise_tiles.sum_tile("float32", 40, group, kernel, host)
+                tile = depthwise_tiles.sum_tile("float32", 40, group, kernel, stride, host)
                 assert tile.group == group and tile.lines * tile.taps == tile.rows
                 assert tile.rows * group * tile.vectors + tile.vectors + 1 <= host.registers
 
