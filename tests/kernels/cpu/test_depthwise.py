@@ -116,5 +116,5 @@ def test_groups_that_fit_have_tiles(dtype, host) -> None:
         for channels in (group, 5 * group, 64 * group):
             if depthwise_tiles.groups_fit(dtype, channels, group, host):
                 depthwise_tiles.filter_tile(dtype, channels, group, 3, 1, host)
-                tile = depthwise_tiles.sum_tile(dtype, channels, group, (3, 3), host)
+                tile = depthwise_tiles.sum_tile(dtype, channels, group, (3, 3), 1, host)
                 assert tile.rows * group * tile.vectors + tile.vectors + 1 <= host.registers
