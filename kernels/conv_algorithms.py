@@ -148,7 +148,7 @@ add("direct", ".cpu.direct", direct_supports, direct_cost, needs_numba=True, dty
 NHWC_FLOPS = 2.05e11  # float32, whole tiles
 NHWC_LANES = 16  # columns are computed in vectors
 NHWC_ROWS = 8  # channels that the weight gradient computes at least
-NHWC_SUMS = 0.9  # of that: the weight gradient packs its factors and adds up the sums of its parts
+NHWC_SUMS = 0.95  # of that: the weight gradient packs its factors and adds up the sums of its parts
 NHWC_TAP = 3  # channels that fit into the time in which a tap finds its rows
 NHWC_BYTES = 2e10  # operands read and results written, fresh memory
 NHWC_PACK = 3e-10  # seconds per weight rearranged
@@ -215,7 +215,7 @@ def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     filters = t.points * t.depth * t.columns * t.parts * conv.groups
     # forward: U is made once for all calls in inference, and read
     filter_seconds = 4 / NHWC_BYTES if pass_ == "forward" else WINOGRAD_FILTER
-    seconds = products / (WINOGRAD_FLOPS * vectors.speed()) + elements * WINOGRAD_TRANSFORM + filters * filter_seconds
+    seconds = (products / WINOGRAD_FLOPS + elements * WINOGRAD_TRANSFORM) / vectors.speed() + filters * filter_seconds
     moved = traffic(conv, itemsize)
     seconds = seconds * itemsize / 4 + moved / NHWC_BYTES + conv.groups * WINOGRAD_CALL
     flops = products + winograd_tiles.TRANSFORM * (elements + filters)
