@@ -24,16 +24,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..constants import made_of
 from ..jit import native
 from ..workspace import borrow
-from .depthwise_long import Taps, filter_long
+from .depthwise_long import filter_long
 from .depthwise_tiles import filter_run, filter_tile, sum_run, sum_tile
+from .depthwise_weights import Taps, by_channel
 from .finish import NOTHING, Finish, finish
 from .pieces import Address, allocate, free, number, read, run, write_number
 from .places import address
 from .products import FLOPS, PIECES
-from .simd import Lanes, clear_bytes, copy_bytes, finish_streams, load, prefetch, store
+from .simd import clear_bytes, copy_bytes, finish_streams, load, prefetch, store
 from .windows import Windows
 
 WEIGHT_BYTES = 24 << 10  # of channels whose pixels are computed one after the other: a part of the L1 cache
@@ -80,14 +80,8 @@ def filter_channels(classes: Sequence[tuple[Windows, Taps]], weights: np.ndarray
         filter_long(first, weights, classes[0][1], tile, last)
         return
 
-    def fill(rows: np.ndarray) -> None:
-        order = _Order(address(weights), *weights.strides, taps1, taps2, members, channels, address(rows))
-        one = Lanes(weights.dtype.name, 1)  # the same code for every tile
-        run(_order_piece, one, order, len(rows), weights.size * 1e-9)
-
-    shape = taps0 * taps1 * taps2, members, channels
-    rows = made_of(weights, "depthwise", shape, weights.dtype, "panels", fill)
-    steps = [n * rows.strides[0] for n in (taps1 * taps2, taps2, 1)]
+    rows = by_channel(weights, (range(taps0), range(taps1), range(taps2)), channels)
+    steps = rows.strides[1:4]
     pixels = sum(w.batch * w.out0 * w.out1 * w.out2 for w, _ in classes)
     moved = (pixels + first.batch * first.size0 * first.size1 * first.size2) * channels * size
     lines = channels % tile.width == 0 and tile.width * size % LINE_BYTES == 0
@@ -104,33 +98,6 @@ def filter_channels(classes: Sequence[tuple[Windows, Taps]], weights: np.ndarray
             start = address(rows) + sum(chosen[0] * step for chosen, step in zip(taps, steps) if chosen)
             numbers += [w, _Weights(start, *(chosen.step * step for chosen, step in zip(taps, steps)))]
         run(_filter_piece, tile, tuple(numbers), first.batch * parts, 2 * pixels * weights.size / FLOPS)
-
-
-class _Order(NamedTuple):
-    weights: Address  # (C, M, T0, T1, T2), steps in bytes
-    channel_step: int
-    member_step: int
-    step0: int
-    step1: int
-    step2: int
-    taps1: int
-    taps2: int
-    members: int
-    channels: int
-    rows: Address  # (taps, M, C)
-
-
-@native
-def _order_piece(tile: Any, arguments: int, piece: int) -> None:
-    """One tap: its weights with the channels side by side."""
-    o = read(_Order, arguments)
-    source = o.weights + piece // (o.taps1 * o.taps2) * o.step0
-    source += piece // o.taps2 % o.taps1 * o.step1 + piece % o.taps2 * o.step2
-    target = o.rows + piece * o.members * o.channels * tile.itemsize
-    for d in range(o.members):
-        for c in range(o.channels):
-            store(target, load(tile.one, source + d * o.member_step + c * o.channel_step))
-            target += tile.itemsize
 
 
 @native

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..constants import made_of
 from ..jit import native
 from .depthwise_tiles import ChannelTile, filter_run
+from .depthwise_weights import Taps, by_channel
 from .finish import Finish, finish
 from .pieces import Address, allocate, free, read, run, write_number
 from .places import address
 from .products import FLOPS
-from .simd import clear_bytes, copy_bytes, load, store
+from .simd import clear_bytes, copy_bytes
 from .windows import Windows
 
 PIECES = 16  # wanted, for the threads
@@ -36,9 +36,6 @@ class _Long(NamedTuple):
     weights: Address  # (tiles, T0, T1, T2, M, width)
 
 
-Taps = tuple[range, range, range]
-
-
 def filter_long(windows: Windows, weights: np.ndarray, taps: Taps, tile: ChannelTile, last: Finish) -> None:
     """y from the windows of x, neighbours along their last axis, and taps of the weights (C, M, T0, T1, T2).
 
@@ -46,16 +43,7 @@ def filter_long(windows: Windows, weights: np.ndarray, taps: Taps, tile: Channel
     """
     w, (channels, members) = windows, weights.shape[:2]
     tiles, pixel = -(-channels // tile.width), tile.width * tile.itemsize
-
-    def fill(packed: np.ndarray) -> None:
-        steps = weights.strides[2:]
-        start = address(weights) + sum(chosen[0] * step for chosen, step in zip(taps, steps) if chosen)
-        steps = [chosen.step * step for chosen, step in zip(taps, steps)]
-        order = _Order(start, *weights.strides[:2], *steps, *packed.shape[1:4], members, channels, address(packed))
-        run(_pack_piece, tile, order, tiles, weights.size * 1e-9)
-
-    shape = tiles, *map(len, taps), members, tile.width
-    packed = made_of(weights, ("long", taps), shape, weights.dtype, "panels", fill)
+    packed = by_channel(weights, taps, tile.width)
     row_bytes = (max(w.out2, tile.rows) + w.taps2 - 1) * pixel
     halo = (w.taps1 - 1) * w.dilation1
     part_rows = max(w.taps1, (ROWS_BYTES // (w.taps0 * row_bytes) - halo) // w.stride1)
@@ -66,36 +54,6 @@ def filter_long(windows: Windows, weights: np.ndarray, taps: Taps, tile: Channel
     job = _Long(channels, members, tiles, parts, part_rows, rows, row_bytes, address(packed))
     seconds = 2 * w.batch * w.out0 * w.out1 * w.out2 * weights.size / FLOPS
     run(_long_piece, tile, (w, job, last), w.batch * w.out0 * parts * tiles, seconds)
-
-
-class _Order(NamedTuple):
-    weights: Address  # (C, M, T0, T1, T2), steps in bytes
-    channel_step: int
-    member_step: int
-    step0: int
-    step1: int
-    step2: int
-    taps0: int
-    taps1: int
-    taps2: int
-    members: int
-    channels: int
-    packed: Address  # (tiles, T0, T1, T2, M, width)
-
-
-@native
-def _pack_piece(tile: Any, arguments: int, piece: int) -> None:
-    """The weights of one tile's channels, these side by side."""
-    o = read(_Order, arguments)
-    taps = o.taps0 * o.taps1 * o.taps2
-    first = o.weights + min(piece * tile.width, o.channels - tile.width) * o.channel_step
-    target = o.packed + piece * taps * o.members * tile.width * tile.itemsize
-    for t in range(taps):
-        source = first + t // (o.taps1 * o.taps2) * o.step0 + t // o.taps2 % o.taps1 * o.step1 + t % o.taps2 * o.step2
-        for d in range(o.members):
-            for c in range(tile.width):
-                store(target, load(tile.one, source + d * o.member_step + c * o.channel_step))
-                target += tile.itemsize
 
 
 @native

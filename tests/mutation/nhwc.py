@@ -524,7 +524,7 @@ def _depthwise() -> tuple[Mutant, ...]:
         ),
         _bug(
             "F_depthwise_taps_and_channels_exchanged",
-            "depthwise:_order_piece",
+            "depthwise_weights:_order_piece",
             "weights are read as (taps, C) without moving their axes",
             "source + d * o.member_step + c * o.channel_step",
             "source + d * o.member_step + c * o.step2",
