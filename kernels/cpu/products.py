@@ -14,6 +14,7 @@ number of threads does not change a bit.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from .finish import NOTHING, Finish, finish
 from .packing import bands, pack
 from .pieces import LINE, Address, allocate, free, number, read, run, write_number
 from .places import address
-from .simd import copy_bytes, finish_streams, prefetch
+from .simd import Lanes, copy_bytes, finish_streams, prefetch
 from .tiles import Tile, rows_tile, rows_times_panel
 from .windows import Windows, fill_tables, finish_tile, pixel_count, read_taps, tap_count
 
@@ -112,24 +113,23 @@ def multiply_rows(
         panels = pack(b, tile, first, stop, merged=merged)
         pieces = groups * cut.chunks * cut.bands
         seconds = pixels * b.size / FLOPS
-        stream = not accumulate and not last.scale and _may_stream(windows, cut, tile, taps, pixels)
+        once = cut.block_taps >= taps and cut.block_depth >= cut.depth and not accumulate and not last.scale
+        places = windows.y, windows.y_image, windows.y_step0, windows.y_step1, windows.y_step2
+        row = cut.all_columns * tile.itemsize
+        stream = once and may_stream(pixels * cut.groups * row, tile, (row, *places))
         cut = cut._replace(panels=address(panels), add=int(accumulate), stream=int(stream))
         run(_rows_piece, tile, (windows, cut, last), pieces, seconds)
 
 
-def _may_stream(windows: Windows, cut: Cut, tile: Tile, taps: int, pixels: int) -> bool:
-    """Whether y is large, written once, and made of whole cache lines, each of which is a vector.
+def may_stream(size: int, lanes: Lanes, places: Iterable[int]) -> bool:
+    """Whether a result of ``size`` bytes that is written once should go past the caches.
 
-    Memory is read before it is written otherwise, a cache line at a time.  With shorter vectors two of them make a
-    line, which often leaves half full.
+    If it is large, and made of whole cache lines, each of which is a vector: its address and its steps, ``places``, are
+    multiples of them.  Memory is read before it is written otherwise, a cache line at a time.  With shorter vectors two
+    of them make a line, which often leaves half full.
     """
-    row = cut.groups * cut.all_columns * tile.itemsize
-    if pixels * row < STREAM_BYTES or tile.lanes * tile.itemsize != LINE:
-        return False
-    once = cut.block_taps >= taps and cut.block_depth >= cut.depth
-    steps = windows.y, windows.y_image, windows.y_step0, windows.y_step1, windows.y_step2
-    lines = cut.all_columns * tile.itemsize % LINE == 0 and all(step % LINE == 0 for step in steps)
-    return once and lines
+    whole = lanes.lanes * lanes.itemsize == LINE
+    return whole and size >= STREAM_BYTES and all(place % LINE == 0 for place in places)
 
 
 @native

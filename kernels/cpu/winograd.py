@@ -1,12 +1,13 @@
-"""Winograd convolution on channels-last storage: 3 x 3 kernels, stride 1, with a quarter of the multiplications.
+"""Winograd convolution on channels-last storage: 3 x 3 and 5 x 5 kernels, stride 1, with fewer multiplications.
 
 The idea (``spec/winograd.py`` derives it and returns every intermediate): from a tile d of 6 x 6 positions of x, the
 4 x 4 results that lie in it are
 
     y = A^T [ sum over channels c of  (G g_c G^T) * (B^T d_c B) ] A              * elementwise
 
-with constant matrices A, B, G.  That is 36 products per channel, where the definition has 16 x 9 = 144.  Call the
-transformed filters U, tiles V and sums M.  For each of the 36 points, over all tiles t,
+with constant matrices A, B, G.  That is 36 products per channel, where the definition has 16 x 9 = 144.  (Of 5 x 5
+kernels there are 2 x 2 results in such a tile, 36 products for 100.  With dilation d a tile has every d-th position.)
+Call the transformed filters U, tiles V and sums M.  For each of the 36 points, over all tiles t,
 
     M[point][t, k] = sum over c of V[point][t, c] * U[point][c, k]
 
@@ -44,10 +45,10 @@ from .elements import last_and_dense
 from .finish import Finish, finishing
 from .pieces import Address, read, run
 from .places import address
-from .products import FLOPS
+from .products import FLOPS, may_stream
 from .relayout import as_last, deliver, result
 from .replay import replayed
-from .simd import address_of, keep
+from .simd import address_of, finish_streams, keep
 from .tiles import rows_tile, rows_times_panel
 from .winograd_blocks import Block, Image, addresses, deliver_tiles, image, scratch, transform_tiles
 from .winograd_filters import Filters, filter_steps, transformed
@@ -97,8 +98,8 @@ class _Problem(NamedTuple):
 
     @property
     def low(self) -> list[int]:
-        """y[p] = sum over taps t of x[p + t - low] times w[t], or, for the input gradient, w[2 - t]."""
-        return [before if self.pass_ == "forward" else 2 - before for before, _ in self.conv.padding]
+        """y[p] = sum over taps t of x[p + t d - low] times w[t], or, for the input gradient, w[r - 1 - t]."""
+        return [axis.pad[0] if self.pass_ == "forward" else axis.extent - 1 - axis.pad[0] for axis in self.conv.axes]
 
 
 class _Job(NamedTuple):
@@ -109,6 +110,7 @@ class _Job(NamedTuple):
     point_step: int
     depth: int
     columns: int
+    stream: int  # not 0: results go past the caches
     tiles: int
     block: int
     band: int
@@ -118,7 +120,7 @@ class _Job(NamedTuple):
 
 
 def _correlate(x: Array, w: Array, p: _Problem, out: Array | None) -> Array:
-    """The groups one after the other: x and y by their channels, w (K, C/G, 3, 3) by its filters."""
+    """The groups one after the other: x and y by their channels, w (K, C/G, r, r) by its filters."""
     groups = p.conv.groups
     if groups == 1 and x.size and w.size:
         return _correlate_group(x, _filters(w, p).memory, None, None, None, p, out)
@@ -142,7 +144,8 @@ def _filters(w: Array, p: _Problem) -> Filters:
 
 def _scheme(dtype: str, p: _Problem, itemsize: int) -> Scheme:
     tile = rows_tile(dtype)
-    return Scheme(tile, tiling(p.pass_, p.conv, itemsize, tile.rows, tile.width).m)
+    t = tiling(p.pass_, p.conv, itemsize, tile.rows, tile.width)
+    return Scheme(tile, t.m, t.r)
 
 
 @replayed(operands=5)
@@ -162,11 +165,12 @@ def _correlate_group(
     pieces = t.blocks * t.bands
     workers = min(pieces, get_num_threads())
     steps = filter_steps(t.depth, scheme)
-    job = _Job(address(u), *steps, t.depth, t.columns, t.tiles, t.block, t.band, t.bands, pieces, workers)
     source, target = image(x, t, *(-before for before in p.low)), image(y, t)
-    seconds = t.points * t.tiles * t.depth * t.columns / FLOPS
     added = None if added is None else last_and_dense(added, "added")
     last = finishing(y, scale, shift, added, p.ceiling)
+    stream = not last.scale and may_stream(y.nbytes, scheme.tile, (target.address, *y.strides[:1], *y.strides[2:]))
+    job = _Job(address(u), *steps, t.depth, t.columns, int(stream), t.tiles, t.block, t.band, t.bands, pieces, workers)
+    seconds = t.points * t.tiles * t.depth * t.columns / FLOPS
     run(_correlate_piece, scheme, (source, target, scratch(t, scheme, workers), job, last), workers, seconds)
     return deliver(y, out)
 
@@ -187,9 +191,7 @@ def _correlate_piece(scheme: Any, arguments: int, worker: int) -> None:
         first, panel = piece // job.bands * job.block, piece % job.bands * job.band
         count, stop = min(job.block, job.tiles - first), min(panel + job.band, panels)
         begin = panel * width  # column
-        transform_tiles(
-            scheme.input, scheme.m, x, first, count, 0, job.depth, v, block.v_row, block.v_plane, job.depth, 0
-        )
+        transform_tiles(scheme.input, x, first, count, 0, job.depth, v, block.v_row, block.v_plane, job.depth, 0)
         for point in range(scheme.points):
             for p in range(panel, stop):
                 u = job.u + p * job.panel_step + point * job.point_step
@@ -200,5 +202,7 @@ def _correlate_piece(scheme: Any, arguments: int, worker: int) -> None:
                         address_of(m_rows) + 8 * t, shift, 0, 0,
                     )  # fmt: skip
         columns = min(job.columns, stop * width) - begin
-        deliver_tiles(scheme.output, scheme.m, y, first, count, begin, columns, m, block.m_row, block.m_plane, last)
+        deliver_tiles(scheme, y, first, count, begin, columns, m, block.m_row, block.m_plane, last, job.stream)
+    if job.stream:
+        finish_streams()
     keep((v_rows, m_rows))

@@ -27,6 +27,9 @@ class Image(NamedTuple):
     columns: int
     top: int  # position of the first tile's first element, 0 or less
     left: int
+    m: int  # elements from tile to tile
+    row_gap: int  # positions from element to element: each phase of so many is covered by tiles of its own
+    column_gap: int
     down: int  # tiles of an image
     across: int
 
@@ -34,7 +37,7 @@ class Image(NamedTuple):
 def image(a: np.ndarray, t: Tiling, top: int = 0, left: int = 0) -> Image:
     """The tiles that ``t`` cuts, the first one beginning at (top, left)."""
     n, _, row, column = a.strides
-    return Image(address(a), n, row, column, *a.shape[2:], top, left, t.down, t.across)
+    return Image(address(a), n, row, column, *a.shape[2:], top, left, t.m, *t.apart, t.down, t.across)
 
 
 class Block(NamedTuple):
@@ -68,10 +71,10 @@ def addresses(first: int, step: int, count: int) -> Any:
 
 @native
 def transform_tiles(
-    kind: Any, m: int, x: Any, first: int, count: int, begin: int, channels: int, target: int, row: int, plane: int,
+    kind: Any, x: Any, first: int, count: int, begin: int, channels: int, target: int, row: int, plane: int,
     width: int, panel: int,
 ) -> None:  # fmt: skip
-    """The tiles first, ..., m positions apart, transformed: target[point][channel // width][tile][channel % width].
+    """The tiles first, ..., transformed: target[point][channel // width][tile][channel % width].
 
     ``plane``, ``panel`` and ``row`` are the bytes from point to point, panel to panel and tile to tile.
     Where a tile reaches beyond x, and where channels fill no vector, what there is of it is copied into zeros.
@@ -80,16 +83,15 @@ def transform_tiles(
     vector = lanes.lanes * lanes.itemsize
     patch = np.empty(size * size * vector, np.uint8)
     for t in range(count):
-        n, i, j = split_tile(x, first + t)
-        top, left = x.top + i * m, x.left + j * m
-        r0, r1 = max(0, -top), min(size, x.rows - top)
-        s0, s1 = max(0, -left), min(size, x.columns - left)
+        n, top, left = place_of_tile(x, first + t)
+        r0, r1 = below(0, top, x.row_gap, size), below(x.rows, top, x.row_gap, size)
+        s0, s1 = below(0, left, x.column_gap, size), below(x.columns, left, x.column_gap, size)
         inside = r0 == 0 and s0 == 0 and r1 == size and s1 == size
         if not inside:
             clear_bytes(address_of(patch), size * size * vector)
         tile = x.address + n * x.image_step + top * x.row_step + left * x.column_step + begin * lanes.itemsize
         for c in range(0, channels, lanes.lanes):
-            source, down, across = tile + c * lanes.itemsize, x.row_step, x.column_step
+            source, down, across = tile + c * lanes.itemsize, x.row_gap * x.row_step, x.column_gap * x.column_step
             real = min(vector, (channels - c) * lanes.itemsize)
             if not inside or real < vector:
                 for r in range(r0, r1):
@@ -107,49 +109,61 @@ def transform_tiles(
 
 @native
 def deliver_tiles(
-    kind: Any, m: int, y: Any, first: int, count: int, begin: int, columns: int, source: int, row: int, plane: int,
-    last: Any,
+    scheme: Any, y: Any, first: int, count: int, begin: int, columns: int, source: int, row: int, plane: int,
+    last: Any, stream: int,
 ) -> None:  # fmt: skip
     """The way back: y of the tiles from their sums [point][tile][column]; what lies beyond y is dropped.
 
-    ``last``: a `Finish`, what is done with the results.
+    ``last``: a `Finish`, what is done with the results.  ``stream``: not 0 if they go past the caches, where they are
+    whole vectors.
     """
-    size, lanes = kind.size, kind.lanes
+    m, size, lanes = scheme.m, scheme.n, scheme.lanes
     vector = lanes.lanes * lanes.itemsize
     patch = np.empty(m * m * vector, np.uint8)
+    down, right = y.row_gap * y.row_step, y.column_gap * y.column_step
     for t in range(count):
-        n, i, j = split_tile(y, first + t)
-        rows, across = min(m, y.rows - i * m), min(m, y.columns - j * m)
+        n, top, left = place_of_tile(y, first + t)
+        rows, across = below(y.rows, top, y.row_gap, m), below(y.columns, left, y.column_gap, m)
         inside = rows == m and across == m
-        tile = y.address + n * y.image_step + i * m * y.row_step + j * m * y.column_step + begin * lanes.itemsize
+        tile = y.address + n * y.image_step + top * y.row_step + left * y.column_step + begin * lanes.itemsize
         for k in range(0, columns, lanes.lanes):
             place, real = tile + k * lanes.itemsize, min(vector, (columns - k) * lanes.itemsize)
             whole = inside and real == vector
             to, to_row, to_column = address_of(patch), m * vector, vector
             if whole:
-                to, to_row, to_column = place, y.row_step, y.column_step
+                to, to_row, to_column = place, down, right
             origin = source + t * row + k * lanes.itemsize
-            sandwich(kind, to, to_row, to_column, origin, size * plane, plane)
+            if whole and stream:
+                sandwich(scheme.streamed, to, to_row, to_column, origin, size * plane, plane)
+            else:
+                sandwich(scheme.output, to, to_row, to_column, origin, size * plane, plane)
             if not whole:
                 for r in range(rows):
                     for s in range(across):
-                        origin, to = (
-                            address_of(patch) + (r * m + s) * vector,
-                            place + r * y.row_step + s * y.column_step,
-                        )
+                        origin, to = address_of(patch) + (r * m + s) * vector, place + r * down + s * right
                         if real == vector:
                             store(to, load(lanes, origin))
                         else:
                             copy_bytes(to, origin, real)
             for r in range(rows if last.scale != 0 else 0):
                 for s in range(across):
-                    result = place + r * y.row_step + s * y.column_step
-                    finish(lanes, last, result, begin + k, real // lanes.itemsize)
+                    finish(lanes, last, place + r * down + s * right, begin + k, real // lanes.itemsize)
     keep((patch,))
 
 
 @native
-def split_tile(x: Any, tile: int) -> tuple[int, int, int]:
-    """Tile's image, and its number down and across."""
+def place_of_tile(x: Any, tile: int) -> tuple[int, int, int]:
+    """Tile's image, and the row and column of its first element."""
     rest, j = tile // x.across, tile % x.across
-    return rest // x.down, rest % x.down, j
+    n, i = rest // x.down, rest % x.down
+    top = i // x.row_gap * x.row_gap * x.m + i % x.row_gap
+    left = j // x.column_gap * x.column_gap * x.m + j % x.column_gap
+    return n, x.top + top, x.left + left
+
+
+@native
+def below(limit: int, first: int, gap: int, most: int) -> int:
+    """How many of the positions first, first + gap, ..., ``most`` of them, lie below ``limit``."""
+    if first + (most - 1) * gap < limit:
+        return most
+    return max(0, -((first - limit) // gap))

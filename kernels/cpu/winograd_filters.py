@@ -15,7 +15,7 @@ from .pieces import Address, outside_of_loops, read, run
 from .places import address
 from .simd import address_of, clear_bytes, keep, load, store, transpose
 from .winograd_tiles import plane_bytes
-from .winograd_transforms import TAPS, Scheme, sandwich
+from .winograd_transforms import Scheme, sandwich
 
 KEPT_BYTES = 512 << 20  # of U and weights together
 KEPT_COUNT = 4096  # of weights that are watched
@@ -37,7 +37,7 @@ def filter_steps(depth: int, scheme: Scheme) -> tuple[int, int]:
 
 
 def transformed(w: np.ndarray, scheme: Scheme, gradient: bool) -> Filters:
-    """U of w (K, C, 3, 3): columns K, summed over C.  For the input ``gradient``: columns C, summed over K, flipped.
+    """U of w (K, C, r, r): columns K, summed over C.  For the input ``gradient``: columns C, summed over K, flipped.
 
     Where the caller knows that the weights stay as they are (`constants`), U is kept.  Otherwise weights that come
     twice unchanged are taken for constant, and from then on U is kept beside a copy of w.  Each call compares w with
@@ -50,7 +50,8 @@ def transformed(w: np.ndarray, scheme: Scheme, gradient: bool) -> Filters:
     size = panels * panel_step
 
     def fill(u: np.ndarray, w: np.ndarray = w) -> None:
-        row, tap = w.shape[1] * TAPS * w.itemsize, TAPS * w.itemsize  # bytes from filter to filter, channel to channel
+        tap = scheme.taps * w.itemsize  # bytes from channel to channel
+        row = w.shape[1] * tap  # from filter to filter
         steps = (tap, row) if gradient else (row, tap)
         numbers = _Filtering(address(w), *steps, columns, depth, gradient, address(u), panel_step, point_step)
         run(_filter_piece, scheme, numbers, panels, w.size * 1e-9)
@@ -168,14 +169,14 @@ class _Filtering(NamedTuple):
 
 @native
 def _filter_piece(scheme: Any, arguments: int, piece: int) -> None:
-    """One panel: for each row of it, and each vector of columns, nine vectors of taps become ``points`` vectors."""
+    """One panel: for each row of it, and each vector of columns, r x r vectors of taps become ``points`` vectors."""
     f = read(_Filtering, arguments)
     lanes, item, width = scheme.lanes, scheme.itemsize, scheme.tile.width
-    vector, block = lanes.lanes * item, scheme.block.lanes
-    taps = np.empty(TAPS * vector, np.uint8)
+    vector, block, all_taps = lanes.lanes * item, scheme.block.lanes, scheme.taps
+    taps = np.empty(all_taps * vector, np.uint8)
     begin, step = address_of(taps), vector
     if f.flipped:
-        begin, step = begin + (TAPS - 1) * vector, -vector
+        begin, step = begin + (all_taps - 1) * vector, -vector
     for d in range(f.depth):
         for j in range(0, width, lanes.lanes):
             column = piece * width + j
@@ -183,17 +184,17 @@ def _filter_piece(scheme: Any, arguments: int, piece: int) -> None:
             real = min(lanes.lanes, f.columns - column)
             whole = 0
             if real == lanes.lanes:  # rows are columns of U, their taps lie side by side
-                whole = TAPS // block * block
+                whole = all_taps // block * block
                 for i in range(0, lanes.lanes, block):
                     for t in range(0, whole, block):
                         to, origin = address_of(taps) + t * vector + i * item, source + i * f.column_step + t * item
                         transpose(scheme.block, to, vector, origin, f.column_step)
             else:
-                clear_bytes(address_of(taps), TAPS * vector)
+                clear_bytes(address_of(taps), all_taps * vector)
             for i in range(real):
-                for t in range(whole, TAPS):
+                for t in range(whole, all_taps):
                     value = load(lanes.one, source + i * f.column_step + t * item)
                     store(address_of(taps) + t * vector + i * item, value)
             to = f.u + piece * f.panel_step + (d * width + j) * item
-            sandwich(scheme.filters, to, scheme.n * f.point_step, f.point_step, begin, 3 * step, step)
+            sandwich(scheme.filters, to, scheme.n * f.point_step, f.point_step, begin, scheme.r * step, step)
     keep((taps,))

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from ..geometry import Conv
 from ..spec import winograd as twin
 
-KERNEL = (3, 3)
-POINTS = {2: "lavin", 4: "paired"}  # of F(2, 3) and F(4, 3)
+FORMS = {3: (4, 2), 5: (2,)}  # m of F(m x m, r x r), by r
+POINTS = {6: "paired", 4: "lavin"}  # by m + r - 1
 TRANSFORM = 12
 """Multiply-adds that transforming an element costs as much time as, roughly: what decides between m = 2 and 4."""
 
@@ -30,6 +30,8 @@ class Tiling(NamedTuple):
     """One pass of one group.  A tile is m x m positions of its result (of g, in the weight gradient)."""
 
     m: int
+    r: int  # rows, and columns, of the kernel
+    apart: tuple[int, ...]  # positions from element to element of a tile, along H and W: the dilation
     down: int  # tiles along H
     across: int  # tiles along W
     tiles: int  # of all images
@@ -44,13 +46,13 @@ class Tiling(NamedTuple):
     @property
     def points(self) -> int:
         """Elements of a transformed tile."""
-        return (self.m + 2) ** 2
+        return (self.m + self.r - 1) ** 2
 
 
 def supports(pass_: str, conv: Conv) -> str | None:
     """Why this convolution cannot go through the fast kernels, or None."""
-    if conv.kernel != KERNEL:
-        return f"Winograd is written for 3 x 3 kernels in two dimensions, got kernel {conv.kernel}"
+    if conv.ndim != 2 or conv.kernel[0] != conv.kernel[1] or conv.kernel[0] not in FORMS:
+        return f"Winograd is written for 3 x 3 and 5 x 5 kernels in two dimensions, got kernel {conv.kernel}"
     return twin.unsupported(conv)
 
 
@@ -61,16 +63,17 @@ def options(pass_: str, conv: Conv) -> dict:
     {'m': 4, 'points': 'paired'}
     """
     m = _outputs(pass_, conv)
-    return {"m": m, "points": POINTS[m]}
+    return {"m": m, "points": POINTS[m + conv.kernel[0] - 1]}
 
 
-def _result(pass_: str, conv: Conv) -> tuple[int, ...]:
-    """The size that tiles cover."""
-    return conv.size if pass_ == "input_grad" else conv.out
+def _tiles(pass_: str, conv: Conv, m: int) -> list[int]:
+    """Along H and W: those of every d-th position with dilation d, d times."""
+    result = conv.size if pass_ == "input_grad" else conv.out
+    return [d * -(-size // (m * d)) for size, d in zip(result, conv.dilation)]
 
 
 def _outputs(pass_: str, conv: Conv) -> int:
-    """m of F(m x m, 3 x 3): the one with fewer operations.  Tiles of 4 reach further over the edge of a small image.
+    """m of F(m x m, r x r): the one with fewer operations.  Tiles of 4 reach further over the edge of a small image.
 
     >>> [_outputs("forward", Conv.from_shapes((1, 8, n, n), (8, 8, 3, 3), padding=1)) for n in (2, 3, 9)]
     [2, 4, 4]
@@ -79,17 +82,17 @@ def _outputs(pass_: str, conv: Conv) -> int:
     work = c * k + TRANSFORM * (c + k)  # for each element of the tiles
 
     def operations(m: int) -> int:
-        return (m + 2) ** 2 * prod(-(-n // m) for n in _result(pass_, conv)) * work
+        return (m + conv.kernel[0] - 1) ** 2 * prod(_tiles(pass_, conv, m)) * work
 
-    return min((4, 2), key=operations)
+    return min(FORMS[conv.kernel[0]], key=operations)
 
 
 @lru_cache(maxsize=1024)
 def tiling(pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int = WIDTH) -> Tiling:
     """How a group is cut for register tiles of ``rows`` x ``width``.  Sizes only: not the number of threads."""
-    m = _outputs(pass_, conv)
-    down, across = (-(-n // m) for n in _result(pass_, conv))
-    tiles, points = conv.batch * down * across, (m + 2) ** 2
+    m, r = _outputs(pass_, conv), conv.kernel[0]
+    down, across = _tiles(pass_, conv, m)
+    tiles, points = conv.batch * down * across, (m + r - 1) ** 2
     depth, columns = conv.in_channels // conv.groups, conv.out_channels // conv.groups
     if pass_ == "input_grad":
         depth, columns = columns, depth
@@ -117,7 +120,8 @@ def tiling(pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int =
         block = even(tiles, -(-tiles // (blocks + 1)), rows)
         blocks = -(-tiles // block)
     band = -(-panels // bands)
-    return Tiling(m, down, across, tiles, depth, columns, block, blocks, band, -(-panels // band), parts)
+    bands = -(-panels // band)
+    return Tiling(m, r, conv.dilation, down, across, tiles, depth, columns, block, blocks, band, bands, parts)
 
 
 def even(size: int, most: int, step: int) -> int:

@@ -1,7 +1,7 @@
 """The vector code of Winograd convolution: X -> P X P^T for a small constant matrix P and a square X of vectors.
 
-All five transforms have this form.  With B, G and A of ``spec/winograd.py``, d a tile of x, g a 3 x 3 filter or a
-tile of the output gradient:
+All five transforms have this form.  With B, G and A of ``spec/winograd.py``, d a tile of x, g a filter or a tile of
+the output gradient:
 
     V = B^T d B      U = G g G^T      y = A^T M A
 
@@ -12,7 +12,7 @@ additions and multiplications without a branch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -37,7 +37,6 @@ from .simd import (
 from .tiles import Tile
 from .winograd_tiles import POINTS
 
-TAPS = 9  # of a 3 x 3 kernel
 Row = list[Fraction]
 
 
@@ -50,6 +49,7 @@ class Sandwich(Constant):
     m: int
     r: int
     points: str
+    past_caches: bool = False  # how the result is stored
 
     @property
     def rows(self) -> list[Row]:
@@ -69,15 +69,21 @@ class Sandwich(Constant):
 
 @dataclass(frozen=True)
 class Scheme(Constant):
-    """All that is known when a kernel is compiled: the register tile of the products, and m of F(m x m, 3 x 3)."""
+    """All that is known when a kernel is compiled: the register tile of the products, m and r of F(m x m, r x r)."""
 
     tile: Tile
     m: int
+    r: int
 
     @property
     def n(self) -> int:
         """Rows, and columns, of a transformed tile."""
-        return self.m + 2
+        return self.m + self.r - 1
+
+    @property
+    def taps(self) -> int:
+        """Of a filter."""
+        return self.r**2
 
     @property
     def points(self) -> int:
@@ -93,36 +99,41 @@ class Scheme(Constant):
 
     @property
     def block(self) -> Lanes:
-        """Half of nine taps and a bit: the widest vectors of taps that can be transposed."""
+        """The widest vectors of taps that can be transposed: all taps but one, of 3 x 3 and of 5 x 5."""
         return Lanes(self.tile.dtype, min(8, self.tile.lanes))
 
     @property
     def input(self) -> Sandwich:
         """V of a tile of x."""
-        return self._sandwich("BT", self.m, 3)
+        return self._sandwich("BT", self.m, self.r)
 
     @property
     def filters(self) -> Sandwich:
         """U of a filter."""
-        return self._sandwich("G", self.m, 3)
+        return self._sandwich("G", self.m, self.r)
 
     @property
     def output(self) -> Sandwich:
         """y of a tile of M."""
-        return self._sandwich("AT", self.m, 3)
+        return self._sandwich("AT", self.m, self.r)
+
+    @property
+    def streamed(self) -> Sandwich:
+        """The same, stored past the caches."""
+        return replace(self.output, past_caches=True)
 
     @property
     def cotangent(self) -> Sandwich:
         """U of a tile of g, in the weight gradient."""
-        return self._sandwich("G", 3, self.m)
+        return self._sandwich("G", self.r, self.m)
 
     @property
     def weights(self) -> Sandwich:
         """dw of M, in the weight gradient."""
-        return self._sandwich("AT", 3, self.m)
+        return self._sandwich("AT", self.r, self.m)
 
     def _sandwich(self, matrix: str, m: int, r: int) -> Sandwich:
-        return Sandwich(self.lanes, matrix, m, r, POINTS[self.m])
+        return Sandwich(self.lanes, matrix, m, r, POINTS[self.n])
 
 
 @intrinsic
@@ -146,7 +157,7 @@ def sandwich(_context, kind, target, target_row, target_column, source, source_r
             columns.append(_product(b, lanes, spec.rows, x))
         for i in range(spec.height):
             for j, y in enumerate(_product(b, lanes, spec.rows, [column[i] for column in columns])):
-                emit_store(b, lanes, y, place(target, target_row, i, target_column, j))
+                emit_store(b, lanes, y, place(target, target_row, i, target_column, j), past_caches=spec.past_caches)
         return ctx.get_dummy_value()
 
     return types.void(kind, *[types.intp] * 6), emit

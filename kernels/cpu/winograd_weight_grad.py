@@ -1,7 +1,7 @@
-"""The weight gradient by Winograd: dw = A^T [ sum over tiles of (G g G^T) * (B^T d B) ] A, F(3, m) of each tile.
+"""The weight gradient by Winograd: dw = A^T [ sum over tiles of (G g G^T) * (B^T d B) ] A, F(r, m) of each tile.
 
-Per tile of m x m output gradients, the 3 x 3 taps are a correlation of (m + 2) x (m + 2) inputs with them: V is that
-of the forward pass, and U is made of g.  The sum over tiles is taken before the last transform, so that is done once:
+Per tile of m x m output gradients, the r x r taps are a correlation of (m + r - 1)^2 inputs with them: V is that of
+the forward pass, and U is made of g.  The sum over tiles is taken before the last transform, so that is done once:
 
     M[point][c, k] = sum over tiles t of V[point][t, c] * U[point][t, k]
 
@@ -27,7 +27,7 @@ from .simd import address_of, keep, load, store, transpose
 from .tiles import columns_tile, columns_times_panel
 from .winograd_blocks import Block, Image, addresses, image, scratch, transform_tiles
 from .winograd_tiles import plane_bytes, tiling
-from .winograd_transforms import TAPS, Scheme, sandwich
+from .winograd_transforms import Scheme, sandwich
 
 Array = np.ndarray
 
@@ -52,7 +52,7 @@ class _Job(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """dw (K, C, 3, 3): each filter's elements side by side."""
+    """dw (K, C, r, r): each filter's elements side by side."""
 
     address: Address
     filter_step: int  # bytes
@@ -60,7 +60,7 @@ class _Target(NamedTuple):
 
 @replayed
 def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
-    """dw (K, C/G, 3, 3) of x (N, C, H, W) and the output gradient g (N, K, P, Q)."""
+    """dw (K, C/G, r, r) of x (N, C, H, W) and the output gradient g (N, K, P, Q)."""
     dw = out if out is not None and out.flags.c_contiguous else np.empty(conv.w_shape, x.dtype)
     if 0 in g.shape or 0 in dw.shape:
         dw[...] = 0
@@ -75,7 +75,7 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
 def _sum_products(x: Array, g: Array, dw: Array, conv: Conv) -> None:
     tile, low = columns_tile(x.dtype.name), [before for before, _ in conv.padding]
     t = tiling("weight_grad", conv, x.itemsize, tile.rows, tile.width)
-    scheme = Scheme(tile, t.m)
+    scheme = Scheme(tile, t.m, t.r)
     point_step = plane_bytes(-(-t.depth // tile.rows) * tile.rows * tile.width * x.itemsize)
     panels = -(-t.columns // tile.width)
     part_step = panels * t.points * point_step
@@ -118,12 +118,8 @@ def _sum_piece(scheme: Any, arguments: int, worker: int) -> None:
         columns = min(job.columns, stop * tile.width) - k
         for first in range(begin, end, job.block):
             count = min(job.block, end - first)
-            transform_tiles(
-                scheme.input, scheme.m, x, first, count, 0, job.depth, v, block.v_row, block.v_plane, job.depth, 0
-            )
-            transform_tiles(
-                scheme.cotangent, scheme.m, g, first, count, k, columns, u, width, u_plane, tile.width, u_panel
-            )
+            transform_tiles(scheme.input, x, first, count, 0, job.depth, v, block.v_row, block.v_plane, job.depth, 0)
+            transform_tiles(scheme.cotangent, g, first, count, k, columns, u, width, u_plane, tile.width, u_panel)
             for point in range(scheme.points):
                 for p in range(panel, stop):
                     for c in range(0, job.depth, tile.rows):
@@ -145,8 +141,8 @@ def _deliver_piece(scheme: Any, arguments: int, piece: int) -> None:
     p, begin = piece // chunks, piece % chunks * lanes.lanes
     sums = job.sums + p * job.panel_step
     channels, columns = min(lanes.lanes, job.depth - begin), min(width, job.columns - p * width)
-    row, elements = width * item, channels * TAPS
-    taps = np.empty(lanes.lanes * TAPS * row, np.uint8)  # (channel, tap, column)
+    row, channel = width * item, scheme.taps * width * item
+    elements, taps = channels * scheme.taps, np.empty(lanes.lanes * channel, np.uint8)  # (channel, tap, column)
     for c in range(channels):
         for k in range(0, row, lanes.lanes * item):
             at = sums + (begin + c) * row + k
@@ -156,9 +152,9 @@ def _deliver_piece(scheme: Any, arguments: int, piece: int) -> None:
                 for part in range(1, job.parts):
                     total = total + load(lanes, place + part * job.part_step)
                 store(place, total)
-            to = address_of(taps) + c * TAPS * row + k
-            sandwich(scheme.weights, to, 3 * row, row, at, scheme.n * job.point_step, job.point_step)
-    target = dw.address + p * width * dw.filter_step + begin * TAPS * item
+            to = address_of(taps) + c * channel + k
+            sandwich(scheme.weights, to, scheme.r * row, row, at, scheme.n * job.point_step, job.point_step)
+    target = dw.address + p * width * dw.filter_step + begin * scheme.taps * item
     whole_rows, whole_columns = elements // lanes.lanes * lanes.lanes, columns // lanes.lanes * lanes.lanes
     for i in range(0, whole_rows, lanes.lanes):
         for k in range(0, whole_columns, lanes.lanes):

@@ -39,6 +39,9 @@ CHUNK_BYTES = 512 << 20  # of V and M; those of a single image may need more
 
 def supports(pass_: str, conv: Conv) -> str | None:
     """None, or why neither F(4x4, 3x3) nor F(2x2, 3x3) can."""
+    if conv.kernel != (3, 3) or conv.dilation != (1, 1):
+        got = f"kernel {conv.kernel}, dilation {conv.dilation}"
+        return f"Winograd on a GPU is written for 3 x 3 kernels in two dimensions, without dilation, got {got}"
     return winograd_tiles.supports(pass_, conv) or windows.supports(pass_, conv)
 
 

@@ -25,18 +25,18 @@ from .source import function
 Array = Any
 
 M = 2
-OPTIONS = {"m": M, "points": winograd_tiles.POINTS[M]}  # of the readable twin
+OPTIONS = {"m": M, "points": winograd_tiles.POINTS[M + 2]}  # of the readable twin
 POINTS = (M + 2) ** 2
 ROWS, COLUMNS, DEPTH = 64, 32, 8  # squares, filters and channels that a block has at a time
 THREADS = POINTS * 32
 SHARED_BYTES = 4 * POINTS * DEPTH * (ROWS + COLUMNS + 8)
-MATRICES = transforms(M, 3, winograd_tiles.POINTS[M])
+MATRICES = transforms(M, 3, winograd_tiles.POINTS[M + 2])
 MOST_GROUPS = 65535  # the grid ends there
 
 
 def supports(pass_: str, conv: Conv) -> str | None:
     """None, or why it cannot."""
-    if (why := winograd_tiles.supports(pass_, conv) or windows.supports(pass_, conv)) is not None:
+    if (why := winograd.supports(pass_, conv)) is not None:
         return why
     if conv.groups > MOST_GROUPS:
         return f"has a grid for at most {MOST_GROUPS} groups, not {conv.groups}"

@@ -7,7 +7,8 @@ F(m, r) computes m neighbouring outputs of a correlation with r taps from n = m 
 Where it comes from: the product of the polynomials g(t) (degree r - 1) and h(t) (degree m - 1) is found by
 evaluating both at n points, multiplying the values, and interpolating.  The linear map h -> g h, transposed, is the
 correlation d -> y; transposing its three steps gives the formula, with A and G evaluations and B interpolation.
-In more dimensions the same matrices act along each axis in turn (nesting).
+In more dimensions the same matrices act along each axis in turn (nesting).  A correlation with dilation d is d
+correlations without, of every d-th position each: tiles have elements d apart.
 
 Every function works in the dtype of its arguments; with an object array of ``fractions.Fraction`` it is exact.
 
@@ -52,7 +53,9 @@ class Transforms(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Winograd:
-    """What one pass went through; T = N * tiles, and (n...) is one n = m + r - 1 per spatial axis.
+    """What one pass went through; T = N * phases * tiles, and (n...) is one n = m + r - 1 per spatial axis.
+
+    Phases are the d positions, for each axis, with which every d-th one begins: one without dilation.
 
     transforms  the matrices of each axis
     U           transformed filters, (n..., G, out/G, in/G); in the weight gradient the transformed tiles of g,
@@ -123,15 +126,13 @@ def unsupported(conv: Conv) -> str | None:
     """Why F(m, r) cannot compute this convolution, or None."""
     if any(s != 1 for s in conv.stride):
         return f"Winograd needs stride 1 on every axis, got {conv.stride}"
-    if any(d != 1 for d in conv.dilation):
-        return f"Winograd needs dilation 1 on every axis, got {conv.dilation}"
     return None
 
 
 def forward(x: np.ndarray, w: np.ndarray, conv: Conv, m: Ints = 4, points: str = "barabasz") -> Winograd:
     """y (N, K, *out) of x (N, C, *size) and w (K, C/G, *kernel), m outputs of each axis at a time.
 
-    Raises UnsupportedError where a stride or dilation is not 1, or POINTS lists too few points.
+    Raises UnsupportedError where a stride is not 1, or POINTS lists too few points.
     """
     return compute("forward", x, w, conv, matrices("forward", conv, m, points))
 
@@ -140,7 +141,7 @@ def input_grad(w: np.ndarray, g: np.ndarray, conv: Conv, m: Ints = 4, points: st
     """dx (N, C, *size) of w (K, C/G, *kernel) and the output gradient g (N, K, *out); errors as ``forward``.
 
     It is the forward pass of g with filters whose channels are exchanged and taps reversed:
-    dx[i] = sum_t w[t] g[i + low - t] = sum_t w[r - 1 - t] g[i + t - (r - 1 - low)].
+    dx[i] = sum_t w[t] g[i + low - t d] = sum_t w[r - 1 - t] g[i + t d - ((r - 1) d - low)].
     """
     return compute("input_grad", w, g, conv, matrices("input_grad", conv, m, points))
 
@@ -171,17 +172,17 @@ def compute(pass_: str, a: np.ndarray, b: np.ndarray, conv: Conv, ts: tuple[Tran
     w = b if pass_ == "forward" else a
     w = w.reshape(conv.groups, conv.out_channels // conv.groups, *w.shape[1:])  # (G, K/G, C/G, *kernel)
     if pass_ == "forward":
-        return _correlate(a, w, low, conv.out, ts)
+        return _correlate(a, w, low, conv.out, conv.dilation, ts)
     w = np.flip(w.swapaxes(1, 2), tuple(range(3, 3 + conv.ndim)))  # (G, C/G, K/G, *kernel)
-    low = tuple(r - 1 - before for r, before in zip(conv.kernel, low))  # negative: padding exceeds the kernel
-    return _correlate(b, w, low, conv.size, ts)
+    low = tuple(axis.extent - 1 - before for axis, before in zip(conv.axes, low))  # negative: wide padding
+    return _correlate(b, w, low, conv.size, conv.dilation, ts)
 
 
 def _weight_grad(x: np.ndarray, g: np.ndarray, conv: Conv, low: Sequence[int], ts: tuple[Transforms, ...]) -> Winograd:
     m, n = (tuple(matrix.shape[1] for matrix in each) for each in ([t.G for t in ts], [t.BT for t in ts]))
-    tiles = tuple(-(-p // m_) for p, m_ in zip(conv.out, m))
-    U = _along([t.G for t in ts], _tiles(g, (0,) * conv.ndim, m, m, tiles, conv.groups))  # (n..., G, K/G, T)
-    V = _along([t.BT for t in ts], _tiles(x, low, n, m, tiles, conv.groups))  # (n..., G, C/G, T)
+    d, tiles = conv.dilation, tuple(-(-p // (m_ * d)) for p, m_, d in zip(conv.out, m, conv.dilation))
+    U = _along([t.G for t in ts], _tiles(g, (0,) * conv.ndim, m, m, d, tiles, conv.groups))  # (n..., G, K/G, T)
+    V = _along([t.BT for t in ts], _tiles(x, low, n, m, d, tiles, conv.groups))  # (n..., G, C/G, T)
     M = U @ V.swapaxes(-1, -2)  # (n..., G, K/G, C/G)
     dw = _along([t.AT for t in ts], M)  # (r..., G, K/G, C/G)
     dw = np.moveaxis(dw, (-3, -2, -1), (0, 1, 2)).reshape(conv.w_shape)
@@ -189,35 +190,39 @@ def _weight_grad(x: np.ndarray, g: np.ndarray, conv: Conv, low: Sequence[int], t
 
 
 def _correlate(
-    x: np.ndarray, w: np.ndarray, low: Sequence[int], out: Sequence[int], ts: tuple[Transforms, ...]
+    x: np.ndarray, w: np.ndarray, low: Sequence[int], out: Sequence[int], d: Sequence[int], ts: tuple[Transforms, ...]
 ) -> Winograd:
-    """y[p] = sum_t w[t] x[p + t - low], x (N, C, *size) zero outside itself, w (G, K/G, C/G, *kernel)."""
+    """y[p] = sum_t w[t] x[p + t d - low], x (N, C, *size) zero outside itself, w (G, K/G, C/G, *kernel)."""
     ndim, (groups, per_group) = len(out), w.shape[:2]
     m, n = (tuple(t.AT.shape[i] for t in ts) for i in (0, 1))
-    tiles = tuple(-(-p // m_) for p, m_ in zip(out, m))
+    tiles = tuple(-(-p // (m_ * d_)) for p, m_, d_ in zip(out, m, d))
     U = _along([t.G for t in ts], np.moveaxis(w, (0, 1, 2), (-3, -2, -1)))  # (n..., G, K/G, C/G)
-    V = _along([t.BT for t in ts], _tiles(x, low, n, m, tiles, groups))  # (n..., G, C/G, T)
+    V = _along([t.BT for t in ts], _tiles(x, low, n, m, d, tiles, groups))  # (n..., G, C/G, T)
     M = U @ V  # (n..., G, K/G, T)
     y = _along([t.AT for t in ts], M)  # (m..., G, K/G, T)
-    y = y.reshape(*m, groups * per_group, len(x), *tiles)
-    # (m..., K, N, tiles...) -> (N, K, tiles_1, m_1, tiles_2, m_2, ...)
-    y = y.transpose(ndim + 1, ndim, *(i for axis in range(ndim) for i in (ndim + 2 + axis, axis)))
-    y = y.reshape(len(x), groups * per_group, *(t * m_ for t, m_ in zip(tiles, m)))
+    y = y.reshape(*m, groups * per_group, len(x), *d, *tiles)
+    # (m..., K, N, phases..., tiles...) -> (N, K, tiles_1, m_1, phases_1, tiles_2, m_2, phases_2, ...)
+    y = y.transpose(ndim + 1, ndim, *(i + axis for axis in range(ndim) for i in (2 * ndim + 2, 0, ndim + 2)))
+    y = y.reshape(len(x), groups * per_group, *map(prod, zip(tiles, m, d)))
     inside: Any = (..., *map(slice, out))  # the last tiles may reach beyond the output
     return Winograd(ts, U, V, M, np.ascontiguousarray(y[inside]))
 
 
 def _tiles(
-    x: np.ndarray, low: Sequence[int], n: Sequence[int], m: Sequence[int], tiles: Sequence[int], groups: int
-) -> np.ndarray:
-    """Tiles of length n, m apart, the first beginning low positions before x.  (n..., G, C/G, T)"""
+    x: np.ndarray, low: Sequence[int], n: Sequence[int], m: Sequence[int], d: Sequence[int], tiles: Sequence[int],
+    groups: int,
+) -> np.ndarray:  # fmt: skip
+    """Tiles of n of every d-th position, m of them apart, the first beginning low before x.  (n..., G, C/G, T)"""
     length = tuple((t - 1) * m_ + n_ for t, m_, n_ in zip(tiles, m, n))
-    line = read(np.empty((*x.shape[:2], *length), x.dtype), x, tuple(-start for start in low))
-    windows = sliding_window_view(line, tuple(n), axis=tuple(range(2, x.ndim)))  # (N, C, *positions, *n)
+    line = read(np.empty((*x.shape[:2], *map(prod, zip(length, d))), x.dtype), x, tuple(-start for start in low))
+    line = line.reshape(*x.shape[:2], *(size for pair in zip(length, d) for size in pair))
+    line = np.moveaxis(line, range(3, line.ndim, 2), range(1, 1 + len(d)))  # (N, phases..., C, *length)
+    line = line.reshape(len(x) * prod(d), x.shape[1], *length)
+    windows = sliding_window_view(line, tuple(n), axis=tuple(range(2, x.ndim)))  # (N phases, C, *positions, *n)
     apart: Any = (..., *(slice(None, None, m_) for m_ in m), *(slice(None),) * len(m))
     windows = windows[apart]
     windows = np.moveaxis(windows, (*range(2 + len(m), windows.ndim), 1, 0), range(len(m) + 2))  # (n..., C, N, t...)
-    return windows.reshape(*n, groups, x.shape[1] // groups, len(x) * prod(tiles))
+    return windows.reshape(*n, groups, x.shape[1] // groups, len(line) * prod(tiles))
 
 
 def _along(matrices: Sequence[np.ndarray], a: np.ndarray) -> np.ndarray:

@@ -23,8 +23,15 @@ CASES = (
     case((2, 300, 6, 5), (40, 300, 3, 3), 1, 2, story="bands of the input gradient"),
     case((1, 1, 6, 6), (1, 1, 3, 3), 1, 1, story="one channel"),
     case((2, 16, 45, 47), (16, 16, 3, 3), 1, 1, story="many blocks and parts, as many filters as channels"),
+    case((2, 40, 9, 13), (50, 40, 5, 5), 1, ((0, 2), (3, 1)), story="5 x 5 taps, asymmetric padding"),
+    case((1, 17, 5, 7), (19, 17, 5, 5), story="5 x 5 taps, one row of results, no padding"),
+    case((2, 24, 6, 3), (36, 8, 5, 5), 1, (2, 5), 1, 3, story="5 x 5 taps, groups; padding beyond the kernel"),
+    case((2, 20, 11, 13), (18, 20, 3, 3), 1, ((2, 3), (0, 1)), 2, story="dilation 2, asymmetric padding"),
+    case((2, 16, 9, 12), (33, 16, 3, 3), 1, (1, 6), (1, 4), story="dilation along one axis"),
+    case((1, 8, 7, 5), (9, 8, 3, 3), 1, ((3, 2), 4), (3, 4), story="more phases than results"),
+    case((2, 6, 12, 13), (10, 6, 5, 5), 1, ((4, 3), (6, 7)), (2, 3), story="5 x 5 taps with dilation"),
 )
-"""Problems made for its tiles, all of 3 x 3 kernels."""
+"""Problems made for its tiles: 3 x 3 kernels first, then 5 x 5, and dilation."""
 
 
 def agreement(dtype: str = "float64", passes: tuple[str, ...] = checks.PASSES) -> float:

@@ -28,10 +28,10 @@ DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("pass_", checks.PASSES)
 def test_what_it_cannot_do_it_says(pass_) -> None:
     for c, why in (
-        (case((1, 1, 9), (1, 1, 3)), "Winograd is written for 3 x 3 kernels in two dimensions, got kernel"),
+        (case((1, 1, 9), (1, 1, 3)), "Winograd is written for 3 x 3 and 5 x 5 kernels in two dimensions, got kernel"),
+        (case((1, 1, 9, 9), (1, 1, 4, 4)), r"got kernel \(4, 4\)"),
         (case((1, 1, 9, 9), (1, 1, 5, 3)), r"got kernel \(5, 3\)"),
         (case((1, 1, 9, 9), (1, 1, 3, 3), 2), "Winograd needs stride 1"),
-        (case((1, 1, 9, 9), (1, 1, 3, 3), 1, 0, 2), "Winograd needs dilation 1"),
     ):
         with pytest.raises(UnsupportedError, match=why if jit.HAVE_NUMBA else "needs Numba"):
             catalogue.plan("conv", pass_, checks.problem(c), algorithm="winograd")
@@ -66,12 +66,16 @@ def test_small_images_take_small_tiles() -> None:
     sizes = {n: Conv.from_shapes((1, 64, n, n), (64, 64, 3, 3), padding=1) for n in (2, 7)}
     assert winograd_tiles.options("forward", sizes[2]) == {"m": 2, "points": "lavin"}
     assert winograd_tiles.options("forward", sizes[7]) == {"m": 4, "points": "paired"}
+    apart = Conv.from_shapes((1, 64, 7, 7), (64, 64, 3, 3), padding=4, dilation=4)  # phases of 2 and of 1
+    assert winograd_tiles.options("forward", apart) == {"m": 2, "points": "lavin"}
+    large = Conv.from_shapes((1, 64, 27, 27), (64, 64, 5, 5), padding=2)
+    assert winograd_tiles.options("forward", large) == {"m": 2, "points": "paired"}
 
 
 if not jit.HAVE_NUMBA:
     pytest.skip("needs Numba, which is not installed", allow_module_level=True)
 
-from minidl.kernels.cpu import relayout, simd, winograd, winograd_blocks, winograd_filters  # noqa: E402
+from minidl.kernels.cpu import products, relayout, simd, winograd, winograd_blocks, winograd_filters  # noqa: E402
 from minidl.kernels.cpu.tiles import columns_tile, rows_tile  # noqa: E402
 from minidl.kernels.cpu.winograd_transforms import Scheme  # noqa: E402
 from minidl.kernels.workspace import borrow  # noqa: E402
@@ -131,15 +135,15 @@ def lying(memory: np.ndarray, at: int, shape: tuple[int, ...], strides: tuple[in
     return np.lib.stride_tricks.as_strided(memory[at:].view("float64"), shape, strides)
 
 
-@pytest.mark.parametrize("c", [CASES[0], CASES[4]], ids=["4x4", "2x2"])
+@pytest.mark.parametrize(("c", "m"), [(CASES[0], 4), (CASES[4], 2), (CASES[13], 2)], ids=["4x4", "2x2", "2x2 of 5x5"])
 @pytest.mark.parametrize("pass_", checks.PASSES)
-def test_the_intermediates_are_those_of_the_twin(c, pass_) -> None:
+def test_the_intermediates_are_those_of_the_twin(c, m, pass_) -> None:
     conv, (a, b) = checks.problem(c), checks.operands(c, pass_, "float64")
     tile = columns_tile("float64") if pass_ == "weight_grad" else rows_tile("float64")
     t = winograd_tiles.tiling(pass_, conv, 8, tile.rows, tile.width)
     assert t.blocks == t.bands == t.parts == 1
-    want, scheme = getattr(twin, pass_)(a, b, conv, **winograd_tiles.options(pass_, conv)), Scheme(tile, t.m)
-    assert scheme.m == {9: 4, 13: 4, 2: 2}[conv.size[0]]
+    want, scheme = getattr(twin, pass_)(a, b, conv, **winograd_tiles.options(pass_, conv)), Scheme(tile, t.m, t.r)
+    assert scheme.m == m
 
     def same(got: np.ndarray, named: np.ndarray) -> None:
         """got (points, ...) and the twin's (n, n, G, ...)"""
@@ -204,6 +208,29 @@ def test_one_bad_number_reaches_its_neighbours_only() -> None:
     assert bad[0, :16, :4, :4].all()
     bad[0, :16, :4, :4] = False
     assert not bad.any()
+
+
+@pytest.mark.parametrize("c", [CASES[6], CASES[7], CASES[14]], ids=str)
+def test_large_results_go_past_the_caches(c, monkeypatch) -> None:
+    """Where vectors are cache lines, and so are channels: those of the first problem."""
+    asked, run = [], winograd.run
+
+    def watched(function, scheme, arguments, *rest):
+        asked.extend(part.stream for part in arguments if isinstance(part, winograd._Job))
+        run(function, scheme, arguments, *rest)
+
+    with simd.using(simd.AVX512):
+        for pass_ in ("forward", "input_grad"):
+            operands = [checks.channels_last(a) for a in checks.operands(c, pass_, "float32")]
+            kernel, conv = getattr(winograd, pass_), checks.problem(c)
+            want = kernel(*operands, conv)
+            winograd._correlate_group.cache_clear()
+            with monkeypatch.context() as patch:
+                patch.setattr(products, "STREAM_BYTES", 0)
+                patch.setattr(winograd, "run", watched)
+                checks.assert_same_bits(kernel(*operands, conv), want, pass_)
+            winograd._correlate_group.cache_clear()
+    assert (1 in asked) == (c == CASES[6])
 
 
 # filters that are kept ----------------------------------------------------------------------------------
