@@ -2,7 +2,7 @@
 
 Storage (N, P, Q, C) makes convolution a sum of matrix products: tap (r, s) multiplies the C channels of a pixel,
 which lie side by side, by a C x K matrix of weights, and the K results of neighbouring pixels lie side by side
-too.  `products.py` does that for all taps at once, on tiles of 14 pixels x 32 filters (AVX-512).  What remains
+too.  `products.py` does that for all taps at once, on tiles of 8 pixels x 32 filters (AVX-512).  What remains
 here is to write each pass as such a product:
 
 * forward: the windows of x times the weights.

@@ -24,7 +24,7 @@ def bands(columns: int, tile: Tile) -> list[tuple[Tile, int, int]]:
 
     What would fit into one vector goes with the columns before it: by itself it would load as much as it multiplies.
 
-    >>> wide = Tile("float32", 16, 14, 2)
+    >>> wide = Tile("float32", 16, 8, 2)
     >>> [[(t.width, first, stop) for t, first, stop in bands(k, wide)] for k in (6, 64, 80, 90)]
     [[(8, 0, 6)], [(32, 0, 64)], [(32, 0, 32), (48, 32, 80)], [(32, 0, 90)]]
     """

@@ -30,7 +30,7 @@ from .simd import Lanes, copy_bytes, finish_streams, prefetch
 from .tiles import Tile, rows_tile, rows_times_panel
 from .windows import Windows, fill_tables, finish_tile, pixel_count, read_taps, tap_count
 
-DEPTH_BYTES = 120 << 10  # of a panel in a depth block: a part of the L2 cache
+DEPTH_BYTES = 200 << 10  # of a panel in a depth block: a part of the L2 cache
 CHUNK_TILES = 16
 CHUNK_BYTES = 96 << 10  # of rows of x, which each panel reads again; with few channels a chunk has more tiles
 TABLE_ENTRIES = 1 << 14
@@ -141,20 +141,15 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
     first = chunk * cut.tiles * tile.rows
     count = min(cut.tiles * tile.rows, pixel_count(w) - first)
     tiles, taps = -(-count // tile.rows), tap_count(w)
-    # rows a multiple of a page apart share a few lines of the L1 cache and drive each other out: copy them
-    apart = cut.block_depth * tile.itemsize + 64
-    copied = cut.block_taps == 1 and taps > 0 and w.x_step2 % 4096 == 0  # without a tap nothing is read
     edge_width, pixels = tile.width * tile.itemsize, tiles * tile.rows
     # no arrays: handing one on is counted by an atomic step, which waits until all that was stored is in the cache
-    addresses = pixels * (taps + 2) + tile.rows
-    edge = allocate(tile.rows * edge_width + 8 * addresses + (pixels * apart if copied else 0))
+    addresses = pixels * (taps + 1) + tile.rows
+    edge = allocate(tile.rows * edge_width + 8 * addresses)
     table = edge + tile.rows * edge_width  # (tile, tap, row)
     results = table + 8 * pixels * taps
-    copy_table, edge_rows, copy = results + 8 * pixels, results + 16 * pixels, table + 8 * addresses
+    edge_rows = results + 8 * pixels
     for row in range(tile.rows):  # of a tile of which some columns are no result
         write_number(edge_rows, row, edge + row * edge_width)
-    for i in range(pixels if copied else 0):
-        write_number(copy_table, i, copy + i * apart)
     fill_tables(w, first, count, tile.rows if taps > 1 else pixels, table, results)  # in longer runs where it may
     finish_tile(count, tile.rows, taps, table, results)
     all_panels = -(-cut.columns // tile.width)
@@ -162,11 +157,6 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
     while t == 0 or t < taps:
         some_taps, some_depth = min(cut.block_taps, taps - t), min(cut.block_depth, cut.depth - c)
         offset = (group * cut.depth + c) * tile.itemsize
-        if copied:
-            for m in range(pixels):
-                row = number(table, (m // tile.rows * taps + t) * tile.rows + m % tile.rows)
-                copy_bytes(number(copy_table, m), row + offset, some_depth * tile.itemsize)
-            offset = 0
         for p in range(band * cut.piece_panels, min((band + 1) * cut.piece_panels, all_panels)):
             panel = cut.panels + (group * all_panels + p) * cut.panel_bytes
             panel += (t * cut.depth + c) * tile.width * tile.itemsize
@@ -174,17 +164,14 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
             size = min(tile.width, cut.columns - p * tile.width) * tile.itemsize
             accumulate = t + c + cut.add
             if taps == 1 and size == edge_width:
-                source = copy_table if copied else table
-                ahead = 0 if copied or p > band * cut.piece_panels else some_depth * tile.itemsize
-                _whole_tiles(tile, cut, source, count, offset, some_depth, panel, results, shift, accumulate, ahead)
+                ahead = 0 if p > band * cut.piece_panels else some_depth * tile.itemsize
+                _whole_tiles(tile, cut, table, count, offset, some_depth, panel, results, shift, accumulate, ahead)
                 continue
             for m in range(0, count, tile.rows):
                 begin, end = read_taps(w, table, m // tile.rows, tile.rows, t, t + some_taps)
                 if begin == end and accumulate:
                     continue
-                source = copy_table + m * 8
-                if not copied:
-                    source = table + (m * taps + begin * tile.rows) * 8
+                source = table + (m * taps + begin * tile.rows) * 8
                 target, moved, stream = results + m * 8, shift, cut.stream
                 if size < edge_width:
                     target, moved, stream = edge_rows, 0, 0

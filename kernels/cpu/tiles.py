@@ -57,8 +57,8 @@ class Tile(Lanes):
 
         Eight rows at least: so many multiply-adds are under way at once, and each needs a sum of its own.
 
-        >>> Tile("float32", 16, 14, 2).narrow(3)
-        Tile(dtype='float32', lanes=4, rows=14, vectors=1)
+        >>> Tile("float32", 8, 6, 2).narrow(3)
+        Tile(dtype='float32', lanes=4, rows=8, vectors=1)
         """
         lanes = min(self.lanes, 16 // self.itemsize)
         while lanes < min(columns, self.lanes):
@@ -76,20 +76,20 @@ class Tile(Lanes):
         return Tile(self.dtype, self.lanes, min(self.rows, (registers - 1) // vectors - 1), vectors)
 
 
-# Rows x vectors by what a machine has. More rows mean fewer loads of b per product; the rows of columns_times_panel
-# are channels, whose counts are multiples of 8.
-_ROWS = {32: (14, 2), 16: (6, 2)}
-_COLUMNS = {32: (8, 2), 16: (6, 2)}
+# Rows x vectors by the registers of a machine.  More rows mean fewer loads of b per product, and 14 x 2 would fit into
+# 32 registers.  But with as many channels as networks often have, rows lie a multiple of a page apart; then all rows of
+# a tile share one set of the L1 cache, of 8 to 12 lines, and if they are more they drive each other out.
+_SIZES = {32: (8, 2), 16: (6, 2)}
 
 
 def rows_tile(dtype: str, host: Machine | None = None) -> Tile:
     """The tile of rows_times_panel.
 
     >>> rows_tile("float32", Machine(64, 32))
-    Tile(dtype='float32', lanes=16, rows=14, vectors=2)
+    Tile(dtype='float32', lanes=16, rows=8, vectors=2)
     """
     host = host or machine()
-    return Tile(dtype, host.lanes(dtype), *_ROWS[host.registers])
+    return Tile(dtype, host.lanes(dtype), *_SIZES[host.registers])
 
 
 FEW_ROWS = 40  # of channels: so few that a tile of their own is worth its compilation
@@ -104,7 +104,7 @@ def columns_tile(dtype: str, host: Machine | None = None, depth: int | None = No
     [4, 8, 8, 9, 7, 11, 8]
     """
     host = host or machine()
-    rows, vectors = _COLUMNS[host.registers]
+    rows, vectors = _SIZES[host.registers]
     if depth is not None and depth <= 8 and -(-depth // 4) * 4 < -(-depth // rows) * rows:
         rows = 4
     elif depth is not None and rows < depth <= FEW_ROWS:

@@ -233,13 +233,6 @@ def _products() -> tuple[Mutant, ...]:
             "for i in range(0):",
         ),
         _bug(
-            "F_copied_rows_are_those_of_the_first_tap",
-            piece,
-            "pixels a page apart: the tap is forgotten where their rows are copied",
-            "row = number(table, (m // tile.rows * taps + t) * tile.rows + m % tile.rows)",
-            "row = number(table, m // tile.rows * taps * tile.rows + m % tile.rows)",
-        ),
-        _bug(
             "F_at_the_edge_the_first_weights",
             piece,
             "taps that read only padding are left out, their weights are not",
