@@ -13,7 +13,7 @@ from math import prod
 
 from . import blas, vectors
 from .catalogue import Cost, Kernel, register
-from .cpu import direct_tiles, fft, im2col, winograd_tiles
+from .cpu import col2im_tiles, direct_tiles, fft, im2col, winograd_tiles
 from .geometry import Conv
 
 PASSES = ("forward", "input_grad", "weight_grad")
@@ -146,11 +146,13 @@ add("direct", ".cpu.direct", direct_supports, direct_cost, needs_numba=True, dty
 # Measured with operands that are channels-last already, as they are inside a network.
 
 NHWC_FLOPS = 2.05e11  # float32, whole tiles
+VECTOR_BYTES = 32  # of the vectors that those operations are of
 NHWC_LANES = 16  # columns are computed in vectors
 NHWC_ROWS = 8  # channels that the weight gradient computes at least
 NHWC_SUMS = 0.95  # of that: the weight gradient packs its factors and adds up the sums of its parts
 NHWC_TAP = 3  # channels that fit into the time in which a tap finds its rows
 NHWC_BYTES = 2e10  # operands read and results written, fresh memory
+COL2IM_BYTES = 4e10  # operands fetched ahead of the products
 NHWC_PACK = 3e-10  # seconds per weight rearranged
 NHWC_DEPTHWISE = 8e10, 3e10  # float32 operations and bytes per second
 NHWC_CALL = 8e-6  # one loop of a call that was made before, and its part of the call
@@ -165,6 +167,8 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     """Multiply-adds of whole vectors of columns, memory moved, weights packed."""
     depth, columns, taps = conv.w_shape[1], conv.out_channels // conv.groups, prod(conv.kernel)
     moved = traffic(conv, itemsize)
+    if pass_ == "input_grad" and col2im_tiles.pays(conv, _lanes(itemsize)):
+        return _spread_cost(conv, itemsize)
     loops = 2 * prod(conv.stride) if pass_ == "input_grad" else 2
     seconds = moved / NHWC_BYTES + loops * NHWC_CALL
     flops = 2.0 * conv.macs
@@ -188,6 +192,19 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
         seconds += prod(conv.w_shape) * NHWC_PACK
     workspace = itemsize * conv.groups * wide * depth * taps
     return Cost(work, moved, workspace, seconds)
+
+
+def _lanes(itemsize: int) -> int:
+    return int(VECTOR_BYTES * vectors.speed()) // itemsize
+
+
+def _spread_cost(conv: Conv, itemsize: int) -> Cost:
+    """Of the input gradient that goes from g's pixels to dx's: ``cpu/col2im.py``."""
+    weights, moved = prod(conv.w_shape), traffic(conv, itemsize)
+    work = 2.0 * _lanes(itemsize) * col2im_tiles.work(conv, _lanes(itemsize))
+    seconds = work * itemsize / 4 / (NHWC_FLOPS * vectors.speed()) + moved / COL2IM_BYTES
+    seconds += 2 * weights * NHWC_PACK + 3 * NHWC_CALL
+    return Cost(work, moved, 2 * itemsize * weights, seconds)
 
 
 add("nhwc", ".cpu.nhwc", nhwc_supports, nhwc_cost, needs_numba=True, dtypes=("float32", "float64"))

@@ -6,7 +6,8 @@ too.  `products.py` does that for all taps at once, on tiles of 8 pixels x 32 fi
 here is to write each pass as such a product:
 
 * forward: the windows of x times the weights.
-* input_grad: the inputs that share a residue mod stride are a stride-1 convolution of g with part of the taps.
+* input_grad: the inputs that share a residue mod stride are a stride-1 convolution of g with part of the taps.  With
+  few channels the product the other way round is faster, of g's pixels and all taps: see `col2im`.
 
 Arrays are (N, C, *size) as everywhere; those that are not channels-last are copied first.  Results are
 channels-last, whatever the operands are, so that a network changes its storage once, in its first layer.
@@ -21,6 +22,8 @@ from math import prod
 import numpy as np
 
 from ..geometry import Conv
+from . import col2im_tiles
+from .col2im import spread
 from .depthwise import filter_channels, weight_sums
 from .depthwise_tiles import groups_fit
 from .direct_tiles import Axis3, Geometry, geometry, residues
@@ -30,6 +33,7 @@ from .places import address
 from .products import multiply_rows
 from .relayout import as_last, deliver, edge_windows, padded_rows, result, rows_of_channels
 from .replay import permanent_zeros, replayed
+from .simd import machine
 from .sums import multiply_columns
 from .windows import Windows, windows
 
@@ -89,6 +93,9 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
         dx[...] = 0
     elif dx.size:
         g = as_last(g, "g")
+        if col2im_tiles.pays(conv, machine().lanes(g.dtype)):
+            spread(w, g, dx, conv)
+            return deliver(dx, out)
         weights = _by_group(w, conv).swapaxes(1, 2)  # (G, C/G, K/G, T0, T1, T2)
         alone, parts = by_channels(conv, g.dtype.name), []
         for classes in product(*(residues(axis) for axis in geometry(conv))):

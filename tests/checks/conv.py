@@ -18,7 +18,7 @@ import numpy as np
 
 from minidl.kernels import catalogue, jit, threads
 from minidl.kernels import conv as kernels
-from minidl.kernels.cpu import dft, direct_tiles, fft, im2col, winograd_tiles
+from minidl.kernels.cpu import col2im_tiles, dft, direct_tiles, fft, im2col, winograd_tiles
 from minidl.kernels.geometry import Conv
 from minidl.kernels.spec import error_bounds
 
@@ -252,6 +252,9 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
     small: list[tuple[ModuleType, str, object]] = [
         (im2col, "CHUNK_BYTES", 1 << 11),
         (fft, "WORKSPACE", 1 << 17),
+        (col2im_tiles, "CHUNK_PIXELS", 5),
+        (col2im_tiles, "PIECES", 7),
+        (col2im_tiles, "HALOS", 1),
         (direct_tiles, "TILE", 24),
         (direct_tiles, "FILTERS", 3),
         (direct_tiles, "ITEMS", 2),
@@ -262,6 +265,7 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         (winograd_tiles, "PART_TILES", 1),
     ]
     caches: list[Callable[..., object]] = [fft.tiling, direct_tiles.tiling, winograd_tiles.tiling, catalogue._choose]
+    caches += [col2im_tiles.tiling, col2im_tiles.pays]
     if jit.HAVE_NUMBA:
         from minidl.kernels.cpu import depthwise, depthwise_long, nhwc, products, sums, winograd
 
