@@ -127,6 +127,7 @@ WIDE = (
     case((1, 20, 2, 20), (20, 1, 1, 2), 1, (0, 8), (1, 8), 20, story="depthwise, taps in the padding for many pixels"),
     case((2, 3, 11, 12), (20, 3, 5, 4), (2, 3), 2, story="first layer: taps count as channels"),
     case((2, 3, 9, 12), (10, 3, 3, 2), 1, 1, (1, 2), story="first layer, dilated: taps are no neighbours"),
+    case((2, 3, 12, 11), (20, 3, 3, 4), 1, 1, (2, 1), story="first layer, the rows of a kernel apart"),
     case((2, 2, 8, 9), (6, 1, 3, 3), 1, 1, 1, 2, story="few channels in groups"),
     case((1, 24, 5, 4), (36, 4, 2, 3), 1, 1, 1, 6, story="groups narrower than a tile"),
     case((1, 44, 5, 29), (44, 4, 3, 3), 1, 1, 1, 11, story="groups of four within a vector, runs of pixels"),

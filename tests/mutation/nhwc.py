@@ -159,6 +159,61 @@ def _passes() -> tuple[Mutant, ...]:
     )
 
 
+def _spreading() -> tuple[Mutant, ...]:
+    piece, runs, deliver = "col2im:_band_piece", "col2im:_add_runs", "col2im:_deliver"
+    return (
+        _bug(
+            "B_gx_a_run_goes_on_into_the_next",
+            runs,
+            "the lanes beyond a run, sums of the next kernel row, are added too",
+            "broadcast(tile, float(length - v))",
+            "broadcast(tile, float(length))",
+        ),
+        _bug(
+            "B_gx_last_layer_lost",
+            deliver,
+            "a row of dx is the sum of all its layers but one",
+            "in range(1, s.layers)",
+            "in range(1, s.layers - 1)",
+        ),
+        _bug(
+            "B_gx_rows_of_the_ring_keep_their_sums",
+            deliver,
+            "a later row of dx begins with what an earlier one was",
+            "clear_bytes(row, s.layers * s.length)",
+            "pass",
+        ),
+        _bug(
+            "B_gx_padding_delivered",
+            deliver,
+            "the padding in front of a row of the ring is taken for its first pixels",
+            "copy_bytes(place, row + s.low * pixel,",
+            "copy_bytes(place, row,",
+        ),
+        _bug(
+            "B_gx_band_without_what_begins_above",
+            piece,
+            "windows that begin above a band and reach into it are forgotten",
+            "s.row_dilation * (s.row_taps - 1) - begin - s.row_low",
+            "-begin - s.row_low",
+        ),
+        _bug(
+            "B_gx_rows_that_nothing_reads_share_a_place",
+            piece,
+            "a row between two windows is still in the ring when the next one needs its place",
+            "done = _deliver(tile, s, ring, image, done, min(end, p * s.row_stride - s.row_low))",
+            "done = _deliver(tile, s, ring, image, done, min(end, (p - 1) * s.row_stride - s.row_low))",
+        ),
+        _bug(
+            "B_gx_row_of_a_kernel_undilated",
+            "col2im:_add_panel",
+            "the rows of a kernel are neighbours, whatever the dilation",
+            "r * s.row_dilation",
+            "r",
+        ),
+    )
+
+
 def _products() -> tuple[Mutant, ...]:
     piece = "products:_rows_piece"
     return (
@@ -918,6 +973,7 @@ def _replay() -> tuple[Mutant, ...]:
 MUTANTS: tuple[Mutant, ...] = (
     (
         *_passes(),
+        *_spreading(),
         *_products(),
         *_tables(),
         *_panels(),
