@@ -149,11 +149,12 @@ class Rows:
 
 
 WIDE = 64  # elements of a row below which several positions are taken as one row
+FULL = 16  # elements that fill a register whatever it is
 
 
 def _fold(positions: int, channels: int) -> int:
-    """How many positions make a row: a divisor of all, so that nothing is left over."""
-    most = max(1, WIDE // max(1, channels))
+    """How many positions make a row: a divisor of all, so that nothing is left over; one where it fills registers."""
+    most = 1 if channels % FULL == 0 else max(1, WIDE // max(1, channels))
     return next(fold for fold in range(most, 0, -1) if positions % fold == 0)
 
 

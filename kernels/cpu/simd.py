@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..jit import require_numba
+from ..workspace import ALIGNMENT
 
 require_numba()
 
@@ -65,6 +66,7 @@ __all__ = [
     "maximum",
     "prefetch",
     "store",
+    "stream",
     "transpose",
     "using",
     "zero",
@@ -259,12 +261,12 @@ def emit_store(
 ) -> None:
     """Store the vector ``value`` from element ``index`` of ``pointer``, a pointer to elements, on.
 
-    ``past_caches``: straight to memory, which then is not read before; to the alignment of a vector, and see
-    `finish_streams`.
+    ``past_caches``: straight to memory, which then is not read before; to the alignment of a vector, or of a cache line
+    where that is longer, and see `finish_streams`.
     """
     at = b.bitcast(b.gep(pointer, [_index(index)]), lanes.vector.as_pointer())
     if past_caches:
-        stored = b.store(value, at, align=lanes.itemsize * lanes.lanes)
+        stored = b.store(value, at, align=min(lanes.itemsize * lanes.lanes, ALIGNMENT))
         stored.set_metadata("nontemporal", b.module.add_metadata([I32(1)]))
     else:
         b.store(value, at, align=lanes.itemsize)
@@ -378,6 +380,20 @@ def store(_context, address, vector):
 
     def emit(ctx, b, _sig, args):
         emit_store(b, spec, args[1], emit_pointer(b, args[0], spec.element))
+        return ctx.get_dummy_value()
+
+    return types.void(types.intp, vector), emit
+
+
+@intrinsic
+def stream(_context, address, vector):
+    """Write ``vector`` to ``address`` past the caches: see `emit_store`."""
+    if not _is(VectorType, vector) or not _is(types.Integer, address):
+        return None
+    spec = vector.lanes
+
+    def emit(ctx, b, _sig, args):
+        emit_store(b, spec, args[1], emit_pointer(b, args[0], spec.element), past_caches=True)
         return ctx.get_dummy_value()
 
     return types.void(types.intp, vector), emit

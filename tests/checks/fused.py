@@ -171,6 +171,25 @@ def batch_norm_relu(dtype: str, shapes: tuple[tuple[int, ...], ...] = ((70, 70, 
         np.testing.assert_array_equal(norm.scale_shift_relu(x, w, b, r, algorithm="numba"), scaled)
 
 
+def parts_of_cotangents(dtype: str) -> None:
+    """A cotangent that is some of the channels of an array, as where results were joined: read where it lies."""
+    rng = np.random.default_rng(8)
+    for channels, shape in ((32, (3, 20, 30)), (48, (2, 5, 7)), (20, (2, 9, 11)), (16, (40,))):
+        x, g = (np.moveaxis(rng.standard_normal((2, *shape, channels + 9)).astype(dtype), -1, 1) for _ in "xg")
+        x, part = np.moveaxis(np.ascontiguousarray(np.moveaxis(x[:, 9:], 1, -1)), -1, 1), g[:, 5 : channels + 5]
+        w, b = rng.standard_normal((2, channels)).astype(dtype)
+        y, mean, variance = norm.batch_norm_relu(x, w, b, EPS, algorithm="numba")
+        for seen in (None, y):
+            for _ in range(2):
+                got = norm.batch_norm_relu_grad(part, x, w, b, mean, variance, EPS, seen, algorithm="numba")
+                whole = np.array(np.moveaxis(part, 1, -1), order="C")
+                want = norm.batch_norm_relu_grad(
+                    np.moveaxis(whole, -1, 1), x, w, b, mean, variance, EPS, seen, algorithm="numba"
+                )
+                for a, c in zip(got, want, strict=True):
+                    np.testing.assert_array_equal(a, c)
+
+
 def large_mean() -> None:
     """Mean 10,000 and deviation 1: of the squares of float32 values nothing of the deviation is left."""
     rng = np.random.default_rng(2)

@@ -76,6 +76,11 @@ def test_relu_behind_it_takes_no_pass_of_its_own_and_changes_no_bit(dtype) -> No
     fused.batch_norm_relu(dtype, ((1, 3, 2, 2), (2, 64, 3), (5, 2), (8, 9, 20, 21)))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_cotangent_that_is_part_of_an_array_is_read_where_it_lies(dtype) -> None:
+    fused.parts_of_cotangents(dtype)
+
+
 @pytest.mark.parametrize("host", [simd.Machine(16, 16), simd.Machine(64, 32)], ids=["portable", "AVX-512"])
 def test_relu_behind_it_in_vectors_of_other_machines(host) -> None:
     with simd.using(host):

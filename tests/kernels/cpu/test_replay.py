@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("numba")
 
 from minidl.kernels import threads, workspace
-from minidl.kernels.cpu import nhwc, norm_relu, pieces, relayout, replay, winograd
+from minidl.kernels.cpu import nhwc, norm_last, norm_relu, pieces, relayout, replay, winograd
 from minidl.kernels.cpu.places import address
 from minidl.kernels.cpu.simd import Lanes, load, store
 from minidl.kernels.geometry import Conv
@@ -37,7 +37,7 @@ PASSES = {
 def nothing_known():
     for name in PASSES:
         getattr(nhwc, name).cache_clear()
-    norm_relu._scale_shift_cut.cache_clear()
+    norm_last._scale_shift.cache_clear()
 
 
 def channels_last(a: np.ndarray) -> np.ndarray:
@@ -228,7 +228,7 @@ def test_what_a_call_depends_on(check: Any) -> None:
 def test_a_scale_and_a_shift_again_on_other_arrays(channels: int, added: bool, shifted: bool, ceiling: float) -> None:
     """Operands that are None, and, of few channels, some that go through a copy and are not run again."""
     rng = np.random.default_rng(channels)
-    kernel = norm_relu._scale_shift_cut
+    kernel = norm_last._scale_shift
     for round_ in range(3):
         x, z = (channels_last(rng.standard_normal((2, channels, 5, 3)).astype("float32")) for _ in range(2))
         scale, shift = rng.standard_normal((2, channels)).astype("float32") * 9
