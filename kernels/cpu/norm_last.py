@@ -126,10 +126,8 @@ def batch_norm_grad(
     x = last_and_dense(x, "x")
     dweight, dbias = np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
     kept = None if y is None else like(x)
-    dx = like(x)
-    if x.size:
-        rows = [_row(v, x) for v in (weight, bias, mean, variance)]
-        dx = _backward(g, x, *rows, y, kept, dweight, dbias, (x.shape, eps, ceiling))
+    rows = [_row(v, x) for v in (weight, bias, mean, variance)]
+    dx = _backward(g, x, *rows, y, kept, dweight, dbias, (x.shape, eps, ceiling)) if x.size else like(x)
     return (dx, dweight, dbias) if kept is None else (dx, dweight, dbias, kept)
 
 

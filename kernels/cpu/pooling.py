@@ -14,6 +14,8 @@ import numpy as np
 from ..constants import Constants
 from ..pooling import Pool, check_indices
 from . import pooling_first, pooling_last, pooling_values, pooling_winners
+from .elements import dense, pitch_of
+from .joining import concatenate
 from .relayout import empty_last
 from .replay import Program, learned
 from .simd import machine
@@ -61,6 +63,7 @@ def max_pool_grad(
     pool: Pool | None = None,
 ) -> np.ndarray:
     """dx (N, C, *size): each cotangent g (N, C, *out) where its window's winner stood."""
+    g = _without_gaps(g)
     fits = pool is not None and pooling_last.fits(g.dtype, pool) and indices.dtype == index_dtype(pool)
     if pool is None or not (fits and is_last(g) and is_last(indices)):
         return scattered(g, indices, x_shape, out, True)
@@ -131,6 +134,7 @@ def avg_pool_grad(
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """dx (N, C, *size): each cotangent g (N, C, *out) shared out among its window."""
+    g = _without_gaps(g)
     last = is_last(g) and pooling_last.fits(g.dtype, pool)
     if out is None and not last and is_last(g):
         out = empty_last(pool.x_shape, g.dtype)
@@ -181,6 +185,11 @@ _again.cache_clear = _known.clear  # type: ignore[attr-defined]
 def is_last(x: np.ndarray) -> bool:
     """Whether the channels of x (N, C, *size) lie side by side in memory."""
     return not x.flags.c_contiguous and channels_behind(x).flags.c_contiguous
+
+
+def _without_gaps(g: np.ndarray) -> np.ndarray:
+    """``g``; some of the channels of a channels-last array, as behind a concatenation, in an array of their own."""
+    return g if dense(g) or pitch_of(g) is None else concatenate((g,), 1)
 
 
 def channels_behind(x: np.ndarray) -> np.ndarray:

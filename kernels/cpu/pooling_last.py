@@ -323,14 +323,18 @@ def _mean_piece(tile: Any, arguments: int, piece: int) -> None:
     taps, rows = np.empty(t.most_taps, np.int64), np.empty(t.most_taps, np.int64)
     many = _list_rows(t, p, q, rows)
     image = m.x + n * t.size0 * t.size1 * t.size2 * pixel
+    length = begin = count = -1
     for r in range(t.out2):
-        count = _list_taps(t, rows, many, r, taps)
+        k0, k1 = pair(t.table2, r)
+        if k1 - k0 != length:  # otherwise the taps are those of the last window, some positions on
+            length, begin, count = k1 - k0, k0, _list_taps(t, rows, many, r, taps)
+        source = image + (k0 - begin) * pixel
         divisor = _number(tile, m.divisors, (p * t.out1 + q) * t.out2 + r)
         result, c = m.y + (piece * t.out2 + r) * pixel, 0
         while c + WIDE * vector <= pixel:
             s0, s1, s2, s3 = zero(tile), zero(tile), zero(tile), zero(tile)
             for i in range(count):
-                tap = image + taps[i] * pixel + c
+                tap = source + taps[i] * pixel + c
                 s0, s1 = s0 + load(tile, tap), s1 + load(tile, tap + vector)
                 s2, s3 = s2 + load(tile, tap + 2 * vector), s3 + load(tile, tap + 3 * vector)
             store(result + c, s0 / divisor)
@@ -342,7 +346,7 @@ def _mean_piece(tile: Any, arguments: int, piece: int) -> None:
             first = min(c, pixel - vector)
             total = zero(tile)
             for i in range(count):
-                total = total + load(tile, image + taps[i] * pixel + first)
+                total = total + load(tile, source + taps[i] * pixel + first)
             store(result + first, total / divisor)
             c += vector
     keep((taps, rows))
@@ -357,6 +361,10 @@ def _mean_grad_piece(tile: Any, arguments: int, piece: int) -> None:
     windows, rows = np.empty(t.most_windows, np.int64), np.empty(t.most_windows, np.int64)
     many = _list_rows_of_windows(t, i, j, rows)
     image = m.y + n * t.out0 * t.out1 * t.out2 * pixel
+    if t.most_windows == 1 and pixel < WIDE * vector:
+        _share_out_alone(tile, t, m, image, rows[0] if many == 1 else -1, m.x + piece * t.size2 * pixel)
+        keep((windows, rows))
+        return
     for k in range(t.size2):
         count = _list_windows(t, rows, many, k, windows)
         result, c = m.x + (piece * t.size2 + k) * pixel, 0
@@ -380,3 +388,21 @@ def _mean_grad_piece(tile: Any, arguments: int, piece: int) -> None:
             store(result + first, total)
             c += vector
     keep((windows, rows))
+
+
+@native
+def _share_out_alone(tile: Any, t: Any, m: Any, image: int, row: int, result: int) -> None:
+    """A row of gradients where no two windows share a position and channels are few; ``row``: its first window or -1.
+
+    What there is to find out for a position costs as much as its few channels: they take turns outside.
+    """
+    vector, pixel = tile.lanes * tile.itemsize, t.channels * tile.itemsize
+    for c in range(0, pixel, vector):
+        first = min(c, pixel - vector)
+        for k in range(t.size2):
+            r, stop = pair(t.table2, k)
+            total = zero(tile)
+            if row >= 0 and r < stop and _reads(t.begin2, t.step2, r, k):
+                share = load(tile, image + (row + r) * pixel + first)
+                total = share * _number(tile, m.divisors, row + r)
+            store(result + k * pixel + first, total)

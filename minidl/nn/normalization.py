@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from ..backend import on
 from ..kernels.errors import ShapeError
 from ..ops import ones, zeros
 from ..ops.conv import Statistics
@@ -42,6 +43,14 @@ class _Norm(Module):
             init.ones_(self.weight)
         if self.bias is not None:
             init.zeros_(self.bias)
+
+
+def _count(batches: Any) -> None:
+    """One batch more.  On the array: it is no operation of the network, and a hundred layers do it in each step."""
+    with on(batches.device):
+        array = batches._array
+        array += 1
+    batches._storage.version += 1
 
 
 def _check_channels(layer: Module, made_for: int, shape: tuple[int, ...], channels: int) -> None:
@@ -189,7 +198,7 @@ class _BatchNorm(_RunningNorm):
         _check_channels(self, self.num_features, input.shape, input.shape[1])
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats:
-            self.num_batches_tracked.add_(1)
+            _count(self.num_batches_tracked)
             if self.momentum is None:  # the plain mean of all batches so far
                 momentum = 1.0 / self.num_batches_tracked.item()
         use_batch = self.training or self.running_mean is None
