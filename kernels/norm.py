@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .activation import accumulate
 from .choice import compiles, module, on_cuda
 from .constants import Constants
 from .layout import channels_last
@@ -132,12 +133,14 @@ def batch_norm_relu_grad(
     eps: float = 1e-5,
     y: Any = None,
     ceiling: float = np.inf,
+    into: Any = None,
     *,
     algorithm: str | None = None,
 ) -> tuple[Any, ...]:
     """Gradients of x, weight and bias from the cotangent g of ``batch_norm_relu``.
 
-    Where something was added, ``y`` is the result, and the gradient of what was added comes fourth.
+    Where something was added, ``y`` is the result, and the gradient of what was added comes fourth.  ``into``: what the
+    gradient of x is added to, and returned as.
 
     >>> import numpy as np
     >>> x, g = np.array([[1.0], [3.0]]), np.array([[1.0], [5.0]])
@@ -146,7 +149,14 @@ def batch_norm_relu_grad(
     ([5.0], [5.0])
     """
     found = module("norm_relu", algorithm, x)
-    return found.batch_norm_relu_grad(g, x, weight, bias, mean, variance, eps, y, ceiling)
+    arguments = g, x, weight, bias, mean, variance, eps, y, ceiling
+    add = getattr(found, "add_batch_norm_relu_grad", None)  # of the compiled ones for the CPU
+    if into is not None and add is not None and (rest := add(*arguments, into)) is not None:
+        return into, *rest
+    dx, *rest = found.batch_norm_relu_grad(*arguments)
+    if into is not None:
+        accumulate(into, dx)
+    return dx if into is None else into, *rest
 
 
 def track(running_mean: Any, running_var: Any, mean: Any, variance: Any, count: int, momentum: float) -> None:

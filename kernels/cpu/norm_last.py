@@ -131,6 +131,36 @@ def batch_norm_grad(
     return (dx, dweight, dbias) if kept is None else (dx, dweight, dbias, kept)
 
 
+def add_batch_norm_grad(
+    g: Array,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    mean: Array,
+    variance: Array,
+    eps: float,
+    y: Array | None,
+    ceiling: float | None,
+    into: Array,
+) -> tuple[Array, ...] | None:
+    """`batch_norm_grad` whose dx is added to ``into`` (N, C, *size), and the other gradients; None where ``into`` lies
+    in another way than row by row of channels."""
+    x = last_and_dense(x, "x")
+    if not x.size or into.dtype != x.dtype or _pitch(into, _blocks(x.shape, x.dtype)) is None:
+        return None
+    dweight, dbias = np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
+    kept = None if y is None else like(x)
+    rows = [_row(v, x) for v in (weight, bias, mean, variance)]
+    _add_backward(g, x, *rows, y, kept, dweight, dbias, into, (x.shape, eps, ceiling))
+    return (dweight, dbias) if kept is None else (dweight, dbias, kept)
+
+
+def _pitch(a: Array, blocks: Blocks) -> int | None:
+    """How many elements lie from row to row of ``a``, which may be some of the channels of an array; None where its
+    rows have gaps."""
+    return pitch_of(a) if blocks.shape.fold == 1 else None
+
+
 def _row(v: Array | None, x: Array) -> Array | None:
     return None if v is None else np.ascontiguousarray(v, x.dtype)
 
@@ -161,6 +191,29 @@ def _forward(
     return y
 
 
+@replayed(operands=11)
+def _add_backward(
+    g: Array,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    mean: Array,
+    variance: Array,
+    y: Array | None,
+    kept: Array | None,
+    dweight: Array,
+    dbias: Array,
+    into: Array,
+    problem: tuple[Any, float, float | None],
+    out: None = None,
+) -> Array:
+    pitch = _pitch(into, _blocks(x.shape, x.dtype))
+    assert pitch is not None  # `add_batch_norm_grad` has asked
+    steps = {"y_step": pitch * x.itemsize, "add": 1}
+    _pull_back(g, x, weight, bias, mean, variance, y, kept, dweight, dbias, into, problem, steps)
+    return np.empty(0, x.dtype)
+
+
 @replayed(operands=10)
 def _backward(
     g: Array,
@@ -176,23 +229,46 @@ def _backward(
     problem: tuple[Any, float, float | None],
     out: None = None,
 ) -> Array:
+    dx = like(x)
+    step = _blocks(x.shape, x.dtype).shape.groups * x.itemsize
+    _pull_back(g, x, weight, bias, mean, variance, y, kept, dweight, dbias, dx, problem, {"y_step": step})
+    return dx
+
+
+def _pull_back(
+    g: Array,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    mean: Array,
+    variance: Array,
+    y: Array | None,
+    kept: Array | None,
+    dweight: Array,
+    dbias: Array,
+    dx: Array,
+    problem: tuple[Any, float, float | None],
+    steps: dict[str, int],
+) -> None:
+    """Write dx, or add to it, the gradients of weight and bias, and ``kept`` where there is a y."""
     _, eps, ceiling = problem
-    blocks, dx, z = _blocks(x.shape, x.dtype), like(x), None
+    blocks, z = _blocks(x.shape, x.dtype), None
     if y is not None:
         _, z = as_rows(x, y)
-    pitch = pitch_of(g) if blocks.shape.fold == 1 else None  # some of the channels of an array are read where they lie
+    pitch = _pitch(g, blocks)
     if pitch is None:
         g, pitch = last_and_dense(g, "g"), blocks.shape.groups
     partial, table = _scratch(blocks, x.dtype)
     p = _pass(
         x, dx, ceiling, pitch * x.itemsize, g=g, z=z, kept=kept, weight=weight, bias=bias, mean=mean,
         variance=variance, dweight=dweight, dbias=dbias, eps=_number(eps, x.dtype), partial=partial, **table,
-    )  # fmt: skip
+    )._replace(**steps)  # fmt: skip
+    if p.add:
+        p = p._replace(stream=0)  # what is there is read anyway
     _run(passes.spread, x, ceiling, p, 1)
     _run(passes.sums_piece, x, ceiling, p, blocks.pieces, x, x)
     _run(passes.slopes, x, ceiling, p, 1)
     _run(passes.grad_piece, x, ceiling, p, blocks.pieces, x, x, dx)
-    return dx
 
 
 def _scratch(blocks: Blocks, dtype: np.dtype) -> tuple[Array, dict[str, Array]]:

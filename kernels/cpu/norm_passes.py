@@ -62,6 +62,7 @@ class Pass(NamedTuple):
     eps: Address  # one number
     ceiling: Address  # one number, NaN for none
     g_step: int  # bytes from row to row of g
+    y_step: int  # of y
     rows: int
     groups: int
     channels: int
@@ -69,6 +70,7 @@ class Pass(NamedTuple):
     blocks: int
     strip: int  # rows
     stream: int  # 1: results go past the caches
+    add: int  # 1: dx is added to what y holds
 
 
 @dataclass(frozen=True)
@@ -283,7 +285,10 @@ def _grad_of(kind: Any, tile: Any, p: Any, begin: int, end: int, left: int, righ
             kept, difference = load(tile, g + m * g_step + v), load(tile, p.x + at) - centre
             if kind.cut and p.z == 0:
                 kept = where_between(fma(difference, slope, shift), none, top, kept)
-            _write(p, p.y + at, fma(kept, slope, fma(difference, of_x, constant)))
+            dx, place = fma(kept, slope, fma(difference, of_x, constant)), p.y + m * p.y_step + v
+            if p.add:
+                dx = load(tile, place) + dx
+            _write(p, place, dx)
 
 
 # ---- between the passes: numbers of channels, by one thread ----

@@ -21,5 +21,6 @@ def scale_shift_relu(x: Array, scale: Array, shift: Array | None, added: Array |
     return norm_last.scale_shift(x, scale, shift, added, ceiling)
 
 
+add_batch_norm_relu_grad = norm_last.add_batch_norm_grad
 batch_norm_relu_grad = norm_last.batch_norm_grad
 """dx channels-last, dweight and dbias (C,), and with y a fourth: ``kernels.norm.batch_norm_relu_grad``."""

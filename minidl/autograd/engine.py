@@ -88,9 +88,11 @@ def backpropagate(
                 continue
             outer, autocast = MODE.differentiating, MODE.autocast
             MODE.differentiating, MODE.autocast = node, None  # gradients take the precision that their results had
+            into = None if create_graph or node.primitive.adds is None else _to_add_to(pending, node, needs)
             try:
-                gradients = node.pull_back(gs, needs)
+                gradients = node.pull_back(gs, needs, into)
             finally:
+                into = None  # nobody else has it
                 MODE.differentiating, MODE.autocast = outer, autocast
             for edge, need, gradient in zip(node.edges, needs, gradients):
                 if need and edge is not None and gradient is not None:
@@ -114,6 +116,19 @@ def _accumulate(pending: dict[Slot, Tensor], slot: Slot, gradient: Tensor) -> No
         accumulate(pending[slot]._array, gradient._array)
     else:
         pending[slot] = pending[slot] + gradient
+
+
+def _to_add_to(pending: dict[Slot, Tensor], node: Node, needs: Sequence[bool]) -> Any:
+    """The array that holds the gradient so far of the argument ``node.primitive.adds``, where the node's share may be
+    added to it as it is computed: nobody else has it, and nobody wants to see the share."""
+    number: int = node.primitive.adds  # type: ignore[assignment]
+    edge = node.edges[number]
+    if LISTENERS or edge is None or not needs[number]:
+        return None
+    slot = _slot(edge.node, edge.output, edge.leaf)
+    if slot not in pending or pending[slot].dtype != edge.spec.dtype or not _nobody_else_has(pending, slot):
+        return None
+    return pending[slot]._array
 
 
 _one = {0: object()}

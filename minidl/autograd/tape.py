@@ -200,6 +200,8 @@ class Primitive:
     without a gradient.  ``joint`` replaces them where one function computes all gradients together:
     ``joint(g, y, *args, needs, **attrs)`` returns one gradient (or None) for each argument.
     ``view`` says that the result may share memory with the first argument.
+    ``adds`` is the number of an argument whose gradient can be added to an array where it is computed: its rule (or
+    ``joint``) then takes the keyword ``into``, an array that holds the gradient so far, and returns None for it.
 
     >>> import minidl
     >>> mul = minidl.autograd.Primitive.registry["mul"]
@@ -216,6 +218,7 @@ class Primitive:
         *rules: Rule | None,
         joint: Rule | None = None,
         view: bool = False,
+        adds: int | None = None,
     ) -> None:
         self._keeping: dict[tuple[bool, ...], Keeping] = {}
         self.name = name
@@ -223,6 +226,7 @@ class Primitive:
         self.rules = rules
         self.joint = joint
         self.view = view
+        self.adds = adds
         self.__doc__ = forward.__doc__
         self.arguments = _argument_names(joint or next((r for r in rules if r is not None), None))
         if name in Primitive.registry:
@@ -233,6 +237,7 @@ class Primitive:
         super().__setattr__(name, value)
         if name in ("rules", "joint"):
             self._keeping.clear()  # another rule may use other values
+            self.adds = None  # and know nothing of arrays to add to
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -375,8 +380,13 @@ class Node:
     def __repr__(self) -> str:
         return f"<{self.name} #{self.id} -> {', '.join(str(s.shape) for s in self.outputs)}>"
 
-    def pull_back(self, cotangents: Sequence[Tensor | None], needs: Sequence[bool]) -> list[Tensor | None]:
-        """Cotangents of the arguments (None where not needed) from those of the outputs."""
+    def pull_back(
+        self, cotangents: Sequence[Tensor | None], needs: Sequence[bool], into: Any = None
+    ) -> list[Tensor | None]:
+        """Cotangents of the arguments (None where not needed) from those of the outputs.
+
+        ``into``: the array that the cotangent of argument ``primitive.adds`` is added to; it is None in what returns.
+        """
         if self.freed:
             raise GraphError(
                 f"the graph was freed by an earlier backward pass: the values that '{self.name}' had saved are gone. "
@@ -390,10 +400,15 @@ class Node:
         if not self.many:
             y, g = y[0], g[0]
         primitive = self.primitive
+        more = {} if into is None else {"into": into}
         if primitive.joint is not None:
-            return list(primitive.joint.function(g, y, *args, needs=tuple(needs), **self.attrs))
+            return list(primitive.joint.function(g, y, *args, needs=tuple(needs), **self.attrs, **more))
         return [
-            primitive.rules[i].function(g, y, *args, **self.attrs) if need else None  # type: ignore[union-attr]
+            primitive.rules[i].function(  # type: ignore[union-attr]
+                g, y, *args, **self.attrs, **(more if i == primitive.adds else {})
+            )
+            if need
+            else None
             for i, need in enumerate(needs)
         ]
 

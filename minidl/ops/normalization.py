@@ -16,6 +16,7 @@ from ..autograd.mode import MODE
 from ..autograd.tape import LISTENERS, Primitive, step_by_step, vjp
 from ..backend import array_module, on
 from ..kernels import norm as kernel
+from ..kernels.activation import accumulate
 from ..kernels.errors import ShapeError
 from ..kernels.pooling import Pool
 from ._common import floating, in_float32, is_tensor, same_dtype, tensor_operand
@@ -98,17 +99,30 @@ _batch_norm_grad: Primitive = Primitive(
 
 
 def _batch_norm_relu_rule(
-    g: Any, y: Any, x: Any, weight: Any, bias: Any, added: Any, *, needs: tuple[bool, ...], eps: float, ceiling: float
+    g: Any,
+    y: Any,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    added: Any,
+    *,
+    needs: tuple[bool, ...],
+    eps: float,
+    ceiling: float,
+    into: Any = None,
 ) -> tuple[Any, ...]:
     (gy, g_mean, g_variance), (positive, mean, variance) = g, y
     if gy is not None and g_mean is None and g_variance is None and not MODE.recording:
         last = None if added is None else positive
         dx, dweight, dbias, *dadded = _batch_norm_relu_grad(
-            gy, x, weight, bias, mean, variance, last, eps=eps, ceiling=ceiling
+            gy, x, weight, bias, mean, variance, last, eps=eps, ceiling=ceiling, into=into
         )
-        return dx, _like(dweight, weight), _like(dbias, bias), dadded[0] if dadded else None
+        return dx if into is None else None, _like(dweight, weight), _like(dbias, bias), dadded[0] if dadded else None
     kept = None if gy is None else cut_grad(gy, positive, ceiling)
     gradients = _batch_norm_rule((kept, g_mean, g_variance), y, x, weight, bias, needs=needs[:3], eps=eps)
+    if into is not None:
+        accumulate(into, gradients[0]._array)
+        gradients = None, *gradients[1:]
     return *gradients, None if added is None else kept
 
 
@@ -117,11 +131,12 @@ _batch_norm_relu: Primitive = Primitive(
     "batch_norm_relu",
     lambda x, weight, bias, added, *, eps, ceiling: kernel.batch_norm_relu(x, weight, bias, eps, added, ceiling),
     joint=vjp(_batch_norm_relu_rule, uses="x weight bias y"),
+    adds=0,
 )
 _batch_norm_relu_grad: Primitive = Primitive(
     "batch_norm_relu_grad",
-    lambda g, x, weight, bias, mean, variance, y, *, eps, ceiling: kernel.batch_norm_relu_grad(
-        g, x, weight, bias, mean, variance, eps, y, ceiling
+    lambda g, x, weight, bias, mean, variance, y, *, eps, ceiling, into: kernel.batch_norm_relu_grad(
+        g, x, weight, bias, mean, variance, eps, y, ceiling, into
     ),
 )
 _scale_shift_relu: Primitive = Primitive(

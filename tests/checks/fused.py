@@ -8,6 +8,7 @@ import minidl
 from minidl import optim
 from minidl.kernels import activation, norm
 from minidl.kernels.spec import norm as spec
+from minidl.ops import normalization
 from minidl.optim import Optimizer
 
 MORE_THAN_A_PIECE = 70_001
@@ -188,6 +189,64 @@ def parts_of_cotangents(dtype: str) -> None:
                 )
                 for a, c in zip(got, want, strict=True):
                     np.testing.assert_array_equal(a, c)
+
+
+def added_gradients(dtype: str) -> None:
+    """dx of batch norm and ReLU added to an array that is all or some of the channels of one, stored in any way: what
+    is added is what is returned otherwise, in its own channels and nowhere else."""
+    rng = np.random.default_rng(9)
+    for channels, shape in ((32, (3, 20, 30)), (48, (2, 5, 7)), (20, (2, 9, 11))):
+        x, g, r = (np.moveaxis(rng.standard_normal((*shape, channels)).astype(dtype), -1, 1) for _ in "xgr")
+        w, b = rng.standard_normal((2, channels)).astype(dtype)
+        y, mean, variance = norm.batch_norm_relu(x, w, b, EPS, r, algorithm="numba")
+        wide = np.moveaxis(rng.standard_normal((*shape, channels + 9)).astype(dtype), -1, 1)
+        for seen in (None, y):
+            rest = (g, x, w, b, mean, variance, EPS, seen, np.inf)
+            dx, *others = norm.batch_norm_relu_grad(*rest, algorithm="numba")
+            for whole, first in ((wide, 5), (x, 0), (np.ascontiguousarray(wide), 5)):
+                for _ in range(2):
+                    got, want = np.array(whole, order="K"), np.array(whole, order="K")
+                    part = got[:, first : first + channels]
+                    want[:, first : first + channels] += dx
+                    same, *found = norm.batch_norm_relu_grad(*rest, part, algorithm="numba")
+                    assert same is part
+                    np.testing.assert_array_equal(got, want)
+                    for a, c in zip(found, others, strict=True):
+                        np.testing.assert_array_equal(a, c)
+
+
+def shares_added_where_they_are_computed() -> None:
+    """A tensor that is read by several: its gradient is the same, to the last bit, when somebody watches and each share
+    is computed by itself; and a share that somebody keeps stays as it is."""
+    rng = np.random.default_rng(10)
+    x0, (w0, b0) = rng.standard_normal((4, 6, 5, 32)).astype("f4"), rng.standard_normal((2, 32)).astype("f4")
+
+    def gradients() -> list[np.ndarray]:
+        last_stored = np.moveaxis(x0, -1, 1)
+        x, z, w, b = (minidl.tensor(a).requires_grad_() for a in (last_stored, last_stored, w0, b0))
+
+        def norm_of(v: minidl.Tensor) -> minidl.Tensor:
+            scale, shift = (minidl.cat([p] * (v.shape[1] // 32)) for p in (w, b))
+            return normalization.batch_norm_relu(v, None, np.inf, None, None, scale, shift, True, 0.1, EPS)
+
+        h = x * 2.0
+        joined = minidl.cat([h, norm_of(h), h * 3.0], 1)
+        last = norm_of(minidl.cat([joined, joined * 0.5], 1))
+        seen: list[tuple[minidl.Tensor, np.ndarray]] = []
+        for v in (h, joined):
+            v.register_hook(lambda g: seen.append((g, g.numpy().copy())))
+        first = norm_of(h)
+        both = (h + z) * first  # z and h get one array
+        (both.sum() + (last * joined[:, :1]).sum()).backward()
+        for g, value in seen:
+            np.testing.assert_array_equal(g.numpy(), value)
+        return [t.grad.numpy() for t in (x, w, b, z)]
+
+    alone = gradients()
+    with minidl.autograd.Tape():
+        watched = gradients()
+    for a, c in zip(alone, watched, strict=True):
+        np.testing.assert_array_equal(a, c)
 
 
 def large_mean() -> None:

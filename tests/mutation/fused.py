@@ -21,6 +21,7 @@ TANH = (partial(fused.tanh, "float32"),)
 LARGE_MEAN = (fused.large_mean,)
 NORM_RELU = (partial(fused.batch_norm_relu, "float32"),)
 PARTS_OF_COTANGENTS = (partial(fused.parts_of_cotangents, "float32"),)
+ADDED, SHARES = (partial(fused.added_gradients, "float32"),), (fused.shares_added_where_they_are_computed,)
 UPDATES = (fused.updates,)
 PARTS = (partial(fused.accumulated_parts, "float32"),)
 
@@ -118,6 +119,14 @@ MUTANTS = (
            "p.z + at), none, top + top, kept)"),
     Mutant("norm_of_other_rows_of_the_cotangent", _PASSES + "_sums_of", PARTS_OF_COTANGENTS,
            "takes some of the channels of an array for all of it", "p.g + m * p.g_step + v", "p.g + at"),
+    Mutant("norm_share_not_added", _PASSES + "_grad_of", ADDED, "assigns where it should add",
+           "dx = load(tile, place) + dx", "pass"),
+    Mutant("norm_share_in_rows_of_its_own", _PASSES + "_grad_of", ADDED, "takes some of the channels for all",
+           "p.y + m * p.y_step + v", "p.y + at"),
+    Mutant("norm_share_added_twice", "minidl.ops.normalization:_batch_norm_relu_rule", SHARES,
+           "adds the share, and returns the sum to be added again", "dx if into is None else None", "dx"),
+    Mutant("share_added_to_what_others_have", "minidl.autograd.engine:_to_add_to", SHARES,
+           "writes into a gradient that a hook was given", " or not _nobody_else_has(pending, slot)", ""),
     Mutant("norm_grad_of_the_batch_before", _LAST + "_backward", NORM_RELU, "mean and slopes are what they were",
            "_run(passes.spread, x, ceiling, p, 1)", "pass"),
     Mutant("norm_without_its_eps", _PASSES + "_scales", NORM, "forgets eps",

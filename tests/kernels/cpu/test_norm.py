@@ -81,6 +81,15 @@ def test_a_cotangent_that_is_part_of_an_array_is_read_where_it_lies(dtype) -> No
     fused.parts_of_cotangents(dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_gradient_is_added_to_what_is_there(dtype) -> None:
+    fused.added_gradients(dtype)
+
+
+def test_shares_of_a_gradient_are_added_where_they_are_computed() -> None:
+    fused.shares_added_where_they_are_computed()
+
+
 @pytest.mark.parametrize("host", [simd.Machine(16, 16), simd.Machine(64, 32)], ids=["portable", "AVX-512"])
 def test_relu_behind_it_in_vectors_of_other_machines(host) -> None:
     with simd.using(host):
