@@ -23,7 +23,7 @@ PIECES = 8  # wanted, for the threads
 ALONE = 1 << 21  # products that are worth a second thread
 PART_TILES = 128  # of the weight gradient, at least: each part writes sums of its own, which are read again
 SUMS_BYTES = 16 << 20  # of all parts
-ROWS, WIDTH = 14, 32  # of a register tile, where the machine does not matter: in estimates
+ROWS, WIDTH = 8, 32  # of a register tile, where the machine does not matter: in estimates
 
 
 class Tiling(NamedTuple):
@@ -127,8 +127,8 @@ def tiling(pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int =
 def even(size: int, most: int, step: int) -> int:
     """The size of equal pieces of about ``most``, a multiple of ``step``.
 
-    >>> even(100, 28, 14), even(30, 28, 14), even(5, 28, 14)
-    (28, 42, 14)
+    >>> even(100, 28, 8), even(30, 28, 8), even(5, 28, 8)
+    (32, 32, 8)
     """
     pieces = max(1, round(size / most))
     return max(1, -(-size // (pieces * step))) * step

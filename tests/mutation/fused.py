@@ -127,7 +127,7 @@ MUTANTS = (
            "adds the share, and returns the sum to be added again", "dx if into is None else None", "dx"),
     Mutant("share_added_to_what_others_have", "minidl.autograd.engine:_to_add_to", SHARES,
            "writes into a gradient that a hook was given", " or not _nobody_else_has(pending, slot)", ""),
-    Mutant("norm_grad_of_the_batch_before", _LAST + "_backward", NORM_RELU, "mean and slopes are what they were",
+    Mutant("norm_grad_of_the_batch_before", _LAST + "_pull_back", NORM_RELU, "mean and slopes are what they were",
            "_run(passes.spread, x, ceiling, p, 1)", "pass"),
     Mutant("norm_without_its_eps", _PASSES + "_scales", NORM, "forgets eps",
            "np.sqrt(variance[c] + elements(kind.one, p.eps, 1)[0])", "np.sqrt(variance[c])"),

@@ -118,7 +118,7 @@ def test_two_threads_have_as_much_to_do_for_one_small_image(k, c, n) -> None:
         assert t.blocks * t.bands % 2 == 0
 
 
-@pytest.mark.parametrize("tile", [(14, 32), (6, 16)])
+@pytest.mark.parametrize("tile", [(8, 32), (6, 16)])
 def test_two_threads_have_as_much_to_do_for_a_few_blocks(tile) -> None:
     conv = Conv.from_shapes((16, 160, 14, 14), (320, 160, 3, 3), padding=1)
     t = winograd_tiles.tiling("forward", conv, 4, *tile)
