@@ -152,6 +152,7 @@ NHWC_ROWS = 8  # channels that the weight gradient computes at least
 NHWC_SUMS = 0.95  # of that: the weight gradient packs its factors and adds up the sums of its parts
 NHWC_TAP = 3  # channels that fit into the time in which a tap finds its rows
 NHWC_BYTES = 2e10  # operands read and results written, fresh memory
+COL2IM_PRODUCTS = 0.9  # of those operations: sums are written before they are added
 COL2IM_BYTES = 4e10  # operands fetched ahead of the products
 NHWC_PACK = 3e-10  # seconds per weight rearranged
 NHWC_DEPTHWISE = 8e10, 3e10  # float32 operations and bytes per second
@@ -202,7 +203,8 @@ def _spread_cost(conv: Conv, itemsize: int) -> Cost:
     """Of the input gradient that goes from g's pixels to dx's: ``cpu/col2im.py``."""
     weights, moved = prod(conv.w_shape), traffic(conv, itemsize)
     work = 2.0 * _lanes(itemsize) * col2im_tiles.work(conv, _lanes(itemsize))
-    seconds = work * itemsize / 4 / (NHWC_FLOPS * vectors.speed()) + moved / COL2IM_BYTES
+    rate = NHWC_FLOPS * vectors.speed() * COL2IM_PRODUCTS
+    seconds = work * itemsize / 4 / rate + moved / COL2IM_BYTES
     seconds += 2 * weights * NHWC_PACK + 3 * NHWC_CALL
     return Cost(work, moved, 2 * itemsize * weights, seconds)
 

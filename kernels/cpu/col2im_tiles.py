@@ -14,10 +14,9 @@ PIECES = 16  # wanted, for the threads
 HALOS = 4  # a band has so many times the rows that a window reaches, at least: what lies on its edge is computed twice
 WIDEST = 1 << 14  # pixels of a row of g: a row's sums, and a row of dx, are in memory at once
 
-ADD = 12  # multiply-adds of a vector that adding a vector of sums to its row takes as long as
+ADD = 9  # multiply-adds of a vector that adding a vector of sums to its row takes as long as
 NARROW = 1.2  # times as long takes a product of few columns: its tile has one vector, and loads more for each product
 TAP = 3  # channels that fit into the time in which a tap finds its pixels
-MARGIN = 1.25  # the estimates say which is faster where they differ by so much
 
 
 class Tiling(NamedTuple):
@@ -65,7 +64,7 @@ def work(conv: Conv, lanes: int) -> float:
 def pays(conv: Conv, lanes: int) -> bool:
     """Whether spreading the pixels of g is faster than gathering those that a pixel of dx belongs to, tap by tap.
 
-    Gathering multiplies by what lies in the padding of g, and has vectors of no more channels than dx has.
+    Gathering multiplies by the padding at the ends of g's rows, and has vectors of no more channels than dx has.
 
     >>> pays(Conv.from_shapes((8, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3), 16)
     True
@@ -75,6 +74,6 @@ def pays(conv: Conv, lanes: int) -> bool:
     if not can(conv) or not prod(conv.y_shape):
         return False
     vectors = -(-conv.in_channels // lanes)
-    gathered = conv.batch * prod(conv.size) * vectors * (conv.out_channels + TAP)
-    gathered *= prod(conv.kernel) / prod(conv.stride) * (NARROW if vectors == 1 else 1)
-    return work(conv, lanes) * MARGIN < gathered
+    pairs = prod(conv.out[:-1]) * conv.size[-1] / conv.stride[-1] * prod(conv.kernel)  # of pixels and taps
+    gathered = conv.batch * pairs * vectors * (conv.out_channels + TAP) * (NARROW if vectors == 1 else 1)
+    return work(conv, lanes) < gathered

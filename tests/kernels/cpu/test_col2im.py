@@ -119,7 +119,7 @@ def test_chosen_for_few_channels_and_where_g_would_be_padded() -> None:
         ((16, 64, 56, 56), (192, 64, 3, 3), 1, 1, False),
         ((8, 128, 56, 56), (128, 128, 3, 3), 2, 1, False),
         ((8, 256, 56, 56), (512, 256, 1, 1), 2, 0, False),
-        ((16, 16, 14, 14), (48, 16, 5, 5), 1, 2, False),
+        ((32, 16, 32, 32), (16, 16, 3, 3), 1, 1, False),
     ):
         assert col2im_tiles.pays(Conv.from_shapes(x, w, stride=stride, padding=padding), 16) == chosen
     for refused in (
