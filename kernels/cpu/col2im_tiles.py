@@ -51,7 +51,7 @@ def can(conv: Conv) -> bool:
 def work(conv: Conv, lanes: int) -> float:
     """Multiply-adds of vectors of so many ``lanes`` that take as long, roughly."""
     wide = lanes >= 16
-    rows, width, pixels = 14 if wide else 6, 2 * lanes, prod(conv.out)
+    rows, width, pixels = 8 if wide else 6, 2 * lanes, prod(conv.out)
     chunk = tiling(conv).chunk * conv.out[-1]
     computed = pixels * -(-chunk // rows) * rows / chunk
     run = conv.in_channels * conv.kernel[-1]
