@@ -178,7 +178,8 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
         flops *= max(1.0, last.size / (last.out * last.stride))
     if depth == columns and depth in (1, 2, 4, 8) and conv.groups > 1:  # nhwc.by_channels
         rate, memory = NHWC_DEPTHWISE
-        return Cost(flops, moved, 0, loops * NHWC_CALL + flops * itemsize / 4 / rate + moved / memory)
+        seconds = flops * itemsize / 4 / (rate * vectors.speed()) + moved / memory
+        return Cost(flops, moved, 0, loops * NHWC_CALL + seconds)
     if pass_ == "input_grad":
         depth, columns = columns, depth
     elif conv.in_channels < NHWC_ROWS and conv.groups == 1:  # the taps of a row count as channels
@@ -222,15 +223,17 @@ add("fft", ".cpu.fft", fft.supports, fft.cost, exact=False, dtypes=("float32", "
 WINOGRAD_FLOPS = 1.65e11  # float32, of the products
 WINOGRAD_TRANSFORM = 2e-10  # seconds per element of V, M, and the weight gradient's U
 WINOGRAD_FILTER = 3e-10  # seconds per element of U, or of the weight gradient's sums
+WINOGRAD_RAGGED = 4  # times as long takes a vector that channels do not fill: it is copied, element by element
 WINOGRAD_CALL = 2.5e-5
 
 
 def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     """Products of transformed tiles, the transforms, and what a call takes by itself."""
     t = winograd_tiles.tiling(pass_, conv, itemsize)
-    deep, wide = (-(-channels // NHWC_LANES) * NHWC_LANES for channels in (t.depth, t.columns))
+    wide = -(-t.columns // NHWC_LANES) * NHWC_LANES
     products = 2.0 * t.points * t.tiles * t.depth * wide * conv.groups
-    elements = t.points * t.tiles * (deep * t.bands + wide) * conv.groups
+    channels = _transformed(t.depth) * t.bands + _transformed(t.columns)
+    elements = t.points * t.tiles * channels * conv.groups
     filters = t.points * t.depth * t.columns * t.parts * conv.groups
     # forward: U is made once for all calls in inference, and read
     filter_seconds = 4 / NHWC_BYTES if pass_ == "forward" else WINOGRAD_FILTER
@@ -239,6 +242,11 @@ def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     seconds = seconds * itemsize / 4 + moved / NHWC_BYTES + conv.groups * WINOGRAD_CALL
     flops = products + winograd_tiles.TRANSFORM * (elements + filters)
     return Cost(flops, moved, winograd_tiles.workspace_bytes(pass_, conv, itemsize), seconds)
+
+
+def _transformed(channels: int) -> int:
+    """Of how many channels the transforms take as long, were their vectors full."""
+    return (channels // NHWC_LANES + WINOGRAD_RAGGED * (channels % NHWC_LANES > 0)) * NHWC_LANES
 
 
 add(

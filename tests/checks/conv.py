@@ -492,6 +492,7 @@ def winograd_twin(dtype: str = "float64", cases: tuple[Case, ...] = FEW) -> None
     """The readable Winograd, for kernels of any size up to 5, within the bound of the points that it takes."""
     from minidl.kernels.spec import winograd as twin
 
+    cases = *cases, case((1, 2, 7, 10), (3, 2, 3, 2), 1, ((2, 1), (1, 0)), (2, 3), story="phases along both axes")
     able = [c for c in cases if not twin.unsupported(problem(c)) and max(c.kernel) <= 5]
     for c, pass_, m in itertools.product(able, PASSES, (2, 4)):
         conv, (a, b) = problem(c), operands(c, pass_, dtype)
