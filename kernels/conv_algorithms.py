@@ -150,6 +150,7 @@ VECTOR_BYTES = 32  # of the vectors that those operations are of
 NHWC_LANES = 16  # columns are computed in vectors
 NHWC_ROWS = 8  # channels that the weight gradient computes at least
 NHWC_SUMS = 0.95  # of that: the weight gradient packs its factors and adds up the sums of its parts
+NHWC_WAITING = 1.6  # the weight gradient of few filters has a tile of eight sums, which wait for each other
 NHWC_TAP = 3  # channels that fit into the time in which a tap finds its rows
 NHWC_BYTES = 2e10  # operands read and results written, fresh memory
 COL2IM_PRODUCTS = 0.9  # of those operations: sums are written before they are added
@@ -188,6 +189,8 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     wide = -(-columns // lanes) * lanes
     deep = max(depth, NHWC_ROWS) if pass_ == "weight_grad" else depth + NHWC_TAP
     work = flops * wide / max(1, columns) * deep / max(1, depth)
+    if pass_ == "weight_grad" and 2 * columns <= lanes:
+        work *= NHWC_WAITING
     rate = NHWC_FLOPS * vectors.speed() * (NHWC_SUMS if pass_ == "weight_grad" else 1)
     seconds += work * itemsize / 4 / rate
     if pass_ != "forward":  # which packs once for all calls in inference; in training a batch outweighs it
