@@ -4,14 +4,16 @@
 outside:
 
     piece of work    some pixels (a *part*), some panels of columns (a *band*), some tiles (a *block*); one thread
-      chunk          so many pixels that their rows of x, and of g in the band's panels, stay in the L2 cache; where
-                     rows of x share a few sets of the L1 cache and several panels read them, they are copied
-        panel, tap   ``tile.width`` columns of g, packed
-          tile       ``tile.rows`` channels: columns_times_panel, added to the part's own sums
+      chunk          so many pixels that their rows of x, and of g in the band's panels, stay in the L2 cache
+        tap, tiles   all of the block, or where rows of x share a few sets of the L1 cache and several panels read
+                     them, as many as read one cache line of each row, which is copied
+          panel      ``tile.width`` columns of g, packed
+            tile     ``tile.rows`` channels: columns_times_panel, added to the part's own sums
 
 The parts' sums are added in their order at the end, by a second loop; of one part, each piece brings its own to where
-they belong.  How many parts there are is a matter of sizes only, so the number of threads does not change a bit.  Bands
-and blocks are as many as keep the threads busy: each piece packs and copies for itself.
+they belong.  If there is one part and one tap, x and g change places: then tiles of sums are tiles of dw, and lie there
+from the beginning.  How many parts there are is a matter of sizes only, so the number of threads does not change a bit.
+Bands and blocks are as many as keep the threads busy: each piece packs and copies for itself.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from .windows import Windows, fill_tables, pixel_count, tap_count
 CHUNK_BYTES = 256 << 10  # of rows of x that are read where they lie
 CHUNK_PIXELS = (64, 256)
 COPY_COLUMNS = 192  # which read the copied rows of x: so many are worth it
-ALIASED = 1 << 10  # bytes: rows a multiple of it apart share a few sets of the L1 cache, and drive each other out
+ALIASED = 2 << 10  # bytes: rows a multiple of it apart share a few sets of the L1 cache, and drive each other out
 PART_PIXELS = 512  # for which it is worth to add up sums of parts
 PARTS = 16
 SUMS_BYTES = 4 << 20  # of all parts
@@ -64,8 +66,10 @@ class Cut(NamedTuple):
     bands: int  # that cover all panels
     block: int  # tiles of a piece
     blocks: int  # that cover all tiles
-    copied: int  # bytes of a tile's part of a chunk's rows of x, if they are copied
-    sums: Address  # (parts, groups, panels, tiles, taps, rows, width)
+    together: int  # tiles that are done for all panels before the next ones
+    copied: int  # 1: what they read of the rows of x is copied
+    sums: Address  # (parts, groups, panels, tiles, taps, rows, width), or that of d if there is a ``row_step``
+    row_step: int  # bytes from row to row of d, where x and g have changed places: what is said of x is true of g
 
 
 class Target(NamedTuple):
@@ -86,7 +90,7 @@ class Target(NamedTuple):
 @lru_cache(maxsize=1024)
 def cutting(
     tile: Tile, pixels: int, taps: int, depth: int, all_depth: int, all_columns: int, groups: int, first: int,
-    stop: int, row_step: int, pieces: int,
+    stop: int, apart: int, at_once: bool, pieces: int,
 ) -> Cut:  # fmt: skip
     """How the sums for the columns first, ..., stop - 1 are cut into about so many pieces; no address yet.
 
@@ -95,23 +99,22 @@ def cutting(
     tiles, panels = -(-depth // tile.rows), -(-(stop - first) // tile.width)
     sums = groups * panels * taps * tiles * tile.rows * tile.width * tile.itemsize
     parts = max(1, min(-(-PARTS // groups), pixels // PART_PIXELS, SUMS_BYTES // max(1, sums)))
-    parts = 1 << parts.bit_length() - 1  # an even number, or nothing to divide
+    parts = 1 if at_once else 1 << parts.bit_length() - 1  # an even number, or nothing to divide
     part_pixels, parts = _evenly(pixels, -(-pixels // parts))
-    copies = taps == 1 and stop - first >= COPY_COLUMNS and row_step % ALIASED == 0
+    copies = taps == 1 and stop - first >= COPY_COLUMNS and apart % ALIASED == 0
     band, bands = _evenly(panels, max(1, BAND // tile.width if copies else panels * groups * parts // pieces))
     block, blocks = _evenly(tiles, max(BLOCK, tiles * groups * parts * bands // pieces))
     least, most = CHUNK_PIXELS
-    copied = 0
+    together = block
     if copies:
-        chunk, _ = _evenly(part_pixels, most)
-        copied = -(-chunk * tile.rows * tile.itemsize // LINE) * LINE
-        copied += LINE - copied % (2 * LINE)  # an odd number of lines: tiles begin in different sets of the L1 cache
+        chunk, _ = _evenly(part_pixels, 2 * most if at_once else most)
+        together = max(1, LINE // (tile.rows * tile.itemsize))
     else:
         most = min(most, 4 * tile.lanes * tile.itemsize)  # narrow registers leave more of each cache line for later
         chunk = min(part_pixels, max(least, min(most, CHUNK_BYTES // (block * tile.rows * tile.itemsize))))
     return Cut(
         depth, all_depth, all_columns, groups, first, stop - first, tiles, chunk, parts, part_pixels, band, bands,
-        block, blocks, copied, 0,
+        block, blocks, together, int(copies), 0, 0,
     )  # fmt: skip
 
 
@@ -133,22 +136,37 @@ def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, d:
     """
     w = windows
     pixels, taps = w.batch * w.out0 * w.out1 * w.out2, w.taps0 * w.taps1 * w.taps2
-    row_step, pieces = w.x_step2 * w.stride2, PIECES * get_num_threads()
+    apart, pieces = w.x_step2 * w.stride2, PIECES * get_num_threads()
+    at_once = taps == merged == 1 and _fits(depth, columns, pixels, d)
+    if at_once:  # rows of d are rows of tiles
+        depth, columns, apart = columns, depth, w.y_step2
     for tile, first, stop in bands(columns, columns_tile(d.dtype.name, depth=depth)):
-        cut = cutting(tile, pixels, taps, depth, groups * depth, columns, groups, first, stop, row_step, pieces)
+        cut = cutting(tile, pixels, taps, depth, groups * depth, columns, groups, first, stop, apart, at_once, pieces)
         panels = -(-cut.columns // tile.width)
         shape = (cut.parts, groups, panels, cut.tiles, taps, tile.rows, tile.width)
-        sums = borrow("sums", shape, d.dtype)
-        cut = cut._replace(sums=address(sums))
         work = pixels * taps * depth * columns * groups / FLOPS
         target = Target(address(d), depth * taps * d.itemsize, taps, merged, SPAN, 0)
-        if cut.parts == 1 and (merged == 1 or cut.blocks == 1):  # what a block's sums belong to lies together in d
-            code = code_address(_deliver_piece, tile)
-            target = target._replace(span=cut.block * tile.rows * taps, code=code)
+        if at_once:
+            cut = cut._replace(sums=address(d), row_step=columns * d.itemsize)
+        else:
+            cut = cut._replace(sums=address(borrow("sums", shape, d.dtype)))
+            if cut.parts == 1 and (merged == 1 or cut.blocks == 1):  # what a block's sums belong to lies together in d
+                code = code_address(_deliver_piece, tile)
+                target = target._replace(span=cut.block * tile.rows * taps, code=code)
         run(_sum_piece, tile, (w, cut, target), groups * cut.parts * cut.bands * cut.blocks, work)
-        if target.code == 0:
+        if target.code == 0 and not at_once:
             spans = -(-depth * taps // SPAN)
             run(_deliver_piece, tile, (cut, target), groups * panels * spans, prod(shape) * 1e-9)
+
+
+def _fits(depth: int, columns: int, pixels: int, d: np.ndarray) -> bool:
+    """Whether d (groups * columns, depth) is made of register tiles, and sums of one part are worth it.
+
+    They are where they are short, or d is so large that sums of parts would come from far.
+    """
+    tile = columns_tile(d.dtype.name, depth=columns)
+    whole = all(columns % t.rows == 0 == (stop - first) % t.width for t, first, stop in bands(depth, tile))
+    return whole and (pixels < 4 * PART_PIXELS or 2 * d.nbytes > SUMS_BYTES)
 
 
 @native
@@ -167,38 +185,47 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
     first, stop = band * cut.band, min((band + 1) * cut.band, panels)
     begin_tile, end_tile = block * cut.block, min((block + 1) * cut.block, cut.tiles)
     panel_bytes = cut.chunk * width
-    packed = allocate(cut.band * panel_bytes + 8 * cut.chunk * (taps + 2) + cut.block * cut.copied)
+    copy_step = cut.together * tile.rows * tile.itemsize
+    packed = allocate(cut.band * panel_bytes + 8 * cut.chunk * (taps + 2) + cut.copied * cut.chunk * copy_step)
     table = packed + cut.band * panel_bytes  # (tap, pixel)
     places = table + 8 * cut.chunk * taps  # of g's pixels
     copy_table = places + 8 * cut.chunk
-    copies = copy_table + 8 * cut.chunk  # (tile, pixel, row)
+    copy = copy_table + 8 * cut.chunk
     for m in range(cut.chunk if cut.copied > 0 else 0):
-        write_number(copy_table, m, copies + m * tile.rows * tile.itemsize)
+        write_number(copy_table, m, copy + m * copy_step)
     begin = part * cut.part_pixels
     end = min(begin + cut.part_pixels, pixel_count(w))
     for m in range(begin, end, cut.chunk):
         count = min(cut.chunk, end - m)
         fill_tables(w, m, count, cut.chunk, table, places)
+        packed_rows = table if cut.row_step != 0 else places
         for p in range(first, stop):
             k = p * tile.width
             shift = (group * cut.all_columns + cut.first + k) * tile.itemsize
             size = min(tile.width, cut.columns - k) * tile.itemsize
-            _pack_rows(tile, packed + (p - first) * panel_bytes, places, count, shift, size)
+            _pack_rows(tile, packed + (p - first) * panel_bytes, packed_rows, count, shift, size)
         for t in range(taps):
-            rows = table + t * cut.chunk * 8
-            if cut.copied > 0:
-                _copy_tiles(tile, cut, group, rows, count, begin_tile, end_tile, copies)
-                rows = copy_table
-            for p in range(first, stop):
-                for i in range(begin_tile, end_tile):
-                    offset = _channel_begin(tile, cut, group, i) * tile.itemsize
-                    if cut.copied > 0:
-                        offset = (i - begin_tile) * cut.copied
-                    at = (((part * cut.groups + group) * panels + p) * cut.tiles + i) * taps + t
-                    columns_times_panel(
-                        tile, rows, count, offset, packed + (p - first) * panel_bytes,
-                        cut.sums + at * tile.rows * width, width, m - begin,
-                    )  # fmt: skip
+            rows = places if cut.row_step != 0 else table + t * cut.chunk * 8
+            for tiles in range(begin_tile, end_tile, cut.together):
+                after = min(tiles + cut.together, end_tile)
+                low = 0
+                if cut.copied > 0:
+                    low = _channel_begin(tile, cut, group, tiles) * tile.itemsize
+                    high = (_channel_begin(tile, cut, group, after - 1) + tile.rows) * tile.itemsize
+                    _copy_rows(tile, copy, copy_step, rows, count, low, high - low)
+                for p in range(first, stop):
+                    for i in range(tiles, after):
+                        offset = _channel_begin(tile, cut, group, i) * tile.itemsize - low
+                        at = (((part * cut.groups + group) * panels + p) * cut.tiles + i) * taps + t
+                        result, step = cut.sums + at * tile.rows * width, width
+                        if cut.row_step != 0:
+                            step = cut.row_step
+                            result = cut.sums + (group * cut.depth + i * tile.rows) * step
+                            result += (cut.first + p * tile.width) * tile.itemsize
+                        columns_times_panel(
+                            tile, copy_table if cut.copied > 0 else rows, count, offset,
+                            packed + (p - first) * panel_bytes, result, step, m - begin,
+                        )  # fmt: skip
     free(packed)
     to, failed = read(Target, arguments + 8 * (len(w) + len(cut))), 0
     for p in range(first, stop if to.code != 0 else first):  # while the sums are in this core's cache
@@ -208,13 +235,15 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
 
 
 @native
-def _copy_tiles(tile: Any, cut: Any, group: int, table: int, count: int, begin: int, end: int, copies: int) -> None:
-    """The rows of x, tile by tile.  Where they lie they share a few sets of the L1 cache, and drive each other out."""
-    size = tile.rows * tile.itemsize
+def _copy_rows(tile: Any, copy: int, step: int, table: int, count: int, low: int, size: int) -> None:
+    """``size`` bytes of each row of x, which share a few sets of the L1 cache where they lie."""
+    vector = tile.lanes * tile.itemsize
     for m in range(count):
-        for i in range(begin, end):
-            channel = _channel_begin(tile, cut, group, i) * tile.itemsize
-            copy_bytes(copies + (i - begin) * cut.copied + m * size, number(table, m) + channel, size)
+        row = number(table, m) + low
+        if size == vector:
+            store(copy + m * step, load(tile, row))
+        else:
+            copy_bytes(copy + m * step, row, size)
 
 
 @native
