@@ -6,7 +6,7 @@ outside:
     piece of work    some pixels (a *part*), some panels of columns (a *band*), some tiles (a *block*); one thread
       chunk          so many pixels that their rows of x, and of g in the band's panels, stay in the L2 cache
         tap, tiles   all of the block, or where rows of x share a few sets of the L1 cache and several panels read
-                     them, as many as read one cache line of each row, which is copied
+                     them, as many as read a cache line or two of each row, which are copied
           panel      ``tile.width`` columns of g, packed
             tile     ``tile.rows`` channels: columns_times_panel, added to the part's own sums
 
@@ -108,7 +108,7 @@ def cutting(
     together = block
     if copies:
         chunk, _ = _evenly(part_pixels, 2 * most if at_once else most)
-        together = max(1, LINE // (tile.rows * tile.itemsize))
+        together = max(2, LINE // (tile.rows * tile.itemsize))  # lines come in pairs
     else:
         most = min(most, 4 * tile.lanes * tile.itemsize)  # narrow registers leave more of each cache line for later
         chunk = min(part_pixels, max(least, min(most, CHUNK_BYTES // (block * tile.rows * tile.itemsize))))

@@ -728,8 +728,8 @@ def _sums() -> tuple[Mutant, ...]:
             "B_gw_copied_rows_of_the_first_group",
             "sums:_sum_piece",
             "the group's offset into a row of x is forgotten where rows are copied",
-            "_copy_rows(tile, copy, copy_step, rows, count, low, high - low)",
-            "_copy_rows(tile, copy, copy_step, rows, count, max(0, low - group * cut.depth * tile.itemsize), high - low)",
+            "rows, count, low, high - low)",
+            "rows, count, max(0, low - group * cut.depth * tile.itemsize), high - low)",
         ),
         _bug(
             "B_gw_rows_of_dw_of_the_first_group",
