@@ -172,7 +172,10 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     if pass_ == "input_grad" and col2im_tiles.pays(conv, _lanes(itemsize)):
         return _spread_cost(conv, itemsize)
     loops = 2 * prod(conv.stride) if pass_ == "input_grad" else 2
-    seconds = moved / NHWC_BYTES + loops * NHWC_CALL
+    needed = moved
+    if pass_ != "input_grad" and taps == 1:  # of a strided layer, pixels that no window has
+        needed -= itemsize * conv.batch * conv.in_channels * (prod(conv.size) - min(prod(conv.size), prod(conv.out)))
+    seconds = needed / NHWC_BYTES + loops * NHWC_CALL
     flops = 2.0 * conv.macs
     if pass_ == "input_grad":  # tiles leave out whole rows of padding, but not the padding within a row
         last = conv.axes[-1]
@@ -193,7 +196,8 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
         work *= NHWC_WAITING
     rate = NHWC_FLOPS * vectors.speed() * (NHWC_SUMS if pass_ == "weight_grad" else 1)
     seconds += work * itemsize / 4 / rate
-    if pass_ != "forward":  # which packs once for all calls in inference; in training a batch outweighs it
+    # forward packs once for all calls in inference; in training a batch outweighs it.  Sums of one tap lie in dw
+    if pass_ == "input_grad" or (pass_ == "weight_grad" and taps > 1):
         seconds += prod(conv.w_shape) * NHWC_PACK
     workspace = itemsize * conv.groups * wide * depth * taps
     return Cost(work, moved, workspace, seconds)
