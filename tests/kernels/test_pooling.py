@@ -98,6 +98,22 @@ def test_result_is_stored_as_the_input(last):
             assert np.moveaxis(y, 1, -1).flags.c_contiguous == last
 
 
+@pytest.mark.skipif(not HAVE_NUMBA, reason="Numba is not installed")
+def test_the_gradient_of_some_channels_is_stored_as_they_are():
+    """Behind a concatenation: its gradient is that of all, of which each part takes its channels."""
+    rng = np.random.default_rng(0)
+    pool, wide = Pool.from_shape((2, 20, 6, 8), 2), rng.standard_normal((2, 3, 4, 29)).astype("float32")
+    g = np.moveaxis(wide, -1, 1)[:, 5:25]
+    winners = pooling.max_pool(np.moveaxis(rng.standard_normal((2, 6, 8, 20)).astype("float32"), -1, 1), pool)[1]
+    for of in (
+        lambda g: pooling.avg_pool_grad(g, pool),
+        lambda g: pooling.max_pool_grad(g, winners, pool.x_shape, pool=pool),
+    ):
+        dx = of(g)
+        assert np.moveaxis(dx, 1, -1).flags.c_contiguous
+        np.testing.assert_array_equal(dx, of(np.moveaxis(np.ascontiguousarray(np.moveaxis(g, 1, -1)), -1, 1)))
+
+
 # ---- errors ----
 
 
