@@ -15,7 +15,8 @@ TRANSFORM = 12
 """Multiply-adds that transforming an element costs as much time as, roughly: what decides between m = 2 and 4."""
 
 BLOCK_BYTES = 400 << 10  # of V and M: they should stay in the L2 cache
-BLOCK_TILES = (24, 96)  # at least; at most, and where U (the sums) is so large that it should not be read often
+BLOCK_TILES = (24, 96)  # at least; at most, and where U is so large that it should not be read often
+SUM_TILES = 192  # of the weight gradient, where its sums are as large: each block reads and writes all of them
 NEAR_BYTES = 4 << 20  # of U: larger ones come from far
 BAND = 192  # columns; fewer, and the transforms of a block would be repeated too often
 SUM_BAND = 128  # the weight gradient's, which has parts of the sum instead of blocks
@@ -98,15 +99,18 @@ def tiling(pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int =
         depth, columns = columns, depth
     panels = max(1, -(-columns // width))
     least, most = BLOCK_TILES
-    wide = SUM_BAND if pass_ == "weight_grad" else BAND
-    if points * depth * columns * itemsize > NEAR_BYTES:
-        least = most
-    block = max(least, min(most, BLOCK_BYTES // (points * itemsize * max(1, depth + min(columns, wide)))))
-    block = even(tiles, block, rows)
-    blocks, parts = max(1, -(-tiles // block)), 1
+    wide, parts = BAND, 1
     if pass_ == "weight_grad":
-        sums = points * depth * panels * width * itemsize
-        parts = max(1, min(PIECES, blocks, tiles // PART_TILES, SUMS_BYTES // max(1, sums)))
+        wide, sums = SUM_BAND, points * depth * panels * width * itemsize
+        parts = max(1, min(PIECES, tiles // PART_TILES, SUMS_BYTES // max(1, sums)))
+    block = min(most, BLOCK_BYTES // (points * itemsize * max(1, depth + min(columns, wide))))
+    block = even(tiles, max(least, block), rows)
+    if points * depth * columns * itemsize > NEAR_BYTES:
+        parts -= parts % 2 and parts > 1  # as much for each of two threads
+        block = even(-(-tiles // parts), SUM_TILES if pass_ == "weight_grad" else most, rows)
+    blocks = max(1, -(-tiles // block))
+    if pass_ == "weight_grad":
+        parts = min(parts, blocks)
         parts = max(1, -(-blocks // -(-blocks // parts)))
     pieces = parts if pass_ == "weight_grad" else blocks
     bands = max(1, min(-(-PIECES // pieces), panels * width // wide))
