@@ -117,7 +117,7 @@ def test_choices_for_convolution(pass_) -> None:
     if jit.HAVE_NUMBA:
         assert choice((16, 256, 28, 28), (256, 256, 3, 3), padding=2, dilation=2) == "winograd"
         assert choice((16, 64, 27, 27), (192, 64, 5, 5), padding=2) == "winograd"
-        assert choice((8, 256, 28, 28), (256, 8, 3, 3), padding=1, groups=32) == "nhwc"  # vectors that channels fill half
+        assert choice((8, 256, 28, 28), (256, 8, 3, 3), padding=1, groups=32) == "nhwc"
         assert choice((8, 64, 56, 56), (64, 1, 3, 3), padding=1, groups=64) in ("nhwc", "direct")
 
 
