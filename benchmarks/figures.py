@@ -26,6 +26,8 @@ QUICK_LAYERS = 2  # of each kind
 LAYER_SECONDS = 1.0  # of measuring, for the three passes
 NETWORK_SECONDS = 8.0
 QUICK_NETWORKS = ["resnet18", "all_cnn_c", "lenet5"]
+FORCING = ("ATEN_CPU_CAPABILITY", "NUMBA_CPU_NAME", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE")
+"""Settings that make Numba, PyTorch, its oneDNN and BLAS use less than the processor has."""
 
 
 class Line(NamedTuple):
@@ -131,6 +133,7 @@ def markdown(results: dict[str, Any], name: str) -> str:
     blas = ", ".join(f"{b['internal_api']} {b['version']} for {b['architecture']}" for b in stamp["blas"])
     versions = ", ".join(f"{n} {stamp[n]}" for n in ("python", "numpy", "numba", "torch"))
     busy = report.busy(stamp["load_average_before"], stamp["cores"])
+    forced = ", ".join(f"`{k}={v}`" for k, v in stamp["settings"].items() if k in FORCING)
     lines = [
         f"# {stamp['cpu']}, {stamp['threads']} of {stamp['cores']} cores",
         "",
@@ -138,6 +141,7 @@ def markdown(results: dict[str, Any], name: str) -> str:
         f"{stamp['minutes']:.0f} minutes, {stamp['clock']} clock. {versions}; BLAS {blas}. Load average before "
         f"{stamp['load_average_before']}, after {stamp['load_average']}."
         + (f" {stamp['left_out']} passes of layers were left out for lack of time." if stamp["left_out"] else "")
+        + (f" The processor could do more: {forced}." if forced else "")
         + (" **The machine was busy with other work: these are not results to keep.**" if busy else ""),
         "",
         f"Limits of the machine, measured: {limits['gflops']:.0f} GFLOP/s, copying {limits['copy_gbytes']:.1f} GB/s.",
@@ -197,12 +201,11 @@ def _layer_rows(rows: Sequence[dict[str, Any]], gflops: float) -> list[str]:
 
 
 def write(results: dict[str, Any], folder: Path) -> list[Path]:
-    """JSON, Markdown and the pictures, named after the processor; what was written."""
-    features = set(results["stamp"]["cpu_features"])
-    width = "avx512" if "avx512f" in features else "avx2" if "avx2" in features else "portable"
-    words = "".join(c.lower() if c.isalnum() else " " for c in results["stamp"]["cpu"]).split()
-    name = "-".join([*words, width, f"{results['stamp']['threads']}-threads"])
-    name += "-quick" if results["stamp"]["quick"] else ""
+    """JSON, Markdown and the pictures, named after the processor and the vectors used; what was written."""
+    stamp = results["stamp"]
+    words = "".join(c.lower() if c.isalnum() else " " for c in stamp["cpu"]).split()
+    name = "-".join([*words, stamp["kernels_for"], f"{stamp['threads']}-threads"])
+    name += "-quick" if stamp["quick"] else ""
     folder.mkdir(parents=True, exist_ok=True)
     data, page = folder / f"{name}.json", folder / f"{name}.md"
     data.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

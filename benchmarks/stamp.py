@@ -10,6 +10,7 @@ import subprocess
 from typing import Any
 
 from minidl import doctor, get_num_threads, packages
+from minidl.kernels import jit
 from minidl.kernels.threads import available_cpus
 
 from .sides import ROOT, settings
@@ -26,6 +27,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": doctor._cpu_name(),
         "cpu_features": sorted(doctor._cpu_features()),
+        "kernels_for": vectors(),
         "cores": available_cpus(),
         "load_average": load_average(),
         "threads": get_num_threads(),
@@ -38,6 +40,19 @@ def environment() -> dict[str, Any]:
         "OPENBLAS_CORETYPE": os.environ.get("OPENBLAS_CORETYPE"),
         "settings": settings(),
     }
+
+
+def vectors() -> str:
+    """The vectors that our kernels are compiled for: "avx512", "avx2", "neon" or "portable".
+
+    They are the processor's own, unless ``NUMBA_CPU_NAME`` says otherwise.
+    """
+    if not jit.HAVE_NUMBA:
+        return "portable"
+    from minidl.kernels.cpu import simd
+
+    names = {simd.AVX512: "avx512", simd.AVX2: "avx2", simd.NEON: "neon"}
+    return names.get(simd.machine(), "portable")
 
 
 def load_average() -> list[float] | None:

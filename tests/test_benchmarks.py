@@ -394,6 +394,7 @@ def test_the_stamp_says_what_matters_and_nothing_private(monkeypatch: pytest.Mon
     assert all({"internal_api", "architecture", "num_threads"} <= set(library) for library in got["blas"])
     assert got["OPENBLAS_CORETYPE"] == "Haswell" and got["settings"]["OMP_WAIT_POLICY"] == "passive"
     assert "NUMBA_CACHE_DIR" not in settings()
+    assert got["kernels_for"] in ("avx512", "avx2", "neon", "portable")
     assert str(ROOT) not in json.dumps(got)
 
 

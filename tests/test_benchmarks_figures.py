@@ -42,13 +42,14 @@ def made(quick: bool = False) -> dict:
     calls = [{"layer": "a 1", "pass": "forward", "algorithm": "nhwc", "cold": 2.5, "warm": 0.05, "numba": 0.4}]
     blas = [{"internal_api": "openblas", "version": "1", "architecture": "Zen"}]
     stamp = dict.fromkeys(("commit", "time", "clock", "python", "numpy", "numba", "torch", "OPENBLAS_CORETYPE"), "x")
-    stamp |= {"cpu": "Some CPU (R) 7", "cpu_features": ["avx2"], "threads": 2, "cores": 2, "blas": blas}
+    stamp |= {"cpu": "Some CPU (R) 7", "kernels_for": "avx2", "threads": 2, "cores": 2, "blas": blas}
     stamp |= {
         "load_average": None,
         "load_average_before": [3.0, 1.0, 1.0],
         "quick": quick,
         "minutes": 9.6,
         "left_out": 12,
+        "settings": {"NUMBA_CPU_NAME": "haswell", "OMP_NUM_THREADS": "2"},
     }
     return {
         "stamp": stamp,
@@ -83,6 +84,7 @@ def test_every_result_is_written_and_the_page_names_the_pictures(tmp_path: Path)
     assert json.loads(written[0].read_text()) == json.loads(json.dumps(results))
     page = written[1].read_text()
     assert all(path.name in page for path in written[2:]) and "not results to keep" in page
+    assert "The processor could do more: `NUMBA_CPU_NAME=haswell`." in page
     assert "12 passes of layers were left out for lack of time" in page
     assert "| VGG-16 x 4 | 10 | 10 | 10 | 10 | 100 | 0 | 2.50 | 1.40 | 0.90 |" in page
     assert "| a 2 | weight_grad | nhwc | 1 | 40 | 20% | 0.80 | 1% | 1.0e-07 | 1.0e-07 |" in page
