@@ -75,6 +75,19 @@ class Tile(Lanes):
         vectors = self.vectors + 1
         return Tile(self.dtype, self.lanes, min(self.rows, (registers - 1) // vectors - 1), vectors)
 
+    def fit(self, columns: int, host: Machine | None = None) -> Tile:
+        """The tile for so many columns: of another width where that computes fewer in vain.
+
+        Of one vector, with rows for as many sums as before, or of a vector more.
+
+        >>> [Tile("float32", 16, 8, 2).fit(k, Machine(64, 32)).vectors for k in (16, 32, 48, 64, 80, 144)]
+        [1, 2, 3, 2, 2, 3]
+        """
+        if columns <= self.lanes:
+            return Tile(self.dtype, self.lanes, self.rows * self.vectors, 1)
+        wider = self.widen(host)
+        return min(self, wider, key=lambda tile: -(-columns // tile.width) * tile.width)
+
 
 # Rows x vectors by the registers of a machine.  More rows mean fewer loads of b per product, and 14 x 2 would fit into
 # 32 registers.  But with as many channels as networks often have, rows lie a multiple of a page apart; then all rows of

@@ -97,6 +97,11 @@ class _Problem(NamedTuple):
         return self.conv.y_shape if self.pass_ == "forward" else self.conv.x_shape
 
     @property
+    def columns(self) -> int:
+        """Channels of a group of y."""
+        return self.shape[1] // self.conv.groups
+
+    @property
     def low(self) -> list[int]:
         """y[p] = sum over taps t of x[p + t d - low] times w[t], or, for the input gradient, w[r - 1 - t]."""
         return [axis.pad[0] if self.pass_ == "forward" else axis.extent - 1 - axis.pad[0] for axis in self.conv.axes]
@@ -143,7 +148,7 @@ def _filters(w: Array, p: _Problem) -> Filters:
 
 
 def _scheme(dtype: str, p: _Problem, itemsize: int) -> Scheme:
-    tile = rows_tile(dtype)
+    tile = rows_tile(dtype).fit(p.columns)
     t = tiling(p.pass_, p.conv, itemsize, tile.rows, tile.width)
     return Scheme(tile, t.m, t.r)
 

@@ -73,7 +73,8 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
 
 
 def _sum_products(x: Array, g: Array, dw: Array, conv: Conv) -> None:
-    tile, low = columns_tile(x.dtype.name), [before for before, _ in conv.padding]
+    tile = columns_tile(x.dtype.name).fit(conv.out_channels // conv.groups)
+    low = [before for before, _ in conv.padding]
     t = tiling("weight_grad", conv, x.itemsize, tile.rows, tile.width)
     scheme = Scheme(tile, t.m, t.r)
     point_step = plane_bytes(-(-t.depth // tile.rows) * tile.rows * tile.width * x.itemsize)
@@ -106,8 +107,7 @@ def _sum_piece(scheme: Any, arguments: int, worker: int) -> None:
     tile = scheme.tile
     width = tile.width * scheme.itemsize
     v = block.scratch + worker * block.worker_bytes
-    u, u_panel = v + block.m, job.block * width
-    u_plane = job.band * u_panel
+    u, u_panel, u_plane = v + block.m, job.block * width, block.m_plane
     v_rows = addresses(v, block.v_row, job.block)
     panels = -(-job.columns // tile.width)
     for piece in range(worker, job.pieces, job.workers):

@@ -88,7 +88,8 @@ def _table(a: np.ndarray, order: np.ndarray) -> np.ndarray:
 def test_register_tiles_multiply(name, dtype) -> None:
     """Rows in any order, some read twice; an offset into each; once over NaN, once added to what is there."""
     host = MACHINES[name]
-    for tile in (tiles.rows_tile(dtype, host), tiles.rows_tile(dtype, host).narrow(99)):
+    plain = tiles.rows_tile(dtype, host)
+    for tile in (plain, plain.narrow(99), plain.fit(1, host), plain.fit(3 * plain.lanes, host)):
         taps, depth, offset, shift = 3, 5, 2, 1
         a, b = rng.standard_normal((40, offset + depth)), rng.standard_normal((taps, depth, tile.width))
         a, b = a.astype(dtype), b.astype(dtype)
@@ -124,6 +125,7 @@ def test_register_tiles_multiply(name, dtype) -> None:
 def test_tiles_fit_the_registers() -> None:
     for host in MACHINES.values():
         few = [tiles.columns_tile("float32", host, depth) for depth in range(1, 50)]
+        few += [tiles.rows_tile("float32", host).fit(columns, host) for columns in range(1, 50)]
         for tile in (tiles.rows_tile("float32", host), tiles.columns_tile("float32", host), *few):
             assert tile.rows * tile.vectors + tile.vectors + 1 <= host.registers
             assert tile.lanes * 4 == host.width

@@ -140,6 +140,7 @@ def lying(memory: np.ndarray, at: int, shape: tuple[int, ...], strides: tuple[in
 def test_the_intermediates_are_those_of_the_twin(c, m, pass_) -> None:
     conv, (a, b) = checks.problem(c), checks.operands(c, pass_, "float64")
     tile = columns_tile("float64") if pass_ == "weight_grad" else rows_tile("float64")
+    tile = tile.fit(conv.in_channels if pass_ == "input_grad" else conv.out_channels)
     t = winograd_tiles.tiling(pass_, conv, 8, tile.rows, tile.width)
     assert t.blocks == t.bands == t.parts == 1
     want, scheme = getattr(twin, pass_)(a, b, conv, **winograd_tiles.options(pass_, conv)), Scheme(tile, t.m, t.r)
@@ -156,7 +157,7 @@ def test_the_intermediates_are_those_of_the_twin(c, m, pass_) -> None:
     same(v, want.V)
     if pass_ == "weight_grad":
         panel, row = t.block * tile.width * 8, tile.width * 8  # [point][panel][tile][column]
-        u = lying(memory, block.m, (t.points, t.band, tile.width, t.tiles), (t.band * panel, panel, 8, row))
+        u = lying(memory, block.m, (t.points, t.band, tile.width, t.tiles), (block.m_plane, panel, 8, row))
         same(u.reshape(t.points, -1, t.tiles)[:, : t.columns], want.U)
         return
     m = lying(memory, block.m, (t.points, t.columns, t.tiles), (block.m_plane, 8, block.m_row))
