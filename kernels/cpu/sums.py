@@ -11,8 +11,9 @@ outside:
             tile     ``tile.rows`` channels: columns_times_panel, added to the part's own sums
 
 The parts' sums are added in their order at the end, by a second loop; of one part, each piece brings its own to where
-they belong.  If there is one part and one tap, x and g change places: then tiles of sums are tiles of dw, and lie there
-from the beginning.  How many parts there are is a matter of sizes only, so the number of threads does not change a bit.
+they belong.  With one tap x and g may change places, see `_turns`: then tiles of sums are tiles of dw.  Those of one
+part lie there from the beginning; several parts are as many arrays like dw.  How many parts there are is a matter of
+sizes only, so the number of threads does not change a bit.
 Bands and blocks are as many as keep the threads busy: each piece packs and copies for itself.
 """
 
@@ -41,6 +42,7 @@ CHUNK_PIXELS = (64, 256)
 COPY_COLUMNS = 192  # which read the copied rows of x: so many are worth it
 ALIASED = 2 << 10  # bytes: rows a multiple of it apart share a few sets of the L1 cache, and drive each other out
 PART_PIXELS = 512  # for which it is worth to add up sums of parts
+SHORT = 4 * PART_PIXELS  # sums that are not worth parts where they can lie where they belong
 PARTS = 16
 SUMS_BYTES = 4 << 20  # of all parts
 PIECES = 4  # wanted, for each thread; each packs and copies for itself
@@ -68,8 +70,8 @@ class Cut(NamedTuple):
     blocks: int  # that cover all tiles
     together: int  # tiles that are done for all panels before the next ones
     copied: int  # 1: what they read of the rows of x is copied
-    sums: Address  # (parts, groups, panels, tiles, taps, rows, width), or that of d if there is a ``row_step``
-    row_step: int  # bytes from row to row of d, where x and g have changed places: what is said of x is true of g
+    sums: Address  # (parts, groups, panels, tiles, taps, rows, width), or (parts, rows of d) if there is a ``row_step``
+    row_step: int  # bytes from row to row, where x and g have changed places: what is said of x is true of g
 
 
 class Target(NamedTuple):
@@ -83,14 +85,14 @@ class Target(NamedTuple):
     column_step: int  # bytes
     taps: int
     merged: int  # 1: each is a tap
-    span: int  # elements of a column that one piece brings there
+    span: int  # elements of a column that one piece brings there; whole columns, where x and g have changed places
     code: int  # of `_deliver_piece`, for the pieces that have summed all of what they call it for; 0: for none
 
 
 @lru_cache(maxsize=1024)
 def cutting(
     tile: Tile, pixels: int, taps: int, depth: int, all_depth: int, all_columns: int, groups: int, first: int,
-    stop: int, apart: int, at_once: bool, pieces: int,
+    stop: int, apart: int, turned: bool, pieces: int,
 ) -> Cut:  # fmt: skip
     """How the sums for the columns first, ..., stop - 1 are cut into about so many pieces; no address yet.
 
@@ -99,7 +101,7 @@ def cutting(
     tiles, panels = -(-depth // tile.rows), -(-(stop - first) // tile.width)
     sums = groups * panels * taps * tiles * tile.rows * tile.width * tile.itemsize
     parts = max(1, min(-(-PARTS // groups), pixels // PART_PIXELS, SUMS_BYTES // max(1, sums)))
-    parts = 1 if at_once else 1 << parts.bit_length() - 1  # an even number, or nothing to divide
+    parts = 1 if turned and pixels < SHORT else 1 << parts.bit_length() - 1  # an even number, or nothing to divide
     part_pixels, parts = _evenly(pixels, -(-pixels // parts))
     copies = taps == 1 and stop - first >= COPY_COLUMNS and apart % ALIASED == 0
     band, bands = _evenly(panels, max(1, BAND // tile.width if copies else panels * groups * parts // pieces))
@@ -107,7 +109,7 @@ def cutting(
     least, most = CHUNK_PIXELS
     together = block
     if copies:
-        chunk, _ = _evenly(part_pixels, 2 * most if at_once else most)
+        chunk, _ = _evenly(part_pixels, 2 * most if turned else most)
         together = max(2, LINE // (tile.rows * tile.itemsize))  # lines come in pairs
     else:
         most = min(most, 4 * tile.lanes * tile.itemsize)  # narrow registers leave more of each cache line for later
@@ -137,36 +139,44 @@ def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, d:
     w = windows
     pixels, taps = w.batch * w.out0 * w.out1 * w.out2, w.taps0 * w.taps1 * w.taps2
     apart, pieces = w.x_step2 * w.stride2, PIECES * get_num_threads()
-    at_once = taps == merged == 1 and _fits(depth, columns, pixels, d)
-    if at_once:  # rows of d are rows of tiles
+    turned = taps == merged == 1 and _turns(depth, columns, pixels, d)
+    if turned:  # rows of d are rows of tiles
         depth, columns, apart = columns, depth, w.y_step2
     for tile, first, stop in bands(columns, columns_tile(d.dtype.name, depth=depth)):
-        cut = cutting(tile, pixels, taps, depth, groups * depth, columns, groups, first, stop, apart, at_once, pieces)
+        cut = cutting(tile, pixels, taps, depth, groups * depth, columns, groups, first, stop, apart, turned, pieces)
         panels = -(-cut.columns // tile.width)
         shape = (cut.parts, groups, panels, cut.tiles, taps, tile.rows, tile.width)
         work = pixels * taps * depth * columns * groups / FLOPS
         target = Target(address(d), depth * taps * d.itemsize, taps, merged, SPAN, 0)
-        if at_once:
-            cut = cut._replace(sums=address(d), row_step=columns * d.itemsize)
+        if turned:
+            row_step = columns * d.itemsize
+            target = Target(address(d) + first * d.itemsize, row_step, 1, 1, -(-cut.all_depth // pieces), 0)
+            cut = cut._replace(sums=target.address, row_step=row_step)
+            if cut.parts > 1:
+                parts = borrow("sums", (cut.parts, cut.all_depth, cut.columns), d.dtype)
+                cut = cut._replace(sums=address(parts), row_step=parts.strides[1])
         else:
             cut = cut._replace(sums=address(borrow("sums", shape, d.dtype)))
             if cut.parts == 1 and (merged == 1 or cut.blocks == 1):  # what a block's sums belong to lies together in d
                 code = code_address(_deliver_piece, tile)
                 target = target._replace(span=cut.block * tile.rows * taps, code=code)
         run(_sum_piece, tile, (w, cut, target), groups * cut.parts * cut.bands * cut.blocks, work)
-        if target.code == 0 and not at_once:
+        if turned and cut.parts > 1:
+            run(_add_piece, tile, (cut, target), -(-cut.all_depth // target.span), prod(shape) * 1e-10)
+        elif target.code == 0 and not turned:
             spans = -(-depth * taps // SPAN)
             run(_deliver_piece, tile, (cut, target), groups * panels * spans, prod(shape) * 1e-9)
 
 
-def _fits(depth: int, columns: int, pixels: int, d: np.ndarray) -> bool:
-    """Whether d (groups * columns, depth) is made of register tiles, and sums of one part are worth it.
+def _turns(depth: int, columns: int, pixels: int, d: np.ndarray) -> bool:
+    """Whether x and g change places: d (groups * columns, depth) has to be made of whole register tiles.
 
-    They are where they are short, or d is so large that sums of parts would come from far.
+    Then the channels of x are packed, which pays where they are fewer than those of g, and nothing has to be
+    transposed, which pays where sums are short, or so large that those of parts would come from far.
     """
     tile = columns_tile(d.dtype.name, depth=columns)
     whole = all(columns % t.rows == 0 == (stop - first) % t.width for t, first, stop in bands(depth, tile))
-    return whole and (pixels < 4 * PART_PIXELS or 2 * d.nbytes > SUMS_BYTES)
+    return whole and (depth < columns or pixels < SHORT or 2 * d.nbytes > SUMS_BYTES)
 
 
 @native
@@ -220,8 +230,8 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
                         result, step = cut.sums + at * tile.rows * width, width
                         if cut.row_step != 0:
                             step = cut.row_step
-                            result = cut.sums + (group * cut.depth + i * tile.rows) * step
-                            result += (cut.first + p * tile.width) * tile.itemsize
+                            result = cut.sums + (part * cut.all_depth + group * cut.depth + i * tile.rows) * step
+                            result += p * width
                         columns_times_panel(
                             tile, copy_table if cut.copied > 0 else rows, count, offset,
                             packed + (p - first) * panel_bytes, result, step, m - begin,
@@ -286,6 +296,20 @@ def _deliver_piece(tile: Any, arguments: int, piece: int) -> None:
             for i in range(count):
                 store(place + j * to.column_step + (e + i) * size, load(tile.one, block + i * width + j * size))
     free(block)
+
+
+@native
+def _add_piece(tile: Any, arguments: int, piece: int) -> None:
+    """Some rows of d, where x and g have changed places: add the parts, each of which lies as d does."""
+    cut = read(Cut, arguments)
+    to = read(Target, arguments + 8 * len(cut))
+    part_bytes = cut.all_depth * cut.row_step
+    for row in range(piece * to.span, min((piece + 1) * to.span, cut.all_depth)):
+        for j in range(0, cut.columns * tile.itemsize, tile.lanes * tile.itemsize):
+            total = load(tile, cut.sums + row * cut.row_step + j)
+            for part in range(1, cut.parts):
+                total = total + load(tile, cut.sums + part * part_bytes + row * cut.row_step + j)
+            store(to.address + row * to.column_step + j, total)
 
 
 @native

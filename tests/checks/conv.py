@@ -272,7 +272,7 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         small += [(products, "DEPTH_BYTES", 512), (products, "CHUNK_TILES", 2), (products, "PIECES", 2)]
         small += [(sums, "CHUNK_PIXELS", (3, 5)), (sums, "PART_PIXELS", 11), (sums, "PIECES", 7)]
         small += [(sums, "COPY_COLUMNS", 1), (sums, "ALIASED", 1), (sums, "BAND", 32), (sums, "BLOCK", 1)]
-        small += [(sums, "SPAN", 24)]
+        small += [(sums, "SPAN", 24), (sums, "SHORT", 44)]
         small += [(depthwise, "PART_ROWS", 1), (depthwise, "PART_PIXELS", 11), (depthwise, "RUN_PIXELS", 3)]
         small += [(depthwise, "STREAM_BYTES", 0), (depthwise, "LONG_BYTES", 1), (depthwise, "CLASSES", 1)]
         small += [(depthwise, "PIECES", 3), (depthwise, "WEIGHT_BYTES", 0), (depthwise_long, "ROWS_BYTES", 0)]
