@@ -30,7 +30,7 @@ from .direct_tiles import Axis3, Geometry, geometry, residues
 from .elements import last_and_dense
 from .finish import NOTHING, Finish, finishing
 from .places import address
-from .products import multiply_rows
+from .products import NO_GAPS, Gaps, multiply_rows, whole
 from .relayout import as_last, deliver, edge_windows, padded_rows, result, rows_of_channels
 from .replay import permanent_zeros, replayed
 from .simd import machine
@@ -98,7 +98,10 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
             return deliver(dx, out)
         weights = _by_group(w, conv).swapaxes(1, 2)  # (G, C/G, K/G, T0, T1, T2)
         alone, parts = by_channels(conv, g.dtype.name), []
+        gaps = NO_GAPS if alone else _gaps(conv, dx)
         for classes in product(*(residues(axis) for axis in geometry(conv))):
+            if gaps != NO_GAPS and not all(r.axis.taps for r in classes):
+                continue  # zeros, which the other class leaves
             first, step = [r.first for r in classes], [r.step for r in classes]
             view, merged = _windows(g, dx, tuple(r.axis for r in classes), conv.groups, first, step)
             if alone:
@@ -106,7 +109,7 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
                 parts.append((view, (taps0, taps1, taps2)))
             else:
                 part = weights[:, :, :, *(r.taps for r in classes)][:, :, :, ::-1, ::-1, ::-1]
-                multiply_rows(view, part, g.dtype.name, merged=merged)
+                multiply_rows(view, part, g.dtype.name, merged=merged, gaps=gaps)
         if alone:
             filter_channels(parts, _by_channel(weights))
     return deliver(dx, out)
@@ -131,6 +134,17 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
         out[...] = dw
         return out
     return dw
+
+
+def _gaps(conv: Conv, dx: Array) -> Gaps:
+    """The elements of dx that no window reads, where a kernel has one tap and a stride: each pixel that one reads is
+    the first of a block of pixels.  NO_GAPS where some block is not whole, or a tile is not (`whole`)."""
+    axes = geometry(conv)
+    blocks = all(a.taps == 1 and a.low == 0 and a.out * a.stride == a.size for a in axes)
+    if not blocks or not whole(conv.w_shape[1], dx.dtype.name):
+        return NO_GAPS
+    steps = (0,) * (3 - conv.ndim) + dx.strides[2:]
+    return Gaps(*(number for a, step in zip(axes, steps) for number in (a.stride, step)))
 
 
 FEW_CHANNELS = 8

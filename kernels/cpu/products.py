@@ -26,7 +26,7 @@ from .finish import NOTHING, Finish, finish
 from .packing import bands, pack
 from .pieces import LINE, Address, allocate, free, number, read, run, write_number
 from .places import address
-from .simd import Lanes, copy_bytes, finish_streams, prefetch
+from .simd import Lanes, copy_bytes, finish_streams, prefetch, store, stream, zero
 from .tiles import Tile, rows_tile, rows_times_panel
 from .windows import Windows, fill_tables, finish_tile, pixel_count, read_taps, tap_count
 
@@ -57,6 +57,23 @@ class Cut(NamedTuple):
     panels: Address = 0
     add: int = 0  # 1: to what y holds
     stream: int = 0  # 1: results go past the caches
+
+
+class Gaps(NamedTuple):
+    """Results between the pixels of a product that become 0: of a block of pixels that begins with each of them.
+
+    Written between two tiles they take hardly any time: memory has nothing else to do while products are summed up.
+    """
+
+    size0: int  # pixels of a block
+    step0: int  # bytes
+    size1: int
+    step1: int
+    size2: int
+    step2: int
+
+
+NO_GAPS = Gaps(1, 0, 1, 0, 1, 0)
 
 
 @lru_cache(maxsize=1024)
@@ -98,11 +115,12 @@ def multiply_rows(
     accumulate: bool = False,
     merged: bool = False,
     last: Finish = NOTHING,
+    gaps: Gaps = NO_GAPS,
 ) -> None:
     """y (windows.y), or y += with ``accumulate``, from the windows of x and b (G, K/G, C/G, T0, T1, T2).
 
     ``merged``: the T2 taps of a kernel row are the channels t2 * C/G + c of one tap of x.  ``last``: what is done with
-    the results.
+    the results.  ``gaps``: where there is one tap, and all tiles are `whole`.
     """
     groups, columns, depth, *kernel = b.shape
     if merged:
@@ -115,10 +133,17 @@ def multiply_rows(
         seconds = pixels * b.size / FLOPS
         once = cut.block_taps >= taps and cut.block_depth >= cut.depth and not accumulate and not last.scale
         places = windows.y, windows.y_image, windows.y_step0, windows.y_step1, windows.y_step2
+        steps = gaps.step0, gaps.step1, gaps.step2
         row = cut.all_columns * tile.itemsize
-        stream = once and may_stream(pixels * cut.groups * row, tile, (row, *places))
+        size = pixels * gaps.size0 * gaps.size1 * gaps.size2 * cut.groups * row
+        stream = once and may_stream(size, tile, (row, *places, *steps))
         cut = cut._replace(panels=address(panels), add=int(accumulate), stream=int(stream))
-        run(_rows_piece, tile, (windows, cut, last), pieces, seconds)
+        run(_rows_piece, tile, (windows, cut, last, gaps), pieces, seconds)
+
+
+def whole(columns: int, dtype: str) -> bool:
+    """Whether all panels are as wide as their tiles."""
+    return all((stop - first) % tile.width == 0 for tile, first, stop in bands(columns, rows_tile(dtype)))
 
 
 def may_stream(size: int, lanes: Lanes, places: Iterable[int]) -> bool:
@@ -137,6 +162,7 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
     w = read(Windows, arguments)
     cut = read(Cut, arguments + 8 * len(w))
     last = read(Finish, arguments + 8 * (len(w) + len(cut)))
+    gaps = read(Gaps, arguments + 8 * (len(w) + len(cut) + len(last)))
     band, chunk, group = piece % cut.bands, piece // cut.bands % cut.chunks, piece // cut.bands // cut.chunks
     first = chunk * cut.tiles * tile.rows
     count = min(cut.tiles * tile.rows, pixel_count(w) - first)
@@ -165,7 +191,9 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
             accumulate = t + c + cut.add
             if taps == 1 and size == edge_width:
                 ahead = 0 if p > band * cut.piece_panels else some_depth * tile.itemsize
-                _whole_tiles(tile, cut, table, count, offset, some_depth, panel, results, shift, accumulate, ahead)
+                _whole_tiles(
+                    tile, cut, gaps, table, count, offset, some_depth, panel, results, shift, accumulate, ahead
+                )
                 continue
             for m in range(0, count, tile.rows):
                 begin, end = read_taps(w, table, m // tile.rows, tile.rows, t, t + some_taps)
@@ -199,8 +227,8 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
 
 @native
 def _whole_tiles(
-    tile: Any, cut: Any, table: int, count: int, offset: int, depth: int, panel: int, results: int, shift: int,
-    accumulate: int, ahead: int,
+    tile: Any, cut: Any, gaps: Any, table: int, count: int, offset: int, depth: int, panel: int, results: int,
+    shift: int, accumulate: int, ahead: int,
 ) -> None:  # fmt: skip
     """One tap and one panel, all of whose columns are results, times ``count`` rows of x.
 
@@ -213,3 +241,20 @@ def _whole_tiles(
             for j in range(0, ahead, LINE):
                 prefetch(row + j)
         rows_times_panel(tile, table + m * 8, 1, offset, depth, panel, results + m * 8, shift, accumulate, cut.stream)
+        if gaps.size0 * gaps.size1 * gaps.size2 > 1 and accumulate == 0:
+            for i in range(tile.rows):
+                _clear(tile, gaps, number(results, m + i) + shift, cut.stream)
+
+
+@native
+def _clear(tile: Any, gaps: Any, place: int, past_caches: int) -> None:
+    """The gaps behind one pixel whose results lie at ``place``, for one panel."""
+    for i0 in range(gaps.size0):
+        for i1 in range(gaps.size1):
+            for i2 in range(gaps.size2):
+                at = place + i0 * gaps.step0 + i1 * gaps.step1 + i2 * gaps.step2
+                for j in range(0, tile.width * tile.itemsize if at != place else 0, tile.lanes * tile.itemsize):
+                    if past_caches != 0:
+                        stream(at + j, zero(tile))
+                    else:
+                        store(at + j, zero(tile))

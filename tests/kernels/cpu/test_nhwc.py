@@ -70,6 +70,7 @@ STREAMED = [
     shapes.case((2, 3, 9, 11), (32, 3, 3, 3), 2, 1, story="the taps of a row count as channels"),
     shapes.case((1, 32, 7, 10), (64, 16, 3, 2), 1, 1, groups=2, story="groups of a panel each"),
     shapes.case((1, 16, 6, 6), (16, 16, 3, 3), 2, 1, story="classes of pixels"),
+    shapes.case((2, 64, 4, 6), (32, 64, 1, 1), 2, 0, story="zeros between the pixels of an input gradient"),
     shapes.case((1, 20, 5, 7), (20, 20, 3, 3), 1, 1, story="columns that end within a line: not streamed"),
 ]
 
@@ -97,6 +98,25 @@ def test_results_past_the_caches_are_the_same(c, monkeypatch) -> None:
                 checks.assert_same_bits(kernel(*operands, conv), want, pass_)
             kernel.cache_clear()
     assert (1 in asked) == ("not streamed" not in c.story)
+
+
+def test_zeros_between_pixels_come_from_the_loop_that_computes_these(monkeypatch) -> None:
+    """Where every pixel has the same zeros behind it: otherwise each class of pixels has a loop."""
+    loops = []
+    run = products.run
+
+    def watched(*arguments):
+        loops.append(arguments)
+        run(*arguments)
+
+    monkeypatch.setattr(products, "run", watched)
+    with simd.using(simd.AVX512):
+        for size, want in (((4, 6), 1), ((5, 6), 4)):
+            c = shapes.case((2, 64, *size), (40, 64, 1, 1), 2, 0)
+            nhwc.input_grad.cache_clear()
+            loops.clear()
+            agrees([c], "float32", checks.channels_last)
+            assert len(loops) == 1 + want  # the first is that of the forward pass
 
 
 def test_small_blocks() -> None:
