@@ -16,14 +16,18 @@ TRANSFORM = 12
 
 BLOCK_BYTES = 400 << 10  # of V and M: they should stay in the L2 cache
 BLOCK_TILES = (24, 96)  # at least; at most, and where U is so large that it should not be read often
-SUM_TILES = 192  # of the weight gradient, where its sums are as large: each block reads and writes all of them
 NEAR_BYTES = 4 << 20  # of U: larger ones come from far
 BAND = 192  # columns; fewer, and the transforms of a block would be repeated too often
-SUM_BAND = 128  # the weight gradient's, which has parts of the sum instead of blocks
 PIECES = 8  # wanted, for the threads
 ALONE = 1 << 21  # products that are worth a second thread
-PART_TILES = 128  # of the weight gradient, at least: each part writes sums of its own, which are read again
-SUMS_BYTES = 16 << 20  # of all parts
+WIDE = 128  # columns of the weight gradient that make two bands: it has parts of the sum instead of blocks
+SUM_BAND = 320  # columns of two bands, roughly
+SUM_BLOCK_BYTES = 2 << 20  # of V and U: more of them for each thread would leave the last cache
+FAR_BYTES = 16 << 20  # of the weight gradient's sums, which have left it
+SUM_TILES = 192  # where they have: they should not be read often
+PART_TILES = 384  # of the weight gradient, at least: each part writes sums of its own, which are read again
+SUMS_BYTES = 8 << 20  # of all parts
+THREADS = 2  # where the machine does not matter: in estimates
 ROWS, WIDTH = 8, 32  # of a register tile, where the machine does not matter: in estimates
 
 
@@ -89,43 +93,78 @@ def _outputs(pass_: str, conv: Conv) -> int:
 
 
 @lru_cache(maxsize=1024)
-def tiling(pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int = WIDTH) -> Tiling:
-    """How a group is cut for register tiles of ``rows`` x ``width``.  Sizes only: not the number of threads."""
+def tiling(
+    pass_: str, conv: Conv, itemsize: int, rows: int = ROWS, width: int = WIDTH, threads: int = THREADS
+) -> Tiling:
+    """How a group is cut for register tiles of ``rows`` x ``width``.
+
+    ``threads`` may add bands of the weight gradient; in what order numbers are summed follows from sizes only.
+    """
     m, r = _outputs(pass_, conv), conv.kernel[0]
     down, across = _tiles(pass_, conv, m)
     tiles, points = conv.batch * down * across, (m + r - 1) ** 2
     depth, columns = conv.in_channels // conv.groups, conv.out_channels // conv.groups
     if pass_ == "input_grad":
         depth, columns = columns, depth
-    panels = max(1, -(-columns // width))
-    least, most = BLOCK_TILES
-    wide, parts = BAND, 1
+    panels, parts = max(1, -(-columns // width)), 1
     if pass_ == "weight_grad":
-        wide, sums = SUM_BAND, points * depth * panels * width * itemsize
-        parts = max(1, min(PIECES, tiles // PART_TILES, SUMS_BYTES // max(1, sums)))
-    block = min(most, BLOCK_BYTES // (points * itemsize * max(1, depth + min(columns, wide))))
-    block = even(tiles, max(least, block), rows)
-    if points * depth * columns * itemsize > NEAR_BYTES:
-        parts -= parts % 2 and parts > 1  # as much for each of two threads
-        block = even(-(-tiles // parts), SUM_TILES if pass_ == "weight_grad" else most, rows)
+        block, bands, parts = _sum_block(points, tiles, depth, panels, itemsize, rows, width)
+        if parts * bands > 1:
+            bands = min(panels, max(bands, -(-threads // parts)))
+    else:
+        block, bands = _block(points, tiles, depth, columns, itemsize, rows, width)
     blocks = max(1, -(-tiles // block))
-    if pass_ == "weight_grad":
-        parts = min(parts, blocks)
-        parts = max(1, -(-blocks // -(-blocks // parts)))
-    pieces = parts if pass_ == "weight_grad" else blocks
-    bands = max(1, min(-(-PIECES // pieces), panels * width // wide))
-    if pass_ != "weight_grad" and blocks * bands == 1 and points * tiles * depth * columns > ALONE:
-        block = even(tiles, max(1, tiles // 2), rows)
-        blocks = -(-tiles // block)
-        bands = min(panels, 2) if blocks == 1 else 1
-    elif blocks * bands % 2 and bands > 1:
-        bands = min(bands + 1, panels)  # as much for each of two threads
-    elif blocks % 2 and 1 < blocks < PIECES and pass_ != "weight_grad":
-        block = even(tiles, -(-tiles // (blocks + 1)), rows)
-        blocks = -(-tiles // block)
     band = -(-panels // bands)
     bands = -(-panels // band)
     return Tiling(m, r, conv.dilation, down, across, tiles, depth, columns, block, blocks, band, bands, parts)
+
+
+def _block(points: int, tiles: int, depth: int, columns: int, itemsize: int, rows: int, width: int) -> tuple[int, int]:
+    """Tiles of a block and number of bands, forward and in the input gradient."""
+    panels = max(1, -(-columns // width))
+    least, most = BLOCK_TILES
+    block = min(most, BLOCK_BYTES // (points * itemsize * max(1, depth + min(columns, BAND))))
+    block = even(tiles, max(least, block), rows)
+    if points * depth * columns * itemsize > NEAR_BYTES:
+        block = even(tiles, most, rows)
+    blocks = max(1, -(-tiles // block))
+    bands = max(1, min(-(-PIECES // blocks), panels * width // BAND))
+    if blocks * bands == 1 and points * tiles * depth * columns > ALONE:
+        block = even(tiles, max(1, tiles // 2), rows)
+        bands = min(panels, 2) if tiles <= block else 1
+    elif blocks * bands % 2 and bands > 1:
+        bands = min(bands + 1, panels)  # as much for each of two threads
+    elif blocks % 2 and 1 < blocks < PIECES:
+        block = even(tiles, -(-tiles // (blocks + 1)), rows)
+    return block, bands
+
+
+def _sum_block(
+    points: int, tiles: int, depth: int, panels: int, itemsize: int, rows: int, width: int
+) -> tuple[int, int, int]:
+    """Tiles of a block, number of bands and of parts, in the weight gradient.
+
+    Threads that share out the columns have no parts to add, but each transforms x.  So bands are wide, and there are
+    parts instead where columns are few or cannot be halved, or tiles so many that it costs little.  Each block reads
+    and writes all sums of its band: V and U of it may take as much memory, within limits.
+    """
+    columns, point = panels * width, points * itemsize
+    sums = point * depth * columns
+    if points * tiles * depth * columns <= ALONE:
+        bands, parts = 1, 1
+    elif columns < WIDE or (2 * sums <= SUMS_BYTES and (panels % 2 or tiles >= PIECES * PART_TILES)):
+        most = min(PIECES, tiles // PART_TILES, SUMS_BYTES // sums)
+        bands, parts = 1, 1 << max(2, most).bit_length() - 1  # an even number
+    else:
+        bands = 2 * max(1, round(columns / SUM_BAND))
+        parts = 2 if bands == 2 and tiles >= 2 * PART_TILES and 2 * sums <= SUMS_BYTES else 1
+    (least, most), part = BLOCK_TILES, -(-tiles // parts)
+    if sums > FAR_BYTES:
+        block = even(part, SUM_TILES, rows)
+    else:
+        size = max(BLOCK_BYTES, min(sums // bands, SUM_BLOCK_BYTES))
+        block = even(part, max(least, min(most, size // (point * max(1, depth + columns // bands)))), rows)
+    return block, bands, max(1, -(-tiles // max(1, part)))
 
 
 def even(size: int, most: int, step: int) -> int:

@@ -75,7 +75,7 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
 def _sum_products(x: Array, g: Array, dw: Array, conv: Conv) -> None:
     tile = columns_tile(x.dtype.name).fit(conv.out_channels // conv.groups)
     low = [before for before, _ in conv.padding]
-    t = tiling("weight_grad", conv, x.itemsize, tile.rows, tile.width)
+    t = tiling("weight_grad", conv, x.itemsize, tile.rows, tile.width, get_num_threads())
     scheme = Scheme(tile, t.m, t.r)
     point_step = plane_bytes(-(-t.depth // tile.rows) * tile.rows * tile.width * x.itemsize)
     panels = -(-t.columns // tile.width)
@@ -83,7 +83,7 @@ def _sum_products(x: Array, g: Array, dw: Array, conv: Conv) -> None:
     sums = borrow("winograd U", (t.parts * part_step,), np.dtype(np.uint8))
     workers = min(t.parts * t.bands, get_num_threads())
     block = scratch(t, scheme, workers)
-    part_tiles = -(-t.blocks // t.parts) * t.block
+    part_tiles = -(-t.tiles // t.parts)
     job = _Job(
         address(sums), part_step, t.points * point_step, point_step, t.depth, t.columns, t.tiles, t.block, t.band,
         t.bands, t.parts, part_tiles, t.parts * t.bands, workers,

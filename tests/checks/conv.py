@@ -260,9 +260,10 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         (direct_tiles, "ITEMS", 2),
         (winograd_tiles, "BLOCK_TILES", (1, 3)),
         (winograd_tiles, "BAND", 16),
-        (winograd_tiles, "SUM_BAND", 16),
         (winograd_tiles, "PIECES", 3),
-        (winograd_tiles, "PART_TILES", 1),
+        (winograd_tiles, "ALONE", 0),
+        (winograd_tiles, "WIDE", 40),
+        (winograd_tiles, "PART_TILES", 20),
     ]
     caches: list[Callable[..., object]] = [fft.tiling, direct_tiles.tiling, winograd_tiles.tiling, catalogue._choose]
     caches += [col2im_tiles.tiling, col2im_tiles.pays]

@@ -127,6 +127,26 @@ def test_two_threads_have_as_much_to_do_for_a_few_blocks(tile) -> None:
     assert split.parts * split.bands % 2 == 0
 
 
+def test_more_threads_share_out_columns() -> None:
+    """Bands do not change in which order numbers are summed; parts and blocks do."""
+    few = Conv.from_shapes((8, 64, 14, 14), (256, 64, 3, 3), padding=1)
+    two, many = (winograd_tiles.tiling("weight_grad", few, 4, threads=threads) for threads in (2, 8))
+    assert two.bands * two.parts == 2 and many.bands * many.parts == 8
+    assert (two.block, two.parts) == (many.block, many.parts)
+
+
+def test_parts_of_the_weight_gradient() -> None:
+    """Where columns are few, tiles many, or panels cannot be halved."""
+
+    def cut(n: int, k: int, size: int = 14) -> tuple[int, int]:
+        conv = Conv.from_shapes((n, 64, size, size), (k, 64, 3, 3), padding=1)
+        t = winograd_tiles.tiling("weight_grad", conv, 4)
+        return t.bands, t.parts
+
+    assert cut(8, 128) == (2, 1) and cut(64, 128) == (2, 2)
+    assert cut(8, 64) == cut(8, 160) == (1, 2) and cut(64, 64, 28) == (1, 8) and cut(64, 128, 28) == (1, 4)
+
+
 # U, V, M and what they are called -----------------------------------------------------------------------
 
 

@@ -166,6 +166,20 @@ def _geometry() -> tuple[Mutant, ...]:
             "image(g_group, t, -low[0], -low[1])",
         ),
         _bug(
+            "B_gw_last_tiles_of_no_part",
+            "winograd_weight_grad:_sum_products",
+            "parts are so short that some tiles belong to none",
+            "-(-t.tiles // t.parts)",
+            "t.tiles // t.parts",
+        ),
+        _bug(
+            "B_gw_planes_overlap",
+            "winograd_weight_grad:_sum_piece",
+            "the transformed g of a point begins within that of another",
+            "u_plane = v + block.m, job.block * width, block.m_plane",
+            "u_plane = v + block.m, job.block * width, job.block * width",
+        ),
+        _bug(
             "patch_not_cleared",
             "winograd_blocks:transform_tiles",
             "padding holds what was there of the tile before",
