@@ -31,10 +31,11 @@ from .tiles import Tile, rows_tile, rows_times_panel
 from .windows import Windows, fill_tables, finish_tile, pixel_count, read_taps, tap_count
 
 DEPTH_BYTES = 200 << 10  # of a panel in a depth block: a part of the L2 cache
-CHUNK_TILES = 16
-CHUNK_BYTES = 96 << 10  # of rows of x, which each panel reads again; with few channels a chunk has more tiles
+CHUNK_PIXELS = 48
+CHUNK_BYTES = 96 << 10  # of rows of x, which each panel reads again; with few channels a chunk has more pixels
 TABLE_ENTRIES = 1 << 14
 PIECES = 32  # wanted, for the threads
+FAR_BYTES = 10 << 20  # of rows of x that come from memory; asking the last cache for fewer takes longer than it saves
 STREAM_BYTES = 20 << 20  # results that leave no room in the last cache for what is computed next go past it
 FLOPS = 1e11  # multiply-adds in a second, roughly
 
@@ -57,6 +58,7 @@ class Cut(NamedTuple):
     panels: Address = 0
     add: int = 0  # 1: to what y holds
     stream: int = 0  # 1: results go past the caches
+    far: int = 0  # 1: rows of x are asked for before they are needed
 
 
 class Gaps(NamedTuple):
@@ -86,7 +88,7 @@ def cutting(
     block_depth = _even(depth, most) if block_taps == 1 else depth
     tiles, panels = -(-pixels // tile.rows), -(-(stop - first) // tile.width)
     # long chunks use a panel often; few of them leave the panels to be shared out, and then chunks to be cut
-    chunk = max(CHUNK_TILES, min(CHUNK_BYTES // (depth * tile.rows * tile.itemsize), tiles // PIECES))
+    chunk = max(CHUNK_PIXELS // tile.rows, min(CHUNK_BYTES // (depth * tile.rows * tile.itemsize), tiles // PIECES))
     chunk = _even(tiles, min(chunk, TABLE_ENTRIES // (max(1, taps) * tile.rows)))
     bands = min(panels, -(-PIECES // (-(-tiles // chunk) * groups)))
     if -(-tiles // chunk) * groups * bands < PIECES:
@@ -137,7 +139,8 @@ def multiply_rows(
         row = cut.all_columns * tile.itemsize
         size = pixels * gaps.size0 * gaps.size1 * gaps.size2 * cut.groups * row
         stream = once and may_stream(size, tile, (row, *places, *steps))
-        cut = cut._replace(panels=address(panels), add=int(accumulate), stream=int(stream))
+        far = pixels * groups * depth * tile.itemsize >= FAR_BYTES
+        cut = cut._replace(panels=address(panels), add=int(accumulate), stream=int(stream), far=int(far))
         run(_rows_piece, tile, (windows, cut, last, gaps), pieces, seconds)
 
 
@@ -190,7 +193,7 @@ def _rows_piece(tile: Any, arguments: int, piece: int) -> None:
             size = min(tile.width, cut.columns - p * tile.width) * tile.itemsize
             accumulate = t + c + cut.add
             if taps == 1 and size == edge_width:
-                ahead = 0 if p > band * cut.piece_panels else some_depth * tile.itemsize
+                ahead = some_depth * tile.itemsize if cut.far > 0 and p == band * cut.piece_panels else 0
                 _whole_tiles(
                     tile, cut, gaps, table, count, offset, some_depth, panel, results, shift, accumulate, ahead
                 )

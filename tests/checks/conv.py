@@ -270,7 +270,7 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
     if jit.HAVE_NUMBA:
         from minidl.kernels.cpu import depthwise, depthwise_long, nhwc, products, sums, winograd
 
-        small += [(products, "DEPTH_BYTES", 512), (products, "CHUNK_TILES", 2), (products, "PIECES", 2)]
+        small += [(products, "DEPTH_BYTES", 512), (products, "CHUNK_PIXELS", 12), (products, "PIECES", 2)]
         small += [(sums, "CHUNK_PIXELS", (3, 5)), (sums, "PART_PIXELS", 11), (sums, "PIECES", 7)]
         small += [(sums, "COPY_COLUMNS", 1), (sums, "ALIASED", 1), (sums, "BAND", 32), (sums, "BLOCK", 1)]
         small += [(sums, "SPAN", 24), (sums, "SHORT", 44)]
