@@ -14,8 +14,8 @@ with part of the weights.  Arrays are named by address and steps in bytes, so th
 
 **Order of summing**, and so the bits: a tile is one piece of work, tiles depend on the problem's sizes
 only, so the number of threads changes nothing.  forward and input_grad add in the arrays' dtype, channels
-outermost.  weight_grad multiplies in the arrays' dtype and adds in float64; in
-it zeros stand for the cotangent where rows end, so an infinity or NaN in x spreads to all taps of its channel.
+outermost.  weight_grad adds the products of a tile in the arrays' dtype, and tiles in float64; in it zeros stand for
+the cotangent where rows end, so an infinity or NaN in x spreads to all taps of its channel.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ import numpy as np
 from .. import layout
 from ..geometry import Conv
 from ..jit import native
-from .direct_products import VECTORS, add_products
+from ..workspace import borrow
+from .direct_products import VECTORS, add_dots, add_products
 from .direct_tiles import ITEMS, SLICES, Axis3, Geometry, Tiling, geometry, items, phases, residues, tiling
 from .elements import elements, in_float64
 from .pieces import Address, allocate, free, number, read, run, write_number
 from .places import address
-from .simd import Lanes, clear_bytes, copy_bytes, load, machine, store
+from .replay import replayed
+from .simd import Lanes, clear_bytes, copy_bytes, load, machine, store, transpose
 
 Array = np.ndarray
 
@@ -44,6 +46,7 @@ SECONDS = 1e-10  # for a product of a tap and a result
 U = np.uint64  # of indices: Numba would test a signed one for being negative and could not vectorise
 
 
+@replayed
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
     """y (N, K, *out); channels-last where x is, or may be said to be, and no ``out`` is given."""
     if out is not None:
@@ -55,6 +58,7 @@ def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
     return y
 
 
+@replayed
 def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
     """dx (N, C, *size); channels-last where g is and no ``out`` is given."""
     dx = layout.empty(conv.x_shape, g) if out is None else out
@@ -69,22 +73,32 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
     return dx
 
 
+@replayed
 def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
     """dw (K, C/G, *kernel)."""
-    dw = np.empty(conv.w_shape, x.dtype) if out is None else out
-    axes, groups = geometry(conv), conv.groups
-    channels, filters = conv.w_shape[1], conv.out_channels // groups
+    dw = out if out is not None and out.flags.c_contiguous else np.empty(conv.w_shape, x.dtype)
     if 0 in g.shape or 0 in dw.shape:
         dw[...] = 0
-        return dw
+    else:
+        _sum_dots(x, g, dw, conv)
+    if out is not None and out is not dw:
+        out[...] = dw
+        return out
+    return dw
+
+
+def _sum_dots(x: Array, g: Array, dw: Array, conv: Conv) -> None:
+    axes, groups = geometry(conv), conv.groups
+    channels, filters = conv.w_shape[1], conv.out_channels // groups
     t = tiling(axes, conv.batch, groups, filters)
     pieces = groups * -(-filters // t.filters) * -(-channels // SLICES)
     chunks = min(-(-conv.batch // t.images), -(-ITEMS // pieces))
-    sums = np.zeros((chunks, groups, filters, channels, prod(conv.kernel)), np.float64)
+    sums = borrow("sums", (chunks, groups, filters, channels, prod(conv.kernel)), np.dtype(np.float64))
     numbers = _numbers(x, sums[0], g, (0, 0, 0), (1, 1, 1), axes, t)._replace(chunks=chunks, w_chunk=sums.strides[0])
-    run(_dots_piece, in_float64(x.dtype), numbers, chunks * pieces, SECONDS * g.size * dw.size / conv.out_channels)
-    dw[...] = sums.sum(0).reshape(conv.w_shape)
-    return dw
+    lanes = Lanes(x.dtype.name, machine().lanes(x.dtype))
+    run(_dots_piece, lanes, numbers, chunks * pieces, SECONDS * g.size * dw.size / conv.out_channels)
+    parts = _Sums(address(sums), address(dw), chunks, conv.out_channels, dw.size // conv.out_channels)
+    run(_deliver_piece, in_float64(x.dtype), parts, conv.out_channels, sums.size * 1e-9)
 
 
 class _Problem(NamedTuple):
@@ -211,27 +225,46 @@ def _tap_offset(n: Any, t: int, rows: int, width: int, images: int) -> int:
 
 
 @native
-def _copy_plane(
-    kind: Any, buffer: int, rows: int, width: int, a: int, steps: Any, sizes: Any, first: Any, step: Any
-) -> None:
-    """buffer[r, q] = a at (first + (r, q) * step), 0 outside [0, sizes)."""
+def _copy_planes(
+    kind: Any, buffer: int, pitch: int, planes: int, rows: int, width: int, a: int, apart: int, steps: Any, sizes: Any,
+    first: Any, step: Any,
+) -> None:  # fmt: skip
+    """buffer[k, r, q] = a at channel k, (first + (r, q) * step), 0 outside [0, sizes)."""
     size = kind.itemsize
     start = min(width, max(0, -(first[1] // step[1])))
     stop = max(start, min(width, (sizes[1] - 1 - first[1]) // step[1] + 1))
-    jump = step[1] * steps[1]
+    jump, count = step[1] * steps[1], stop - start
     for r in range(rows):
         i, to = first[0] + r * step[0], buffer + r * width * size
-        if i < 0 or i >= sizes[0] or stop == start:
-            clear_bytes(to, width * size)
+        if i < 0 or i >= sizes[0] or count == 0:
+            for k in range(planes):
+                clear_bytes(to + k * pitch, width * size)
             continue
-        clear_bytes(to, start * size)
-        clear_bytes(to + stop * size, (width - stop) * size)
+        for k in range(planes):
+            clear_bytes(to + k * pitch, start * size)
+            clear_bytes(to + k * pitch + stop * size, (width - stop) * size)
+        to += start * size
         source = a + i * steps[0] + (first[1] + start * step[1]) * steps[1]
-        if jump == size:
-            copy_bytes(to + start * size, source, (stop - start) * size)
-        else:
-            for q in range(stop - start):
-                store(to + (start + q) * size, load(kind.one, source + q * jump))
+        if apart == size and jump != size and planes >= 4 and count >= 4:
+            _copy_pixels(kind, to, pitch, planes, source, jump, count)
+            continue
+        for k in range(planes):
+            if jump == size:
+                copy_bytes(to + k * pitch, source + k * apart, count * size)
+            else:
+                for q in range(count):
+                    store(to + k * pitch + q * size, load(kind.one, source + k * apart + q * jump))
+
+
+@native
+def _copy_pixels(kind: Any, to: int, pitch: int, planes: int, source: int, jump: int, count: int) -> None:
+    """Pixels whose channels lie side by side, to a row of each plane: squares of four, the last moved back to fit."""
+    for i in range(0, planes, 4):
+        k = min(i, planes - 4)
+        for j in range(0, count, 4):
+            q = min(j, count - 4)
+            place, origin = to + k * pitch + q * kind.itemsize, source + k * kind.itemsize + q * jump
+            transpose(kind.four, place, pitch, origin, jump)
 
 
 @native
@@ -244,9 +277,9 @@ def _copy_slice(kind: Any, n: Any, buffer: int, images: int, rows: int, width: i
             rho_b = phase_b * b.dilation % b.stride
             first = (p0 * a.stride + rho_a - a.low, q0 * b.stride + rho_b - b.low)
             for image in range(images):
-                _copy_plane(
-                    kind, to, rows, width, x + image * n.x_image, (n.x_step1, n.x_step2), (a.size, b.size), first,
-                    (a.stride, b.stride),
+                _copy_planes(
+                    kind, to, 0, 1, rows, width, x + image * n.x_image, 0, (n.x_step1, n.x_step2), (a.size, b.size),
+                    first, (a.stride, b.stride),
                 )  # fmt: skip
                 to += rows * width * kind.itemsize
 
@@ -322,50 +355,25 @@ def _correlate_piece(tile: Any, arguments: int, item: int) -> None:
 
 
 @native
-def _add_dots(kinds: Any, total: int, g: int, length: int, x: int, starts: int, terms: int) -> None:
-    """total[m] += sum over j < length of g[j] * x[starts[m] + j]."""
-    by_four = terms - terms % 4
-    totals, size = elements(kinds.sums, total, terms), kinds.values.itemsize
-    gs = elements(kinds.values, g, length)
-    for m in range(0, by_four, 4):
-        x0 = elements(kinds.values, x + number(starts, m) * size, length)
-        x1 = elements(kinds.values, x + number(starts, m + 1) * size, length)
-        x2 = elements(kinds.values, x + number(starts, m + 2) * size, length)
-        x3 = elements(kinds.values, x + number(starts, m + 3) * size, length)
-        sum0, sum1, sum2, sum3 = 0.0, 0.0, 0.0, 0.0
-        for j in range(length):
-            v = gs[U(j)]
-            sum0 += v * x0[U(j)]
-            sum1 += v * x1[U(j)]
-            sum2 += v * x2[U(j)]
-            sum3 += v * x3[U(j)]
-        totals[U(m)] += sum0
-        totals[U(m + 1)] += sum1
-        totals[U(m + 2)] += sum2
-        totals[U(m + 3)] += sum3
-    for m in range(by_four, terms):
-        x0, sum0 = elements(kinds.values, x + number(starts, m) * size, length), 0.0
-        for j in range(length):
-            sum0 += gs[U(j)] * x0[U(j)]
-        totals[U(m)] += sum0
-
-
-@native
-def _dots_piece(kinds: Any, arguments: int, item: int) -> None:
+def _dots_piece(tile: Any, arguments: int, item: int) -> None:
     """Sums (chunks, G, K/G, C/G, T) of products of g and x, for some filters and channels and one chunk of images."""
-    n, kind = read(_Problem, arguments), kinds.values
-    a, b, size = _axis1(n), _axis2(n), kind.itemsize
+    n = read(_Problem, arguments)
+    a, b, size, vector = _axis1(n), _axis2(n), tile.itemsize, tile.lanes * tile.itemsize
     halo_a, halo_b, taps = _halo(a), _halo(b), n.taps1 * n.taps2
     parts_c, parts_k, parts_n = -(-n.channels // SLICES), -(-n.filters // n.block), -(-n.batch // n.images)
     c0 = item % parts_c * SLICES
     k0 = item // parts_c % parts_k * n.block
     group = item // (parts_c * parts_k) % n.groups
     chunk = item // (parts_c * parts_k * n.groups)
-    block = min(n.block, n.filters - k0)
+    block, stop = min(n.block, n.filters - k0), min(c0 + SLICES, n.channels)
+    sums = n.w + chunk * n.w_chunk + group * n.w_group + k0 * n.w_filter
+    for k in range(block):
+        clear_bytes(sums + k * n.w_filter + c0 * n.w_channel, (stop - c0) * n.w_channel)
     most = n.images * (n.rows + halo_a) * (n.columns + halo_b) * size
-    starts = allocate(8 * taps + n.phases1 * n.phases2 * most + n.block * most)
+    pitch = -(-most // vector) * vector
+    g_buffer = allocate(block * pitch + 8 * taps + n.phases1 * n.phases2 * most + vector)
+    starts = g_buffer + block * pitch
     x_buffer = starts + 8 * taps
-    g_buffer = x_buffer + n.phases1 * n.phases2 * most
     for part in range(chunk * parts_n // n.chunks, (chunk + 1) * parts_n // n.chunks):
         n0 = part * n.images
         images = min(n.images, n.batch - n0)
@@ -374,27 +382,51 @@ def _dots_piece(kinds: Any, arguments: int, item: int) -> None:
                 for q0 in range(0, n.out2, n.columns):
                     rows, width = min(n.rows, n.out1 - p0) + halo_a, min(n.columns, n.out2 - q0) + halo_b
                     area = images * rows * width
-                    length = area - halo_a * width - halo_b
+                    vectors = -(-(area - halo_a * width - halo_b) // tile.lanes)
                     for t in range(taps):
-                        write_number(starts, t, _tap_offset(n, t, rows, width, images))
+                        write_number(starts, t, x_buffer + _tap_offset(n, t, rows, width, images) * size)
+                    # zeros where a row or an image of the x buffer has its halo
+                    g = n.y + n0 * n.y_image + (group * n.filters + k0) * n.y_channel + o0 * n.y_step0
+                    for image in range(images):
+                        _copy_planes(
+                            tile, g_buffer + image * rows * width * size, pitch, block, rows, width,
+                            g + image * n.y_image, n.y_channel, (n.y_step1, n.y_step2),
+                            (p0 + rows - halo_a, q0 + width - halo_b), (p0, q0), (1, 1),
+                        )  # fmt: skip
                     for k in range(block):
-                        # zeros where a row or an image of the x buffer has its halo
-                        g = n.y + n0 * n.y_image + (group * n.filters + k0 + k) * n.y_channel + o0 * n.y_step0
-                        for image in range(images):
-                            _copy_plane(
-                                kind, g_buffer + (k * area + image * rows * width) * size, rows, width,
-                                g + image * n.y_image, (n.y_step1, n.y_step2),
-                                (p0 + rows - halo_a, q0 + width - halo_b), (p0, q0), (1, 1),
-                            )  # fmt: skip
-                    for c in range(c0, min(c0 + SLICES, n.channels)):
+                        clear_bytes(g_buffer + k * pitch + area * size, max(0, vectors * vector - area * size))
+                    for c in range(c0, stop):
                         for t0 in range(n.taps0):
                             i0 = o0 * n.stride0 + t0 * n.dilation0 - n.low0
                             if i0 < 0 or i0 >= n.size0:
                                 continue
                             x = n.x + n0 * n.x_image + (group * n.channels + c) * n.x_channel + i0 * n.x_step0
-                            _copy_slice(kind, n, x_buffer, images, rows, width, x, p0, q0)
-                            to = n.w + chunk * n.w_chunk + group * n.w_group + c * n.w_channel + t0 * taps * 8
-                            for k in range(block):
-                                total, g = to + (k0 + k) * n.w_filter, g_buffer + k * area * size
-                                _add_dots(kinds, total, g, length, x_buffer, starts, taps)
-    free(starts)
+                            _copy_slice(tile, n, x_buffer, images, rows, width, x, p0, q0)
+                            clear_bytes(x_buffer + n.phases1 * n.phases2 * area * size, vector)
+                            to = sums + c * n.w_channel + t0 * taps * 8
+                            add_dots(tile, to, n.w_filter, block, g_buffer, pitch, starts, taps, vectors)
+    free(g_buffer)
+
+
+class _Sums(NamedTuple):
+    """What `_dots_piece` has summed, (chunks, K, C/G * T) in float64, and dw (K, C/G * T)."""
+
+    sums: Address
+    dw: Address
+    chunks: int
+    filters: int
+    length: int
+
+
+@native
+def _deliver_piece(kinds: Any, arguments: int, k: int) -> None:
+    """One filter of dw: the chunks' sums, in their order."""
+    s = read(_Sums, arguments)
+    dw = elements(kinds.values, s.dw + k * s.length * kinds.values.itemsize, s.length)
+    sums = elements(kinds.sums, s.sums + 8 * k * s.length, s.length)
+    for chunk in range(1, s.chunks):
+        more = elements(kinds.sums, s.sums + 8 * (chunk * s.filters + k) * s.length, s.length)
+        for i in range(s.length):
+            sums[U(i)] += more[U(i)]
+    for i in range(s.length):
+        dw[U(i)] = sums[U(i)]

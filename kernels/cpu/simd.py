@@ -214,6 +214,11 @@ class Lanes(Constant):
         return Lanes(self.dtype, 1)
 
     @property
+    def four(self) -> Lanes:
+        """Four elements of the same type."""
+        return Lanes(self.dtype, 4)
+
+    @property
     def places(self) -> Lanes:
         """As many integers: where each element comes from."""
         return Lanes("int32", self.lanes)
@@ -284,6 +289,16 @@ def emit_fma(b: ir.IRBuilder, lanes: Lanes, x: ir.Value, y: ir.Value, z: ir.Valu
     bits = 8 * lanes.itemsize
     kind = ir.FunctionType(lanes.vector, [lanes.vector] * 3)
     return b.call(_declare(b, kind, f"llvm.fmuladd.v{lanes.lanes}f{bits}"), [x, y, z])
+
+
+def emit_total(b: ir.IRBuilder, lanes: Lanes, vector: ir.Value) -> ir.Value:
+    """The sum of a vector's elements: of its halves, of the halves of that, ..."""
+    n = lanes.lanes
+    while n > 1:
+        n //= 2
+        masks = (ir.Constant(ir.VectorType(I32, n), list(range(first, first + n))) for first in (0, n))
+        vector = b.fadd(*(b.shuffle_vector(vector, vector, mask) for mask in masks))
+    return b.extract_element(vector, I32(0))
 
 
 def emit_zero(lanes: Lanes) -> ir.Value:

@@ -268,7 +268,7 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
     caches: list[Callable[..., object]] = [fft.tiling, direct_tiles.tiling, winograd_tiles.tiling, catalogue._choose]
     caches += [col2im_tiles.tiling, col2im_tiles.pays]
     if jit.HAVE_NUMBA:
-        from minidl.kernels.cpu import depthwise, depthwise_long, nhwc, products, sums, winograd
+        from minidl.kernels.cpu import depthwise, depthwise_long, direct, nhwc, products, sums, winograd
 
         small += [(products, "DEPTH_BYTES", 512), (products, "CHUNK_PIXELS", 12), (products, "PIECES", 2)]
         small += [(sums, "CHUNK_PIXELS", (3, 5)), (sums, "PART_PIXELS", 11), (sums, "PIECES", 7)]
@@ -277,7 +277,8 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         small += [(depthwise, "PART_ROWS", 1), (depthwise, "PART_PIXELS", 11), (depthwise, "RUN_PIXELS", 3)]
         small += [(depthwise, "STREAM_BYTES", 0), (depthwise, "LONG_BYTES", 1), (depthwise, "CLASSES", 1)]
         small += [(depthwise, "PIECES", 3), (depthwise, "WEIGHT_BYTES", 0), (depthwise_long, "ROWS_BYTES", 0)]
-        caches += [products.cutting, sums.cutting, nhwc.forward, nhwc.input_grad, nhwc.weight_grad]
+        caches += [products.cutting, sums.cutting, direct.forward, direct.input_grad, direct.weight_grad]
+        caches += [nhwc.forward, nhwc.input_grad, nhwc.weight_grad]
         caches += [winograd._correlate_group, winograd.weight_grad]
     return small, caches
 

@@ -20,9 +20,12 @@ def tiles(request, monkeypatch):
     sizes = {"as they are": (2048, 8, 16), "small tiles": (30, 3, 1), "single positions": (1, 1, 1)}[request.param]
     for name, value in zip(("TILE", "FILTERS", "ITEMS"), sizes):
         monkeypatch.setattr(direct_tiles, name, value)
-    direct_tiles.tiling.cache_clear()
+    caches = direct_tiles.tiling, direct.forward, direct.input_grad, direct.weight_grad
+    for cached in caches:
+        cached.cache_clear()
     yield
-    direct_tiles.tiling.cache_clear()
+    for cached in caches:
+        cached.cache_clear()
 
 
 @pytest.mark.parametrize("name", cases.CASES)
@@ -111,6 +114,21 @@ def test_results_lie_as_inputs_do() -> None:
     assert layout.channels_last(direct.forward(cases.channels_last(x), w, conv))
     assert layout.channels_last(direct.input_grad(w, cases.channels_last(g), conv))
     assert direct.forward(x, w, conv).flags.c_contiguous
+
+
+@pytest.mark.parametrize("filters", [1, 3, 4, 6, 7, 8, 13])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weight_gradients_of_any_number_of_filters(filters, dtype) -> None:
+    """Bundles of four, two and one filter, of so many taps that some bundles of them are whole and some are not, and
+    rows of pixels too short for a square of four."""
+    rng = np.random.default_rng(8)
+    for shape, taps in (((3, 2, 9, 11), (5, 5)), ((2, 1, 6, 3), (2, 3)), ((2, 3, 40), (13,))):
+        conv = Conv.from_shapes(shape, (filters, shape[1], *taps), padding=tuple(t // 2 for t in taps))
+        x, g = rng.standard_normal(conv.x_shape).astype(dtype), rng.standard_normal(conv.y_shape).astype(dtype)
+        want = cases.spec.weight_grad(x.astype("float64"), g.astype("float64"), conv)
+        for store in (np.asarray, cases.channels_last, cases.gappy):
+            got = direct.weight_grad(store(x), store(g), conv)
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-4 if dtype == "float32" else 1e-12)
 
 
 def test_infinity_beside_a_window_does_not_touch_it() -> None:

@@ -14,7 +14,8 @@ _PRODUCTS = "minidl.kernels.cpu.direct_products"
 
 
 def _direct(name: str, function: str, story: str, old: str, new: str, module: str = _DIRECT) -> Mutant:
-    through = (f"{_PRODUCTS}:add_products",) if function == "_emit" else ()
+    callers = {"_emit": "add_products", "_emit_dots": "add_dots"}
+    through = (f"{_PRODUCTS}:{callers[function]}",) if function in callers else ()
     return Mutant(f"{name}/direct", f"{module}:{function}", promises("direct", name), story, old, new, through=through)
 
 
@@ -24,7 +25,6 @@ def _tiles(name: str, function: str, story: str, old: str, new: str) -> Mutant:
 
 _READ = "x = n.x + n0 * n.x_image + (group * n.channels + c) * n.x_channel + i0 * n.x_step0"
 _TAP = "i0 = o0 * n.stride0 + t0 * n.dilation0 - n.low0"
-_REST = "for m in range(by_four, terms):"
 
 GEOMETRY = (
     _tiles(
@@ -78,10 +78,10 @@ GEOMETRY = (
     ),
     _direct(
         "B_gw_first_sample_only",
-        "weight_grad",
+        "_deliver_piece",
         "the partial sums of the first images are taken for the whole",
-        "sums.sum(0)",
-        "sums[0]",
+        "for chunk in range(1, s.chunks):",
+        "for chunk in range(1, 1):",
     ),
     _direct(
         "empty_batch_leaves_out_unwritten",
@@ -144,9 +144,9 @@ LOOPS = (
     ),
     _direct(
         "padding_keeps_old_values",
-        "_copy_plane",
+        "_copy_planes",
         "rows outside the input are not set to zero: what was in the buffer counts",
-        "clear_bytes(to, width * size)",
+        "clear_bytes(to + k * pitch, width * size)",
         "pass",
     ),
     _direct(
@@ -219,8 +219,8 @@ LOOPS = (
         "B_gw_upstream_of_the_first_group",
         "_dots_piece",
         "the group's offset into the upstream gradient is forgotten",
-        "(group * n.filters + k0 + k) * n.y_channel",
-        "(k0 + k) * n.y_channel",
+        "(group * n.filters + k0) * n.y_channel",
+        "k0 * n.y_channel",
     ),
     _direct(
         "B_gw_one_part_of_each_chunk",
@@ -237,18 +237,42 @@ LOOPS = (
         "for p0 in range(0, 1):",
     ),
     _direct(
-        "B_gw_last_of_four_added_to_its_neighbour",
-        "_add_dots",
-        "an index typed wrong in an unrolled loop",
-        "totals[U(m + 3)] += sum3",
-        "totals[U(m + 2)] += sum3",
+        "B_gw_added_to_the_call_before",
+        "_dots_piece",
+        "the sums are not set to zero",
+        "clear_bytes(sums + k * n.w_filter + c0 * n.w_channel, (stop - c0) * n.w_channel)",
+        "pass",
+    ),
+    _direct(
+        "B_gw_all_squares_from_the_first_channels",
+        "_copy_pixels",
+        "squares of pixels and channels are read where the first of them is",
+        "source + k * kind.itemsize",
+        "source",
+    ),
+    _direct(
+        "B_gw_last_filter_lost",
+        "add_dots",
+        "filters that do not fill a bundle of two are lost",
+        "if k < filters:",
+        "if False:",
+        _PRODUCTS,
+    ),
+    _direct(
+        "B_gw_second_filter_reads_the_first",
+        "_emit_dots",
+        "the filters' distance in the upstream gradient is forgotten",
+        "b.mul(pitch, I64(f))",
+        "I64(0)",
+        _PRODUCTS,
     ),
     _direct(
         "B_gw_remainder_loop_forgotten",
-        "_add_dots",
-        "taps that do not fill a bundle of four are lost",
-        _REST,
-        "for m in range(terms, terms):",
+        "_emit_dots",
+        "taps that do not fill a bundle are lost",
+        "b.udiv(b.sub(last, first), I64(bundle))",
+        "b.udiv(b.sub(last, first), I64(bundle if bundle > 1 else 1 << 40))",
+        _PRODUCTS,
     ),
     Mutant(
         "second_run_differs/direct",
