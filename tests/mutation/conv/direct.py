@@ -244,11 +244,11 @@ LOOPS = (
         "pass",
     ),
     _direct(
-        "B_gw_all_squares_from_the_first_channels",
+        "B_gw_all_squares_from_the_first_pixels",
         "_copy_pixels",
-        "squares of pixels and channels are read where the first of them is",
+        "squares of pixels and channels are read where the first of a row is",
+        "source + k * kind.itemsize + q * jump",
         "source + k * kind.itemsize",
-        "source",
     ),
     _direct(
         "B_gw_last_filter_lost",
