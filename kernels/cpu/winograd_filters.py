@@ -13,7 +13,7 @@ from ..jit import native
 from ..workspace import aligned, at_release, borrow
 from .pieces import Address, outside_of_loops, read, run
 from .places import address
-from .simd import address_of, clear_bytes, keep, load, store, transpose
+from .simd import address_of, clear_bytes, finish_streams, keep, load, store, transpose
 from .winograd_tiles import plane_bytes
 from .winograd_transforms import Scheme, sandwich
 
@@ -197,4 +197,5 @@ def _filter_piece(scheme: Any, arguments: int, piece: int) -> None:
                     store(address_of(taps) + t * vector + i * item, value)
             to = f.u + piece * f.panel_step + (d * width + j) * item
             sandwich(scheme.filters, to, scheme.n * f.point_step, f.point_step, begin, scheme.r * step, step)
+    finish_streams()
     keep((taps,))

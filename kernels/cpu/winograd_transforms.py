@@ -21,6 +21,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..spec.winograd import transforms
+from .pieces import LINE
 from .simd import (
     FUSE,
     I64,
@@ -109,8 +110,9 @@ class Scheme(Constant):
 
     @property
     def filters(self) -> Sandwich:
-        """U of a filter."""
-        return self._sandwich("G", self.m, self.r)
+        """U of a filter.  Past the caches where a vector is a cache line: most U are larger than what they leave."""
+        line = self.tile.lanes * self.itemsize == LINE
+        return replace(self._sandwich("G", self.m, self.r), past_caches=line)
 
     @property
     def output(self) -> Sandwich:
