@@ -189,7 +189,8 @@ class _Forgotten(Saved):
 def _slots(node: Node, inside: set[int]) -> list[tuple[list[Any], int]]:
     """Where ``node`` keeps values of the region; its inputs and parameters live anyway and stay."""
     kept = [(node.args, i) for i, a in enumerate(node.args) if isinstance(a, Saved) and _is_inner(a.edge, inside)]
-    return kept + [(node.saved_y, i) for i in range(len(node.saved_y or ()))]  # type: ignore[misc]
+    results = node.saved_y or []
+    return kept + [(results, i) for i, y in enumerate(results) if isinstance(y, Saved)]
 
 
 def _is_inner(edge: Edge | None, inside: set[int]) -> bool:
