@@ -14,6 +14,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from ..layout import channels_last
 from ..short_code import emit_array
 from .places import address
 from .relayout import as_last, empty_last
@@ -166,8 +167,13 @@ def last_and_dense(a: np.ndarray, name: str) -> np.ndarray:
 
 
 def as_rows(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The arrays (N, C, *size), all dense and in the storage of the first; itself where it is, else a copy."""
-    first = arrays[0] if dense(arrays[0]) else np.ascontiguousarray(arrays[0])
+    """The arrays (N, C, *size), all dense and in the storage of the first; itself where it is, else a copy.
+
+    A slice of a channels-last array is one: its copy is channels-last too.
+    """
+    first = arrays[0]
+    if not dense(first):
+        first = last_and_dense(first, "first") if channels_last(first) else np.ascontiguousarray(first)
     if is_last(first):
         return first, *(last_and_dense(a, f"rows{i}") for i, a in enumerate(arrays[1:]))
     return first, *(np.ascontiguousarray(a) for a in arrays[1:])

@@ -191,6 +191,39 @@ def parts_of_cotangents(dtype: str) -> None:
                     np.testing.assert_array_equal(a, c)
 
 
+def slices(channels: int, part: slice, dtype: str) -> None:
+    """Some of the channels of a channels-last array, and some of its positions: the same bits, stored in the same way,
+    as from a copy of them; and as from the steps where somebody watches batch norm and ReLU."""
+    rng = np.random.default_rng(11)
+    whole, g = (np.moveaxis(rng.standard_normal((3, 7, 6, channels)).astype(dtype), -1, 1) for _ in "xg")
+    for at in ((slice(None), part), (slice(None), slice(None), slice(1, 5)), (slice(1, 3), part, slice(0, 6, 2))):
+        x, cotangent = whole[at], g[at]
+        w, b = rng.standard_normal((2, x.shape[1])).astype(dtype)
+        copy = np.moveaxis(np.array(np.moveaxis(x, 1, -1), order="C"), -1, 1)
+        passes = {
+            "norm": lambda a, w=w, b=b: norm.batch_norm(a, w, b, EPS, algorithm="numba"),
+            "grad": lambda a, g=cotangent, w=w, b=b: norm.batch_norm_grad(g, a, w, b, b * b, EPS, algorithm="numba"),
+            "scale": lambda a, w=w, b=b: (norm.scale_shift(a, w, b, algorithm="numba"),),
+            "scale grad": lambda a, g=cotangent, w=w: norm.scale_shift_grad(g, a, w, algorithm="numba"),
+        }
+        for name, run in passes.items():
+            for got, want in zip(run(x), run(copy), strict=True):
+                np.testing.assert_array_equal(got, want, name)
+                assert got.strides == want.strides, name
+
+        def gradients(at=at, w=w, b=b, g=cotangent) -> list[np.ndarray]:
+            leaves = [minidl.from_numpy(a).requires_grad_() for a in (whole, w, b)]
+            y = normalization.batch_norm_relu(leaves[0][at], None, np.inf, None, None, *leaves[1:], True, 0.1, EPS)
+            y.backward(minidl.from_numpy(g))
+            return [y.detach().numpy(), *(t.grad.numpy() for t in leaves)]
+
+        alone = gradients()
+        with minidl.autograd.Tape():
+            watched = gradients()
+        for a, c in zip(alone, watched, strict=True):
+            np.testing.assert_array_equal(a, c)
+
+
 def added_gradients(dtype: str) -> None:
     """dx of batch norm and ReLU added to an array that is all or some of the channels of one, stored in any way: what
     is added is what is returned otherwise, in its own channels and nowhere else."""

@@ -82,6 +82,13 @@ def test_a_cotangent_that_is_part_of_an_array_is_read_where_it_lies(dtype) -> No
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("channels", "first", "stop"), [(20, 4, 20), (33, 1, 17), (5, 0, 2)])
+def test_a_slice_of_a_channels_last_array_is_channels_last(channels, first, stop, dtype) -> None:
+    """Its results are stored so too, and are to the last bit those of a copy without gaps."""
+    fused.slices(channels, slice(first, stop), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_gradient_is_added_to_what_is_there(dtype) -> None:
     fused.added_gradients(dtype)
 
