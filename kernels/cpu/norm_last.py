@@ -23,10 +23,10 @@ from ..workspace import borrow
 from . import norm_passes as passes
 from .elements import Rows, address, as_rows, last_and_dense, like, pitch_of, seconds
 from .norm_passes import Pass
-from .pieces import LINE, run
-from .products import STREAM_BYTES
+from .pieces import run
+from .products import may_stream
 from .replay import permanent, permanent_zeros, replayed
-from .simd import machine
+from .simd import Lanes, machine
 
 Array = np.ndarray
 
@@ -41,9 +41,9 @@ class Blocks:
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.shape = Rows(shape, last=True)
-        row = self.shape.groups * dtype.itemsize
-        self.size = max(BLOCK_ROWS, BLOCK_BYTES // max(1, row))  # rows
-        self.strip = max(STRIP_ROWS, STRIP_BYTES // max(1, row))
+        self.row_bytes = self.shape.groups * dtype.itemsize
+        self.size = max(BLOCK_ROWS, BLOCK_BYTES // max(1, self.row_bytes))  # rows
+        self.strip = max(STRIP_ROWS, STRIP_BYTES // max(1, self.row_bytes))
         self.pieces = -(-self.shape.rows // self.size)
         self.zeros = permanent_zeros(dtype, self.shape.groups)[: self.shape.groups]
 
@@ -74,17 +74,14 @@ def _pass(
     blocks, dtype = _blocks(x.shape, x.dtype), x.dtype
     places = {name: 0 if a is None else address(a) for name, a in {"y": y, **arrays}.items()}
     top = np.nan if ceiling is None or ceiling == np.inf else ceiling  # nothing is above NaN
+    stream = False
+    if y is not None and y is not x:
+        stream = may_stream(y.nbytes, Lanes(dtype.name, machine().lanes(dtype)), (places["y"], blocks.row_bytes))
     return _NOWHERE._replace(
         x=address(x), ceiling=address(_number(top, dtype)), **places, g_step=g_step, rows=blocks.shape.rows,
         groups=blocks.shape.groups, channels=blocks.shape.channels, size=blocks.size, blocks=blocks.pieces,
-        strip=blocks.strip, stream=int(y is not None and y is not x and _may_stream(x, y)),
+        strip=blocks.strip, stream=int(stream),
     )  # fmt: skip
-
-
-def _may_stream(x: Array, y: Array) -> bool:
-    """Whether y is large and made of whole cache lines, each of which is a vector: see `products`."""
-    lines = address(y) % LINE == 0 and _blocks(x.shape, x.dtype).shape.groups * x.itemsize % LINE == 0
-    return lines and x.nbytes >= STREAM_BYTES and machine().width == LINE
 
 
 _NOWHERE = Pass(*(0,) * len(Pass._fields))
@@ -230,7 +227,7 @@ def _backward(
     out: None = None,
 ) -> Array:
     dx = like(x)
-    step = _blocks(x.shape, x.dtype).shape.groups * x.itemsize
+    step = _blocks(x.shape, x.dtype).row_bytes
     _pull_back(g, x, weight, bias, mean, variance, y, kept, dweight, dbias, dx, problem, {"y_step": step})
     return dx
 
@@ -310,7 +307,7 @@ def scale_shift_grad(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Ar
     partial = np.zeros((blocks.pieces, 2, blocks.shape.groups), x.dtype)
     if x.size:
         zeros = {"centre": blocks.zeros, "slope": blocks.zeros, "shift": blocks.zeros}
-        p = _pass(x, g_step=blocks.shape.groups * x.itemsize, g=g, partial=partial, **zeros)
+        p = _pass(x, g_step=blocks.row_bytes, g=g, partial=partial, **zeros)
         _run(passes.sums_piece, x, None, p, blocks.pieces, x, x)
     total = partial.sum(axis=0, dtype=np.float64)  # (2, fold * C)
     dshift, dscale = total.reshape(2, blocks.shape.fold, x.shape[1]).sum(axis=1).astype(x.dtype)

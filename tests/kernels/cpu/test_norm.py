@@ -14,7 +14,7 @@ from tests.checks import fused
 if not jit.HAVE_NUMBA:
     pytest.skip("needs Numba, which is not installed", allow_module_level=True)
 
-from minidl.kernels.cpu import simd
+from minidl.kernels.cpu import norm_last, products, relayout, simd
 
 SHAPES = [(3, 5, 4, 7), (4, 3), (2, 130, 3), (8, 64, 9, 9), (2, 3, 1, 2, 5), (6, 1, 5, 5), (300, 70), (1, 2, 200, 201)]
 STORAGES = ["first", "last", "strided"]
@@ -129,6 +129,42 @@ def test_relu_behind_it_keeps_nan_and_takes_nothing() -> None:
     nothing = norm.batch_norm_relu_grad(g, x, w, b, w, b * b, algorithm="numba")
     assert nothing[0].shape == x.shape and not nothing[2].any()
     assert norm.scale_shift_relu(x, w, b, algorithm="numba").shape == x.shape
+
+
+STREAMED = [((2, 32, 5, 7), "float32"), ((3, 8, 5, 7), "float64"), ((65, 32), "float32"), ((2, 20, 5, 7), "float32")]
+
+
+@pytest.mark.parametrize(("shape", "dtype"), STREAMED, ids=str)
+def test_large_results_go_past_the_caches(shape, dtype, monkeypatch) -> None:
+    """Where vectors are cache lines and rows are made of them; what is added to another array never does."""
+    run, asked = norm_last.run, []
+
+    def watched(function, kind, p, *rest):
+        asked.append(p.stream)
+        whole = p.y % 64 == 0 and p.groups * kind.itemsize % 64 == 0
+        assert not p.stream or (whole and not p.add), p
+        run(function, kind, p, *rest)
+
+    def results() -> list[np.ndarray]:
+        for name in ("_forward", "_backward", "_add_backward", "_scale_shift"):
+            getattr(norm_last, name).cache_clear()
+        x, g, w, b = operands(shape, dtype, "last")
+        y, mean, variance = norm.batch_norm_relu(x, w, b, EPS, g)
+        found = [y, mean, variance, norm.scale_shift(x, w, b)]
+        for seen in (None, y):
+            found += norm.batch_norm_relu_grad(g, x, w, b, mean, variance, EPS, seen)
+            into = relayout.empty_last((shape[0], shape[1] + 5, *shape[2:]), np.dtype(dtype))[:, : shape[1]]
+            into[...] = 0
+            found += norm.batch_norm_relu_grad(g, x, w, b, mean, variance, EPS, seen, np.inf, into)
+        return found
+
+    with simd.using(simd.AVX512):
+        want = results()
+        monkeypatch.setattr(products, "STREAM_BYTES", 0)
+        monkeypatch.setattr(norm_last, "run", watched)
+        for a, c in zip(results(), want, strict=True):
+            np.testing.assert_array_equal(a, c)
+    assert (1 in asked) == (shape != (2, 20, 5, 7)) or shape == (65, 32)  # NumPy's own arrays begin anywhere
 
 
 @pytest.mark.parametrize("ceiling", [np.inf, 0.5])
