@@ -101,7 +101,11 @@ def _blob(path: str | os.PathLike[str], data: memoryview, start: int, end: int) 
         shape = _without_ones(tuple(old.get(field, 1) for field in range(_NUM, _WIDTH + 1)))
     if shape is not None and math.prod(shape) != array.size:
         raise WeightsError(path, f"an array of the shape {shape} has {array.size:,} numbers", start)
-    return array.reshape(array.shape if shape is None else shape).astype(array.dtype.newbyteorder("="), copy=False)
+    try:
+        array = array.reshape(array.shape if shape is None else shape)
+    except ValueError as error:  # more axes than NumPy has, or an empty array with an absurd one
+        raise WeightsError(path, f"an array of {array.size:,} numbers: {error}", start) from error
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -96,6 +96,8 @@ def test_the_format_of_2014(tmp_path: Path, arrays: list[np.ndarray]) -> None:
     [
         (field(1, b"a net"), "no layers in it: this is no file of Caffe's weights"),
         (field(100, field(7, field(7, field(1, 6)) + field(5, bytes(20)))), "an array of the shape (6,) has 5 numbers"),
+        (field(100, field(7, field(7, field(1, varint(0) + varint(1 << 63))))), "an array of 0 numbers: "),
+        (field(100, field(7, field(7, field(1, b"\x01" * 70)) + field(5, bytes(4)))), "an array of 1 numbers: "),
         (field(100, field(7, field(5, bytes(21)))), "21 bytes are no numbers of 4 bytes (at byte"),
         (field(100, field(7, varint(5 << 3 | 1) + bytes(8))), "8 bytes are no numbers of 4 bytes"),
         (field(100, b"\x0a\x7f"), "a field goes on for 127 bytes behind the end of what holds it (at byte"),
