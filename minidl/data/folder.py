@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,12 @@ IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tif
 def read_image(path: PathLike, mode: str = "RGB", *, upright: bool = False) -> np.ndarray:
     """An image file as uint8 (C, H, W): C = 3 for ``mode="RGB"``, 1 for ``"L"``.
 
-    The file is told by its content, not by its name. What is transparent shows white paper behind it. Decoded by
-    Pillow, which refuses images of more than about 180 million pixels.  ``upright`` turns a photograph as the camera
-    says (EXIF), which the published accuracies do not.
+    The file is told by its content, not by its name. What is transparent shows white paper behind it; grey of 16 bits
+    is rounded to 8. Decoded by Pillow, which refuses images of more than about 180 million pixels.  ``upright`` turns a
+    photograph as the camera says (EXIF), which the published accuracies do not.
 
-    :raises DataError: not an image, cut short or damaged.
+    :raises DataError: not an image, cut short or damaged; or of numbers that do not say which of them is white (32 bits
+        a pixel, fractions).
 
     >>> import os, tempfile
     >>> from PIL import Image
@@ -37,7 +39,7 @@ def read_image(path: PathLike, mode: str = "RGB", *, upright: bool = False) -> n
 
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file) if upright else file
+            image = _with_8_bits(ImageOps.exif_transpose(file) if upright else file, file.format or "")
             if image.has_transparency_data:
                 paper = Image.new("RGBA", image.size, "white")
                 pixels = np.array(Image.alpha_composite(paper, image.convert("RGBA")).convert(mode), np.uint8)
@@ -48,6 +50,17 @@ def read_image(path: PathLike, mode: str = "RGB", *, upright: bool = False) -> n
     except Exception as error:  # Pillow's decoders raise whatever comes
         raise DataError(f"the image cannot be read ({type(error).__name__}: {error})", path) from error
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))  # (C, H, W)
+
+
+def _with_8_bits(image: Any, format: str) -> Any:
+    """Grey of more than 8 bits, of which Pillow's own conversion would make white of all above 255."""
+    from PIL import Image
+
+    if image.mode == "F" or (image.mode == "I" and format not in ("PNG", "PPM")):  # of these two it is 16 bits
+        raise ValueError(f"pixels of mode {image.mode}, of which nobody says which number is white: save 8 or 16 bits")
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray(((np.asarray(image).astype(np.int64) + 128) // 257).astype(np.uint8))
 
 
 class ImageFolder(Dataset):

@@ -59,6 +59,23 @@ def test_palette_grey_and_alpha_become_rgb(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "grey.png", "L"), grey[None])
 
 
+@pytest.mark.parametrize("name", ["grey.png", "grey.tif", "grey.pgm"])
+@pytest.mark.parametrize("upright", [False, True])
+def test_grey_of_16_bits_is_rounded_to_8(tmp_path, name, upright):
+    grey = np.array([[0, 128, 129, 300], [257, 32768, 65406, 65535]], np.uint16)
+    Image.fromarray(grey).save(tmp_path / name)
+    expected = np.round(grey / 257).astype(np.uint8)
+    np.testing.assert_array_equal(read_image(tmp_path / name, "L", upright=upright), expected[None])
+    np.testing.assert_array_equal(read_image(tmp_path / name), np.repeat(expected[None], 3, 0))
+
+
+@pytest.mark.parametrize(("dtype", "mode"), [("int32", "I"), ("float32", "F")])
+def test_numbers_that_do_not_say_what_white_is(tmp_path, dtype, mode):
+    Image.fromarray(image(0, (5, 4)).astype(dtype)).save(tmp_path / "x.tif")
+    with pytest.raises(DataError, match=f"x.tif: the image cannot be read .*pixels of mode {mode}, of which nobody"):
+        read_image(tmp_path / "x.tif")
+
+
 def test_damaged_images_are_named(root):
     path = root / "dog" / "b.png"
     whole = path.read_bytes()
