@@ -32,7 +32,7 @@ def find_images(what: Iterable[str | Path]) -> list[Path]:
     """Files as they are; of a folder all images in it and below; of a pattern (``*.jpg``) what fits; of ``@list`` the
     lines of that file.  Whether a file named is there shows when it is read.
 
-    :raises PredictError: a folder without images, a pattern that nothing fits, an empty list.
+    :raises PredictError: a folder without images, a pattern that nothing fits, an empty list, one that is no text.
 
     >>> [str(path) for path in find_images(["a.jpg", "b.png"])]
     ['a.jpg', 'b.png']
@@ -41,8 +41,7 @@ def find_images(what: Iterable[str | Path]) -> list[Path]:
     for item in map(str, what):
         path = Path(item)
         if item.startswith("@") and not path.exists():
-            lines = Path(item[1:]).read_text(encoding="utf-8").splitlines()
-            named = [Path(line.strip()) for line in lines if line.strip()]
+            named = [Path(line) for line in read_lines(item[1:])]
             kind = "a list without a line"
         elif path.is_dir():
             named = [p for p in sorted(path.rglob("*")) if p.is_file() and _looks_like_an_image(p)]
@@ -56,6 +55,22 @@ def find_images(what: Iterable[str | Path]) -> list[Path]:
             raise PredictError(f"{item}: {kind}")
         found += named
     return found
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """The lines of a text file that hold something, without the blanks around it; see :func:`read_text`."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+
+
+def read_text(path: str | Path) -> str:
+    """A text file in UTF-8, also with the mark that Windows puts in front of it.
+
+    :raises PredictError: no such text.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PredictError(f"{path}: this is no text in UTF-8 (byte {error.start}); save it as UTF-8") from error
 
 
 def _looks_like_an_image(path: Path) -> bool:

@@ -13,6 +13,7 @@ import minidl  # for minidl.models, which is a floor above and loads when it is 
 from ..io import load_into, load_weights
 from .classify import Classifier
 from .errors import PredictError
+from .images import read_lines
 from .preprocess import Preprocess, parse_preprocess
 from .views import Views
 
@@ -175,7 +176,7 @@ def _class_names(given: Sequence[str] | str | None) -> tuple[str, ...] | None:
     path = Path(given)
     if not path.is_file():
         raise PredictError(f"classes is imagenet, cifar10, mnist or a file with a name a line, not {given!r}")
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    return tuple(read_lines(path))
 
 
 def _counted(names: tuple[str, ...] | None, count: int) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from ..data.errors import DataError
 from ..data.folder import read_image
 from .classify import Classifier, Ensemble
 from .errors import PredictError
-from .images import find_images
+from .images import find_images, read_text
 
 LABELS = "labels.csv"
 _WORDNET = re.compile(r"n\d{8}(?!\d)")
@@ -119,7 +120,7 @@ def load_samples(
 
     A class is named by its WordNet number, its number in the order of the network, or its name.
 
-    :raises PredictError: no labels, or a label that is no class.
+    :raises PredictError: no image, no labels, or a label that is no class.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -139,11 +140,12 @@ def load_samples(
             )
         return Samples(_items(data, dataset), [int(label) for label in dataset.targets])
     path = Path(data)
-    if path.suffix == ".npz":
-        return _arrays(path, len(classes))
-    if not path.is_dir():
+    if path.suffix != ".npz" and not path.is_dir():
         raise PredictError(f"{data} is no folder, no .npz file and none of {', '.join(SOURCES)}")
-    return _folder(path, _Classes(classes), mode)
+    samples = _arrays(path, len(classes)) if path.suffix == ".npz" else _folder(path, _Classes(classes), mode)
+    if not len(samples):
+        raise PredictError(f"{data}: no image with a label")
+    return samples
 
 
 def _items(data: str | Path, dataset: Any) -> list[tuple[str, Callable[[], np.ndarray]]]:
@@ -162,12 +164,16 @@ def _arrays(path: Path, classes: int) -> Samples:
             f"{path}: x is uint8 (N, H, W, C), (N, C, H, W) or (N, H, W), y (N,); here x is {x.dtype} {x.shape}, "
             f"y {y.shape}"
         )
+    if y.dtype.kind not in "iu":
+        raise PredictError(f"{path}: labels are numbers of classes, whole ones, but y is {y.dtype}")
     if y.size and not 0 <= y.min() <= y.max() < classes:
         raise PredictError(f"{path}: labels from {y.min()} to {y.max()} for a network with {classes} classes")
     if x.ndim == 3:
         x = x[:, None]
     elif x.shape[1] not in (1, 3):
         x = x.transpose(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
+    if x.shape[1] not in (1, 3):
+        raise PredictError(f"{path}: images are grey (C = 1) or RGB (C = 3), but x is {arrays['x'].shape}")
     items = [(f"{path} {i}", lambda image=image: image) for i, image in enumerate(x)]
     return Samples(items, y.tolist())  # type: ignore[arg-type]
 
@@ -221,8 +227,12 @@ def _listed(folder: Path, classes: _Classes) -> list[tuple[Path, int]] | None:
     path = folder / LABELS
     if not path.is_file():
         return None
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        if not {"file", "label"} <= set(rows.fieldnames or ()):
-            return None
-        return [(folder / row["file"], classes.find(row["label"], f"{path}, {row['file']}")) for row in rows]
+    rows = csv.DictReader(io.StringIO(read_text(path)))
+    if not {"file", "label"} <= set(rows.fieldnames or ()):
+        return None
+    pairs = []
+    for row in rows:
+        if not row["file"] or not row["label"]:
+            raise PredictError(f"{path}, line {rows.line_num}: a line needs a file and a label")
+        pairs.append((folder / row["file"], classes.find(row["label"], f"{path}, {row['file']}")))
+    return pairs

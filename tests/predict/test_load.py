@@ -143,6 +143,8 @@ def test_files_folders_patterns_and_lists(tmp_path: Path, monkeypatch: pytest.Mo
     assert found("*.png", "odd[1].png") == ["b.png", "odd[1].png", "odd[1].png"]
     assert found("**/*.webp", "missing.png") == ["deep/c.webp", "missing.png"]
     assert found("@list.txt") == ["b.png", "deep/c.webp"]
+    Path("windows.txt").write_text("b.png\n", encoding="utf-8-sig")
+    assert found("@windows.txt") == ["b.png"]
     Path("@home.png").touch()
     assert found("@home.png") == ["@home.png"]
 
@@ -159,3 +161,6 @@ def test_nothing_is_meant(tmp_path: Path) -> None:
             find_images([what])
     with pytest.raises(FileNotFoundError):
         find_images([f"@{tmp_path / 'no list'}"])
+    (tmp_path / "list").write_bytes("a.png\nKäfer.png\n".encode("latin-1"))
+    with pytest.raises(PredictError, match=r"list: this is no text in UTF-8 \(byte 7\); save it as UTF-8"):
+        find_images([f"@{tmp_path / 'list'}"])

@@ -93,6 +93,22 @@ def test_a_list_of_other_columns_is_passed_over(tmp_path: Path) -> None:
     assert load_samples(tmp_path, IMAGENET).labels == [1]
 
 
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"file,label\ny.png,0\ny.png\n", "labels.csv, line 3: a line needs a file and a label"),
+        (b"file,label\n,0\n", "labels.csv, line 2: a line needs a file and a label"),
+        (b"file,label\n", "no image with a label"),
+        ("file,label\ny.png,Käfer\n".encode("latin-1"), "labels.csv: this is no text in UTF-8 (byte 18)"),
+    ],
+)
+def test_lists_that_do_not_name_a_label_for_each_image(tmp_path: Path, content: bytes, message: str) -> None:
+    write_image(tmp_path / "y.png")
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(PredictError, match=re.escape(message)):
+        load_samples(tmp_path, "abc")
+
+
 def test_arrays(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     channels_last = rng.integers(0, 256, (4, 5, 6, 3), np.uint8)
@@ -124,6 +140,10 @@ def test_the_test_part_of_a_data_set(tmp_path: Path) -> None:
         ({"x": np.zeros((2, 3)), "y": [0, 1]}, "x is uint8 (N, H, W, C), (N, C, H, W) or (N, H, W), y (N,); here x is"),
         ({"x": np.zeros((2, 3, 3), np.uint8), "y": [0, 1, 1]}, "here x is uint8 (2, 3, 3), y (3,)"),
         ({"x": np.zeros((2, 3, 3), np.uint8), "y": [0, 3]}, "labels from 0 to 3 for a network with 3 classes"),
+        ({"x": np.zeros((2, 3, 3), np.uint8), "y": ["a", "b"]}, "numbers of classes, whole ones, but y is <U1"),
+        ({"x": np.zeros((2, 3, 3), np.uint8), "y": [0.5, 1]}, "whole ones, but y is float64"),
+        ({"x": np.zeros((2, 5, 5, 4), np.uint8), "y": [0, 1]}, "grey (C = 1) or RGB (C = 3), but x is (2, 5, 5, 4)"),
+        ({"x": np.zeros((0, 5, 5), np.uint8), "y": np.zeros(0, int)}, "a.npz: no image with a label"),
     ],
 )
 def test_arrays_that_are_no_samples(tmp_path: Path, content: dict, message: str) -> None:
