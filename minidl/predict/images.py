@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.errors import DataError
 from ..data.folder import IMG_EXTENSIONS, read_image
 from .errors import PredictError
 
+_LONGEST = 1000  # times the shorter side: with that at 256, an image of 66 million pixels
 
-def read_photo(path: str | Path, mode: str = "RGB") -> np.ndarray:
-    """An image file as uint8 (C, H, W), turned as the camera says.
 
-    :raises DataError: not an image, cut short or damaged.
+def read_photo(path: str | Path, mode: str = "RGB", *, upright: bool = True) -> np.ndarray:
+    """An image file as uint8 (C, H, W), turned as the camera says (``upright``).
+
+    :raises DataError: not an image, cut short or damaged; or a strip, more than 1,000 times as long as wide.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -25,7 +28,11 @@ def read_photo(path: str | Path, mode: str = "RGB") -> np.ndarray:
     >>> image.shape, image[:, 0, 0].tolist()
     ((3, 2, 3), [255, 0, 0])
     """
-    return read_image(path, mode, upright=True)
+    image = read_image(path, mode, upright=upright)
+    h, w = image.shape[1:]
+    if max(h, w) > _LONGEST * min(h, w):
+        raise DataError(f"a strip of {h}x{w} pixels (height x width): cut a part out, at most {_LONGEST:,} to 1", path)
+    return image
 
 
 def find_images(what: Iterable[str | Path]) -> list[Path]:

@@ -16,10 +16,9 @@ import numpy as np
 import minidl  # for minidl.models, which is a floor above and loads when it is used
 
 from ..data.errors import DataError
-from ..data.folder import read_image
 from .classify import Classifier, Ensemble
 from .errors import PredictError
-from .images import find_images, read_text
+from .images import find_images, read_photo, read_text
 
 LABELS = "labels.csv"
 _WORDNET = re.compile(r"n\d{8}(?!\d)")
@@ -218,7 +217,7 @@ def _folder(folder: Path, classes: _Classes, mode: str) -> Samples:
                     "class, or WordNet numbers in the names of its images"
                 )
             pairs.append((path, label))
-    items = [(str(path), lambda path=path: read_image(path, mode)) for path, _ in pairs]
+    items = [(str(path), lambda path=path: read_photo(path, mode, upright=False)) for path, _ in pairs]
     return Samples(items, [label for _, label in pairs])  # type: ignore[arg-type]
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import minidl
 from minidl import models
-from minidl.data import DataNotFoundError
+from minidl.data import DataError, DataNotFoundError
 from minidl.io import save_weights
 from minidl.models import UnknownModelError, weights
 from minidl.models.weights import UnknownWeightsError
@@ -21,6 +22,7 @@ from minidl.predict import (
     find_images,
     load_classifier,
     load_samples,
+    read_photo,
     score,
 )
 
@@ -147,6 +149,17 @@ def test_files_folders_patterns_and_lists(tmp_path: Path, monkeypatch: pytest.Mo
     assert found("@windows.txt") == ["b.png"]
     Path("@home.png").touch()
     assert found("@home.png") == ["@home.png"]
+
+
+def test_strips_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
+    """Shorter side to 256: a file of 90 bytes would take 3 GB."""
+    for size in ((5000, 1), (2, 2001)):
+        Image.new("L", size).save(tmp_path / "strip.png")
+        w, h = size
+        with pytest.raises(DataError, match=rf"strip\.png: a strip of {h}x{w} pixels \(height x width\): cut a part"):
+            read_photo(tmp_path / "strip.png")
+    Image.new("L", (2, 2000)).save(tmp_path / "strip.png")
+    assert read_photo(tmp_path / "strip.png").shape == (3, 2000, 2)
 
 
 def test_nothing_is_meant(tmp_path: Path) -> None:
