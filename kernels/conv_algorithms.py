@@ -227,10 +227,11 @@ add("fft", ".cpu.fft", fft.supports, fft.cost, exact=False, dtypes=("float32", "
 
 # winograd: 36 products for 144 --------------------------------------------------------------------------
 
-WINOGRAD_FLOPS = 1.65e11  # float32, of the products
-WINOGRAD_TRANSFORM = 2e-10  # seconds per element of V, M, and the weight gradient's U
-WINOGRAD_FILTER = 3e-10  # seconds per element of U, or of the weight gradient's sums
-WINOGRAD_RAGGED = 4  # times as long takes a vector that channels do not fill: it is copied, element by element
+WINOGRAD_FLOPS = 2e11  # float32, of the products
+WINOGRAD_TRANSFORM = 1e-10  # seconds per element of V, M, and the weight gradient's U
+WINOGRAD_FILTER = 3e-10  # seconds per element of U
+WINOGRAD_SUM = 1e-10, 2e-10  # seconds per element of the weight gradient's sums in the last cache, and beyond it
+WINOGRAD_RAGGED = 3  # times as long takes a vector that channels do not fill: it is copied, element by element
 WINOGRAD_CALL = 2.5e-5
 
 
@@ -244,6 +245,8 @@ def winograd_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     filters = t.points * t.depth * t.columns * t.parts * conv.groups
     # forward: U is made once for all calls in inference, and read
     filter_seconds = 4 / NHWC_BYTES if pass_ == "forward" else WINOGRAD_FILTER
+    if pass_ == "weight_grad":
+        filter_seconds = WINOGRAD_SUM[filters * itemsize > winograd_tiles.FAR_BYTES]
     seconds = (products / WINOGRAD_FLOPS + elements * WINOGRAD_TRANSFORM) / vectors.speed() + filters * filter_seconds
     moved = traffic(conv, itemsize)
     seconds = seconds * itemsize / 4 + moved / NHWC_BYTES + conv.groups * WINOGRAD_CALL
