@@ -106,12 +106,13 @@ add("im2col", ".cpu.im2col", anything, im2col_cost)
 
 # direct: the definition's loops, compiled ------------------------------------------------------------
 
-DIRECT_FLOPS = {"forward": 1.5e11, "input_grad": 1e11, "weight_grad": 5e10}  # float32
+DIRECT_FLOPS = {"forward": 1.5e11, "input_grad": 1e11, "weight_grad": 1.6e11}  # float32
 DIRECT_STRIDED = 2.5  # the loops of a strided input gradient are short: so many times as slow
 DIRECT_READ = 3e-10  # seconds per element copied into a tile's buffer
 DIRECT_LINE = 1.5e-9  # as many more where it comes from a cache line of its own, as of channels-last storage
 LINE_BYTES = 64
 DIRECT_WRITE = 1.5e-10  # seconds per output element
+DIRECT_GRADIENT = 3e-10  # seconds per element of g that the weight gradient copies, for a few channels at a time
 PARALLEL_SECONDS = 3e-5  # start and end of a parallel loop, and the call around it
 
 
@@ -129,11 +130,14 @@ def direct_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     loops = prod(conv.stride) if pass_ == "input_grad" else 1
     slower = DIRECT_STRIDED if loops > 1 else 1.0
     copies = -(-filters // t.filters) * prod(halos) * prod(conv.x_shape)
+    outputs = prod(conv.y_shape) * DIRECT_WRITE
+    if pass_ == "weight_grad":
+        outputs = -(-conv.w_shape[1] // direct_tiles.SLICES) * prod(conv.y_shape) * DIRECT_GRADIENT
     apart = conv.in_channels * itemsize >= LINE_BYTES
     seconds = (
         slower * wide / (DIRECT_FLOPS[pass_] * vectors.speed() * 4 / itemsize)
         + copies * (DIRECT_READ + (DIRECT_LINE if apart else 0))
-        + prod(conv.y_shape) * DIRECT_WRITE
+        + outputs
         + loops * PARALLEL_SECONDS
     )
     return Cost(wide, traffic(conv, itemsize), direct_tiles.workspace_bytes(conv, itemsize), seconds)
