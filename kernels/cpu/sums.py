@@ -33,7 +33,7 @@ from .packing import bands
 from .pieces import LINE, Address, allocate, code_address, fail, free, number, read, run, write_number
 from .places import address
 from .products import FLOPS
-from .simd import clear_bytes, copy_bytes, load, store, transpose
+from .simd import clear_bytes, copy_bytes, load, prefetch, store, transpose
 from .tiles import Tile, columns_tile, columns_times_panel
 from .windows import Windows, fill_tables, pixel_count, tap_count
 
@@ -250,6 +250,7 @@ def _copy_rows(tile: Any, copy: int, step: int, table: int, count: int, low: int
     vector = tile.lanes * tile.itemsize
     for m in range(count):
         row = number(table, m) + low
+        prefetch(row + size)  # what is copied next, before it is needed
         if size == vector:
             store(copy + m * step, load(tile, row))
         else:
