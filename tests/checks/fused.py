@@ -236,7 +236,7 @@ def added_gradients(dtype: str) -> None:
         for seen in (None, y):
             rest = (g, x, w, b, mean, variance, EPS, seen, np.inf)
             dx, *others = norm.batch_norm_relu_grad(*rest, algorithm="numba")
-            for whole, first in ((wide, 5), (x, 0), (np.ascontiguousarray(wide), 5)):
+            for whole, first in ((wide, 5), (x, 0), (np.ascontiguousarray(wide), 5), (wide.astype("float16"), 5)):
                 for _ in range(2):
                     got, want = np.array(whole, order="K"), np.array(whole, order="K")
                     part = got[:, first : first + channels]
