@@ -164,10 +164,12 @@ class PreActResNet(nn.Module):
     | 14x14 | 36 x (1x1 256, 3x3 256, 1x1 1024) |
     | 7x7 | 3 x (1x1 512, 3x3 512, 1x1 2048) |
 
-    The very first block has no normalisation of its own, for the stem has just done that.
+    The very first block has no normalisation of its own, for the stem has just done that, unless ``norm_first``.
     """
 
-    def __init__(self, layers: tuple[int, ...], num_classes: int = 1000, stride_in_1x1: bool = False) -> None:
+    def __init__(
+        self, layers: tuple[int, ...], num_classes: int = 1000, stride_in_1x1: bool = False, norm_first: bool = False
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -178,7 +180,8 @@ class PreActResNet(nn.Module):
             made = []
             for i in range(blocks):
                 stride = 2 if stages and i == 0 else 1
-                made.append(PreActBottleneck(channels, out, stride, stride_in_1x1, norm_first=channels != 64))
+                norm = norm_first or channels != 64
+                made.append(PreActBottleneck(channels, out, stride, stride_in_1x1, norm_first=norm))
                 channels = out
             stages.append(nn.Sequential(*made))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
@@ -194,27 +197,28 @@ class PreActResNet(nn.Module):
 
 
 @register((3, 224, 224), "He et al. 2016, as in fb.resnet.torch: 25,549,352 parameters")
-def preact_resnet50(num_classes: int = 1000, stride_in_1x1: bool = False) -> PreActResNet:
+def preact_resnet50(num_classes: int = 1000, stride_in_1x1: bool = False, norm_first: bool = False) -> PreActResNet:
     """50 layers of pre-activated bottlenecks: (N, 3, 224, 224) -> (N, num_classes).
 
-    The stride stands in the 3x3 convolution, as in the authors' program, unless ``stride_in_1x1``.
+    The stride stands in the 3x3 convolution, as in the authors' program, unless ``stride_in_1x1``.  ``norm_first``
+    normalises in the very first block too, right behind the stem, as pytorchcv does (128 parameters more).
     """
-    return PreActResNet((3, 4, 6, 3), num_classes, stride_in_1x1)
+    return PreActResNet((3, 4, 6, 3), num_classes, stride_in_1x1, norm_first)
 
 
 @register((3, 224, 224), "He et al. 2016, as in fb.resnet.torch: 44,541,480 parameters")
-def preact_resnet101(num_classes: int = 1000, stride_in_1x1: bool = False) -> PreActResNet:
+def preact_resnet101(num_classes: int = 1000, stride_in_1x1: bool = False, norm_first: bool = False) -> PreActResNet:
     """101 layers; options as :func:`preact_resnet50`."""
-    return PreActResNet((3, 4, 23, 3), num_classes, stride_in_1x1)
+    return PreActResNet((3, 4, 23, 3), num_classes, stride_in_1x1, norm_first)
 
 
 @register((3, 224, 224), "He et al. 2016, as in fb.resnet.torch: 60,185,128 parameters")
-def preact_resnet152(num_classes: int = 1000, stride_in_1x1: bool = False) -> PreActResNet:
+def preact_resnet152(num_classes: int = 1000, stride_in_1x1: bool = False, norm_first: bool = False) -> PreActResNet:
     """152 layers; options as :func:`preact_resnet50`."""
-    return PreActResNet((3, 8, 36, 3), num_classes, stride_in_1x1)
+    return PreActResNet((3, 8, 36, 3), num_classes, stride_in_1x1, norm_first)
 
 
 @register((3, 224, 224), "He et al. 2016, table 5: 64,666,152 parameters")
-def preact_resnet200(num_classes: int = 1000, stride_in_1x1: bool = False) -> PreActResNet:
+def preact_resnet200(num_classes: int = 1000, stride_in_1x1: bool = False, norm_first: bool = False) -> PreActResNet:
     """200 layers; options as :func:`preact_resnet50`."""
-    return PreActResNet((3, 24, 36, 3), num_classes, stride_in_1x1)
+    return PreActResNet((3, 24, 36, 3), num_classes, stride_in_1x1, norm_first)

@@ -29,6 +29,14 @@ def test_layers_with_weights_as_the_names_say():
         assert sum(isinstance(m, nn.Conv2d) for m in shell(name).modules()) == depth
 
 
+def test_normalisation_of_the_very_first_block():
+    """The authors' program leaves it out; pytorchcv's form has 128 parameters more."""
+    for norm_first, count in ((False, 64_666_152), (True, 64_666_280)):
+        net = shell("preact_resnet200", norm_first=norm_first)
+        assert sum(p.numel() for p in net.parameters()) == count
+        assert ("layer1.0.bn1.weight" in net.state_dict()) == norm_first
+
+
 def test_sizes():
     wrn = sizes(shell("wrn_28_10"), (3, 32, 32))
     assert wrn[0] == (16, 32, 32) and wrn[-2:] == [(640, 1, 1), (10,)]
