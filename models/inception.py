@@ -17,6 +17,15 @@ from .googlenet import ConvUnit, to_half
 Size = int | tuple[int, int]
 
 
+def fix_gammas(model: nn.Module) -> None:
+    """Let the factors of all batch normalisations stay as they are, 1 in a new model: buffers, and no parameters."""
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            gamma = layer.weight.detach()
+            del layer.weight
+            layer.register_buffer("weight", gamma)
+
+
 def unit(in_channels: int, maps: int, size: Size, stride: int = 1, valid: bool = False) -> ConvUnit:
     """A convolution with batch normalisation and ReLU; padded so that the size stays, except ``valid`` or strided."""
     h, w = (size, size) if isinstance(size, int) else size
@@ -188,6 +197,7 @@ class InceptionV3(nn.Module):
         transform_input: bool = False,
         count_include_pad: bool = True,
         dropout: float = 0.5,
+        gamma: bool = True,
     ) -> None:
         super().__init__()
         pad = count_include_pad
@@ -217,6 +227,8 @@ class InceptionV3(nn.Module):
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.001 if name == "AuxLogits.fc" else 0.1)
+        if not gamma:
+            fix_gammas(self)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor | InceptionOutputs:
         if self.transform_input:
@@ -240,11 +252,13 @@ def inception_v3(
     transform_input: bool = False,
     count_include_pad: bool = True,
     dropout: float = 0.5,
+    gamma: bool = True,
 ) -> InceptionV3:
     """Inception-v3: (N, 3, 299, 299) -> (N, num_classes).  Sizes from 75 on run (299 to train with the head).
 
     With ``aux_logits`` it gives :class:`InceptionOutputs` in training mode.  ``transform_input`` for torchvision's
     ImageNet weights.  ``count_include_pad=False``: the 3x3 means leave the border's zeros out, as in TensorFlow.
+    ``gamma=False``: batch normalisation shifts and does not scale, as in TF-slim and Keras (23,817,352 parameters).
 
     >>> from minidl import models, nn
     >>> with nn.utils.skip_init():
@@ -258,6 +272,7 @@ def inception_v3(
         transform_input=transform_input,
         count_include_pad=count_include_pad,
         dropout=dropout,
+        gamma=gamma,
     )
 
 

@@ -13,7 +13,7 @@ import minidl
 from minidl import nn
 from minidl.registry import register
 
-from .inception import Conv, Mixed, mean3, unit
+from .inception import Conv, Mixed, fix_gammas, mean3, unit
 
 
 def chain(in_channels: int, *steps: tuple[Any, ...]) -> nn.Module:
@@ -206,7 +206,7 @@ class InceptionResNetV2(nn.Module):
     | 1 | mean, dropout 0.2, 1000 classes |
     """
 
-    def __init__(self, num_classes: int = 1000, dropout: float = 0.2) -> None:
+    def __init__(self, num_classes: int = 1000, dropout: float = 0.2, gamma: bool = True) -> None:
         super().__init__()
         self.conv2d_1a = unit(3, 32, 3, stride=2)
         self.conv2d_2a = unit(32, 32, 3, valid=True)
@@ -235,6 +235,8 @@ class InceptionResNetV2(nn.Module):
         self.global_pool = nn.AdaptiveAvgPool2d(1)
         self.head_drop = nn.Dropout(dropout)
         self.classif = nn.Linear(1536, num_classes)
+        if not gamma:
+            fix_gammas(self)
 
     def forward(self, x: minidl.Tensor) -> minidl.Tensor:
         x = self.maxpool_3a(self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(x))))
@@ -246,8 +248,10 @@ class InceptionResNetV2(nn.Module):
 
 
 @register((3, 299, 299), "Szegedy et al. 2017, as in timm: 55,843,464 parameters")
-def inception_resnet_v2(num_classes: int = 1000, dropout: float = 0.2) -> InceptionResNetV2:
+def inception_resnet_v2(num_classes: int = 1000, dropout: float = 0.2, gamma: bool = True) -> InceptionResNetV2:
     """Inception-ResNet-v2: (N, 3, 299, 299) -> (N, num_classes).  Sizes from 75 on run.
+
+    ``gamma=False``: batch normalisation shifts and does not scale, as in TF-slim and Keras (55,813,192 parameters).
 
     >>> from minidl import models, nn
     >>> with nn.utils.skip_init():
@@ -255,4 +259,4 @@ def inception_resnet_v2(num_classes: int = 1000, dropout: float = 0.2) -> Incept
     >>> sum(p.numel() for p in net.parameters())
     55843464
     """
-    return InceptionResNetV2(num_classes, dropout)
+    return InceptionResNetV2(num_classes, dropout, gamma)

@@ -6,7 +6,7 @@ import pytest
 import minidl
 from minidl import models, nn
 from minidl._macs import dry_run
-from minidl.models.inception import Conv, InceptionAux, Mixed, _a, _c, _d, _e
+from minidl.models.inception import Conv, InceptionAux, Mixed, _a, _c, _d, _e, fix_gammas, unit
 from minidl.models.inception_v4 import _V4C, Branches, ResidualBranches, _v4_a, chain, pooled
 from tests.checks.models import check_runs_both_ways, shell
 
@@ -124,6 +124,32 @@ def test_whether_the_border_counts_in_the_means():
         pools = [m for m in shell("inception_v3", count_include_pad=flag).modules() if isinstance(m, nn.AvgPool2d)]
         assert len(pools) == 9 and all(p.count_include_pad == flag for p in pools)
     assert not pooled(3, 4)[0].count_include_pad
+
+
+@pytest.mark.parametrize(("name", "count"), [("inception_v3", 23_817_352), ("inception_resnet_v2", 55_813_192)])
+def test_without_gammas_as_in_keras(name, count):
+    """The trainable parameters that keras.applications counts."""
+    net = shell(name, gamma=False)
+    assert sum(p.numel() for p in net.parameters()) == count
+    assert set(net.state_dict()) == set(shell(name).state_dict())
+
+
+def test_a_fixed_gamma_is_a_one_that_does_not_learn():
+    free = unit(3, 4, 3)
+    fixed = unit(3, 4, 3)
+    fixed.load_state_dict(free.state_dict())
+    fix_gammas(fixed)
+    results = []
+    for net in (free, fixed):
+        x = minidl.tensor(np.random.default_rng(2).standard_normal((2, 3, 6, 5), dtype="float32"), requires_grad=True)
+        y = net(x)
+        y.backward(minidl.tensor(np.random.default_rng(3).standard_normal(y.shape, dtype="float32")))
+        results.append([y, x.grad, net.conv.weight.grad, net.bn.bias.grad, net.bn.running_mean, net.bn.running_var])
+    for a, b in zip(*results):
+        np.testing.assert_allclose(b.detach().numpy(), a.detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert free.bn.weight.grad is not None and fixed.bn.weight.grad is None
+    assert [name for name, _ in fixed.named_parameters()] == ["conv.weight", "bn.bias"]
+    assert fixed.bn.weight.numpy().tolist() == [1.0] * 4
 
 
 def test_the_auxiliary_head_only_while_training():
