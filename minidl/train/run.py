@@ -79,7 +79,8 @@ class Run:
 
 
 def new_run_folder(out: str | Path | None, model: str, data: str, root: str | Path = "runs") -> Path:
-    """``out``, which must not hold a run yet; or runs/MODEL-DATA, with a number behind it if that is taken.
+    """``out``, which must not hold a run yet; or runs/MODEL-DATA, with a number behind it if that is taken; of a folder
+    of images DATA is its name.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -96,7 +97,7 @@ def new_run_folder(out: str | Path | None, model: str, data: str, root: str | Pa
         if (Path(out) / CONFIG).exists() and not _describes_a_run(Path(out) / CONFIG):
             raise TrainingError(f"{out} holds a {CONFIG} that minidl train did not write: choose another --out")
         return Path(out)
-    name = f"{model}-{Path(data).name}"
+    name = f"{model}-{Path(data.removeprefix('folder:')).absolute().name}"
     taken = {path.name for path in Path(root).iterdir()} if Path(root).is_dir() else set()
     number = 1
     while (name if number == 1 else f"{name}-{number}") in taken:
