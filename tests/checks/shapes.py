@@ -119,6 +119,7 @@ WIDE = (
     case((1, 26, 3, 5), (34, 13, 1, 1), 1, 0, 1, 2, story="1x1 in groups, tiles that are moved back"),
     case((2, 224, 4, 5), (96, 112, 1, 1), 1, 0, 1, 2, story="1x1 in groups, weights made of whole tiles"),
     case((2, 160, 5, 5), (192, 80, 1, 1), 1, 0, 1, 2, story="1x1 in groups, the same, more filters than channels"),
+    case((1, 32, 3, 5), (44, 32, 1, 1), story="1x1, channels made of whole tiles and filters that are not"),
     case((1, 40, 9, 8), (48, 40, 1, 1), 2, 1, story="1x1, strided and padded, weights made of whole tiles of double"),
     case((2, 96, 6, 4), (9, 96, 1, 1), (3, 2), story="1x1, each pixel that a window reads begins a whole block"),
     case((1, 64, 2, 4, 6), (10, 32, 1, 1, 1), (1, 2, 3), 0, 1, 2, story="3-d, the same in groups"),
