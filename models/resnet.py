@@ -43,6 +43,13 @@ def he_init(model: nn.Module, mode: Any = "fan_out") -> None:
             nn.init.kaiming_normal_(layer.weight, mode=mode)
 
 
+def add_biases(model: nn.Module) -> None:
+    """Biases of 0 for the convolutions that have none, though the normalisation behind them makes these useless."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d) and layer.bias is None:
+            layer.bias = nn.Parameter(minidl.zeros(layer.out_channels))
+
+
 class ResidualBlock(nn.Module):
     """``relu(x + branch(x))``, x projected by ``downsample`` where the shapes differ; ``relu(branch(x))`` if plain."""
 
@@ -185,6 +192,7 @@ class ResNet(nn.Module):
         replace_stride_with_dilation: tuple[bool, ...] = (False, False, False),
         groups: int = 1,
         width_per_group: int = 64,
+        conv_bias: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -216,6 +224,8 @@ class ResNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, num_classes)
         he_init(self)
+        if conv_bias:
+            add_biases(self)
         if zero_init_residual:
             zero_last_norms(self)
 
@@ -260,12 +270,14 @@ def resnet50(
     zero_init_residual: bool = False,
     replace_stride_with_dilation: tuple[bool, ...] = (False, False, False),
     stride_in_1x1: bool = False,
+    conv_bias: bool = False,
 ) -> ResNet:
     """50 layers of bottlenecks: (N, 3, 224, 224) -> (N, num_classes).
 
     ``stride_in_1x1``: the paper's network (:func:`resnet50_v1`); published PyTorch weights have the stride in the 3x3
     convolution.  ``replace_stride_with_dilation`` lets stages 2, 3, 4 keep the size and dilate their convolutions
-    instead, as segmentation networks need it.
+    instead, as segmentation networks need it.  ``conv_bias``: the convolutions have biases, as in Keras (25,583,592
+    parameters), whose network has ``stride_in_1x1`` too, and 1.001e-5 for the eps.
 
     >>> from minidl import models, nn
     >>> with nn.utils.skip_init():
@@ -273,7 +285,8 @@ def resnet50(
     >>> sum(p.numel() for p in net.parameters())
     25557032
     """
-    return _bottlenecks((3, 4, 6, 3), num_classes, zero_init_residual, replace_stride_with_dilation, stride_in_1x1)
+    dilate = replace_stride_with_dilation
+    return _bottlenecks((3, 4, 6, 3), num_classes, zero_init_residual, dilate, stride_in_1x1, conv_bias)
 
 
 @register((3, 224, 224), "He et al. 2015, table 1, version 1.5 as in torchvision: 44,549,160 parameters")
@@ -282,9 +295,11 @@ def resnet101(
     zero_init_residual: bool = False,
     replace_stride_with_dilation: tuple[bool, ...] = (False, False, False),
     stride_in_1x1: bool = False,
+    conv_bias: bool = False,
 ) -> ResNet:
     """101 layers of bottlenecks; options as :func:`resnet50`."""
-    return _bottlenecks((3, 4, 23, 3), num_classes, zero_init_residual, replace_stride_with_dilation, stride_in_1x1)
+    dilate = replace_stride_with_dilation
+    return _bottlenecks((3, 4, 23, 3), num_classes, zero_init_residual, dilate, stride_in_1x1, conv_bias)
 
 
 @register((3, 224, 224), "He et al. 2015, table 1, version 1.5 as in torchvision: 60,192,808 parameters")
@@ -293,13 +308,20 @@ def resnet152(
     zero_init_residual: bool = False,
     replace_stride_with_dilation: tuple[bool, ...] = (False, False, False),
     stride_in_1x1: bool = False,
+    conv_bias: bool = False,
 ) -> ResNet:
     """152 layers of bottlenecks; options as :func:`resnet50`."""
-    return _bottlenecks((3, 8, 36, 3), num_classes, zero_init_residual, replace_stride_with_dilation, stride_in_1x1)
+    dilate = replace_stride_with_dilation
+    return _bottlenecks((3, 8, 36, 3), num_classes, zero_init_residual, dilate, stride_in_1x1, conv_bias)
 
 
 def _bottlenecks(
-    layers: tuple[int, ...], num_classes: int, zero: bool, dilate: tuple[bool, ...], stride_in_1x1: bool
+    layers: tuple[int, ...],
+    num_classes: int,
+    zero: bool,
+    dilate: tuple[bool, ...],
+    stride_in_1x1: bool,
+    conv_bias: bool,
 ) -> ResNet:
     return ResNet(
         Bottleneck,
@@ -308,6 +330,7 @@ def _bottlenecks(
         zero_init_residual=zero,
         replace_stride_with_dilation=dilate,
         stride_in_1x1=stride_in_1x1,
+        conv_bias=conv_bias,
     )
 
 

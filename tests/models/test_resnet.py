@@ -61,6 +61,25 @@ def test_names_and_order_of_the_state_dict(name, inner):
     assert list(shell(name).state_dict()) == [*keys, "fc.weight", "fc.bias"]
 
 
+def test_biases_of_the_convolutions_as_in_keras():
+    """As many parameters as keras.applications counts as trainable; what a bias adds, the mean behind it takes away."""
+    keras = shell("resnet50", conv_bias=True, stride_in_1x1=True)
+    assert sum(p.numel() for p in keras.parameters()) == 25_583_592
+    rng = np.random.default_rng(7)
+    nets = [ResNet(Bottleneck, (1, 1, 1, 1), 5, conv_bias=bias).eval() for bias in (False, True)]
+    state = {name: t.numpy().copy() for name, t in nets[0].state_dict().items()}
+    for name, t in nets[1].state_dict().items():
+        if name not in state:  # a bias
+            state[name] = rng.standard_normal(t.shape, dtype="float32")
+            norm = name.replace("conv", "bn").replace("downsample.0", "downsample.1").replace("bias", "running_mean")
+            state[norm] = state[norm] + state[name]
+    nets[1].load_state_dict(state)
+    x = minidl.tensor(rng.standard_normal((2, 3, 40, 36), dtype="float32"))
+    with minidl.no_grad():
+        plain, biased = (net(x).numpy() for net in nets)
+    np.testing.assert_allclose(biased, plain, rtol=1e-3, atol=1e-4 * np.abs(plain).max())
+
+
 @pytest.mark.parametrize("stride_in_1x1", [False, True])
 def test_where_the_stride_of_a_bottleneck_stands(stride_in_1x1):
     block = shell("resnet50", stride_in_1x1=stride_in_1x1).layer3[0]
