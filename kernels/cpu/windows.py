@@ -135,10 +135,10 @@ def fill_tables(w: Any, first: int, count: int, rows: int, table: int, results: 
     """
     taps = tap_count(w)
     n, o, p, q = split_pixel(w, first)
-    m = 0
-    while m < count:  # pixels of one group in one row of y
-        run = min(rows - m % rows, min(w.out2 - q, count - m))
-        at = m // rows * rows * taps + m % rows
+    m, skip = 0, rows * (taps - 1)
+    while m < count:  # pixels of one row of y
+        run, within = min(w.out2 - q, count - m), m % rows
+        at = (m - within) * taps + within
         i0, i1, i2 = o * w.stride0 - w.low0, p * w.stride1 - w.low1, q * w.stride2 - w.low2
         for r0 in range(w.taps0):
             j0 = i0 + r0 * w.dilation0
@@ -154,7 +154,16 @@ def fill_tables(w: Any, first: int, count: int, rows: int, table: int, results: 
                     high = low + (w.edge_count - w.out2) * w.edge_bytes
                 for r2 in range(w.taps2):
                     j = i2 + r2 * w.dilation2
-                    _fill_run(table, at, run, line, j, w.stride2, w.x_step2, w.size2, real, low, high, between)
+                    start, stop = run, run  # of the positions in the row
+                    if real:
+                        start, stop = _inside(j, w.stride2, w.size2, run)
+                    place = at, rows - within
+                    place = _fill_run(table, place, rows, skip, start, low, between)
+                    place = _fill_run(
+                        table, place, rows, skip, stop - start, line + (j + start * w.stride2) * w.x_step2,
+                        w.stride2 * w.x_step2,
+                    )  # fmt: skip
+                    _fill_run(table, place, rows, skip, run - stop, high + stop * between, between)
                     at += rows
         place = w.y + n * w.y_image + o * w.y_step0 + p * w.y_step1 + q * w.y_step2
         for i in range(run):
@@ -164,29 +173,31 @@ def fill_tables(w: Any, first: int, count: int, rows: int, table: int, results: 
 
 
 @native
-def _fill_run(
-    table: int, at: int, run: int, line: int, j: int, stride: int, step: int, size: int, real: bool, low: int,
-    high: int, between: int,
-) -> None:  # fmt: skip
-    """Addresses of the positions j, j + stride, ... of a row of x, which is no row at all if not ``real``.
+def _inside(j: int, stride: int, size: int, run: int) -> tuple[int, int]:
+    """Which of the positions j, j + stride, ..., ``run`` of them, lie in a row: start, ..., stop - 1."""
+    if j >= 0 and j + (run - 1) * stride < size:  # most runs: no need to divide
+        return 0, run
+    start = min(run, max(0, -(j // stride)))
+    return start, max(start, min(run, (size - 1 - j) // stride + 1))
 
-    ``low`` and ``high``: what is read instead of a first position that lies before the row, or after it, and
-    ``between`` bytes further on for each position more.
+
+@native
+def _fill_run(
+    table: int, place: tuple[int, int], rows: int, skip: int, count: int, first: int, step: int
+) -> tuple[int, int]:
+    """The addresses first, first + step, ..., ``count`` of them, and the place after them.
+
+    A place: an entry of the table, and how many entries of its group follow.  Groups are ``skip`` entries apart.
     """
-    if real and j >= 0 and j + (run - 1) * stride < size:  # most runs: no need to divide
-        start, stop = 0, run
-    elif real:
-        start = min(run, max(0, -(j // stride)))
-        stop = max(start, min(run, (size - 1 - j) // stride + 1))
-    else:
-        start = stop = run
-    for i in range(start):
-        write_number(table, at + i, low + i * between)
-    place, jump = line + j * step, stride * step
-    for i in range(start, stop):
-        write_number(table, at + i, place + i * jump)
-    for i in range(stop, run):
-        write_number(table, at + i, high + i * between)
+    at, left = place
+    while count > 0:
+        now = min(left, count)
+        for i in range(now):
+            write_number(table, at + i, first + i * step)
+        at, left, first, count = at + now, left - now, first + now * step, count - now
+        if left == 0:
+            at, left = at + skip, rows
+    return at, left
 
 
 @native
