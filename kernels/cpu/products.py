@@ -28,7 +28,7 @@ from .pieces import LINE, Address, allocate, free, number, read, run, write_numb
 from .places import address
 from .simd import Lanes, copy_bytes, finish_streams, prefetch, store, stream, zero
 from .tiles import Tile, rows_tile, rows_times_panel
-from .windows import Windows, fill_tables, finish_tile, pixel_count, read_taps, tap_count
+from .windows import Windows, fill_tables, finish_tile, pixel_count, read_taps, tap_count, upright
 
 DEPTH_BYTES = 200 << 10  # of a panel in a depth block: a part of the L2 cache
 CHUNK_PIXELS = 48
@@ -128,6 +128,7 @@ def multiply_rows(
     if merged:
         depth, kernel = depth * kernel[2], kernel[:2]
     taps, pixels = prod(kernel), windows.batch * windows.out0 * windows.out1 * windows.out2
+    windows = upright(windows)
     for tile, first, stop in bands(columns, rows_tile(dtype)):
         cut = cutting(tile, pixels, taps, depth, columns, groups, first, stop)
         panels = pack(b, tile, first, stop, merged=merged)

@@ -35,7 +35,7 @@ from .places import address
 from .products import FLOPS
 from .simd import clear_bytes, copy_bytes, load, prefetch, store, transpose
 from .tiles import Tile, columns_tile, columns_times_panel
-from .windows import Windows, fill_tables, pixel_count, tap_count
+from .windows import Windows, fill_tables, pixel_count, read_pixels, tap_count, upright
 
 CHUNK_BYTES = 256 << 10  # of rows of x that are read where they lie
 CHUNK_PIXELS = (64, 256)
@@ -97,6 +97,7 @@ def cutting(
     """How the sums for the columns first, ..., stop - 1 are cut into about so many pieces; no address yet.
 
     The parts follow from sizes only: in what order numbers are added does not depend on how many pieces are wanted.
+    Neither do the chunks, at whose ends padding is left out.
     """
     tiles, panels = -(-depth // tile.rows), -(-(stop - first) // tile.width)
     sums = groups * panels * taps * tiles * tile.rows * tile.width * tile.itemsize
@@ -104,8 +105,12 @@ def cutting(
     parts = 1 if turned and pixels < SHORT else 1 << parts.bit_length() - 1  # an even number, or nothing to divide
     part_pixels, parts = _evenly(pixels, -(-pixels // parts))
     copies = taps == 1 and stop - first >= COPY_COLUMNS and apart % ALIASED == 0
-    band, bands = _evenly(panels, max(1, BAND // tile.width if copies else panels * groups * parts // pieces))
-    block, blocks = _evenly(tiles, max(BLOCK, tiles * groups * parts * bands // pieces))
+
+    def shares(pieces: int) -> tuple[int, int, int, int]:
+        band, bands = _evenly(panels, max(1, BAND // tile.width if copies else panels * groups * parts // pieces))
+        return band, bands, *_evenly(tiles, max(BLOCK, tiles * groups * parts * bands // pieces))
+
+    band, bands, block, blocks = shares(pieces)
     least, most = CHUNK_PIXELS
     together = block
     if copies:
@@ -113,7 +118,8 @@ def cutting(
         together = max(2, LINE // (tile.rows * tile.itemsize))  # lines come in pairs
     else:
         most = min(most, 4 * tile.lanes * tile.itemsize)  # narrow registers leave more of each cache line for later
-        chunk = min(part_pixels, max(least, min(most, CHUNK_BYTES // (block * tile.rows * tile.itemsize))))
+        rows = shares(2 * PIECES)[2] * tile.rows * tile.itemsize
+        chunk = min(part_pixels, max(least, min(most, CHUNK_BYTES // rows)))
     return Cut(
         depth, all_depth, all_columns, groups, first, stop - first, tiles, chunk, parts, part_pixels, band, bands,
         block, blocks, together, int(copies), 0, 0,
@@ -136,7 +142,7 @@ def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, d:
     d: (groups * columns, ...), C-contiguous, see `Target`, as for ``merged``.  x has ``groups * depth`` channels; where
     that is less than a tile has rows, memory up to a tile's rows is read.
     """
-    w = windows
+    w = upright(windows)
     pixels, taps = w.batch * w.out0 * w.out1 * w.out2, w.taps0 * w.taps1 * w.taps2
     apart, pieces = w.x_step2 * w.stride2, PIECES * get_num_threads()
     turned = taps == merged == 1 and _turns(depth, columns, pixels, d)
@@ -216,6 +222,7 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
             _pack_rows(tile, packed + (p - first) * panel_bytes, packed_rows, count, shift, size)
         for t in range(taps):
             rows = places if cut.row_step != 0 else table + t * cut.chunk * 8
+            low_pixel, high_pixel = read_pixels(w, rows, count)
             for tiles in range(begin_tile, end_tile, cut.together):
                 after = min(tiles + cut.together, end_tile)
                 low = 0
@@ -233,8 +240,8 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
                             result = cut.sums + (part * cut.all_depth + group * cut.depth + i * tile.rows) * step
                             result += p * width
                         columns_times_panel(
-                            tile, copy_table if cut.copied > 0 else rows, count, offset,
-                            packed + (p - first) * panel_bytes, result, step, m - begin,
+                            tile, (copy_table if cut.copied > 0 else rows) + 8 * low_pixel, high_pixel - low_pixel,
+                            offset, packed + (p - first) * panel_bytes + low_pixel * width, result, step, m - begin,
                         )  # fmt: skip
     free(packed)
     to, failed = read(Target, arguments + 8 * (len(w) + len(cut))), 0

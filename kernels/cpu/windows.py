@@ -92,6 +92,20 @@ def _steps(a: np.ndarray) -> tuple[int, ...]:
     return (a.strides[0], *(0,) * (5 - a.ndim), *a.strides[2:])
 
 
+COLUMN = 8  # pixels of a column that are neighbours enough for a tile
+
+
+def upright(w: Windows) -> Windows:
+    """The same windows, numbered down the columns of an image where a kernel has taps along its rows alone.
+
+    Then neighbours reach into the padding together, and nobody multiplies by its zeros (`read_taps`, `read_pixels`).
+    """
+    if w.taps1 > 1 or w.taps2 == 1 or w.low2 <= 0 or w.out1 < COLUMN or w.edges != 0:
+        return w
+    names = "x_step", "y_step", "size", "taps", "out", "stride", "low", "dilation"
+    return w._replace(**{f"{name}{i}": getattr(w, f"{name}{3 - i}") for name in names for i in (1, 2)})
+
+
 @native
 def tap_count(w: Any) -> int:
     """Positions of the kernel."""
@@ -223,6 +237,18 @@ def read_taps(w: Any, table: int, group: int, rows: int, first: int, stop: int) 
         first += 1
     while first < stop and _is_padding(w, table, at + (stop - 1) * rows, rows):
         stop -= 1
+    return first, stop
+
+
+@native
+def read_pixels(w: Any, rows: int, count: int) -> tuple[int, int]:
+    """The part of the ``count`` pixels of one tap, whose addresses lie at ``rows``, outside of which all is padding."""
+    first, stop = 0, count
+    if tap_count(w) > 1:
+        while first < stop and number(rows, first) == w.zeros:
+            first += 1
+        while first < stop and number(rows, stop - 1) == w.zeros:
+            stop -= 1
     return first, stop
 
 

@@ -139,6 +139,8 @@ WIDE = (
     case((1, 44, 5, 29), (44, 4, 3, 3), 1, 1, 1, 11, story="groups of four within a vector, runs of pixels"),
     case((2, 26, 6, 5), (26, 2, 3, 2), (1, 2), 1, 1, 13, story="groups of two, the last vector moved back"),
     case((1, 12, 6, 9), (20, 12, 5, 5), 1, 2, story="many channels, and taps that count as channels all the same"),
+    case((2, 40, 11, 7), (36, 40, 1, 5), (1, 2), (0, (3, 2)), story="taps along rows alone: pixels go down columns"),
+    case((1, 34, 2, 10, 6), (33, 34, 2, 1, 3), 1, (1, 0, 1), story="3-d, the same"),
     case((1, 16, 3, 4, 5), (18, 16, 2, 3, 2), 1, (1, 0, 1), story="3-d, channels that fill a vector"),
 )
 """Channels enough for the register tiles of channels-last storage, and first layers, which have too few."""

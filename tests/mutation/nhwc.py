@@ -309,6 +309,28 @@ def _products() -> tuple[Mutant, ...]:
             "return i > 0",
         ),
         _bug(
+            "F_padding_stays_with_its_axis",
+            "windows:upright",
+            "taps along rows alone: pixels go down columns, padding does not",
+            '"stride", "low", "dilation"',
+            '"stride", "dilation"',
+        ),
+        _bug(
+            "B_gw_pixels_of_g_where_padding_was_left_out",
+            "sums:_sum_piece",
+            "a chunk that begins in the padding meets g's first pixels all the same",
+            " + low_pixel * width",
+            "",
+        ),
+        _bug(
+            "B_gw_padding_at_the_end_counts_from_the_front",
+            "windows:read_pixels",
+            "as many pixels are left out, at the other end",
+            "return first, stop",
+            "return count - stop, count - first",
+            "sums:_sum_piece",
+        ),
+        _bug(
             "F_addresses_of_many_taps_in_one_run",
             piece,
             "the table of a kernel with several taps is filled as if it had one",
