@@ -61,6 +61,7 @@ class Row:
     output_bytes: int
     saved_bytes: int  # kept by this layer for the backward pass, arrays that an earlier layer keeps not counted again
     field: Fields | None = None  # what a unit sees of the input along each spatial axis; None where that is unknown
+    biases: int = 0  # among the parameters
 
     def field_text(self) -> tuple[str, str, str]:
         """Size of the receptive field, the step from one unit's to the next, and the centre of the first unit's.
@@ -98,18 +99,42 @@ class Summary:
     @property
     def volumes(self) -> int:
         """Values in the input and behind convolutions, poolings and linear layers: what lectures add up."""
-        rows = [r for r in self.rows if r.macs or r.kind.startswith(("MaxPool", "AvgPool"))]
-        return sum(math.prod(shape) for shape in (self.input_shape, *(r.output for r in rows)))
+        return sum(math.prod(shape) for shape in (self.input_shape, *(r.output for r in self._volumes())))
 
-    def table(self) -> Any:
-        """As a rich table."""
+    def _volumes(self) -> list[Row]:
+        return [r for r in self.rows if r.macs or r.kind.startswith(("MaxPool", "AvgPool"))]
+
+    def volume_table(self) -> Any:
+        """The table of CS231n's lectures on VGG-16: values of each volume, and weights without biases, as a rich table.
+
+        >>> import minidl
+        >>> table = summarize(minidl.nn.Linear(4, 3), (4,), batch=2).volume_table()
+        >>> [[*column.cells, column.footer] for column in table.columns[3:]]
+        [['8', '6', '14'], ['', '12', '12']]
+        """
+        table, rows = self._empty_table(show_footer=True), self._volumes()
+        table.add_column("values", f"{self.volumes:,}", justify="right", no_wrap=True)
+        table.add_column("weights", f"{sum(r.parameters - r.biases for r in rows):,}", justify="right", no_wrap=True)
+        table.add_row("(input)", "", _shape(self.input_shape[1:]), f"{math.prod(self.input_shape):,}", "")
+        for r in rows:
+            weights = r.parameters - r.biases
+            counts = f"{math.prod(r.output):,}", f"{weights:,}" if weights else ""
+            table.add_row(r.name, r.kind, _shape(r.output[1:]), *counts)
+        return table
+
+    def _empty_table(self, **settings: Any) -> Any:
         from rich import box
         from rich.table import Table
 
         title = f"{self.model}, input {_shape(self.input_shape)}"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+        table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), **settings)
         for name in ("layer", "kind", "output"):
             table.add_column(name, no_wrap=True, min_width=9)
+        return table
+
+    def table(self) -> Any:
+        """As a rich table."""
+        table = self._empty_table()
         columns = ["parameters", "MACs", "output\nmemory", "kept for\ntraining"]
         columns += ["field", "stride", "centre"] if any(r.field for r in self.rows) else []
         for name in columns:
@@ -247,10 +272,11 @@ class _Counter(Listener):
         row = self.rows.get(path)
         if row is None and module is not None:
             # a parameter of two layers counts where it comes first
-            own = [p for p in module.parameters(recurse=False) if id(p) not in self.parameters]
-            self.parameters |= {id(p) for p in own}
-            count = sum(p.numel() for p in own)
-            row = self.rows[path] = Row(path or "(itself)", type(module).__name__, (), count, 0, 0, 0)
+            own = {n: p for n, p in module.named_parameters(recurse=False) if id(p) not in self.parameters}
+            self.parameters |= {id(p) for p in own.values()}
+            count = sum(p.numel() for p in own.values())
+            biases = sum(p.numel() for n, p in own.items() if n == "bias")
+            row = self.rows[path] = Row(path or "(itself)", type(module).__name__, (), count, 0, 0, 0, biases=biases)
         if row is not None:
             row.output = _filled(outputs[0].shape, self.batch)
             row.field = self.fields.of(outputs[0])

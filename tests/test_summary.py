@@ -149,6 +149,22 @@ def test_vgg16_line_by_line_as_the_lectures_list_it(capsys: pytest.CaptureFixtur
     assert f"volumes              {totals['activation_values_incl_input']:,} values" in text
     assert "kept for training" in text and "activations, forward" in text
 
+    assert run(["summary", "vgg16", "--volumes"]) == 0
+    cells = [line.split() for line in capsys.readouterr().out.splitlines()]
+    lines = [line for line in cells if len(line) > 3 and line[1] in ("Conv2d", "MaxPool2d", "Linear")]
+    want = [(row["activations"], row["weights"]) for row in golden["vgg16_layers"]]
+    assert [line[3:] for line in lines] == [[f"{n:,}" for n in row if n] for row in want]
+    assert ["(input)", "3×224×224", "150,528"] in cells
+    assert [f"{totals['activation_values_incl_input']:,}", f"{totals['weights']:,}"] in cells
+
+
+def test_weights_without_biases() -> None:
+    """Of a layer with both, with one of them, and of one that shares its weights with an earlier one."""
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4, bias=False), nn.Linear(4, 4))
+    net[2].weight = net[0].weight
+    rows = summarize(net, (4,), batch=3).rows
+    assert [(r.parameters, r.biases) for r in rows] == [(20, 4), (16, 0), (4, 4)]
+
 
 # size, step and centre of the last map, from the table of Araujo, Norris and Sim 2019 where it has the network
 @pytest.mark.parametrize(

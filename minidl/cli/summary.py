@@ -17,6 +17,7 @@ def summary(
     *,
     input: str | None = None,
     batch: int = 1,
+    volumes: bool = False,
     options: Annotated[dict[str, Any] | None, Parameter(help="Of the model, as --options.activation relu.")] = None,
 ) -> None:
     """Show the layers of a model: output shapes, parameters, multiply-adds (MACs), memory of the activations.
@@ -29,6 +30,9 @@ def summary(
         Shape of one input, as 1,32,32; by default the one that the model was made for.
     batch
         Images in the batch.
+    volumes
+        The table of CS231n's lectures on VGG-16 instead: of the input and of each convolution, pooling and linear layer
+        the values that it gives, and its weights without biases.
     """
     from rich.console import Console
 
@@ -49,5 +53,5 @@ def summary(
     console = Console(markup=False)  # names may hold brackets
     if not console.is_terminal:
         console.width = max(console.width, 120)  # a file or pipe is as wide as it takes
-    console.print(report.table())
+    console.print(report.volume_table() if volumes else report.table())
     console.print(report.totals(), highlight=False)
