@@ -12,6 +12,7 @@ import numpy as np
 from ..backend import CPU, Device, on, to_device, usable
 from ..cuda import synchronize
 from ..kernels import catalogue
+from ..kernels.cpu import winograd_tiles
 from ..kernels.errors import UnsupportedError
 from ..kernels.geometry import Conv, Ints, Padding
 from ..kernels.spec import conv as definition
@@ -180,8 +181,9 @@ def _wait(device: Device) -> None:
 
 def _bound(algorithm: str, pass_: str, a: Array, b: Array, conv: Conv, largest: float) -> float | None:
     plain = "direct" if algorithm == "nhwc" else algorithm  # another order of the same sum
+    options = winograd_tiles.options(pass_, conv) if algorithm == "winograd" else {}
     try:
-        limit = error_bounds.error_bound(plain, pass_, a, b, conv, a.dtype)
+        limit = error_bounds.error_bound(plain, pass_, a, b, conv, a.dtype, **options)
     except (KeyError, UnsupportedError):
         return None
     return float(limit.max(initial=0.0)) / largest

@@ -10,7 +10,11 @@ import pytest
 import minidl
 from minidl import see
 from minidl.kernels import drawing
+from minidl.kernels.cpu import winograd_tiles
 from minidl.kernels.errors import ShapeError
+from minidl.kernels.geometry import Conv
+from minidl.kernels.spec import conv as definition
+from minidl.kernels.spec import error_bounds
 
 F = minidl.nn.functional
 
@@ -78,6 +82,24 @@ def test_mistakes():
         see.window(5, 3, 0)
     with pytest.raises(see.SeeError, match="padding must not be negative, got"):
         see.window(5, 3, 1, -1)
+
+
+def test_bounds_are_those_of_the_transform_that_runs():
+    """5 x 5 taps have another than 3 x 3, and none is the twin's own default."""
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((2, 3, 9, 8)).astype(np.float32)
+    for taps in (3, 5):
+        w = rng.standard_normal((4, 3, taps, taps)).astype(np.float32)
+        conv = Conv.from_shapes(x.shape, w.shape)
+        g = rng.standard_normal(conv.y_shape).astype(np.float32)
+        operands = {"forward": (x, w), "input_grad": (w, g), "weight_grad": (x, g)}
+        for row in see.algorithms(x, w, g=g, repeats=1, steps=False).rows:
+            if row.algorithm == "winograd":
+                a, b = operands[row.pass_]
+                ran = winograd_tiles.options(row.pass_, conv)
+                bound = error_bounds.error_bound("winograd", row.pass_, a, b, conv, x.dtype, **ran).max()
+                truth = getattr(definition, row.pass_)(a.astype(np.float64), b.astype(np.float64), conv)
+                np.testing.assert_allclose(row.bound, bound / np.abs(truth).max(), rtol=1e-12)
 
 
 def test_algorithms_side_by_side():
