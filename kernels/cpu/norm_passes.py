@@ -4,7 +4,8 @@ A piece of work is a block of rows.  It is walked through in strips of a few row
 strip some registers of columns at a time, whose sums and constants stay in registers from row to row.  The statistics
 are those of blocks small enough to stay in the L2 cache: a block is read twice, for its mean and for the squares about
 it, while memory is read once.  Chan, Golub and LeVeque (1979) say how blocks are put together, which is done in
-float64; so neither a large mean nor many elements cost digits.
+float64; so many elements cost no digits.  A large mean costs what rounding the means of blocks does: relative to the
+variance about eps * mean / deviation.
 
 The second pass of a forward or backward call begins with the last block: of a large array that is what the first pass
 has left in the cache.

@@ -25,7 +25,7 @@ class Image(NamedTuple):
     column_step: int
     rows: int
     columns: int
-    top: int  # position of the first tile's first element, 0 or less
+    top: int  # position of the first tile's first element, which may lie in the padding
     left: int
     m: int  # elements from tile to tile
     row_gap: int  # positions from element to element: each phase of so many is covered by tiles of its own
