@@ -72,7 +72,8 @@ def test_grey_of_16_bits_is_rounded_to_8(tmp_path, name, upright):
 @pytest.mark.parametrize(("dtype", "mode"), [("int32", "I"), ("float32", "F")])
 def test_numbers_that_do_not_say_what_white_is(tmp_path, dtype, mode):
     Image.fromarray(image(0, (5, 4)).astype(dtype)).save(tmp_path / "x.tif")
-    with pytest.raises(DataError, match=f"x.tif: the image cannot be read .*pixels of mode {mode}, of which nobody says which number"):
+    message = f"x.tif: the image cannot be read .*pixels of mode {mode}, of which nobody says which number is white"
+    with pytest.raises(DataError, match=message):
         read_image(tmp_path / "x.tif")
 
 
