@@ -141,6 +141,12 @@ def markdown(results: dict[str, Any], name: str) -> str:
         f"{stamp['minutes']:.0f} minutes, {stamp['clock']} clock. {versions}; BLAS {blas}. Load average before "
         f"{stamp['load_average_before']}, after {stamp['load_average']}."
         + (f" {stamp['left_out']} passes of layers were left out for lack of time." if stamp["left_out"] else "")
+        + (
+            f" {stamp['again']} rows with noise above {conv.DISTURBED:.0%} were measured again at the end, and of each "
+            "pair the one with less noise kept."
+            if stamp["again"]
+            else ""
+        )
         + (f" The processor could do more: {forced}." if forced else "")
         + (" **The machine was busy with other work: these are not results to keep.**" if busy else ""),
         "",

@@ -401,9 +401,10 @@ def test_the_stamp_says_what_matters_and_nothing_private(monkeypatch: pytest.Mon
 # a run -------------------------------------------------------------------------------------------------
 
 
-def test_a_small_run_without_torch() -> None:
+def test_a_small_run_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
+    monkeypatch.setattr(bench, "DISTURBED", math.inf)
     seen: list[str] = []
     results = bench.run([FOUR_AXES], ["forward", "weight_grad"], 1, 0.0, math.inf, ["numpy"], progress=seen.append)
     assert seen == ["1/2 tiny 4d forward", "2/2 tiny 4d weight_grad"]
@@ -421,6 +422,21 @@ def test_a_small_run_without_torch() -> None:
     results["stamp"]["load_average_before"] = [9.0, 9.0, 9.0]
     report.show(results, Console(file=out))
     assert "tiny 4d" in out.getvalue() and "NumPy im2col" in out.getvalue() and "busy" in out.getvalue()
+
+
+def test_disturbed_rows_are_measured_again_and_the_quieter_one_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = iter([0.1, 0.5, 0.3, 0.6, 0.25])
+    made = []
+
+    def measure(layer: shapes.Layer, pass_: str, *rest: object) -> dict[str, object]:
+        made.append({"pass": pass_, "noise": next(noise), "ratio": None})
+        return made[-1]
+
+    monkeypatch.setattr(bench, "measure", measure)
+    seen: list[str] = []
+    results = bench.run([FOUR_AXES], list(bench.PASSES), 1, 0.0, peers=[], progress=seen.append)
+    assert seen[3:] == ["again 1/2 tiny 4d input_grad", "again 2/2 tiny 4d weight_grad"]
+    assert results["rows"] == [made[0], made[1], made[4]] and results["stamp"]["again"] == 2
 
 
 def test_past_the_deadline_no_layer_is_begun() -> None:
