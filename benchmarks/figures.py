@@ -142,8 +142,9 @@ def markdown(results: dict[str, Any], name: str) -> str:
         f"{stamp['load_average_before']}, after {stamp['load_average']}."
         + (f" {stamp['left_out']} passes of layers were left out for lack of time." if stamp["left_out"] else "")
         + (
-            f" {stamp['again']} rows with noise above {conv.DISTURBED:.0%} were measured again at the end, and of each "
-            "pair the one with less noise kept."
+            f" In {stamp['again']} rows slow calls of one side took {conv.DISTURBED:.0%} more than its quick ones, or "
+            "half of its turns than the other half; these were measured again at the end, at most "
+            f"{conv.MORE_TRIES} times, and the calmest measurement kept."
             if stamp["again"]
             else ""
         )
