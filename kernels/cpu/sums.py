@@ -7,7 +7,7 @@ outside:
       chunk          so many pixels that their rows of x, and of g in the band's panels, stay in the L2 cache
         tap, tiles   all of the block, or where rows of x share a few sets of the L1 cache and several panels read
                      them, as many as read a cache line or two of each row, which are copied
-          panel      ``tile.width`` columns of g, packed
+          panel      ``tile.width`` columns of g, packed, or read where they lie where few tiles and taps read them
             tile     ``tile.rows`` channels: columns_times_panel, added to the part's own sums
 
 The parts' sums are added in their order at the end, by a second loop; of one part, each piece brings its own to where
@@ -49,6 +49,7 @@ PIECES = 4  # wanted, for each thread; each packs and copies for itself
 BAND = 256  # columns of a piece that copies
 BLOCK = 8  # tiles of a piece, at least: it fills the tables and packs for them alone
 SPAN = 256  # elements of a column of d that one piece brings there
+PACKED_USES = 4  # of a panel, that are worth packing it
 
 
 class Cut(NamedTuple):
@@ -70,6 +71,7 @@ class Cut(NamedTuple):
     blocks: int  # that cover all tiles
     together: int  # tiles that are done for all panels before the next ones
     copied: int  # 1: what they read of the rows of x is copied
+    steady: int  # bytes from pixel to pixel of g, where panels are read where they lie; 0: they are packed
     sums: Address  # (parts, groups, panels, tiles, taps, rows, width), or (parts, rows of d) if there is a ``row_step``
     row_step: int  # bytes from row to row, where x and g have changed places: what is said of x is true of g
 
@@ -92,10 +94,11 @@ class Target(NamedTuple):
 @lru_cache(maxsize=1024)
 def cutting(
     tile: Tile, pixels: int, taps: int, depth: int, all_depth: int, all_columns: int, groups: int, first: int,
-    stop: int, apart: int, turned: bool, pieces: int,
+    stop: int, apart: int, steady: int, turned: bool, pieces: int,
 ) -> Cut:  # fmt: skip
     """How the sums for the columns first, ..., stop - 1 are cut into about so many pieces; no address yet.
 
+    ``apart``: bytes between the rows of x that neighbours read; ``steady``: see `_steady`.
     The parts follow from sizes only: in what order numbers are added does not depend on how many pieces are wanted.
     Neither do the chunks, at whose ends padding is left out.
     """
@@ -120,10 +123,23 @@ def cutting(
         most = min(most, 4 * tile.lanes * tile.itemsize)  # narrow registers leave more of each cache line for later
         rows = shares(2 * PIECES)[2] * tile.rows * tile.itemsize
         chunk = min(part_pixels, max(least, min(most, CHUNK_BYTES // rows)))
+    rests = (stop - first) % tile.width == 0 and taps * block <= PACKED_USES and not (turned or copies)
     return Cut(
         depth, all_depth, all_columns, groups, first, stop - first, tiles, chunk, parts, part_pixels, band, bands,
-        block, blocks, together, int(copies), 0, 0,
+        block, blocks, together, int(copies), steady if rests and steady % ALIASED else 0, 0, 0,
     )  # fmt: skip
+
+
+def _steady(w: Windows) -> int:
+    """Bytes from each pixel of y to the next, through rows and images; 0 where they are not the same everywhere."""
+    apart, count = 0, 1
+    for size, step in ((w.out2, w.y_step2), (w.out1, w.y_step1), (w.out0, w.y_step0), (w.batch, w.y_image)):
+        if size > 1:
+            apart = step if count == 1 else apart
+            if step != apart * count:
+                return 0
+            count *= size
+    return apart
 
 
 def _evenly(count: int, most: int) -> tuple[int, int]:
@@ -145,11 +161,13 @@ def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, d:
     w = upright(windows)
     pixels, taps = w.batch * w.out0 * w.out1 * w.out2, w.taps0 * w.taps1 * w.taps2
     apart, pieces = w.x_step2 * w.stride2, PIECES * get_num_threads()
-    turned = taps == merged == 1 and _turns(depth, columns, pixels, d)
+    steady, turned = _steady(w), taps == merged == 1 and _turns(depth, columns, pixels, d)
     if turned:  # rows of d are rows of tiles
         depth, columns, apart = columns, depth, w.y_step2
     for tile, first, stop in bands(columns, columns_tile(d.dtype.name, depth=depth)):
-        cut = cutting(tile, pixels, taps, depth, groups * depth, columns, groups, first, stop, apart, turned, pieces)
+        cut = cutting(
+            tile, pixels, taps, depth, groups * depth, columns, groups, first, stop, apart, steady, turned, pieces
+        )
         panels = -(-cut.columns // tile.width)
         shape = (cut.parts, groups, panels, cut.tiles, taps, tile.rows, tile.width)
         work = pixels * taps * depth * columns * groups / FLOPS
@@ -192,6 +210,12 @@ def _channel_begin(tile: Any, cut: Any, group: int, i: int) -> int:
 
 
 @native
+def _panel_shift(tile: Any, cut: Any, group: int, panel: int) -> int:
+    """Bytes from where a pixel's columns begin to those of a panel of a group."""
+    return (group * cut.all_columns + cut.first + panel * tile.width) * tile.itemsize
+
+
+@native
 def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
     w = read(Windows, arguments)
     cut = read(Cut, arguments + 8 * len(w))
@@ -215,11 +239,11 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
         count = min(cut.chunk, end - m)
         fill_tables(w, m, count, cut.chunk, table, places)
         packed_rows = table if cut.row_step != 0 else places
-        for p in range(first, stop):
-            k = p * tile.width
-            shift = (group * cut.all_columns + cut.first + k) * tile.itemsize
-            size = min(tile.width, cut.columns - k) * tile.itemsize
-            _pack_rows(tile, packed + (p - first) * panel_bytes, packed_rows, count, shift, size)
+        for p in range(first, first if cut.steady != 0 else stop):
+            size = min(tile.width, cut.columns - p * tile.width) * tile.itemsize
+            _pack_rows(
+                tile, packed + (p - first) * panel_bytes, packed_rows, count, _panel_shift(tile, cut, group, p), size
+            )
         for t in range(taps):
             rows = places if cut.row_step != 0 else table + t * cut.chunk * 8
             low_pixel, high_pixel = read_pixels(w, rows, count)
@@ -231,6 +255,9 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
                     high = (_channel_begin(tile, cut, group, after - 1) + tile.rows) * tile.itemsize
                     _copy_rows(tile, copy, copy_step, rows, count, low, high - low)
                 for p in range(first, stop):
+                    panel, panel_step = packed + (p - first) * panel_bytes, width
+                    if cut.steady != 0:
+                        panel, panel_step = number(places, 0) + _panel_shift(tile, cut, group, p), cut.steady
                     for i in range(tiles, after):
                         offset = _channel_begin(tile, cut, group, i) * tile.itemsize - low
                         at = (((part * cut.groups + group) * panels + p) * cut.tiles + i) * taps + t
@@ -241,7 +268,7 @@ def _sum_piece(tile: Any, arguments: int, piece: int) -> None:
                             result += p * width
                         columns_times_panel(
                             tile, (copy_table if cut.copied > 0 else rows) + 8 * low_pixel, high_pixel - low_pixel,
-                            offset, packed + (p - first) * panel_bytes + low_pixel * width, result, step, m - begin,
+                            offset, panel + low_pixel * panel_step, panel_step, result, step, m - begin,
                         )  # fmt: skip
     free(packed)
     to, failed = read(Target, arguments + 8 * (len(w) + len(cut))), 0

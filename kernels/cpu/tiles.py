@@ -241,28 +241,29 @@ def rows_times_panel(_context, tile, table, taps, offset, depth, panel, results,
 
 
 @intrinsic
-def columns_times_panel(_context, tile, table, count, offset, panel, result, step, accumulate):
+def columns_times_panel(_context, tile, table, count, offset, panel, panel_step, result, step, accumulate):
     """y[i, :] (+)= sum over m < count of a[m][i] * panel[m, :]
 
     ``table``: address of (count,) addresses, each the first element of a row of a, to which ``offset`` bytes are
-    added.  ``panel``: address of (count, width) elements.  ``result``: y's address, its rows ``step`` bytes apart.
+    added.  ``panel``: address of (count, width) elements, with ``panel_step`` bytes from row to row.  ``result``: y's
+    address, its rows ``step`` bytes apart.
     """
     if not _is_tile(tile):
         return None
     spec = tile.value
 
     def emit(ctx, b, _sig, args):
-        _, table, count, offset, panel, result, step, accumulate = args
+        _, table, count, offset, panel, panel_step, result, step, accumulate = args
         out = _Sums(b, spec, lambda: _spaced(b, result, step, spec))
-        base, rows = emit_pointer(b, panel, spec.element), emit_pointer(b, table, I64)
+        rows = emit_pointer(b, table, I64)
 
         def pixel(m, sums):
             a = emit_pointer(b, b.add(b.load(b.gep(rows, [m])), offset), spec.element)
-            at = b.gep(base, [b.mul(m, I64(spec.width))])
+            at = emit_pointer(b, b.add(panel, b.mul(m, panel_step)), spec.element)
             row = [emit_load(b, spec, at, j * spec.lanes) for j in range(spec.vectors)]
             return _times_row(b, spec, [b.load(b.gep(a, [I64(i)])) for i in range(spec.rows)], row, sums)
 
         out.finish(emit_loop(b, count, out.start(accumulate), pixel))
         return ctx.get_dummy_value()
 
-    return types.void(tile, INTS, INTS, INTS, INTS, INTS, INTS, INTS), emit
+    return types.void(tile, *[INTS] * 8), emit

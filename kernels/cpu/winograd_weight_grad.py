@@ -125,7 +125,7 @@ def _sum_piece(scheme: Any, arguments: int, worker: int) -> None:
                     for c in range(0, job.depth, tile.rows):
                         columns_times_panel(
                             tile, address_of(v_rows), count, point * block.v_plane + c * scheme.itemsize,
-                            u + point * u_plane + (p - panel) * u_panel,
+                            u + point * u_plane + (p - panel) * u_panel, width,
                             sums + p * job.panel_step + point * job.point_step + c * width, width, first - begin,
                         )  # fmt: skip
     keep((v_rows,))

@@ -324,6 +324,12 @@ def every_other(array: np.ndarray) -> np.ndarray:
     return view
 
 
+def part_of_images(array: np.ndarray) -> np.ndarray:
+    """Channels-last, without the ends of larger images' rows, and of their columns; NaN lies there."""
+    big = channels_last(np.pad(array, ((0, 0), (0, 0), *((1, 2),) * (array.ndim - 2)), constant_values=np.nan))
+    return big[(..., *(slice(1, -2),) * (array.ndim - 2))]
+
+
 def backwards(array: np.ndarray) -> np.ndarray:
     flip = (slice(None, None, -1),) * array.ndim
     return array[flip].copy()[flip]
@@ -337,6 +343,7 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "channels last": channels_last,
+    "part of images, channels last": part_of_images,
     "every other element": every_other,
     "negative strides": backwards,
     "Fortran order": np.asfortranarray,

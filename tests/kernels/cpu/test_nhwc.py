@@ -17,7 +17,7 @@ from tests.checks.shapes import WIDE
 if not jit.HAVE_NUMBA:
     pytest.skip("needs Numba, which is not installed", allow_module_level=True)
 
-from minidl.kernels.cpu import nhwc, products, relayout, replay, simd
+from minidl.kernels.cpu import nhwc, products, relayout, replay, simd, sums
 from minidl.kernels.cpu.direct_tiles import Axis3
 
 
@@ -117,6 +117,52 @@ def test_zeros_between_pixels_come_from_the_loop_that_computes_these(monkeypatch
             loops.clear()
             agrees([c], "float32", checks.channels_last)
             assert len(loops) == 1 + want  # the first is that of the forward pass
+
+
+@pytest.mark.parametrize("host", [simd.AVX512, simd.AVX2, simd.PORTABLE], ids=["AVX-512", "AVX2", "portable"])
+def test_columns_that_few_sums_need_are_read_where_they_lie(host, monkeypatch) -> None:
+    """Where pixels of g lie at equal distances; the same bits as from packed columns."""
+    steady = []
+    cutting = sums.cutting
+
+    def watched(*arguments):
+        steady.append(cutting(*arguments).steady)
+        return cutting(*arguments)
+
+    last = checks.channels_last
+    stores = {  # how g is stored: whether pixels lie at equal distances
+        last: True,
+        lambda g: last(np.pad(g, ((0, 0), (1, 4), (0, 0), (0, 0)), constant_values=np.nan))[:, 1:-4]: True,
+        lambda g: last(np.pad(g, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=np.nan))[..., :-1]: False,
+        lambda g: last(np.pad(g, ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=np.nan))[:, :, :-1]: False,
+    }
+    wide = 12 * host.width // 4  # whole panels of two, three and four vectors
+    column = shapes.case((1, 4, 50, 1), (wide, 4, 1, 1), 1, 0)  # its pixels always do
+    cases = (
+        shapes.case((2, 3, 7, 33), (wide, 3, 2, 3), 1, 1),  # rows of taps as channels: two taps
+        shapes.case((2, 8, 9, 30), (2 * wide, 4, 2, 1), 1, 0, groups=2),
+        shapes.case((3, 5, 1, 40), (wide + 3, 5, 1, 1), (1, 2), 0),  # a panel that is not whole
+        shapes.case((3, 5, 4, 10), (5 * host.width // 4, 5, 1, 1), 1, 0),  # panels of different widths
+        column,
+    )
+    monkeypatch.setattr(sums, "cutting", watched)
+    with simd.using(host):
+        for c in cases:
+            conv, results = checks.problem(c), []
+            x, g = checks.operands(c, "weight_grad", "float32")
+            for uses in (sums.PACKED_USES, 0):
+                monkeypatch.setattr(sums, "PACKED_USES", uses)
+                for store, rests in stores.items():
+                    nhwc.weight_grad.cache_clear()
+                    cutting.cache_clear()
+                    steady.clear()
+                    results.append(nhwc.weight_grad(last(x), store(g), conv))
+                    whole = c.out_channels % host.width == 0 or host.width == 4
+                    assert any(steady) == (uses > 0 and whole and (rests or c is column)), c
+            bound = checks.error_bound(c, "weight_grad", "nhwc", "float32")
+            checks.assert_within(results[0], checks.truth(c, "weight_grad", "float32"), bound, f"{c}")
+            for result in results[1:]:
+                checks.assert_same_bits(result, results[0], f"{c}")
 
 
 def test_small_blocks() -> None:

@@ -74,8 +74,8 @@ def _rows(tile, table, taps, offset, depth, panel, results, shift, accumulate):
 
 
 @jit.njit(cache=False)
-def _columns(tile, table, count, offset, panel, result, step, accumulate):
-    tiles.columns_times_panel(tile, table, count, offset, panel, result, step, accumulate)
+def _columns(tile, table, count, offset, panel, panel_step, result, step, accumulate):
+    tiles.columns_times_panel(tile, table, count, offset, panel, panel_step, result, step, accumulate)
 
 
 def _table(a: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -110,14 +110,15 @@ def test_register_tiles_multiply(name, dtype) -> None:
     tile, count = tiles.columns_tile(dtype, host), 9
     a, b = (
         rng.standard_normal((20, tile.rows + 3)).astype(dtype),
-        rng.standard_normal((count, tile.width)).astype(dtype),
+        rng.standard_normal((count, tile.width + 5)).astype(dtype),
     )
     order = rng.integers(0, 20, count)
     y = np.full((tile.rows, tile.width + 1), np.nan, dtype)
     table = _table(a, order)
-    want = a[order, 3:].T @ b
+    want = a[order, 3:].T @ b[:, 5:]
+    panel = address(b[:, 5:]), b.strides[0]
     for times in (1, 2):
-        _columns(tile, address(table), count, 3 * a.itemsize, address(b), address(y), y.strides[0], times - 1)
+        _columns(tile, address(table), count, 3 * a.itemsize, *panel, address(y), y.strides[0], times - 1)
         np.testing.assert_allclose(y[:, :-1], times * want, rtol=100 * np.finfo(dtype).eps, atol=1e-4)
     assert np.isnan(y[:, -1]).all()
 
