@@ -85,16 +85,12 @@ def elements(_context, kind, place, count):
 
 
 def matched(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Arrays of one shape as they lie in memory, if all lie alike and without gaps, else C-contiguous copies.
-
-    Several (N, C, *size) arrays of which the first is channels-last become channels-last.
+    """Arrays of one shape as they lie in memory, if all lie alike and without gaps, else copies: (N, C, *size) arrays
+    as `as_rows` has them, others C-contiguous.
     """
-    first = arrays[0]
     if all(a.flags.c_contiguous for a in arrays):
         return arrays
-    if first.ndim > 2 and not first.flags.c_contiguous and dense(first):
-        return as_rows(*arrays)
-    return tuple(map(np.ascontiguousarray, arrays))
+    return as_rows(*arrays) if arrays[0].ndim > 2 else tuple(map(np.ascontiguousarray, arrays))
 
 
 def like(a: np.ndarray) -> np.ndarray:

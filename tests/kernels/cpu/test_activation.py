@@ -95,6 +95,17 @@ def test_results_are_stored_as_what_the_forward_pass_left() -> None:
     assert np.moveaxis(dx, 1, -1).flags.c_contiguous
 
 
+@pytest.mark.parametrize("name", ["relu", "relu_grad", "add"])
+def test_results_of_a_part_are_stored_as_the_whole_is(name) -> None:
+    for storage in ("first", "last"):
+        whole = operands((3, 5, 6, 8), "float32", storage)
+        for some in (np.s_[:, :, 1:], np.s_[:, 2:5], np.s_[..., ::2]):
+            parts = [a[some] for a in whole][: ARGUMENTS[name][0]]
+            got = getattr(activation, name)(*parts, algorithm="numba")
+            assert (np.moveaxis(got, 1, -1) if storage == "last" else got).flags.c_contiguous
+            np.testing.assert_array_equal(got, getattr(activation, name)(*map(np.ascontiguousarray, parts)))
+
+
 def test_threads_do_not_change_a_bit() -> None:
     a, b = operands((2, 130, 300), "float32", "first")
     before, results = threads.get_num_threads(), []
