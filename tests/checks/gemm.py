@@ -10,9 +10,10 @@ from .conv import assert_within, gamma, small_workspaces
 
 SHAPES = (
     (1, 1, 1), (1, 7, 5), (5, 1, 3), (6, 9, 1), (14, 8, 32), (15, 33, 33), (28, 5, 16), (29, 40, 48), (61, 70, 83),
-    (3, 1024, 17), (40, 2050, 40),
+    (3, 1024, 17), (40, 2050, 40), (290, 6, 70),
 )  # fmt: skip
-"""(M, K, N): one register tile, a row or a column more, several blocks of depth, rows a page apart."""
+"""(M, K, N): one register tile, a row or a column more, several blocks of depth, rows a page apart; a last piece of
+rows that is shorter than the others, whatever the tile (290 = 20 * 14 + 10 = 48 * 6 + 2 = 72 * 4 + 2)."""
 
 STORES = ("rows", "columns", "backwards", "gaps")
 
