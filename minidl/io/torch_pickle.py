@@ -237,8 +237,8 @@ class TorchUnpickler(PlainUnpickler):
 
     names: ClassVar[Mapping[tuple[str, str], Name]] = _all_names()
     unknown: ClassVar[str] = (
-        "which is no part of weights; nothing was run. If this is a model that was saved whole, save its weights "
-        "where its classes are: torch.save(model.state_dict(), path)"
+        "which is no part of weights; nothing was run. Save the weights alone, with PyTorch: torch.save(x, path), "
+        "where x is model.state_dict() if this is a whole model, or checkpoint['state_dict'] if it has options beside"
     )
     dispatch: ClassVar[dict[int, Any]] = dict(PlainUnpickler.dispatch)
 

@@ -282,6 +282,7 @@ RAW = {"0": SIX.tobytes()}
         (b"\x80\x02" + X + b".", "one tensor without a name"),
         (b"\x80\x02].", "it holds a list, not a dictionary of named tensors"),
         (b"\x80\x02(U\x06moduleNtQ.", "it is a model that was saved whole, .* torch.save"),
+        (dictionary(x=tensor(storage()), to=b"cpathlib\nPosixPath\n)R"), "pathlib.PosixPath, .* if it has options"),
         (b"\x80\x02K\x01Q.", "a malformed storage"),
         (b"\x80\x02ctorchvision.models.resnet\nResNet\n)\x81.", r"asks for torchvision\.models\.resnet\.ResNet"),
         (b"\x80\x02}]b.", "it sets a malformed state"),
