@@ -30,8 +30,9 @@ CASES = (
     case((2, 16, 9, 12), (33, 16, 3, 3), 1, (1, 6), (1, 4), story="dilation along one axis"),
     case((1, 8, 7, 5), (9, 8, 3, 3), 1, ((3, 2), 4), (3, 4), story="more phases than results"),
     case((2, 6, 12, 13), (10, 6, 5, 5), 1, ((4, 3), (6, 7)), (2, 3), story="5 x 5 taps with dilation"),
+    case((1, 3, 4, 4), (5, 3, 3, 3), 1, 1, story="one tile, which threads cannot share"),
 )
-"""Problems made for its tiles: 3 x 3 kernels first, then 5 x 5, and dilation."""
+"""Problems made for its tiles: 3 x 3 kernels first, then 5 x 5, and dilation; then a single tile."""
 
 
 def agreement(dtype: str = "float64", passes: tuple[str, ...] = checks.PASSES) -> float:

@@ -13,12 +13,19 @@ if not jit.HAVE_NUMBA:
 
 from minidl.kernels.cpu import direct
 
+SIZES = {
+    "as they are": (2048, 8, 16),
+    "small tiles": (30, 3, 1),
+    "single positions": (1, 1, 1),
+    "filters together": (2048, 8, 1),
+}
 
-@pytest.fixture(params=["as they are", "small tiles", "single positions"])
+
+@pytest.fixture(params=SIZES)
 def tiles(request, monkeypatch):
-    """Tiles so small that small problems have many, ragged at the ends."""
-    sizes = {"as they are": (2048, 8, 16), "small tiles": (30, 3, 1), "single positions": (1, 1, 1)}[request.param]
-    for name, value in zip(("TILE", "FILTERS", "ITEMS"), sizes):
+    """Tiles so small that small problems have many, ragged at the ends; or so few that all filters share their copies
+    of x, as in large problems."""
+    for name, value in zip(("TILE", "FILTERS", "ITEMS"), SIZES[request.param]):
         monkeypatch.setattr(direct_tiles, name, value)
     caches = direct_tiles.tiling, direct.forward, direct.input_grad, direct.weight_grad
     for cached in caches:
@@ -118,7 +125,8 @@ def test_results_lie_as_inputs_do() -> None:
 
 @pytest.mark.parametrize("filters", [1, 3, 4, 6, 7, 8, 13])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_weight_gradients_of_any_number_of_filters(filters, dtype) -> None:
+@pytest.mark.parametrize("tiles", ["filters together"], indirect=True)
+def test_weight_gradients_of_any_number_of_filters(filters, dtype, tiles) -> None:
     """Bundles of four, two and one filter, of so many taps that some bundles of them are whole and some are not, and
     rows of pixels too short for a square of four."""
     rng = np.random.default_rng(8)

@@ -251,6 +251,20 @@ LOOPS = (
         "source + k * kind.itemsize",
     ),
     _direct(
+        "B_gw_filters_beside_the_squares_lost",
+        "_copy_pixels",
+        "five filters fill one square of four, and the last is not copied",
+        "k = min(i, planes - 4)",
+        "k = min(i, planes // 4 * 4 - 4)",
+    ),
+    _direct(
+        "B_gw_pixels_beside_the_squares_lost",
+        "_copy_pixels",
+        "five pixels of a row fill one square of four, and the last is not copied",
+        "q = min(j, count - 4)",
+        "q = min(j, count // 4 * 4 - 4)",
+    ),
+    _direct(
         "B_gw_last_filter_lost",
         "add_dots",
         "filters that do not fill a bundle of two are lost",

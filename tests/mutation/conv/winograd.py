@@ -173,6 +173,13 @@ def _geometry() -> tuple[Mutant, ...]:
             "t.tiles // t.parts",
         ),
         _bug(
+            "B_gw_a_part_without_a_tile",
+            "winograd_tiles:_sum_block",
+            "one tile in two parts: the second has nothing to sum, and what lay in its memory is added",
+            "return block, bands, max(1, -(-tiles // max(1, part)))",
+            "return block, bands, parts",
+        ),
+        _bug(
             "B_gw_planes_overlap",
             "winograd_weight_grad:_sum_piece",
             "the transformed g of a point begins within that of another",
