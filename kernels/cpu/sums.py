@@ -88,7 +88,7 @@ class Target(NamedTuple):
     taps: int
     merged: int  # 1: each is a tap
     span: int  # elements of a column that one piece brings there; whole columns, where x and g have changed places
-    code: int  # of `_deliver_piece`, for the pieces that have summed all of what they call it for; 0: for none
+    code: int = 0  # of `_deliver_piece`, for the pieces that have summed all of what they call it for; 0: for none
 
 
 @lru_cache(maxsize=1024)
@@ -171,25 +171,36 @@ def multiply_columns(windows: Windows, depth: int, columns: int, groups: int, d:
         panels = -(-cut.columns // tile.width)
         shape = (cut.parts, groups, panels, cut.tiles, taps, tile.rows, tile.width)
         work = pixels * taps * depth * columns * groups / FLOPS
-        target = Target(address(d), depth * taps * d.itemsize, taps, merged, SPAN, 0)
         if turned:
-            row_step = columns * d.itemsize
-            target = Target(address(d) + first * d.itemsize, row_step, 1, 1, -(-cut.all_depth // pieces), 0)
-            cut = cut._replace(sums=target.address, row_step=row_step)
-            if cut.parts > 1:
-                parts = borrow("sums", (cut.parts, cut.all_depth, cut.columns), d.dtype)
-                cut = cut._replace(sums=address(parts), row_step=parts.strides[1])
+            cut, target = _among_rows(cut, pieces, d)
         else:
-            cut = cut._replace(sums=address(borrow("sums", shape, d.dtype)))
-            if cut.parts == 1 and (merged == 1 or cut.blocks == 1):  # what a block's sums belong to lies together in d
-                code = code_address(_deliver_piece, tile)
-                target = target._replace(span=cut.block * tile.rows * taps, code=code)
+            cut, target = _among_tiles(tile, cut, shape, merged, d)
         run(_sum_piece, tile, (w, cut, target), groups * cut.parts * cut.bands * cut.blocks, work)
         if turned and cut.parts > 1:
             run(_add_piece, tile, (cut, target), -(-cut.all_depth // target.span), prod(shape) * 1e-10)
         elif target.code == 0 and not turned:
             spans = -(-depth * taps // SPAN)
             run(_deliver_piece, tile, (cut, target), groups * panels * spans, prod(shape) * 1e-9)
+
+
+def _among_rows(cut: Cut, pieces: int, d: np.ndarray) -> tuple[Cut, Target]:
+    """Where the sums lie if x and g have changed places: in d, or, of several parts, in as many arrays like it."""
+    row_step = cut.all_columns * d.itemsize
+    target = Target(address(d) + cut.first * d.itemsize, row_step, 1, 1, -(-cut.all_depth // pieces))
+    if cut.parts == 1:
+        return cut._replace(sums=target.address, row_step=row_step), target
+    parts = borrow("sums", (cut.parts, cut.all_depth, cut.columns), d.dtype)
+    return cut._replace(sums=address(parts), row_step=parts.strides[1]), target
+
+
+def _among_tiles(tile: Tile, cut: Cut, shape: tuple[int, ...], merged: int, d: np.ndarray) -> tuple[Cut, Target]:
+    """Where the sums lie otherwise: tile by tile, in memory of this ``shape``.  Of one part those who have summed them
+    bring them to d too, if what a piece of work has summed lies together there."""
+    taps = shape[4]
+    target = Target(address(d), cut.depth * taps * d.itemsize, taps, merged, SPAN)
+    if cut.parts == 1 and (merged == 1 or cut.blocks == 1):
+        target = target._replace(span=cut.block * tile.rows * taps, code=code_address(_deliver_piece, tile))
+    return cut._replace(sums=address(borrow("sums", shape, d.dtype))), target
 
 
 def _turns(depth: int, columns: int, pixels: int, d: np.ndarray) -> bool:

@@ -346,6 +346,21 @@ def _products() -> tuple[Mutant, ...]:
             "products:_rows_piece",
         ),
         _bug(
+            "B_gx_zeros_in_the_first_plane_of_a_block",
+            "products:_clear",
+            "1x1, strided, 3-d: the other planes keep what lay in memory",
+            "for i0 in range(gaps.size0):",
+            "for i0 in range(1):",
+            "products:_rows_piece",
+        ),
+        _bug(
+            "B_gx_zeros_of_whole_tiles_alone",
+            "nhwc:_gaps",
+            "1x1, strided: columns of a tile that has more of them than there are channels get no zeros",
+            "if not blocks or not whole(conv.w_shape[1], dx.dtype.name):",
+            "if not blocks:",
+        ),
+        _bug(
             "B_gx_zeros_behind_the_first_pixel_of_a_tile",
             "products:_whole_tiles",
             "1x1, strided: as if a tile had one row",
@@ -808,10 +823,17 @@ def _sums() -> tuple[Mutant, ...]:
         ),
         _bug(
             "B_gw_columns_of_dw_of_the_first_band",
-            "sums:multiply_columns",
+            "sums:_among_rows",
             "one tap, x and g exchanged: the column that a wider tile begins with is forgotten",
-            "Target(address(d) + first * d.itemsize, row_step",
+            "Target(address(d) + cut.first * d.itemsize, row_step",
             "Target(address(d), row_step",
+        ),
+        _bug(
+            "B_gw_rows_of_dw_as_far_apart_as_those_of_parts",
+            "sums:_add_piece",
+            "one tap, x and g exchanged: parts hold some columns of dw, and their rows are shorter",
+            "row * to.column_step",
+            "row * cut.row_step",
         ),
         _bug(
             "B_gw_rows_of_dw_without_the_last_part",

@@ -17,7 +17,7 @@ from tests.checks.shapes import WIDE
 if not jit.HAVE_NUMBA:
     pytest.skip("needs Numba, which is not installed", allow_module_level=True)
 
-from minidl.kernels.cpu import nhwc, products, relayout, replay, simd, sums
+from minidl.kernels.cpu import nhwc, products, relayout, replay, simd, sums, tiles
 from minidl.kernels.cpu.direct_tiles import Axis3
 
 
@@ -163,6 +163,17 @@ def test_columns_that_few_sums_need_are_read_where_they_lie(host, monkeypatch) -
             checks.assert_within(results[0], checks.truth(c, "weight_grad", "float32"), bound, f"{c}")
             for result in results[1:]:
                 checks.assert_same_bits(result, results[0], f"{c}")
+
+
+def test_sums_are_cut_alike_for_any_number_of_threads() -> None:
+    """Parts, in whose order numbers are added, and chunks, at whose ends padding is left out."""
+    for taps, columns, apart in ((9, 64, 4096), (1, 64, 4096), (1, 512, 4096)):
+        cuts = []
+        for threads in (1, 2, 16):
+            tile, wanted = tiles.columns_tile("float32"), sums.PIECES * threads
+            cuts.append(sums.cutting(tile, 5000, taps, 2048, 2048, columns, 1, 0, columns, apart, 0, False, wanted))
+        assert len({(cut.parts, cut.part_pixels, cut.chunk) for cut in cuts}) == 1
+        assert len({(cut.band, cut.block) for cut in cuts}) > 1
 
 
 def test_small_blocks() -> None:
