@@ -140,7 +140,7 @@ def _gaps(conv: Conv, dx: Array) -> Gaps:
     """The elements of dx that no window reads, where a kernel has one tap and a stride: each pixel that one reads is
     the first of a block of pixels.  NO_GAPS where some block is not whole, or a tile is not (`whole`)."""
     axes = geometry(conv)
-    blocks = all(a.taps == 1 and a.low == 0 and a.out * a.stride == a.size for a in axes)
+    blocks = all(a.taps == 1 and a.out * a.stride == a.size for a in axes)  # more windows if there were padding
     if not blocks or not whole(conv.w_shape[1], dx.dtype.name):
         return NO_GAPS
     steps = (0,) * (3 - conv.ndim) + dx.strides[2:]

@@ -100,7 +100,7 @@ def upright(w: Windows) -> Windows:
 
     Then neighbours reach into the padding together, and nobody multiplies by its zeros (`read_taps`, `read_pixels`).
     """
-    if w.taps1 > 1 or w.taps2 == 1 or w.low2 <= 0 or w.out1 < COLUMN or w.edges != 0:
+    if w.taps1 > 1 or w.taps2 == 1 or w.low2 <= 0 or w.out1 < COLUMN:
         return w
     names = "x_step", "y_step", "size", "taps", "out", "stride", "low", "dilation"
     return w._replace(**{f"{name}{i}": getattr(w, f"{name}{3 - i}") for name in names for i in (1, 2)})
