@@ -229,7 +229,11 @@ def _copy_planes(
     kind: Any, buffer: int, pitch: int, planes: int, rows: int, width: int, a: int, apart: int, steps: Any, sizes: Any,
     first: Any, step: Any,
 ) -> None:  # fmt: skip
-    """buffer[k, r, q] = a at channel k, (first + (r, q) * step), 0 outside [0, sizes)."""
+    """buffer[k, r, q] = a at channel k, (first + (r, q) * step), 0 outside [0, sizes).
+
+    Planes of the buffer begin ``pitch`` bytes apart.  ``apart`` and ``steps``: bytes from channel to channel of a, and
+    along its axes.
+    """
     size = kind.itemsize
     start = min(width, max(0, -(first[1] // step[1])))
     stop = max(start, min(width, (sizes[1] - 1 - first[1]) // step[1] + 1))

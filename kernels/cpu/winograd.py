@@ -27,8 +27,8 @@ The blocking, from the outside (`winograd_tiles.py` has the numbers):
         panel        of U, in the L1 cache
           tile       of registers
 
-Pieces depend on the problem's sizes only, each result is summed by one thread, and parts are added in their order:
-the number of threads does not change a bit.
+Blocks and parts depend on the problem's sizes only, each result is summed by one thread, and parts are added in their
+order: the number of threads, for which the weight gradient may have more bands, does not change a bit.
 """
 
 from __future__ import annotations
