@@ -21,6 +21,8 @@ from minidl.kernels.cpu.tiles import rows_tile, rows_times_panel
 from minidl.kernels.cpu.windows import address
 from minidl.kernels.jit import native
 
+from . import checked
+
 DEPTH = 128  # of the product: a panel of 16 KiB (AVX-512)
 REPEATS = 100_000  # some 30 ms: threads that wake late, or are sent away for a moment, must not count
 BLOCK_BYTES = 256 << 20
@@ -94,7 +96,7 @@ def measure(threads: int, clock: Callable[[], float] = time.perf_counter) -> dic
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peak", description="What the machine can do at most.")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=checked.threads, default=checked.THREADS)
     threads = parser.parse_args(words).threads
     limits = measure(threads)
     print(f"{threads} threads: {limits['gflops']:.0f} GFLOP/s, copying {limits['copy_gbytes']:.1f} GB/s")

@@ -10,12 +10,11 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from minidl.kernels.conv_algorithms import PASSES
 
-from . import conv, shapes, timing
+from . import checked, conv, shapes, timing
 
 NEAR = 4.0
 
@@ -83,10 +82,12 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plan", description="The planner's choices, measured.")
     parser.add_argument("--layers", nargs="+", default=[], metavar="TAG", help='tags or titles ("vgg16 3.1"); all')
     parser.add_argument("--passes", nargs="+", default=list(PASSES), choices=PASSES)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=60, help="measuring time in all, preparations excluded")
+    parser.add_argument("--threads", type=checked.threads, default=checked.THREADS)
+    parser.add_argument(
+        "--seconds", type=checked.seconds, default=60, help="measuring time in all, preparations excluded"
+    )
     parser.add_argument("--clock", default="wall", choices=timing.CLOCKS, help="cpu, with --threads 1: busy machines")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    parser.add_argument("--json", type=checked.file, metavar="FILE", help="write the results there as well")
     options = parser.parse_args(words)
     try:
         options.layers = shapes.select(options.layers)

@@ -18,12 +18,11 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import timing
+from . import checked, timing
 from .networks import NETWORKS, Network, select
 from .side_torch import LAYOUTS
 from .sides import Remote
@@ -189,12 +188,14 @@ def _number(ratio: float | None) -> str:
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steps", description="Whole networks against PyTorch.")
     parser.add_argument("--networks", nargs="+", default=[], metavar="MODEL", help="vgg16, alexnet ...; all")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=180, help="measuring time in all, preparations excluded")
+    parser.add_argument("--threads", type=checked.threads, default=checked.THREADS)
+    parser.add_argument(
+        "--seconds", type=checked.seconds, default=180, help="measuring time in all, preparations excluded"
+    )
     parser.add_argument("--no-torch", dest="torch", action="store_false")
     parser.add_argument("--no-check", dest="check", action="store_false", help="leave float64 out")
     parser.add_argument("--clock", default="wall", choices=timing.CLOCKS, help="cpu, with --threads 1: busy machines")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    parser.add_argument("--json", type=checked.file, metavar="FILE", help="write the results there as well")
     options = parser.parse_args(words)
     options.torch &= importlib.util.find_spec("torch") is not None
     try:
