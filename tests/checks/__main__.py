@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from minidl.kernels import catalogue
 
-from . import conv, shapes
+from . import conv, shapes, winograd
+
+PROBLEMS = {"winograd": (*shapes.ALL, *winograd.CASES)}
+"""Where an algorithm has problems of its own beside those of all."""
 
 
 def main() -> None:
-    print(f"worst error / derived bound over {len(shapes.ALL)} problems (above 1: the kernel is wrong)\n")
-    print("| algorithm | dtype | " + " | ".join(conv.PASSES) + " |\n|---|---|" + "---|" * len(conv.PASSES))
-    table = {k.algorithm: k for k in catalogue.kernels("conv", "forward", "cpu")}
-    for algorithm, kernel in table.items():
+    print("worst error / derived bound (above 1: the kernel is wrong), and of how many problems\n")
+    print("| algorithm | dtype | problems | " + " | ".join(conv.PASSES) + " |")
+    print("|---" * (3 + len(conv.PASSES)) + "|")
+    for kernel in catalogue.kernels("conv", "forward", "cpu"):
+        problems = PROBLEMS.get(kernel.algorithm, shapes.ALL)
         for dtype in ("float32", "float64"):
-            if why := kernel.obstacle(conv.problem(shapes.FEW[0]), np.dtype(dtype)):
-                print(f"| {algorithm} | {dtype} | {why} |")
+            refused = [conv.refusal(kernel.algorithm, "forward", conv.problem(c), dtype) for c in problems]
+            if all(refused):  # without Numba
+                print(f"| {kernel.algorithm} | {dtype} | {refused[0]} |")
                 continue
-            ratios = [conv.agreement(algorithm, dtype, (pass_,)) for pass_ in conv.PASSES]
-            print(f"| {algorithm} | {dtype} | " + " | ".join(f"{r:.3f}" for r in ratios) + " |")
+            cells = [str(sum(not why for why in refused))]
+            ratios = (conv.agreement(kernel.algorithm, dtype, (pass_,), problems) for pass_ in conv.PASSES)
+            cells += [f"{ratio:.3f}" for ratio in ratios]
+            print(f"| {kernel.algorithm} | {dtype} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
