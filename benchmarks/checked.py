@@ -36,12 +36,25 @@ def seconds(word: str) -> float:
     >>> seconds("2.5")
     2.5
     """
+    return _time("seconds", word)
+
+
+def minutes(word: str) -> float:
+    """A time after which nothing more is begun.
+
+    >>> minutes("20")
+    20.0
+    """
+    return _time("minutes", word)
+
+
+def _time(unit: str, word: str) -> float:
     try:
         time = float(word)
     except ValueError:
         time = math.nan
     if not 0 <= time < math.inf:
-        raise argparse.ArgumentTypeError(f"seconds to measure for are a number, 0 or more, not {word}")
+        raise argparse.ArgumentTypeError(f"{unit} to measure for are a number, 0 or more, not {word}")
     return time
 
 
@@ -57,3 +70,16 @@ def file(word: str) -> Path:
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"results cannot be written to {path}: there is no folder {path.parent}")
     return path
+
+
+def folder(word: str) -> Path:
+    """A folder that results can be written to; made now, so that what forbids it is said now.
+
+    >>> folder(".").name
+    ''
+    """
+    try:
+        Path(word).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"results cannot be written to the folder {word}: {error}") from None
+    return Path(word)

@@ -26,7 +26,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ import numpy as np
 from minidl.kernels.catalogue import Cost, plan
 from minidl.kernels.conv_algorithms import PASSES, traffic
 
-from . import report, timing
+from . import checked, report, timing
 from .shapes import Layer, select
 from .side_minidl import kernel_pass, problem, scipy_can, y_shape
 from .side_torch import LAYOUTS
@@ -232,8 +231,10 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--layers", nargs="+", default=[], metavar="TAG", help='tags or titles ("vgg16 3.1"); all')
     parser.add_argument("--passes", nargs="+", default=list(PASSES), choices=PASSES)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=60, help="measuring time in all, preparations excluded")
+    parser.add_argument("--threads", type=checked.threads, default=checked.THREADS)
+    parser.add_argument(
+        "--seconds", type=checked.seconds, default=60, help="measuring time in all, preparations excluded"
+    )
     parser.add_argument(
         "--algorithms", action="store_const", const=math.inf, default=0, help="all of ours, not the planned only"
     )
@@ -242,7 +243,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--layout", default="channels-last", choices=LAYOUTS, help="of our x and g")
     parser.add_argument("--clock", default="wall", choices=timing.CLOCKS, help="cpu, with --threads 1: busy machines")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    parser.add_argument("--json", type=checked.file, metavar="FILE", help="write the results there as well")
     options = parser.parse_args(words)
     try:
         options.layers = select(options.layers)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import conv, first_call, networks, peak, plan, plots, report, shapes, steps, timing
+from . import checked, conv, first_call, networks, peak, plan, plots, report, shapes, steps, timing
 from .side_minidl import problem
 from .stamp import load_average
 
@@ -245,12 +245,14 @@ def show(results: dict[str, Any], console: Any) -> None:
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.figures", description="The whole table of figures.")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=checked.threads, default=checked.THREADS)
     parser.add_argument("--quick", action="store_true", help="a few layers of each kind, small networks")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further layer after so many")
+    parser.add_argument(
+        "--minutes", type=checked.minutes, default=math.inf, help="begin no further layer after so many"
+    )
     parser.add_argument("--no-torch", dest="torch", action="store_false")
     parser.add_argument("--clock", default="wall", choices=timing.CLOCKS, help="cpu, with --threads 1: busy machines")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write JSON, Markdown and pictures there")
+    parser.add_argument("--out", type=checked.folder, metavar="FOLDER", help="write JSON, Markdown and pictures there")
     options = parser.parse_args(words)
     options.torch &= importlib.util.find_spec("torch") is not None
     return options

@@ -9,10 +9,15 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks import checked, first_call, peak, plan, steps
+from minidl.kernels import jit
+
+if not jit.HAVE_NUMBA:
+    pytest.skip("needs Numba, which is not installed", allow_module_level=True)
+
+from benchmarks import checked, conv, figures, first_call, peak, plan, steps
 from minidl import get_num_threads, set_num_threads
 
-PROGRAMS = {"plan": plan, "steps": steps, "peak": peak}
+PROGRAMS = {"conv": conv, "figures": figures, "plan": plan, "steps": steps, "peak": peak}
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
@@ -31,17 +36,24 @@ def test_threads_that_there_cannot_be(program: ModuleType, count: str, why: str,
     _refused(program, ["--threads", count], why, capsys)
 
 
-@pytest.mark.parametrize("program", [plan, steps], ids=["plan", "steps"])
+@pytest.mark.parametrize("program", [conv, plan, steps], ids=["conv", "plan", "steps"])
 @pytest.mark.parametrize("time", ["-3", "nan", "inf", "soon"])
 def test_seconds_that_are_no_time(program: ModuleType, time: str, capsys) -> None:
     _refused(program, [f"--seconds={time}"], f"seconds to measure for are a number, 0 or more, not {time}", capsys)
+    _refused(figures, [f"--minutes={time}"], f"minutes to measure for are a number, 0 or more, not {time}", capsys)
 
 
-@pytest.mark.parametrize("program", [plan, steps, first_call], ids=["plan", "steps", "first_call"])
+@pytest.mark.parametrize("program", [conv, plan, steps, first_call], ids=["conv", "plan", "steps", "first_call"])
 def test_files_that_cannot_be_written(program: ModuleType, tmp_path, capsys) -> None:
     _refused(program, ["--json", str(tmp_path)], "results are written to a file, and .* is a folder", capsys)
     missing = str(tmp_path / "missing" / "x.json")
     _refused(program, ["--json", missing], "results cannot be written to .*: there is no folder .*missing", capsys)
+
+
+def test_folders_that_cannot_be_made(tmp_path, capsys) -> None:
+    (tmp_path / "taken").write_text("")
+    words = ["--out", str(tmp_path / "taken" / "x")]
+    _refused(figures, words, "results cannot be written to the folder .*taken", capsys)
 
 
 def _refused(program: ModuleType, words: list[str], why: str, capsys) -> None:
