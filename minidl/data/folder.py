@@ -60,7 +60,12 @@ def _with_8_bits(image: Any, format: str) -> Any:
         raise ValueError(f"pixels of mode {image.mode}, of which nobody says which number is white: save 8 or 16 bits")
     if image.mode != "I" and not image.mode.startswith("I;16"):
         return image
-    return Image.fromarray(((np.asarray(image).astype(np.int64) + 128) // 257).astype(np.uint8))
+    values = np.asarray(image).astype(np.int64)
+    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    clear = image.info.get("transparency")  # of a PNG: the grey, of 16 bits, that stands for the paper
+    if isinstance(clear, int):
+        grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return grey
 
 
 class ImageFolder(Dataset):

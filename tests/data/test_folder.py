@@ -69,6 +69,14 @@ def test_grey_of_16_bits_is_rounded_to_8(tmp_path, name, upright):
     np.testing.assert_array_equal(read_image(tmp_path / name), np.repeat(expected[None], 3, 0))
 
 
+def test_grey_of_16_bits_lies_on_white_paper(tmp_path):
+    """The neighbour of the transparent grey becomes the same number of 8 bits, and stays."""
+    grey = np.array([[0, 1000, 1001], [500, 65535, 1000]], np.uint16)
+    Image.fromarray(grey).save(tmp_path / "x.png", transparency=1000)
+    expected = [[0, 255, 4], [2, 255, 255]]
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png", "L"), [expected])
+
+
 @pytest.mark.parametrize(("dtype", "mode"), [("int32", "I"), ("float32", "F")])
 def test_numbers_that_do_not_say_what_white_is(tmp_path, dtype, mode):
     Image.fromarray(image(0, (5, 4)).astype(dtype)).save(tmp_path / "x.tif")
