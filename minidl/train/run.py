@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def new_run_folder(out: str | Path | None, model: str, data: str, root: str | Pa
         if (Path(out) / CONFIG).exists() and not _describes_a_run(Path(out) / CONFIG):
             raise TrainingError(f"{out} holds a {CONFIG} that minidl train did not write: choose another --out")
         return Path(out)
-    name = f"{model}-{Path(data.removeprefix('folder:')).absolute().name}"
+    name = f"{model}-{os.path.basename(os.path.abspath(data.removeprefix('folder:')))}"
     taken = {path.name for path in Path(root).iterdir()} if Path(root).is_dir() else set()
     number = 1
     while (name if number == 1 else f"{name}-{number}") in taken:

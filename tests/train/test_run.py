@@ -126,6 +126,7 @@ def test_names_of_folders(tmp_path: Path) -> None:
     assert new() == "lenet5-digits-3"
     assert new(data="some/where/birds") == new(data="folder:birds") == new(data="folder:some/birds/") == "lenet5-birds"
     assert new(data=".") == new(data="folder:.") == f"lenet5-{Path.cwd().name}"
+    assert new(data="folder:..") == f"lenet5-{Path.cwd().parent.name}" and new(data="some/birds/x/..") == "lenet5-birds"
     assert new_run_folder(tmp_path / "own", "m", "d") == tmp_path / "own"
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "config.json").write_text("{}")
