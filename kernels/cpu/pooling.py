@@ -1,6 +1,15 @@
-"""Pooling on the CPU, compiled: which loops suit the storage of an array, `pooling_first.py` or `pooling_last.py`.
+"""Pooling on the CPU, compiled.
 
-No two pieces of work share a window or a position that is written, so the bits never depend on threads.
+The idea: a window's result is the largest of its elements, or their mean; of the largest its place is kept too, where
+the gradient puts what it gets for the window, adding up where one element won several (`pooling_winners.py`).  Which
+elements a window has, on each axis, a table says (`pooling_tables.py`), so strides, padding, dilation and adaptive
+windows are one case.
+
+What is computed side by side follows from the storage: channels, of one window after the other (`pooling_last.py`;
+`pooling_values.py` where nobody asks for places), or positions of a row (`pooling_first.py`).  This file chooses.
+
+A piece of work is some planes or rows of them.  No two share a window or a position that is written, so the bits never
+depend on threads.
 """
 
 from __future__ import annotations

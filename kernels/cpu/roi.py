@@ -1,4 +1,12 @@
-"""RoI pooling on the CPU: a piece of work is a plane of a region, of the gradient one of an image."""
+"""RoI pooling on the CPU: what `kernels.roi` describes, in plain loops.
+
+The idea: a box of K x L positions is divided into P x Q windows (`share`); a window's result is its largest element,
+whose place in the plane is kept.  The gradient adds what a window gets to that place; boxes may overlap.
+
+The blocking: a piece of work is one channel of a box, in the gradient one channel of an image, which goes through all
+boxes in that image: so no two threads write to one place, and the order of a sum is that of the boxes.  There are no
+vectors: a window has few elements, and to find them costs more than to compare them.
+"""
 
 from __future__ import annotations
 

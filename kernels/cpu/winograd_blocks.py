@@ -1,4 +1,15 @@
-"""Tiles on their way in and out: images -> transformed blocks of tiles -> images."""
+"""Tiles of Winograd's convolution on their way in and out: images -> transformed blocks of tiles -> images.
+
+The idea: an image (or g) is cut into tiles of n x n positions that begin m positions apart, so they overlap by the
+kernel's reach; results are tiles of m x m that do not.  `transform_tiles` reads a tile, transforms it (`sandwich`) and
+shares out its n x n numbers among as many matrices, row t of each belonging to tile t; `deliver_tiles` collects row t
+of the n x n products, transforms back and writes m x m results.
+
+The blocking: a thread has one block of tiles in hand, which stays in its L2 cache from the one to the other.
+
+A vector is as many channels of one position as a register holds.  Where a tile hangs over the edge, or channels do not
+fill a vector, it goes through a *patch*, a tile of one vector in memory, which is zero where the image is not.
+"""
 
 from __future__ import annotations
 
