@@ -9,11 +9,6 @@ from types import ModuleType
 
 import pytest
 
-from minidl.kernels import jit
-
-if not jit.HAVE_NUMBA:
-    pytest.skip("needs Numba, which is not installed", allow_module_level=True)
-
 from benchmarks import checked, conv, figures, first_call, peak, plan, steps
 from minidl import get_num_threads, set_num_threads
 

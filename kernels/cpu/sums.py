@@ -49,7 +49,7 @@ PIECES = 4  # wanted, for each thread; each packs and copies for itself
 BAND = 256  # columns of a piece that copies
 BLOCK = 8  # tiles of a piece, at least: it fills the tables and packs for them alone
 SPAN = 256  # elements of a column of d that one piece brings there
-PACKED_USES = 4  # of a panel, that are worth packing it
+UNPACKED_USES = 4  # of a panel: where taps and tiles read it no more often, it is not worth packing
 
 
 class Cut(NamedTuple):
@@ -123,10 +123,10 @@ def cutting(
         most = min(most, 4 * tile.lanes * tile.itemsize)  # narrow registers leave more of each cache line for later
         rows = shares(2 * PIECES)[2] * tile.rows * tile.itemsize
         chunk = min(part_pixels, max(least, min(most, CHUNK_BYTES // rows)))
-    rests = (stop - first) % tile.width == 0 and taps * block <= PACKED_USES and not (turned or copies)
+    unpacked = (stop - first) % tile.width == 0 and taps * block <= UNPACKED_USES and not (turned or copies)
     return Cut(
         depth, all_depth, all_columns, groups, first, stop - first, tiles, chunk, parts, part_pixels, band, bands,
-        block, blocks, together, int(copies), steady if rests and steady % ALIASED else 0, 0, 0,
+        block, blocks, together, int(copies), steady if unpacked and steady % ALIASED else 0, 0, 0,
     )  # fmt: skip
 
 

@@ -150,15 +150,15 @@ def test_columns_that_few_sums_need_are_read_where_they_lie(host, monkeypatch) -
         for c in cases:
             conv, results = checks.problem(c), []
             x, g = checks.operands(c, "weight_grad", "float32")
-            for uses in (sums.PACKED_USES, 0):
-                monkeypatch.setattr(sums, "PACKED_USES", uses)
-                for store, rests in stores.items():
+            for uses in (sums.UNPACKED_USES, 0):
+                monkeypatch.setattr(sums, "UNPACKED_USES", uses)
+                for store, even in stores.items():
                     nhwc.weight_grad.cache_clear()
                     cutting.cache_clear()
                     steady.clear()
                     results.append(nhwc.weight_grad(last(x), store(g), conv))
                     whole = c.out_channels % host.width == 0 or host.width == 4
-                    assert any(steady) == (uses > 0 and whole and (rests or c is column)), c
+                    assert any(steady) == (uses > 0 and whole and (even or c is column)), c
             bound = checks.error_bound(c, "weight_grad", "nhwc", "float32")
             checks.assert_within(results[0], checks.truth(c, "weight_grad", "float32"), bound, f"{c}")
             for result in results[1:]:
