@@ -5,6 +5,7 @@ the forward pass, and U is made of g.  The sum over tiles is taken before the la
 
     M[point][c, k] = sum over tiles t of V[point][t, c] * U[point][t, k]
 
+Where the sums leave the L2 cache from block to block, those of the next register tile are fetched while one is summed.
 For how it is cut into pieces see `winograd.py`.
 """
 
@@ -18,18 +19,19 @@ from ..geometry import Conv
 from ..jit import native
 from ..threads import get_num_threads
 from ..workspace import borrow
-from .pieces import Address, read, run
+from .pieces import LINE, Address, read, run
 from .places import address
 from .products import FLOPS
 from .relayout import as_last
 from .replay import replayed
-from .simd import address_of, keep, load, store, transpose
+from .simd import address_of, keep, load, prefetch, store, transpose
 from .tiles import columns_tile, columns_times_panel
 from .winograd_blocks import Block, Image, addresses, image, scratch, transform_tiles
 from .winograd_tiles import plane_bytes, tiling
 from .winograd_transforms import Scheme, sandwich
 
 Array = np.ndarray
+NEAR_SUMS = 1 << 20  # bytes that stay in the L2 cache from block to block
 
 
 class _Job(NamedTuple):
@@ -41,6 +43,7 @@ class _Job(NamedTuple):
     point_step: int
     depth: int
     columns: int
+    ahead: int  # bytes of the next sums that are fetched meanwhile; 0 where they stay near
     tiles: int
     block: int
     band: int
@@ -84,9 +87,10 @@ def _sum_products(x: Array, g: Array, dw: Array, conv: Conv) -> None:
     workers = min(t.parts * t.bands, get_num_threads())
     block = scratch(t, scheme, workers)
     part_tiles = -(-t.tiles // t.parts)
+    ahead = tile.rows * tile.width * x.itemsize if t.points * t.band * point_step > NEAR_SUMS else 0
     job = _Job(
-        address(sums), part_step, t.points * point_step, point_step, t.depth, t.columns, t.tiles, t.block, t.band,
-        t.bands, t.parts, part_tiles, t.parts * t.bands, workers,
+        address(sums), part_step, t.points * point_step, point_step, t.depth, t.columns, ahead, t.tiles, t.block,
+        t.band, t.bands, t.parts, part_tiles, t.parts * t.bands, workers,
     )  # fmt: skip
     groups = conv.groups
     for x_group, g_group, dw_group in zip(np.split(x, groups, 1), np.split(g, groups, 1), np.split(dw, groups)):
@@ -123,10 +127,12 @@ def _sum_piece(scheme: Any, arguments: int, worker: int) -> None:
             for point in range(scheme.points):
                 for p in range(panel, stop):
                     for c in range(0, job.depth, tile.rows):
+                        to = sums + p * job.panel_step + point * job.point_step + c * width
+                        for i in range(job.ahead, 2 * job.ahead, LINE):
+                            prefetch(to + i)
                         columns_times_panel(
                             tile, address_of(v_rows), count, point * block.v_plane + c * scheme.itemsize,
-                            u + point * u_plane + (p - panel) * u_panel, width,
-                            sums + p * job.panel_step + point * job.point_step + c * width, width, first - begin,
+                            u + point * u_plane + (p - panel) * u_panel, width, to, width, first - begin,
                         )  # fmt: skip
     keep((v_rows,))
 
