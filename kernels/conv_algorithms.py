@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from math import prod
 
-from . import blas, vectors
+from . import vectors
 from .catalogue import Cost, Kernel, register
 from .cpu import col2im_tiles, direct_tiles, fft, im2col, winograd_tiles
 from .geometry import Conv
@@ -70,7 +70,6 @@ add("spec", ".spec.conv", anything, spec_cost, automatic=False)
 # im2col: one matrix product per group ----------------------------------------------------------------
 
 GEMM_FLOPS = 1.8e11  # float32, large matrices; float64 half of it
-ALONE = 1.7  # a product that `blas.matmul` leaves to one thread takes so many times as long
 COPY_BYTES = 1.2e10  # columns written or added back
 WEIGHT_SECONDS = 9e-10  # for each weight, brought into the order of the columns
 RUN_SECONDS = 6e-9  # NumPy's start of one run of neighbouring elements
@@ -81,11 +80,10 @@ CALL_SECONDS = 1.5e-6  # one NumPy call: each tap of each chunk needs one
 def im2col_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     """Columns copied or added back, and one product per group; 1 x 1 kernels need no columns."""
     filters, depth = conv.out_channels // conv.groups, prod(conv.w_shape[1:])
-    # a product with few rows or columns leaves BLAS waiting for memory
+    # a product with few rows or columns waits for memory
     rate = GEMM_FLOPS * vectors.speed() * 4 / itemsize * filters / (filters + 8) * depth / (depth + 16)
     chunks = im2col.chunk_count(conv, itemsize)
-    alone = ALONE if conv.macs < blas.WORTH_SHARING * chunks * conv.groups else 1.0
-    seconds = alone * 2 * conv.macs / max(rate, 1) + 2e-5
+    seconds = 2 * conv.macs / max(rate, 1) + 2e-5
     if im2col.is_pointwise(conv):
         seconds += traffic(conv, itemsize) / NHWC_BYTES
     else:

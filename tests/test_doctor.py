@@ -146,7 +146,7 @@ def test_a_pinned_blas_on_a_cpu_with_avx512_is_a_problem(monkeypatch: pytest.Mon
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     finding = only(doctor._blas, "BLAS")
     assert finding.status == "problem" and finding.value == "openblas 0.3, kernels for Haswell"
-    assert "OPENBLAS_CORETYPE=Haswell keeps matrix products from the AVX-512 units" in finding.why
+    assert "OPENBLAS_CORETYPE=Haswell keeps NumPy's matrix products from the AVX-512 units" in finding.why
     assert "about half the speed" in finding.why
     assert finding.remedy.endswith("OPENBLAS_CORETYPE")
 

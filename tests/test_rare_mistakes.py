@@ -15,7 +15,7 @@ from minidl.data import ArrayDataset, DataLoader, SampleError, Sampler
 from minidl.data import transforms as T
 from minidl.data.cifar import parse_cifar_pickle
 from minidl.io import atomic_write, save_safetensors, torch_file, torch_pickle
-from minidl.kernels import conv, pooling, resize, threads
+from minidl.kernels import conv, pooling, resize
 from minidl.kernels.geometry import Conv
 from minidl.kernels.pooling import Pool
 from minidl.nn import functional as F
@@ -112,7 +112,6 @@ def pooled(algorithm):
             lambda: save_safetensors("x", {}, {"epoch": 3}),  # type: ignore[dict-item]
             "metadata is text: 'epoch' -> 3; turn numbers into strings, e.g. str(3)",
         ),
-        (lambda: threads.blas_threads(0).__enter__(), "blas_threads(0): at least one thread has to compute"),
         (lambda: pooled("fast"), "pooling has no algorithm 'fast' on cpu; it has "),
         (
             lambda: pooling.max_pool(np.zeros((1, 1, 5, 4), np.float32), Pool.from_shape((1, 1, 4, 4), 2)),

@@ -40,7 +40,6 @@ FAILED = 40  # pieces that found no memory
 NEXT = 128  # piece that nobody has taken yet
 ACTIVE = 256  # helpers
 BUSY = 384  # 1 from the caller's first loop to its last
-ASIDE = 392  # 1 where the work is in Python
 COUNT = 448  # loops so far
 SIZE = 512
 
@@ -82,8 +81,6 @@ def serve(board: int, helper: int) -> None:
     """A helper's part: take pieces of the loops that are opened, and return when there was none for a while."""
     last, glances = 0, 0
     while glances < PATIENCE * GLANCES or look(board + BUSY) != 0:
-        if look(board + ASIDE) != 0 and helper < look(board + HELPERS):
-            return
         number = look(board + OPEN)
         if number != 0 and number != last and helper < look(board + HELPERS):
             last, glances = number, 0
@@ -191,12 +188,7 @@ class Crew:
         start = -self.memory.ctypes.data % 64
         self.board = self.memory.ctypes.data + start
         self.busy = self.memory[start + BUSY : start + BUSY + 8].view(np.int64)
-        self.aside = self.memory[start + ASIDE : start + ASIDE + 8].view(np.int64)
         self.wanted = self.memory[start + HELPERS : start + HELPERS + 8].view(np.int64)
-        self.work: Callable[[], None] | None = None
-        self.failure: BaseException | None = None
-        self.working: set[int] = set()
-        self.left = threading.Semaphore(0)  # released by each helper that leaves the work
         self.bells: list[threading.Lock] = []  # of the helpers; released to wake one
         self.asleep: set[int] = set()  # whoever takes a helper out of it, rings
 
@@ -222,27 +214,6 @@ class Crew:
         self.busy[0] = 0
         self.taken.release()
 
-    def work_together(self, work: Callable[[], None], threads: int) -> None:
-        """``work()`` in this thread and, as soon as they come, in the helpers: it takes pieces from a heap.
-
-        It ends when the heap is empty and all pieces are done.  An exception of a helper is raised here.
-        """
-        if not self.gather(threads):
-            work()
-            return
-        self.failure, self.work, self.aside[0] = None, work, 1
-        try:
-            work()
-        finally:
-            # whoever has taken a piece, is in ``working`` since before the heap was empty
-            self.work, self.aside[0] = None, 0
-            while self.working:
-                self.left.acquire()
-            failure = self.failure
-            self.dismiss()
-        if failure is not None:
-            raise failure
-
     def _hire(self) -> bool:
         """Whether there is a helper more; a process may have as many threads as it can."""
         wait_for_loops = machine_code.entry(serve, 2)  # compiled before anybody is in a hurry
@@ -261,24 +232,9 @@ class Crew:
     def _help(self, helper: int, wait_for_loops: Callable[[int, int], int]) -> None:
         while True:
             wait_for_loops(self.board, helper)
-            if self.aside[0] and helper < self.wanted[0]:
-                self._work(helper)
-                continue
             self.asleep.add(helper)
             if not (self.busy[0] and helper < self.wanted[0] and self._take_out(helper)):
                 self.bells[helper].acquire()
-
-    def _work(self, helper: int) -> None:
-        self.working.add(helper)
-        work = self.work
-        try:
-            if work is not None:
-                work()
-        except BaseException as error:
-            self.failure = error
-        self.aside[0] = 0  # nothing is left to take
-        self.working.remove(helper)
-        self.left.release()
 
     def _take_out(self, helper: int) -> bool:
         """Whether it was asleep; nobody else finds it so afterwards."""
@@ -307,11 +263,6 @@ def gather(threads: int) -> int:
 def dismiss() -> None:
     """`Crew.dismiss` of this process's crew."""
     _crew.dismiss()
-
-
-def work_together(work: Callable[[], None], threads: int) -> None:
-    """`Crew.work_together` of this process's crew."""
-    _crew.work_together(work, threads)
 
 
 def _after_fork_in_child() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..errors import ShapeError
 from .products import multiply_rows
-from .relayout import as_last
+from .relayout import as_last, empty_last
+from .replay import replayed
 from .windows import matrix
 
 DTYPES = ("float32", "float64")
@@ -27,14 +28,26 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, accumula
     """
     _check(a, b, out, accumulate)
     m, n = len(a), b.shape[1]
-    c = np.empty((m, n), a.dtype) if out is None else out
     if 0 in (m, n, len(b)):
+        c = np.empty((m, n), a.dtype) if out is None else out
         if not accumulate:
             c[...] = 0
         return c
-    if c.strides[1] != c.itemsize and n > 1:  # rows of results have to lie side by side
+    if out is not None and accumulate:
+        return _multiply(a, b, out, accumulate)
+    return _product(a, b, (m, len(b), n), out=out)
+
+
+@replayed
+def _product(a: np.ndarray, b: np.ndarray, sizes: tuple[int, int, int], out: np.ndarray | None = None) -> np.ndarray:
+    return _multiply(a, b, empty_last((sizes[0], sizes[2]), a.dtype) if out is None else out, False)
+
+
+def _multiply(a: np.ndarray, b: np.ndarray, c: np.ndarray, accumulate: bool) -> np.ndarray:
+    """c = a @ b, or c += a @ b; no length is 0."""
+    if c.strides[1] != c.itemsize and c.shape[1] > 1:  # rows of results have to lie side by side
         if c.strides[0] == c.itemsize:
-            matmul(b.T, a.T, c.T, accumulate)
+            _multiply(b.T, a.T, c.T, accumulate)
         else:
             dense = matmul(a, b)
             c[...] = c + dense if accumulate else dense

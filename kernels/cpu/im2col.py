@@ -24,7 +24,6 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import layout
-from ..blas import matmul
 from ..geometry import Conv
 from ..workspace import borrow
 
@@ -64,7 +63,7 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
     for chunk in _chunks(conv, g.itemsize):
         columns, matrix = _borrow_columns(conv, chunk, last, g.dtype)
         cotangent = _matrix(_by_group(g[chunk.images, :, chunk.rows], conv), "chunk")
-        matmul(weights, cotangent, out=matrix)
+        np.matmul(weights, cotangent, out=matrix)
         _scatter(_by_group(dx[chunk.images], conv), columns, conv, chunk)
     return dx
 
@@ -76,10 +75,10 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
     total = None
     for matrix, cotangent in _weight_grad_factors(x, g, conv, last):
         if total is None:
-            total = matmul(cotangent, matrix.swapaxes(1, 2))  # (G, K/G, C/G*T)
+            total = np.matmul(cotangent, matrix.swapaxes(1, 2))  # (G, K/G, C/G*T)
         else:
             part = borrow("product", total.shape, total.dtype)
-            total += matmul(cotangent, matrix.swapaxes(1, 2), out=part)
+            total += np.matmul(cotangent, matrix.swapaxes(1, 2), out=part)
     if total is None:  # an empty batch
         dw[...] = 0
         return dw
@@ -262,10 +261,10 @@ def _multiply(weights: Array, columns: Array, target: Array) -> None:
     """target (n, G, K/G, *out) = weights (G, K/G, M) @ columns (G, M, n*windows)"""
     matrix = _matrix_view(target)
     if matrix is not None:
-        matmul(weights, columns, out=matrix)
+        np.matmul(weights, columns, out=matrix)
     else:
         product, matrix = _borrow_matrix(target, "chunk")
-        matmul(weights, columns, out=matrix)
+        np.matmul(weights, columns, out=matrix)
         target[...] = product
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..autograd.tape import Primitive, Spec, lies_by_columns, vjp
 from ..backend import array_module, singular_raises
-from ..kernels import blas
+from ..kernels.matmul import matmul as product_of
 from ._common import as_operand, normalise_dim, same_dtype, sum_to
 from .shape import permute, transpose
 
@@ -18,7 +18,7 @@ def _product(a: Any, b: Any, *, by_columns: bool = False) -> Any:
     that of w lies as w does."""
     if by_columns:
         return _product(b.swapaxes(-1, -2), a.swapaxes(-1, -2)).swapaxes(-1, -2)
-    return blas.matmul(a, b) if array_module(a) is np else array_module(a).matmul(a, b)
+    return product_of(a, b) if array_module(a) is np else array_module(a).matmul(a, b)
 
 
 def _by_columns(b: Any) -> bool:

@@ -268,7 +268,17 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
     caches: list[Callable[..., object]] = [fft.tiling, direct_tiles.tiling, winograd_tiles.tiling, catalogue._choose]
     caches += [col2im_tiles.tiling, col2im_tiles.pays]
     if jit.HAVE_NUMBA:
-        from minidl.kernels.cpu import depthwise, depthwise_long, direct, nhwc, products, sums, winograd
+        from minidl.kernels.cpu import (
+            depthwise,
+            depthwise_long,
+            direct,
+            gemm,
+            nhwc,
+            products,
+            sums,
+            winograd,
+            winograd_weight_grad,
+        )
 
         small += [(products, "DEPTH_BYTES", 512), (products, "CHUNK_PIXELS", 12), (products, "PIECES", 2)]
         small += [(sums, "CHUNK_PIXELS", (3, 5)), (sums, "PART_PIXELS", 11), (sums, "PIECES", 7)]
@@ -279,7 +289,8 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         small += [(depthwise, "PIECES", 3), (depthwise, "WEIGHT_BYTES", 0), (depthwise_long, "ROWS_BYTES", 0)]
         caches += [products.cutting, sums.cutting, direct.forward, direct.input_grad, direct.weight_grad]
         caches += [nhwc.forward, nhwc.input_grad, nhwc.weight_grad]
-        caches += [winograd._correlate_group, winograd.weight_grad]
+        small += [(winograd_weight_grad, "NEAR_SUMS", 0)]
+        caches += [winograd._correlate_group, winograd.weight_grad, gemm._product]
     return small, caches
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minidl.kernels import catalogue, pooling
+from minidl.kernels.cpu.few_rows import rows_times, supports
 from minidl.kernels.cpu.gemm import matmul
 from minidl.kernels.pooling import Pool
 
@@ -102,6 +103,8 @@ def products(shapes: tuple[tuple[int, int, int], ...]) -> Iterator[str]:
                 a, b = gemm.operands(*shape, dtype)
                 here, there = (at_an_edge(m, end) if by_rows else at_an_edge(m.T.copy(), end).T for m in (a, b))
                 gemm.close(matmul(here, there), a, b, what)
+                if supports(there):
+                    gemm.close(rows_times(here, there), a, b, f"{what}, read row by row")
 
 
 def random_cases(count: int, seed: int) -> tuple[shapes.Case, ...]:

@@ -1,6 +1,5 @@
 """The number of threads, the kernels' and BLAS's together."""
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -8,15 +7,13 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from minidl.kernels import jit, threads
+from minidl.kernels import threads
 
 ROOT = Path(__file__).parents[2]
-needs_numba = pytest.mark.skipif(not jit.HAVE_NUMBA, reason="needs Numba")
 two_threads = pytest.mark.skipif(threads._most_threads() < 2, reason="needs two CPUs")
 
 
@@ -78,57 +75,15 @@ def test_the_usual_variables_lower_the_default(environment: dict[str, str], expe
 
 
 @two_threads
-def test_blas_threads_nests_and_restores() -> None:
-    threads.set_num_threads(2)
-    with threads.blas_threads(1):
-        assert set(blas_counts()) == {1}
-        with threads.blas_threads(2):
-            assert set(blas_counts()) == {1}  # the smaller number of the open blocks
-        assert set(blas_counts()) == {1}
-    assert set(blas_counts()) == {2}
-
-
-@two_threads
-def test_overlapping_blocks_of_two_threads_restore_only_at_the_end() -> None:
-    threads.set_num_threads(2)
-    first_is_open, first_may_end = threading.Event(), threading.Event()
-
-    def first() -> None:
-        with threads.blas_threads(1):
-            first_is_open.set()
-            first_may_end.wait(60)
-
-    worker = threading.Thread(target=first)
-    worker.start()
-    first_is_open.wait(60)
-    with threads.blas_threads(1):
-        first_may_end.set()
-        worker.join()
-        assert set(blas_counts()) == {1}  # the other thread's end did not open it again
-    assert set(blas_counts()) == {2}
-
-
-@two_threads
-def test_blas_threads_restores_after_an_error_and_keeps_a_setting_made_inside() -> None:
-    threads.set_num_threads(2)
-    with pytest.raises(KeyError), threads.blas_threads(1):
-        raise KeyError
-    assert set(blas_counts()) == {2}
-    with threads.blas_threads(1):
-        threads.set_num_threads(1)
-    assert set(blas_counts()) == {1}
-
-
-@two_threads
 def test_another_python_thread_may_set_the_number_too() -> None:
     for n in (1, 2):
         threads.set_num_threads(n)
     seen: list[set[int]] = []
 
     def other() -> None:
-        with threads.blas_threads(1):
+        for n in (1, 2):
+            threads.set_num_threads(n)
             seen.append(set(blas_counts()))
-        seen.append(set(blas_counts()))
 
     worker = threading.Thread(target=other)
     worker.start()
@@ -136,57 +91,10 @@ def test_another_python_thread_may_set_the_number_too() -> None:
     assert seen == [{1}, {2}]
 
 
-@two_threads
-def test_the_thread_that_ends_last_restores_the_number() -> None:
-    threads.set_num_threads(2)
-    is_open, may_end = threading.Event(), threading.Event()
-
-    def other() -> None:
-        with threads.blas_threads(1):
-            is_open.set()
-            may_end.wait(60)
-
-    worker = threading.Thread(target=other)
-    with threads.blas_threads(1):
-        worker.start()
-        is_open.wait(60)
-    may_end.set()
-    worker.join()
-    assert set(blas_counts()) == {2}
-
-
-@two_threads
-@pytest.mark.parametrize("where", ["open", "close"])
-def test_a_block_that_is_interrupted_on_its_way_in_or_out_limits_nothing(monkeypatch, where) -> None:
-    """As by Ctrl-C, which may come between any two steps."""
-    threads.set_num_threads(2)
-
-    def interrupted(limit: Any) -> None:
-        if where == "open":
-            type(threads._blas).open(threads._blas, limit)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(threads._blas, where, interrupted)
-        with contextlib.suppress(KeyboardInterrupt), threads.blas_threads(1):
-            pass
-    with threads.blas_threads(2):
-        assert set(blas_counts()) == {2}
-    assert set(blas_counts()) == {2}
-
-
-def test_blas_threads_needs_one() -> None:
-    with pytest.raises(ValueError, match=r"blas_threads\(0\): at least one"), threads.blas_threads(0):
-        pass
-
-
-def test_one_controller_is_reused(monkeypatch: pytest.MonkeyPatch) -> None:
-    threadpoolctl = pytest.importorskip("threadpoolctl")
-    threads._blas.libraries()
-    monkeypatch.setattr(threadpoolctl, "ThreadpoolController", None)  # making another one would fail
-    for _ in range(3):
-        with threads.blas_threads(1):
-            pass
+def test_without_threadpoolctl_the_kernels_have_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)  # importing it fails
+    threads.set_num_threads(1)
+    assert threads.get_num_threads() == 1
 
 
 # CPUs of a container -----------------------------------------------------------------------------------

@@ -391,17 +391,17 @@ def _products() -> tuple[Mutant, ...]:
         ),
         _product_bug(
             "gaps_not_added_to",
-            "gemm:matmul",
+            "gemm:_multiply",
             "a result with gaps is overwritten though it should be added to",
             "c[...] = c + dense if accumulate else dense",
             "c[...] = dense",
         ),
         _product_bug(
             "columns_not_added_to",
-            "gemm:matmul",
+            "gemm:_multiply",
             "the transposed product forgets to accumulate",
-            "matmul(b.T, a.T, c.T, accumulate)",
-            "matmul(b.T, a.T, c.T)",
+            "_multiply(b.T, a.T, c.T, accumulate)",
+            "_multiply(b.T, a.T, c.T, False)",
         ),
         _product_bug(
             "empty_sum_clears_what_it_adds_to",

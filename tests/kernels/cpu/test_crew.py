@@ -213,49 +213,6 @@ def test_idle_helpers_sleep() -> None:
     assert time.process_time() - before < 0.25
 
 
-@pytest.mark.parametrize("helpers", [1, 3])
-def test_python_pieces_once_each(helpers) -> None:
-    team = crew.Crew()
-    for round_ in range(200):
-        heap, taken = iter(tuple(range(round_ % 23))), []
-
-        def work(heap=heap, taken=taken) -> None:
-            for piece in heap:
-                time.sleep(0.0002)
-                taken.append(piece)
-
-        team.work_together(work, helpers + 1)
-        assert sorted(taken) == list(range(round_ % 23)), round_
-
-
-def test_helpers_take_python_pieces_and_their_errors_arrive() -> None:
-    team, deadline = crew.Crew(), time.monotonic() + 60
-
-    def work() -> None:
-        if threading.current_thread() is not threading.main_thread():
-            raise KeyError("a helper's")
-        time.sleep(0.01)
-
-    with pytest.raises(KeyError, match="a helper's"):
-        while time.monotonic() < deadline:
-            team.work_together(work, 2)
-    team.work_together(lambda: None, 2)  # the error is gone, and the helpers are there again
-
-
-def test_an_error_of_the_caller_gives_the_helpers_back() -> None:
-    team = crew.Crew()
-
-    def fail() -> None:
-        raise KeyError("mine")
-
-    for _ in range(3):
-        with pytest.raises(KeyError, match=r"mine"):
-            team.work_together(fail, 2)
-    target = np.zeros(9, np.int64)
-    _share(team, 1, _address(_count), target)
-    assert (target == 1).all()
-
-
 PROGRAM = """
 import os, sys
 import numpy as np
