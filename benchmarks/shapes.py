@@ -4,13 +4,19 @@ Batches are what two CPU cores finish in milliseconds to half a second, not what
 that occur several times in a network stand here once; of GoogLeNet's modules 3a, 4a, 4e and 5b, of each dense block
 of DenseNet the first and the last layer.
 
+`LAYERS` is what a run measures that is told nothing else.  `PUBLIC` are two public lists as a whole, with their own
+batches as far as `affordable` lets them; they are measured where they are named.
+
 This file imports nothing of minidl, so that the process that measures PyTorch can read it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from math import prod
+
+from . import deepbench
 
 Ints = tuple[int, ...]
 
@@ -75,9 +81,14 @@ class Layer:
         tags = (self.net, self.kind)
         if self.kind != "3x3":
             return tags
-        outputs = (n + 2 * p - 2 for n, p in zip(self.size, self.padding))
-        tiles = self.batch * prod(-(-n // 4) for n in outputs)
+        tiles = self.batch * prod(-(-n // 4) for n in _outputs(self))
         return (*tags, "3x3-big") if min(self.channels, self.filters) >= 32 and tiles >= 150 else tags
+
+
+def _outputs(layer: Layer) -> list[int]:
+    """The result's size, unless the layer is transposed."""
+    windows = zip(layer.size, layer.kernel, layer.stride, layer.padding, layer.dilation)
+    return [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in windows]
 
 
 def conv(
@@ -133,17 +144,22 @@ VGG16 = [
 # Szegedy et al. 2014, arXiv:1409.4842, table 1: module, size, input, 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool
 INCEPTION = [
     ("3a", 28, 192, 64, 96, 128, 16, 32, 32),
+    ("3b", 28, 256, 128, 128, 192, 32, 96, 64),
     ("4a", 14, 480, 192, 96, 208, 16, 48, 64),
+    ("4b", 14, 512, 160, 112, 224, 24, 64, 64),
+    ("4c", 14, 512, 128, 128, 256, 24, 64, 64),
+    ("4d", 14, 512, 112, 144, 288, 32, 64, 64),
     ("4e", 14, 528, 256, 160, 320, 32, 128, 128),
+    ("5a", 7, 832, 256, 160, 320, 32, 128, 128),
     ("5b", 7, 832, 384, 192, 384, 48, 128, 128),
 ]
-GOOGLENET = [
+WHOLE_GOOGLENET = [
     conv("googlenet", "1", 16, 3, 64, 224, 7, stride=2, padding=3),
     conv("googlenet", "2r", 16, 64, 64, 56, 1),
     conv("googlenet", "2", 16, 64, 192, 56, 3),
 ]
 for module, size, channels, one, three_reduce, three, five_reduce, five, pool in INCEPTION:
-    GOOGLENET += [
+    WHOLE_GOOGLENET += [
         conv("googlenet", f"{module} 1x1", 16, channels, one, size, 1),
         conv("googlenet", f"{module} 3x3r", 16, channels, three_reduce, size, 1),
         conv("googlenet", f"{module} 3x3", 16, three_reduce, three, size, 3),
@@ -151,6 +167,7 @@ for module, size, channels, one, three_reduce, three, five_reduce, five, pool in
         conv("googlenet", f"{module} 5x5", 16, five_reduce, five, size, 5),
         conv("googlenet", f"{module} pool", 16, channels, pool, size, 1),
     ]
+GOOGLENET = [layer for layer in WHOLE_GOOGLENET if layer.name[:2] not in ("3b", "4b", "4c", "4d", "5a")]
 
 # He et al. 2015, arXiv:1512.03385, table 1, with the stride in the 3x3 as in version 1.5:
 # stage, its input's size and channels, width of its bottleneck, stride
@@ -244,7 +261,7 @@ CIFAR_RESNET = [
     conv("resnet20", "64@8", 32, 64, 64, 8, 3),
 ]
 
-# DeepBench's training list (Baidu Research): speech, text and faces; its image layers are those above.  Sizes (H, W).
+# Ten of DeepBench's training list, see deepbench.py: speech, text, faces, a speaker; its image layers are those above.
 DEEPBENCH = [
     conv("deepbench", "speech 1", 4, 1, 32, (161, 700), (5, 20), stride=2, padding=0),
     conv("deepbench", "speech 2", 4, 32, 32, (79, 341), (5, 10), stride=2, padding=0),
@@ -291,16 +308,87 @@ LAYERS = [
 ]  # fmt: skip
 
 
-def select(wanted: list[str]) -> list[Layer]:
-    """Layers whose title or one of whose tags is in ``wanted``; all of them for an empty list.
+MOST_GFLOP = 100.0
+MOST_BYTES = 1 << 28
 
+
+def affordable(layer: Layer) -> Layer:
+    """The layer with its batch halved until a pass takes two cores with AVX2 half a second, and no array is too large.
+
+    That is at most ``MOST_GFLOP`` of direct convolution and ``MOST_BYTES`` for x, and for y.
+
+    >>> affordable(conv("vgg", "4.2", 64, 512, 512, 28, 3)).batch
+    16
+    """
+    outputs = prod(_outputs(layer))
+    gflop = 2e-9 * outputs * prod(layer.w_shape)
+    values = max(layer.channels * prod(layer.size), layer.filters * outputs)
+    batch = layer.batch
+    while batch > 1 and (batch * gflop > MOST_GFLOP or 4 * batch * values > MOST_BYTES):
+        batch //= 2
+    return replace(layer, batch=batch)
+
+
+def _once(layers: Iterable[Layer]) -> list[Layer]:
+    """Without those that differ from an earlier one in their name only."""
+    found: dict[Layer, Layer] = {}
+    for layer in layers:
+        found.setdefault(replace(layer, name=""), layer)
+    return list(found.values())
+
+
+def _deepbench() -> list[Layer]:
+    layers = []
+    for size, channels, filters, kernel, padding, stride, batches in deepbench.TRAINING:
+        step = f"/{stride}" if stride > 1 else ""
+        problem = f"{channels}-{filters}@{size[0]}x{size[1]} {kernel[0]}x{kernel[1]}{step}"
+        for batch in batches:
+            layer = affordable(conv("deepbench-all", "", batch, channels, filters, size, kernel, stride, padding))
+            layers.append(replace(layer, name=f"{problem} n{layer.batch}"))
+    return _once(layers)
+
+
+def _convnet(net: str, batch: int, layers: Iterable[Layer]) -> list[Layer]:
+    return _once(affordable(replace(layer, net=net, batch=batch)) for layer in layers)
+
+
+# Sermanet et al. 2013, arXiv:1312.6229, the fast network, padded as github.com/soumith/convnet-benchmarks has it
+OVERFEAT = [
+    conv("overfeat", "1", 128, 3, 96, 231, 11, stride=4, padding=0),
+    conv("overfeat", "2", 128, 96, 256, 28, 5, padding=0),
+    conv("overfeat", "3", 128, 256, 512, 12, 3),
+    conv("overfeat", "4", 128, 512, 1024, 12, 3),
+    conv("overfeat", "5", 128, 1024, 1024, 12, 3),
+]
+VGG_A = [layer for layer in VGG16 if layer.name not in ("1.2", "2.2")]  # configuration A has one layer at those sizes
+
+PUBLIC = {
+    "deepbench-all": _deepbench(),
+    # github.com/soumith/convnet-benchmarks: four networks, and five layers
+    "convnet-all": [
+        *_convnet("alexnet-128", 128, ALEXNET),
+        *_convnet("overfeat", 128, OVERFEAT),
+        *_convnet("vgg-a", 64, VGG_A),
+        *_convnet("googlenet-128", 128, WHOLE_GOOGLENET),
+        *_convnet("convnet-128", 128, CONVNET_BENCHMARKS),
+    ],
+}
+
+
+def select(wanted: list[str]) -> list[Layer]:
+    """Layers of `LAYERS` whose title or one of whose tags is in ``wanted``; all of these for an empty list.
+
+    Of `PUBLIC` the title, the network or the list has to be named: a kind such as "3x3" does not mean them.
     Raises ValueError for a word that names nothing.
 
-    >>> [layer.title for layer in select(["lenet5", "vgg16 3.1"])]
-    ['vgg16 3.1', 'lenet5 1', 'lenet5 2']
+    >>> [layer.title for layer in select(["lenet5", "vgg16 3.1", "overfeat 2"])]
+    ['vgg16 3.1', 'lenet5 1', 'lenet5 2', 'overfeat 2']
     """
-    names = {name for layer in LAYERS for name in (layer.title, *layer.tags)}
-    if unknown := sorted(set(wanted) - names):
-        tags = sorted({tag for layer in LAYERS for tag in layer.tags})
-        raise ValueError(f"no layer and no tag is called {', '.join(unknown)}; the tags are {', '.join(tags)}")
-    return [layer for layer in LAYERS if not wanted or set(wanted) & {layer.title, *layer.tags}]
+    if not wanted:
+        return LAYERS
+    named = [(layer, {*layer.tags}) for layer in LAYERS]
+    named += [(layer, {list_, layer.net}) for list_, layers in PUBLIC.items() for layer in layers]
+    tags = {tag for _, tags in named for tag in tags}
+    if unknown := sorted(set(wanted) - tags - {layer.title for layer, _ in named}):
+        raise ValueError(f"no layer and no tag is called {', '.join(unknown)}; the tags are {', '.join(sorted(tags))}")
+    return [layer for layer, tags in named if set(wanted) & {layer.title, *tags}]

@@ -26,6 +26,7 @@ TINY = shapes.conv("tiny", "conv", 2, 4, 6, (5, 7), (3, 2), stride=(2, 1), paddi
 TINY_TRANSPOSED = shapes.conv(
     "tiny", "transposed", 2, 6, 4, (3, 5), (3, 2), (2, 3), (1, 0), groups=2, transposed=True, output_padding=1
 )
+PUBLIC = [layer for layers in shapes.PUBLIC.values() for layer in layers]
 # four spatial axes: only the NumPy kernels can, so nothing has to be compiled
 FOUR_AXES = shapes.conv("tiny", "4d", 2, 3, 4, (3, 4, 2, 5), (2, 3, 1, 2), padding=(0, 1, 0, 1))
 
@@ -135,19 +136,20 @@ def test_a_turn_leaves_out_its_first_calls_and_counts_at_least_one() -> None:
 # shapes ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layer", shapes.LAYERS, ids=lambda layer: layer.title)
+@pytest.mark.parametrize("layer", shapes.LAYERS + PUBLIC, ids=lambda layer: layer.title)
 def test_every_layer_is_a_convolution(layer: shapes.Layer) -> None:
     conv = side_minidl.problem(layer)  # raises where shapes do not fit
     assert conv.macs > 0 and layer.tags[0] == layer.net
-    assert 4 * max(np.prod(s) for s in (conv.x_shape, conv.w_shape, conv.y_shape)) < 2e8  # bytes
+    assert 4 * max(np.prod(s) for s in (conv.x_shape, conv.w_shape, conv.y_shape)) <= shapes.MOST_BYTES
+    assert 2e-9 * conv.macs <= shapes.MOST_GFLOP
     if layer.transposed:
         assert layer.x_shape == conv.y_shape
 
 
 def test_titles_and_tags() -> None:
-    titles = [layer.title for layer in shapes.LAYERS]
+    titles = [layer.title for layer in shapes.LAYERS + PUBLIC]
     assert len(set(titles)) == len(titles)
-    tags = {tag for layer in shapes.LAYERS for tag in layer.tags}
+    tags = {tag for layer in shapes.LAYERS + PUBLIC for tag in layer.tags} | set(shapes.PUBLIC)
     assert set(report.FIGURES) - {"all"} <= tags
     assert not tags & set(titles)
     assert all(len(set(layer.tags)) == len(layer.tags) for layer in shapes.LAYERS)  # or a ratio would count twice
@@ -205,6 +207,36 @@ def test_select() -> None:
     assert {layer.kind for layer in shapes.select(["depthwise", "1d"])} == {"depthwise", "1d"}
     with pytest.raises(ValueError, match=r"no layer and no tag is called vgg17; the tags are .*3x3-big.*vgg16"):
         shapes.select(["vgg16", "vgg17"])
+
+
+def test_public_lists_are_measured_where_they_are_named() -> None:
+    assert not set(PUBLIC) & set(shapes.select(["first", "strided", "1x1", "3x3", "3x3-big", "5x5"]))
+    assert shapes.select(["deepbench-all"]) == shapes.PUBLIC["deepbench-all"]
+    assert [layer.batch for layer in shapes.select(["overfeat"])] == [128, 128, 128, 64, 32]
+    assert {layer.net for layer in shapes.select(["convnet-all"])} == {
+        "alexnet-128", "overfeat", "vgg-a", "googlenet-128", "convnet-128"
+    }  # fmt: skip
+    assert [layer.title for layer in shapes.select(["convnet-128 L2", "lenet5 1"])] == ["lenet5 1", "convnet-128 L2"]
+
+
+def test_deepbench_is_whole() -> None:
+    layers = shapes.PUBLIC["deepbench-all"]
+    assert len(layers) == sum(len(row[-1]) for row in shapes.deepbench.TRAINING) == 90
+    assert {layer.batch for layer in layers} == {4, 8, 16, 32}  # all of them affordable
+
+
+@pytest.mark.parametrize(
+    ("change", "batch"),
+    [({}, 64), ({"filters": 32}, 128), ({"filters": 65}, 32), ({"filters": 2**14}, 1), ({"kernel": (8, 1)}, 128)],
+)
+def test_a_public_layers_batch_is_halved_until_it_is_affordable(
+    change: dict[str, int], batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shapes, "MOST_BYTES", 4 * 64 * 64 * 10 * 20)
+    layer = replace(shapes.conv("net", "layer", 128, 8, 64, (10, 20), 1), **change)
+    assert shapes.affordable(layer) == replace(layer, batch=batch)
+    monkeypatch.setattr(shapes, "MOST_GFLOP", 2e-9 * side_minidl.problem(replace(layer, batch=1)).macs * 16)
+    assert shapes.affordable(layer) == replace(layer, batch=min(batch, 16))
 
 
 # both sides --------------------------------------------------------------------------------------------
