@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import checked, conv, first_call, networks, peak, plan, plots, report, shapes, steps, timing
+from . import checked, conv, first_call, networks, pages, peak, plan, plots, report, shapes, steps, timing
 from .side_minidl import problem
 from .stamp import load_average
 
@@ -26,8 +26,6 @@ QUICK_LAYERS = 2  # of each kind
 LAYER_SECONDS = 1.0  # of measuring, for the three passes
 NETWORK_SECONDS = 8.0
 QUICK_NETWORKS = ["resnet18", "all_cnn_c", "lenet5"]
-FORCING = ("ATEN_CPU_CAPABILITY", "NUMBA_CPU_NAME", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE")
-"""Settings that make Numba, PyTorch, its oneDNN and BLAS use less than the processor has."""
 
 
 class Line(NamedTuple):
@@ -130,27 +128,8 @@ def run(
 def markdown(results: dict[str, Any], name: str) -> str:
     """The page: machine, figures, networks, layers."""
     stamp, limits = results["stamp"], results["limits"]
-    blas = ", ".join(f"{b['internal_api']} {b['version']} for {b['architecture']}" for b in stamp["blas"])
-    versions = ", ".join(f"{n} {stamp[n]}" for n in ("python", "numpy", "numba", "torch"))
-    busy = report.busy(stamp["load_average_before"], stamp["cores"])
-    forced = ", ".join(f"`{k}={v}`" for k, v in stamp["settings"].items() if k in FORCING)
     lines = [
-        f"# {stamp['cpu']}, {stamp['threads']} of {stamp['cores']} cores",
-        "",
-        f"`python -m benchmarks.figures{' --quick' if stamp['quick'] else ''}` at {stamp['commit']}, {stamp['time']}, "
-        f"{stamp['minutes']:.0f} minutes, {stamp['clock']} clock. {versions}; BLAS {blas}. Load average before "
-        f"{stamp['load_average_before']}, after {stamp['load_average']}."
-        + (f" {stamp['left_out']} passes of layers were left out for lack of time." if stamp["left_out"] else "")
-        + (
-            f" In {stamp['again']} rows slow calls of one side took {conv.DISTURBED:.0%} more than its quick ones, or "
-            "half of its turns than the other half; these were measured again at the end, at most "
-            f"{conv.MORE_TRIES} times, and the calmest measurement kept."
-            if stamp["again"]
-            else ""
-        )
-        + (f" The processor could do more: {forced}." if forced else "")
-        + (" **The machine was busy with other work: these are not results to keep.**" if busy else ""),
-        "",
+        *pages.head(stamp, f"python -m benchmarks.figures{' --quick' if stamp['quick'] else ''}"),
         f"Limits of the machine, measured: {limits['gflops']:.0f} GFLOP/s, copying {limits['copy_gbytes']:.1f} GB/s.",
         "",
         "Ratios are PyTorch's better time of its two layouts / ours. Operations are those of direct convolution.",
@@ -166,14 +145,15 @@ def markdown(results: dict[str, Any], name: str) -> str:
     lines += ["", f"![ratios of networks]({name}-networks.png)", "", "## Layers", ""]
     lines += _layer_rows(results["layers"]["rows"], limits["gflops"])
     lines += ["", f"![roofline]({name}-roofline.png)", "", "## What the planner chose", ""]
-    lines += ["| layer | pass | chosen | best | regret | noise |", "|---" * 6 + "|"]
-    for row in results["plan"]["rows"]:
-        cells = (row["layer"], row["pass"], row["chosen"], row["best"], f"{row['regret']:.0%}", f"{row['noise']:.0%}")
-        lines.append("| " + " | ".join(cells) + " |")
+    lines += plan.choices(results["plan"]["rows"])
     lines += ["", "## First calls", ""]
-    lines += ["| layer | pass | algorithm | cold s | warm s |", "|---|---|---|---|---|"]
-    for row in results["first_call"]:
-        lines.append(f"| {row['layer']} | {row['pass']} | {row['algorithm']} | {row['cold']:.2f} | {row['warm']:.2f} |")
+    lines += pages.table(
+        ["layer", "pass", "algorithm", "cold s", "warm s"],
+        [
+            [row["layer"], row["pass"], row["algorithm"], f"{row['cold']:.2f}", f"{row['warm']:.2f}"]
+            for row in results["first_call"]
+        ],
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -209,10 +189,7 @@ def _layer_rows(rows: Sequence[dict[str, Any]], gflops: float) -> list[str]:
 
 def write(results: dict[str, Any], folder: Path) -> list[Path]:
     """JSON, Markdown and the pictures, named after the processor and the vectors used; what was written."""
-    stamp = results["stamp"]
-    words = "".join(c.lower() if c.isalnum() else " " for c in stamp["cpu"]).split()
-    name = "-".join([*words, stamp["kernels_for"], f"{stamp['threads']}-threads"])
-    name += "-quick" if stamp["quick"] else ""
+    name = pages.name(results["stamp"]) + ("-quick" if results["stamp"]["quick"] else "")
     folder.mkdir(parents=True, exist_ok=True)
     data, page = folder / f"{name}.json", folder / f"{name}.md"
     data.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -7,10 +7,11 @@ import io
 import json
 import math
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from benchmarks import figures, first_call, peak, plan, shapes
+from benchmarks import figures, first_call, pages, peak, plan, shapes
 from benchmarks.sides import ROOT
 from minidl import get_num_threads
 
@@ -121,11 +122,34 @@ def test_quick_has_every_kind() -> None:
 
 
 def test_choice_and_regret() -> None:
-    row = {"layer": "a", "pass": "forward", "regret": 0.5, "noise": 0.1}
-    row["sides"] = {"minidl": {"median": 3.0, "algorithm": "nhwc"}, "minidl fft": {"median": 2.0, "algorithm": "fft"}}
+    row = {"layer": "a", "pass": "forward", "regret": 0.5, "noise": 0.01}
+    noisy = {**side(2.0, "fft"), "noise": 0.4}
+    row["sides"] = {"minidl": side(3.0, "nhwc"), "minidl fft": noisy, "minidl direct": side(9, "direct")}
     got = plan.choice(row)
-    assert (got["chosen"], got["best"], got["times"]) == ("nhwc", "fft", {"nhwc": 3.0, "fft": 2.0})
-    assert plan.regret([got, {**got, "regret": 0.0}])["mean"] == pytest.approx(math.sqrt(1.5) - 1, abs=1e-4)
+    assert (got["chosen"], got["best"], got["times"]) == ("nhwc", "fft", {"nhwc": 3.0, "fft": 2.0, "direct": 9})
+    assert got["noise"] == 0.4 and plan.is_wrong(got) and not plan.is_wrong({**got, "regret": 0.3})
+    assert not plan.is_wrong({**got, "regret": 0.04, "noise": 0.0})
+    found = plan.regret([got, {**got, "regret": 0.0, "times": {"nhwc": 3.0}}])
+    assert found["mean"] == pytest.approx(math.sqrt(1.5) - 1, abs=1e-4)
+    assert (found["count"], found["contested"], found["wrong"]) == (2, 1, 1)
+
+
+def test_the_planners_page(tmp_path: Path) -> None:
+    choices = made()["plan"]["rows"]
+    choices.append({**choices[0], "layer": "b", "chosen": "fft", "regret": 0.0, "times": {"fft": 0.001}})
+    choices = choices[::-1]
+    results = {"stamp": made()["stamp"], "rows": choices, "regret": plan.regret(choices)}
+    data, page = plan.write(results, tmp_path)
+    assert (data.name, page.name) == ("some-cpu-r-7-avx2-2-threads-plan.json", "some-cpu-r-7-avx2-2-threads-plan.md")
+    assert json.loads(data.read_text()) == json.loads(json.dumps(results))
+    lines = page.read_text().splitlines()
+    assert "22.5% mean of 2 choices, 50% at most (a 1 forward); 1 have been measured with several" in page.read_text()
+    assert lines[-4:] == [  # the greatest regret first
+        "| layer | pass | chosen | fft ms | nhwc ms | regret | noise |",
+        "|---|---|---|---|---|---|---|",
+        "| a 1 | forward | nhwc | 2 | 3 | 50% | 2% |",
+        "| b | forward | fft | 1 |  | 0% | 2% |",
+    ]
 
 
 def test_a_small_run_of_the_planner() -> None:
@@ -134,6 +158,7 @@ def test_a_small_run_of_the_planner() -> None:
     four_axes = shapes.conv("tiny", "4d", 2, 3, 4, (3, 4, 2, 5), (2, 3, 1, 2), padding=(0, 1, 0, 1))
     results = plan.run([four_axes], ["forward"], 1, 0.0)
     assert results["rows"][0]["chosen"] == "im2col" and results["regret"]["count"] == 1
+    assert 0 < results["stamp"]["minutes"] < 10
     out = io.StringIO()
     plan.show(results, Console(file=out, width=170))
     assert "tiny 4d" in out.getvalue() and "mean of 1 choices" in out.getvalue()
@@ -168,6 +193,7 @@ def test_the_limits_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(0 < value < math.inf for value in peak.measure(threads).values())
 
 
-def test_examples_in_docstrings() -> None:
-    failed, tried = doctest.testmod(plan)
+@pytest.mark.parametrize("module", [pages, plan], ids=lambda module: module.__name__)
+def test_examples_in_docstrings(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
     assert tried and not failed
