@@ -43,8 +43,9 @@ def run(
     start = time.perf_counter()
     mixed = random.Random(0).sample(layers, len(layers))
     results = conv.run(
-        mixed, passes, threads, seconds, NEAR, [], clock=clock, deadline=start + 60 * minutes, progress=progress
-    )
+        mixed, passes, threads, seconds, NEAR, [], clock=clock, deadline=start + 60 * minutes, exact=False,
+        progress=progress,
+    )  # fmt: skip
     rows = [choice(row) for row in results["rows"]]
     stamp = results["stamp"] | {"minutes": (time.perf_counter() - start) / 60}
     return {"stamp": stamp, "rows": rows, "regret": regret(rows)}

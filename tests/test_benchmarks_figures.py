@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks import figures, first_call, pages, peak, plan, shapes
+from benchmarks import conv, figures, first_call, pages, peak, plan, shapes
 from benchmarks.sides import ROOT
 from minidl import get_num_threads
 
@@ -159,6 +159,8 @@ def test_a_small_run_of_the_planner() -> None:
     results = plan.run([four_axes], ["forward"], 1, 0.0)
     assert results["rows"][0]["chosen"] == "im2col" and results["regret"]["count"] == 1
     assert 0 < results["stamp"]["minutes"] < 10
+    (row,) = conv.run([four_axes], ["forward"], 1, 0.0, peers=[], exact=False)["rows"]
+    assert row["sides"][conv.PLANNED]["error"] is None and row["sides"][conv.PLANNED]["median"] > 0
     out = io.StringIO()
     plan.show(results, Console(file=out, width=170))
     assert "tiny 4d" in out.getvalue() and "mean of 1 choices" in out.getvalue()
