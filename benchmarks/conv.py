@@ -2,7 +2,7 @@
 
 For each layer and pass: the time of our planned algorithm (``--algorithms``: of all of them), of PyTorch in its
 default layout and channels-last, and of im2col in plain NumPy; GFLOP/s counted as direct convolution has them; the
-ratio, PyTorch's better time / ours; the relative error of either side against float64.
+ratio, PyTorch's better time / ours; the relative error of either side against float64; the memory that a call takes.
 
 Either side runs in a process of its own, and they take turns.  In one process they would change each other:
 
@@ -91,12 +91,12 @@ def measure(
     processes: dict[str, Any],
     seconds: float,
     clock: str = "wall",
-    exact: bool = True,
+    times_only: bool = False,
 ) -> dict[str, Any]:
-    """One row of the results: all ``wanted`` variants of one pass of one layer, measured in turns; for ``exact``
-    see `run`."""
+    """One row of the results: all ``wanted`` variants of one pass of one layer, measured in turns; for
+    ``times_only`` see `run`."""
     shape = y_shape(layer)
-    reference = processes["minidl"].ask("reference", layer, shape, pass_) if exact else None
+    reference = None if times_only else processes["minidl"].ask("reference", layer, shape, pass_)
     errors: dict[str, float | None] = {}
     turns: dict[str, Callable[[float], list[float]]] = {}
     try:
@@ -106,6 +106,7 @@ def measure(
             errors[v.name] = None if reference is None else relative_error(process.ask("result", v.name), reference)
             turns[v.name] = partial(process.ask, "turn", v.name, clock=clock)
         times = timing.interleave(turns, seconds)
+        memory = {v.name: None if times_only else processes[v.process].ask("memory", v.name) for v in wanted}
     finally:
         for process in processes.values():
             process.ask("forget")
@@ -120,6 +121,7 @@ def measure(
             "noise": timing.noise_floor(times[v.name]),
             "algorithm": v.algorithm,
             "workspace": v.workspace,
+            "memory": memory[v.name],
         }
     row = {"layer": layer.title, "tags": layer.tags, "pass": pass_, "problem": str(conv), "macs": conv.macs}
     row["bytes"] = traffic(conv, 4)
@@ -129,7 +131,8 @@ def measure(
 def compare(sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """PyTorch's better median / ours, the noise of the two, and how far the planner's choice is from the best.
 
-    ``ratio`` is None where PyTorch was not measured; ``regret`` is 0 where the choice was the fastest measured.
+    ``ratio`` is None where PyTorch was not measured, and so is ``peer``, the name of PyTorch's better side; ``regret``
+    is 0 where the choice was the fastest measured.
 
     ``unrest``: the most by which slow calls of any one side exceed its quick ones (p80 and p20), or half of its turns
     the other half.  On a shared machine somebody else's work halves the speed for some tenths of a second.  Where that
@@ -138,10 +141,12 @@ def compare(sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """
     ours = sides[PLANNED]
     own = [s["median"] for name, s in sides.items() if name.startswith("minidl")]
-    torch = [sides[name] for name in TORCH if name in sides]
-    best = min(torch, key=lambda s: s["median"], default=None)
+    torch = [name for name in TORCH if name in sides]
+    peer = min(torch, key=lambda name: sides[name]["median"], default=None)
+    best = sides[peer] if peer else None
     return {
         "ratio": best["median"] / ours["median"] if best else None,
+        "peer": peer,
         "noise": max(ours["noise"], best["noise"]) if best else ours["noise"],
         "regret": ours["median"] / min(own) - 1,
         "unrest": max(max(s["noise"], s["p80"] / s["p20"] - 1) for s in sides.values()),
@@ -180,7 +185,7 @@ def run(
     layout: str = "channels-last",
     clock: str = "wall",
     deadline: float = math.inf,
-    exact: bool = True,
+    times_only: bool = False,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Measure; the results as plain values: ``{"stamp": ..., "rows": [...], "summary": {...}}``.
@@ -191,7 +196,7 @@ def run(
     reference) comes on top, and each is measured for at least four rounds.  Past ``deadline``, a reading of
     ``time.perf_counter``, no further layer is begun; the stamp says how many passes of layers were ``left_out``.
 
-    ``exact``: compare every result with float64, which takes about a quarter of the time; otherwise ``error`` is None.
+    ``times_only`` leaves out errors and memory, which take about a quarter of the time.
 
     At the end rows that were DISTURBED are measured again, at most MORE_TRIES times, and the measurement with the least
     unrest is kept, whatever its ratio; the stamp says how many rows (``again``).
@@ -202,7 +207,7 @@ def run(
 
         def row(layer: Layer, pass_: str, share: float) -> dict[str, Any]:
             wanted = variants(layer, pass_, layout, algorithms, peers)
-            return measure(layer, pass_, wanted, processes, share, clock, exact)
+            return measure(layer, pass_, wanted, processes, share, clock, times_only)
 
         for i, (layer, pass_) in enumerate(cells):
             if time.perf_counter() > deadline and pass_ == passes[0]:

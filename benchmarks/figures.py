@@ -171,20 +171,24 @@ def _networks(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _layer_rows(rows: Sequence[dict[str, Any]], gflops: float) -> list[str]:
     lines = [
-        "| layer | pass | algorithm | ms | GFLOP/s | of peak | ratio | noise | error | torch's |",
-        "|---" * 10 + "|",
+        "| layer | pass | algorithm | ms | GFLOP/s | of peak | ratio | noise | error | torch's | MB | torch's |",
+        "|---" * 12 + "|",
     ]
     for row in rows:
         ours = row["sides"]["minidl"]
-        torch = [side["error"] for name, side in row["sides"].items() if name.startswith("torch")]
+        torch = row["sides"].get(row["peer"])
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
         cells = (
             row["layer"], row["pass"], ours["algorithm"], f"{ours['median'] * 1e3:.3g}", f"{ours['gflops']:.0f}",
             f"{ours['gflops'] / gflops:.0%}", ratio, f"{row['noise']:.0%}", f"{ours['error']:.1e}",
-            f"{max(torch):.1e}" if torch else "",
+            f"{torch['error']:.1e}" if torch else "", _megabytes(ours), _megabytes(torch),
         )  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _megabytes(side: dict[str, Any] | None) -> str:
+    return "" if side is None or side["memory"] is None else f"{side['memory'] / 1e6:.1f}"
 
 
 def write(results: dict[str, Any], folder: Path) -> list[Path]:

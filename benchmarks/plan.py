@@ -43,7 +43,7 @@ def run(
     start = time.perf_counter()
     mixed = random.Random(0).sample(layers, len(layers))
     results = conv.run(
-        mixed, passes, threads, seconds, NEAR, [], clock=clock, deadline=start + 60 * minutes, exact=False,
+        mixed, passes, threads, seconds, NEAR, [], clock=clock, deadline=start + 60 * minutes, times_only=True,
         progress=progress,
     )  # fmt: skip
     rows = [choice(row) for row in results["rows"]]

@@ -97,11 +97,11 @@ def _layers(rows: Sequence[dict[str, Any]]) -> Any:
     table = Table(box=None, padding=(0, 1, 0, 0), title="ms: median of a call; error: relative, against float64")
     for heading in ("layer", "pass", "algorithm"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("ours", "GFLOP/s", *peers, "ratio", "noise", "error", "torch's", "workspace"):
+    for heading in ("ours", "GFLOP/s", *peers, "ratio", "noise", "error", "torch's", "memory", "torch's"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         ours = row["sides"]["minidl"]
-        torch = [side["error"] for name, side in row["sides"].items() if name.startswith("torch")]
+        torch = row["sides"].get(row["peer"])
         table.add_row(
             row["layer"],
             row["pass"],
@@ -112,14 +112,19 @@ def _layers(rows: Sequence[dict[str, Any]]) -> Any:
             _ratio(row),
             f"{row['noise']:.0%}",
             f"{ours['error']:.1e}",
-            f"{max(torch):.1e}" if torch else "",
-            quantity(ours["workspace"], "B"),
+            f"{torch['error']:.1e}" if torch else "",
+            _bytes(ours),
+            _bytes(torch),
         )
     return table
 
 
 def _ms(side: dict[str, Any]) -> str:
     return f"{side['median'] * 1e3:.3g}"
+
+
+def _bytes(side: dict[str, Any] | None) -> str:
+    return "" if side is None or side["memory"] is None else quantity(side["memory"], "B")
 
 
 def _ratio(row: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 import minidl
 from minidl.kernels import conv as kernels
+from minidl.kernels import memory
 from minidl.kernels.cpu.relayout import empty_last
 from minidl.kernels.geometry import Conv
 
@@ -85,6 +86,9 @@ class MinidlSide(Side):
                 return lambda: kernels.input_grad(w, g, conv, algorithm)
             case _:
                 return lambda: kernels.weight_grad(x, g, conv, algorithm)
+
+    def release(self) -> None:
+        memory.release()
 
     def reference(self, layer: Layer, y_shape: tuple[int, ...], pass_: str) -> np.ndarray:
         """The result in float64, by plain summation."""

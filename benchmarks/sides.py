@@ -7,6 +7,8 @@ is never more than one of them computing.  Only NumPy and the standard library a
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import pickle
 import subprocess
@@ -64,6 +66,27 @@ class Side:
         """Time the call for so many seconds, by one of ``timing.CLOCKS``."""
         return timing.turn(self.calls[name], seconds, timing.CLOCKS[clock])
 
+    def memory(self, name: str) -> int | None:
+        """Bytes that the call takes at most beside its operands and its result; None where the system does not say.
+
+        Physical memory of the whole process: the most during one call, less what was held before it and the bytes of
+        the result.  The library has given back what it can before, so buffers that it keeps from call to call count.
+        The system counts in pages, and pages that a call writes for the first time, so a megabyte here or there says
+        nothing.
+        """
+        self.release()
+        before = resident()
+        if before is None or not reset_peak():
+            return None
+        result = self.calls[name]()
+        most = resident("VmHWM")
+        return None if most is None else max(0, most - before - result.nbytes)
+
+    def release(self) -> None:
+        """Give free memory back to the system, where that can be asked for (glibc)."""
+        with contextlib.suppress(AttributeError, OSError, TypeError):
+            ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
+
     def result(self, name: str) -> np.ndarray:
         """What the call computes."""
         return np.ascontiguousarray(self.calls[name]())
@@ -71,6 +94,24 @@ class Side:
     def forget(self) -> None:
         """Drop all calls and their operands."""
         self.calls.clear()
+
+
+def reset_peak() -> bool:
+    """Let the most that `resident` tells begin anew with what is held now; whether the system can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def resident(field: str = "VmRSS") -> int | None:
+    """Bytes of physical memory of this process, VmHWM for the most so far; None where the system does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 def serve(side: Side) -> None:

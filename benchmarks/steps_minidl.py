@@ -15,8 +15,8 @@ from minidl.kernels.jit import require_numba
 
 from . import stamp
 from .networks import Network
-from .sides import serve
-from .steps_side import LEARNING_RATE, MOMENTUM, Description, StepsSide, operands, reset_peak, weights
+from .sides import reset_peak, serve
+from .steps_side import LEARNING_RATE, MOMENTUM, Description, StepsSide, operands, weights
 
 # what torch's layer of the same name takes
 SETTINGS = {

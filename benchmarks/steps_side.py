@@ -6,15 +6,13 @@ Only NumPy and the standard library are imported here.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .networks import Network
-from .sides import Side
+from .sides import Side, resident
 
 LEARNING_RATE = 1e-3
 MOMENTUM = 0.9
@@ -69,18 +67,3 @@ class StepsSide(Side):
         """Bytes that this process has held at most since the network was built, beyond its libraries."""
         most = resident("VmHWM")
         return None if most is None or self.before is None else most - self.before
-
-
-def reset_peak() -> None:
-    """Let the most that `resident` tells begin anew with what is held now, where the system can."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def resident(field: str = "VmRSS") -> int | None:
-    """Bytes of physical memory of this process, VmHWM for the most so far; None where the system does not say."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024
-    return None

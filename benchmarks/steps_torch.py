@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from .networks import Network
 from .side_torch import stamp
-from .sides import serve
-from .steps_side import LEARNING_RATE, MOMENTUM, Description, StepsSide, operands, reset_peak, weights
+from .sides import reset_peak, serve
+from .steps_side import LEARNING_RATE, MOMENTUM, Description, StepsSide, operands, weights
 from .torch_models import build
 
 

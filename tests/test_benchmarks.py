@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from benchmarks import conv as bench
-from benchmarks import report, shapes, side_minidl, stamp, timing
-from benchmarks.sides import ROOT, Remote, operands, settings
+from benchmarks import report, shapes, side_minidl, sides, stamp, timing
+from benchmarks.sides import ROOT, Remote, Side, operands, settings
 from minidl import get_num_threads
 from minidl.kernels.conv_algorithms import PASSES
 from minidl.kernels.spec import conv as spec
@@ -293,6 +293,42 @@ def test_torchs_side_computes_the_same(layer: shapes.Layer, pass_: str, layout: 
     np.testing.assert_allclose(side.result("it"), expected(layer, pass_), rtol=1e-4, atol=1e-5)
 
 
+class Spending(Side):
+    """Its call writes 32 MB of scratch memory, of which it keeps some, and returns 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[np.ndarray] = []
+        self.calls["it"] = self.spend
+
+    def spend(self) -> np.ndarray:
+        result, *scratch = (np.ones(1_000_000) for _ in range(5))
+        self.kept = scratch[:2]
+        return result
+
+    def release(self) -> None:
+        self.kept.clear()
+        super().release()
+
+
+def test_memory_is_what_one_call_holds_beside_its_result() -> None:
+    spending = Spending()
+    for _ in range(3):  # also where buffers have been kept and memory has been freed before
+        spending.spend()
+        memory = spending.memory("it")
+        if memory is None:  # only Linux says
+            pytest.skip("the system does not tell the peak of a process")
+        assert 31e6 < memory < 34e6
+
+
+def test_where_the_system_does_not_tell_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    spending = Spending()
+    monkeypatch.setattr(sides, "reset_peak", lambda: False)
+    assert spending.memory("it") is None
+    monkeypatch.setattr(sides, "resident", lambda field="VmRSS": None)
+    assert spending.memory("it") is None
+
+
 def test_torchs_process_does_not_import_minidl() -> None:
     code = "import sys, benchmarks.side_torch; sys.exit('minidl' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
@@ -333,7 +369,7 @@ def test_the_death_of_the_other_process_is_an_error() -> None:
 
 
 def side(median: float, noise: float = 0.0, **more: object) -> dict[str, object]:
-    facts = {"error": 1e-7, "gflops": 10.0, "workspace": 2048}
+    facts = {"error": 1e-7, "gflops": 10.0, "workspace": 2048, "memory": 4096}
     return {"median": median, "p20": median, "p80": median, "noise": noise, **facts, **more}
 
 
@@ -346,9 +382,10 @@ def test_compare_takes_torchs_better_layout() -> None:
         "torch channels-last": side(3.0, noise=0.04),
     }
     got = bench.compare(sides)
-    assert got == {"ratio": pytest.approx(1.5), "noise": 0.04, "regret": pytest.approx(0.25), "unrest": 0.5}
+    found = {"peer": "torch channels-last", "noise": 0.04, "regret": pytest.approx(0.25), "unrest": 0.5}
+    assert got == {"ratio": pytest.approx(1.5), **found}
     alone = bench.compare({"minidl": side(2.0, noise=0.02)})
-    assert alone == {"ratio": None, "noise": 0.02, "regret": 0.0, "unrest": 0.02}
+    assert alone == {"ratio": None, "peer": None, "noise": 0.02, "regret": 0.0, "unrest": 0.02}
 
 
 def test_a_row_is_restless_where_any_side_was_slow_for_a_while() -> None:
@@ -461,6 +498,7 @@ def test_a_small_run_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         assert 0 < ours["minimum"] <= ours["p20"] <= ours["median"] <= ours["p80"] and ours["calls"] >= 4
         assert ours["gflops"] == pytest.approx(2 * row["macs"] / ours["median"] / 1e9)
         assert 0 < ours["error"] < 1e-5
+        assert ours["memory"] is None or 0 <= ours["memory"] < 1e7
     assert results["summary"] == {} and results["stamp"]["left_out"] == 0
 
     out = io.StringIO()
@@ -498,7 +536,9 @@ def test_the_table_of_ratios() -> None:
     from rich.console import Console
 
     row = {"layer": "b 1", "pass": "forward", "tags": ["b", "large"], "ratio": 8.0, "noise": 0.02, "macs": 1}
-    row["sides"] = {"minidl": side(0.001, algorithm="fft"), "torch NCHW": side(0.008)}
+    row["sides"] = {"minidl": side(0.001, algorithm="fft"), "torch NCHW": side(0.008, memory=None)}
+    row["sides"]["torch channels-last"] = side(0.009, error=0.5)
+    row["peer"] = "torch NCHW"
     blas = [{"internal_api": "openblas", "version": "1", "architecture": "SkylakeX"}]
     fields = dict.fromkeys(("cpu", "threads", "cores", "commit", "python", "numpy", "numba", "torch"), 2)
     stamped = {**fields, "blas": blas, "OPENBLAS_CORETYPE": None, "load_average": None, "load_average_before": None}
@@ -506,5 +546,6 @@ def test_the_table_of_ratios() -> None:
     report.show({"stamp": stamped, "rows": [row], "summary": report.summary([row])}, Console(file=out))
     lines = {line.split()[0]: line for line in out.getvalue().splitlines() if line.strip()}
     assert lines["b"].split()[-1] == "forward"  # the tag's line comes after the layer's
+    assert out.getvalue().count("4.1 kB") == 1 and "0.5" not in out.getvalue().replace("0.51", "")
     assert lines["large"].split() == ["large", "1", "8.00", "8.00", "b", "1", "forward", "reached"]
     assert "busy" not in out.getvalue()

@@ -18,14 +18,15 @@ from minidl import get_num_threads
 
 def side(median: float, algorithm: str | None = None) -> dict:
     return {
-        "median": median, "noise": 0.01, "error": 1e-7, "gflops": 40.0, "algorithm": algorithm, "workspace": 10
+        "median": median, "noise": 0.01, "error": 1e-7, "gflops": 40.0, "algorithm": algorithm, "workspace": 10,
+        "memory": None if algorithm == "fft" else 12_340_000,
     }  # fmt: skip
 
 
 def layer(title: str, pass_: str, ratio: float, tags: list[str]) -> dict:
     sides = {"minidl": side(0.001, "nhwc"), "torch NCHW": side(0.001 * ratio)}
     row = {"layer": title, "pass": pass_, "tags": tags, "problem": "", "macs": 10**7, "bytes": 10**6, "sides": sides}
-    return {**row, "ratio": ratio, "noise": 0.01, "regret": 0.0}
+    return {**row, "ratio": ratio, "peer": "torch NCHW", "noise": 0.01, "regret": 0.0}
 
 
 def network(title: str, model: str, step: float, infer: float, memory: float) -> dict:
@@ -90,7 +91,7 @@ def test_every_result_is_written_and_the_page_names_the_pictures(tmp_path: Path)
     assert "In 5 rows slow calls of one side took 30% more" in page and "at most 2 times" in page
     assert "12 passes of layers were left out for lack of time" in page
     assert "| VGG-16 x 4 | 10 | 10 | 10 | 10 | 100 | 0 | 2.50 | 1.40 | 0.90 |" in page
-    assert "| a 2 | weight_grad | nhwc | 1 | 40 | 20% | 0.80 | 1% | 1.0e-07 | 1.0e-07 |" in page
+    assert "| a 2 | weight_grad | nhwc | 1 | 40 | 20% | 0.80 | 1% | 1.0e-07 | 1.0e-07 | 12.3 | 12.3 |" in page
     for table in page.split("\n\n"):  # every row of a table has as many cells as its head
         rows = [line for line in table.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in rows}) <= 1, table
@@ -159,8 +160,9 @@ def test_a_small_run_of_the_planner() -> None:
     results = plan.run([four_axes], ["forward"], 1, 0.0)
     assert results["rows"][0]["chosen"] == "im2col" and results["regret"]["count"] == 1
     assert 0 < results["stamp"]["minutes"] < 10
-    (row,) = conv.run([four_axes], ["forward"], 1, 0.0, peers=[], exact=False)["rows"]
-    assert row["sides"][conv.PLANNED]["error"] is None and row["sides"][conv.PLANNED]["median"] > 0
+    (row,) = conv.run([four_axes], ["forward"], 1, 0.0, peers=[], times_only=True)["rows"]
+    ours = row["sides"][conv.PLANNED]
+    assert (ours["error"], ours["memory"]) == (None, None) and ours["median"] > 0
     out = io.StringIO()
     plan.show(results, Console(file=out, width=170))
     assert "tiny 4d" in out.getvalue() and "mean of 1 choices" in out.getvalue()

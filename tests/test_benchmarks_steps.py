@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import networks, steps, steps_side
+from benchmarks import networks, sides, steps, steps_side
 from benchmarks.sides import ROOT
 from benchmarks.steps_minidl import MinidlSteps, create, describe
 from minidl import get_num_threads, nn
@@ -96,9 +96,9 @@ def test_a_step_changes_the_weights_and_inference_does_not() -> None:
 def test_the_peak_of_memory_counts_what_was_held() -> None:
     side = MinidlSteps(get_num_threads())
     if side.peak() is None:
-        assert steps_side.resident() is None
+        assert sides.resident() is None
         return
-    steps_side.reset_peak()
+    sides.reset_peak()
     block = np.ones(30_000_000)
     del block
     assert side.peak() > 100e6
