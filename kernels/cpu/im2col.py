@@ -1,7 +1,7 @@
 """im2col + matrix product on the CPU, in NumPy: ``spec/im2col.py`` with a bounded workspace.
 
 The windows of a *chunk*, some images or some rows of one image, become columns (C/G*T, windows of all images
-of the chunk), T the number of taps; one BLAS product per group does the rest.  What makes it fast enough:
+of the chunk), T the number of taps; one product per group (`matmul`) does the rest.  What makes it fast enough:
 
 * The column workspace stays under ``CHUNK_BYTES`` and is borrowed, not allocated.
 * All images of a chunk share a product: small images would make small, slow products.
@@ -10,8 +10,8 @@ of the chunk), T the number of taps; one BLAS product per group does the rest.  
   copied.  Its result is channels-last too, and the product writes it in place.
 * A 1x1 kernel with stride 1 needs no columns at all: x is the column matrix.
 
-Works in every dtype that NumPy multiplies, complex included.  Products of float32 round as BLAS does; the
-chunks depend on shapes only, so that the same machine gives the same bits.
+Works in every dtype that NumPy multiplies, complex included.  The chunks depend on shapes only, so that the same
+machine gives the same bits.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ import numpy as np
 
 from .. import layout
 from ..geometry import Conv
+from ..matmul import matmul
 from ..workspace import borrow
 
 Array = np.ndarray
+PANEL = 64  # more columns than a panel of packed operands is filled up with
 
 CHUNK_BYTES = 8 << 20  # columns of a chunk; one row of windows may need more. 2 and 32 MB are slower
 
@@ -63,7 +65,7 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
     for chunk in _chunks(conv, g.itemsize):
         columns, matrix = _borrow_columns(conv, chunk, last, g.dtype)
         cotangent = _matrix(_by_group(g[chunk.images, :, chunk.rows], conv), "chunk")
-        np.matmul(weights, cotangent, out=matrix)
+        matmul(weights, cotangent, out=matrix)
         _scatter(_by_group(dx[chunk.images], conv), columns, conv, chunk)
     return dx
 
@@ -75,10 +77,10 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
     total = None
     for matrix, cotangent in _weight_grad_factors(x, g, conv, last):
         if total is None:
-            total = np.matmul(cotangent, matrix.swapaxes(1, 2))  # (G, K/G, C/G*T)
+            total = matmul(cotangent, matrix.swapaxes(1, 2))  # (G, K/G, C/G*T)
         else:
             part = borrow("product", total.shape, total.dtype)
-            total += np.matmul(cotangent, matrix.swapaxes(1, 2), out=part)
+            total += matmul(cotangent, matrix.swapaxes(1, 2), out=part)
     if total is None:  # an empty batch
         dw[...] = 0
         return dw
@@ -107,7 +109,8 @@ def is_pointwise(conv: Conv) -> bool:
 
 
 def workspace_bytes(pass_: str, conv: Conv, itemsize: int) -> int:
-    """The most that one call borrows: columns, and copies of chunks of y or g that no view can serve."""
+    """The most that one call borrows: columns, copies of chunks of y or g that no view can serve, and what a product
+    of one group makes of its operands, one packed and one copied."""
     chunk = next(_chunks(conv, itemsize), None)
     if chunk is None:
         return 0
@@ -115,7 +118,10 @@ def workspace_bytes(pass_: str, conv: Conv, itemsize: int) -> int:
     columns = 0 if is_pointwise(conv) else conv.in_channels * prod(conv.kernel) * windows
     partial = prod(conv.w_shape) if pass_ == "weight_grad" else 0
     copies = conv.out_channels * windows
-    return itemsize * (columns + copies + partial)
+    filters, depth = conv.out_channels // conv.groups, prod(conv.w_shape[1:])
+    lengths = {"forward": (filters, depth, windows), "input_grad": (depth, filters, windows)}
+    m, k, n = lengths.get(pass_, (filters, windows, depth))
+    return itemsize * (columns + copies + partial + k * (m + n + 2 * PANEL))
 
 
 def chunk_count(conv: Conv, itemsize: int) -> int:
@@ -261,10 +267,10 @@ def _multiply(weights: Array, columns: Array, target: Array) -> None:
     """target (n, G, K/G, *out) = weights (G, K/G, M) @ columns (G, M, n*windows)"""
     matrix = _matrix_view(target)
     if matrix is not None:
-        np.matmul(weights, columns, out=matrix)
+        matmul(weights, columns, out=matrix)
     else:
         product, matrix = _borrow_matrix(target, "chunk")
-        np.matmul(weights, columns, out=matrix)
+        matmul(weights, columns, out=matrix)
         target[...] = product
 
 

@@ -50,7 +50,7 @@ def test_the_workspace_is_what_the_cost_says(pass_) -> None:
     borrowed = workspace.kept()
     stated = im2col.workspace_bytes(pass_, conv, 4)
     assert 0 < borrowed <= stated + 4 * workspace.ALIGNMENT
-    assert stated < 1.2 * im2col.CHUNK_BYTES
+    assert stated < 2.5 * im2col.CHUNK_BYTES
     workspace.release()
 
 

@@ -104,8 +104,8 @@ IM2COL = (
         "last_chunk_instead_of_the_sum",
         "weight_grad",
         "each chunk's product replaces the sum so far",
-        "total += np.matmul",
-        "total = np.matmul",
+        "total += matmul",
+        "total = matmul",
     ),
     _im2col(
         "last_images_dropped",
