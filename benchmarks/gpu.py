@@ -95,7 +95,7 @@ class Run:
             own_turns = {name: partial(self.card.turn, calls) for name, calls in able.items()}
             failed: dict[str, Any] = {}
             with noted(failed, "turns"):
-                turns = timing.interleave(own_turns, self.options.seconds * len(able), pause=0.0)
+                turns = timing.interleave(own_turns, self.options.seconds * len(able))
                 for name, times in turns.items():
                     stats = timing.statistics([t for turn in times for t in turn])
                     found[name] = {**vars(stats), "noise": timing.noise_floor(times)}

@@ -1,8 +1,9 @@
 """The two sides of a comparison as processes that take turns, and the operands that both compute with.
 
 The protocol: the parent writes a pickled ``(method, arguments)`` to the child's standard input, the child calls
-that method of its `Side` and writes ``(True, result)`` or ``(False, traceback)`` to its standard output.  So there
-is never more than one of them computing.  Only NumPy and the standard library are imported here.
+that method of its `Side` and writes ``(True, result)`` or ``(False, traceback)`` to its standard output, as soon as all
+its threads sleep.  So there is never more than one of them computing.  Only NumPy and the standard library are imported
+here.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ def serve(side: Side) -> None:
             answer = (True, getattr(side, method)(*args, **how))
         except Exception:
             answer = (False, traceback.format_exc())
+        timing.rest()
         pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
         answers.flush()
 

@@ -20,6 +20,8 @@ Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 LEAD_SECONDS = 0.005  # calls before a turn that do not count: caches, sleeping threads
+REST_SECONDS = 0.005
+MOST_RESTS = 100
 LEAST_ROUNDS = 4  # the noise floor needs two rounds in either half
 MOST_WARM_UPS = 10
 
@@ -133,27 +135,37 @@ def turn(call: Callable[[], object], seconds: float, clock: Clock = time.perf_co
                 return times
 
 
+def rest(clock: Clock = time.process_time, sleep: Callable[[float], None] = time.sleep) -> int:
+    """Wait until the threads of this process sleep; how often it looked, at most ``MOST_RESTS`` times.
+
+    OpenBLAS's spin for a tenth of a second after a product, on cores that the next side needs: layers took twice their
+    time after a turn of im2col.
+    """
+    for n in range(1, MOST_RESTS + 1):
+        before = clock()
+        sleep(REST_SECONDS)
+        if clock() - before < 0.2 * REST_SECONDS:
+            return n
+    return MOST_RESTS
+
+
 def interleave(
     sides: Mapping[str, Callable[[float], list[float]]],
     seconds: float,
     turn_seconds: float = 0.1,
-    pause: float = 0.03,
     clock: Clock = time.perf_counter,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, list[list[float]]]:
     """Let the sides take turns for about ``seconds`` in all: for each side, the times of each of its turns.
 
     ``sides`` maps a name to a function that takes one turn of so many seconds.  Rounds come in pairs, at least
-    ``LEAST_ROUNDS``, with turns shorter than ``turn_seconds`` where these would not fit.  Before each turn there is
-    a ``pause``: threads that have just computed spin for up to 25 ms (OpenBLAS) before they sleep, and would do it
-    on the next side's cores.
+    ``LEAST_ROUNDS``, with turns shorter than ``turn_seconds`` where these would not fit.  Sides in processes of their
+    own `rest` before they answer.
     """
     turns: dict[str, list[list[float]]] = {name: [] for name in sides}
     start, round_ = clock(), 0
     share = min(turn_seconds, seconds / (LEAST_ROUNDS * len(sides)))
     while round_ < LEAST_ROUNDS or round_ % 2 or clock() - start < seconds:
         for name in order(list(sides), round_):
-            sleep(pause)
             turns[name].append(sides[name](share))
         round_ += 1
     return turns

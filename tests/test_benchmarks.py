@@ -81,7 +81,7 @@ def test_noise_floor_is_symmetric_and_blind_to_steady_drift() -> None:
     assert timing.noise_floor([[1.0], [1.2], [1.2], [1.0]]) == pytest.approx(0.2)
 
 
-def test_turns_go_forwards_and_backwards_with_pauses() -> None:
+def test_turns_go_forwards_and_backwards() -> None:
     clock, took = FakeClock(), []
 
     def side(name: str, seconds: float) -> Callable[[float], list[float]]:
@@ -94,16 +94,22 @@ def test_turns_go_forwards_and_backwards_with_pauses() -> None:
         return take
 
     sides = {"A": side("A", 1.0), "B": side("B", 2.0)}
-    turns = timing.interleave(sides, 17.0, turn_seconds=0.25, pause=0.5, clock=clock, sleep=clock.sleep)
-    assert [name for name, _ in took] == list("ABBA" * 3)  # four rounds end at 16 s, and rounds come in pairs
-    assert [at for _, at in took[:4]] == [0.5, 2.0, 4.5, 7.0]
+    turns = timing.interleave(sides, 17.0, turn_seconds=0.25, clock=clock)
+    assert [name for name, _ in took] == list("ABBA" * 3)  # five rounds end at 15 s, and rounds come in pairs
+    assert [at for _, at in took[:4]] == [0, 1, 3, 5]
     assert turns == {"A": [[1.0]] * 6, "B": [[2.0]] * 6}
 
 
 def test_however_short_the_time_there_are_four_rounds() -> None:
-    clock = FakeClock()
-    turns = timing.interleave({"A": lambda share: [share]}, 0.08, clock=clock, sleep=clock.sleep)
-    assert turns["A"] == [[pytest.approx(0.02)]] * 4  # and shorter turns
+    clock, shares = FakeClock(), []
+
+    def take(share: float) -> list[float]:
+        shares.append(share)
+        clock.sleep(1.0)
+        return [1.0]
+
+    assert timing.interleave({"A": take}, 0.08, clock=clock)["A"] == [[1.0]] * 4
+    assert shares == [pytest.approx(0.02)] * 4  # and shorter turns
 
 
 @pytest.mark.parametrize(
@@ -131,6 +137,17 @@ def test_a_turn_leaves_out_its_first_calls_and_counts_at_least_one() -> None:
     assert len(lengths) == 8  # three calls are over before the lead of 5 ms is
     assert timing.turn(lambda: clock.sleep(0.3), 0.1, clock) == pytest.approx([0.3])  # a long call needs no lead
     assert len(timing.turn(lambda: clock.sleep(0.02), 0.0, clock)) == 1
+
+
+def test_rest_lasts_until_no_thread_computes() -> None:
+    clock = FakeClock()
+    spinning = [1.0, 0.9, 0.3, 0.1, 0.0]  # shares of a core
+
+    def sleep(seconds: float) -> None:
+        clock.now += spinning.pop(0) * seconds
+
+    assert timing.rest(clock, sleep) == 4 and spinning == [0.0]
+    assert timing.rest(clock, clock.sleep) == timing.MOST_RESTS  # a thread that never sleeps
 
 
 # shapes ------------------------------------------------------------------------------------------------
