@@ -30,6 +30,9 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     """
     if min(a.ndim, b.ndim) < 2 or prod(a.shape[-2:]) * b.shape[-1] <= SMALL or not _fit(a, b, out):
         return np.matmul(a, b, out=out)
+    if out is not None and (np.may_share_memory(a, out) or np.may_share_memory(b, out)):
+        out[...] = matmul(a, b)  # results must not be written where operands are still read
+        return out
     if a.ndim == b.ndim == 2:
         return _product(a, b, out)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])

@@ -20,8 +20,8 @@ DTYPES = ("float32", "float64")
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, accumulate: bool = False) -> np.ndarray:
     """a (M, K) @ b (K, N), with ``accumulate`` added to ``out`` (M, N); float32 or float64, any strides.
 
-    Products are summed in their dtype, in an order that depends on the shapes only.  Raises ShapeError where shapes
-    or dtypes do not fit.
+    Products are summed in their dtype, in an order that depends on the shapes only.  ``out`` shares no memory with a
+    or b.  Raises ShapeError where shapes or dtypes do not fit.
 
     >>> matmul(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]))
     array([[11.]])

@@ -54,6 +54,24 @@ def test_it_is_numpys_product(shapes, dtype):
                 threads.set_num_threads(before)
 
 
+@pytest.mark.parametrize("rows", [20, 90, 200])
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_a_result_may_lie_where_an_operand_lies(rows, batch):
+    rng = np.random.default_rng(1)
+    wide, square = rng.standard_normal((*batch, rows, 200)), rng.standard_normal((200, 200))
+    expected = np.matmul(wide, square)
+    for right in (square, square.T.copy().T):
+        for shift in (0, 3):  # columns
+            room = np.full((*batch, rows, 203), np.nan)
+            room[..., :200] = wide
+            got = matmul.matmul(room[..., :200], right, out=room[..., shift : shift + 200])
+            np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+    got = np.broadcast_to(square, (*batch, 200, 200)).copy()
+    left = rng.standard_normal((*batch, 200, 200))
+    expected = np.matmul(left, got)
+    np.testing.assert_allclose(matmul.matmul(left, got, out=got), expected, rtol=1e-12, atol=1e-12)
+
+
 @needs_numba
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_one_row(dtype):
