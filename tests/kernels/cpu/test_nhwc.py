@@ -36,11 +36,9 @@ def test_wide_problems(dtype, store) -> None:
     agrees(WIDE, dtype, store)
 
 
-@pytest.mark.parametrize("host", [simd.AVX512, simd.AVX2, simd.PORTABLE], ids=["AVX-512", "AVX2", "portable"])
 def test_tiles_of_other_machines(host) -> None:
     groups = [shapes.case((2, 32, 5, 9), (32, size, 3, 3), 1, 1, groups=32 // size) for size in (2, 4, 8, 16)]
-    with simd.using(host):
-        agrees([*WIDE, *shapes.ALL, *groups], "float32")
+    agrees([*WIDE, *shapes.ALL, *groups], "float32")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -119,7 +117,6 @@ def test_zeros_between_pixels_come_from_the_loop_that_computes_these(monkeypatch
             assert len(loops) == 1 + want  # the first is that of the forward pass
 
 
-@pytest.mark.parametrize("host", [simd.AVX512, simd.AVX2, simd.PORTABLE], ids=["AVX-512", "AVX2", "portable"])
 def test_columns_that_few_sums_need_are_read_where_they_lie(host, monkeypatch) -> None:
     """Where pixels of g lie at equal distances; the same bits as from packed columns."""
     steady = []
@@ -146,23 +143,22 @@ def test_columns_that_few_sums_need_are_read_where_they_lie(host, monkeypatch) -
         column,
     )
     monkeypatch.setattr(sums, "cutting", watched)
-    with simd.using(host):
-        for c in cases:
-            conv, results = checks.problem(c), []
-            x, g = checks.operands(c, "weight_grad", "float32")
-            for uses in (sums.UNPACKED_USES, 0):
-                monkeypatch.setattr(sums, "UNPACKED_USES", uses)
-                for store, even in stores.items():
-                    nhwc.weight_grad.cache_clear()
-                    cutting.cache_clear()
-                    steady.clear()
-                    results.append(nhwc.weight_grad(last(x), store(g), conv))
-                    whole = c.out_channels % host.width == 0 or host.width == 4
-                    assert any(steady) == (uses > 0 and whole and (even or c is column)), c
-            bound = checks.error_bound(c, "weight_grad", "nhwc", "float32")
-            checks.assert_within(results[0], checks.truth(c, "weight_grad", "float32"), bound, f"{c}")
-            for result in results[1:]:
-                checks.assert_same_bits(result, results[0], f"{c}")
+    for c in cases:
+        conv, results = checks.problem(c), []
+        x, g = checks.operands(c, "weight_grad", "float32")
+        for uses in (sums.UNPACKED_USES, 0):
+            monkeypatch.setattr(sums, "UNPACKED_USES", uses)
+            for store, even in stores.items():
+                nhwc.weight_grad.cache_clear()
+                cutting.cache_clear()
+                steady.clear()
+                results.append(nhwc.weight_grad(last(x), store(g), conv))
+                whole = c.out_channels % host.width == 0 or host.width == 4
+                assert any(steady) == (uses > 0 and whole and (even or c is column)), c
+        bound = checks.error_bound(c, "weight_grad", "nhwc", "float32")
+        checks.assert_within(results[0], checks.truth(c, "weight_grad", "float32"), bound, f"{c}")
+        for result in results[1:]:
+            checks.assert_same_bits(result, results[0], f"{c}")
 
 
 def test_sums_are_cut_alike_for_any_number_of_threads() -> None:
@@ -227,6 +223,29 @@ def test_storage_orders_are_exchanged(shape, dtype) -> None:
             np.testing.assert_array_equal(target, a)
     np.testing.assert_array_equal(relayout.as_last(a, "test"), a)
     assert relayout.rows_of_channels(relayout.as_last(a, "test"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_storage_orders_are_exchanged_in_vectors_of_other_machines(host, dtype) -> None:
+    """Squares of vectors, and what lies beside the last of them, along both sides and in spans of rows."""
+    n = host.lanes(dtype)
+    for channels, positions in ((1, 1), (n - 1, n + 1), (n, n), (2 * n + 1, 3 * n - 1), (3, 130), (130, 3)):
+        a = np.random.default_rng(1).standard_normal((2, channels, positions)).astype(dtype)
+        for source in (a, checks.channels_last(a)):
+            for target in (np.full(a.shape, np.nan, dtype), checks.channels_last(np.full(a.shape, np.nan, dtype))):
+                relayout.assign(target, source)
+                np.testing.assert_array_equal(target, a)
+    for channels in (1, n + 1):
+        a = np.random.default_rng(2).standard_normal((2, channels, 4, 5)).astype(dtype)
+        rows = np.pad(a, ((0, 0), (0, 0), (0, 0), (2, 3)))
+        for store in (np.asarray, checks.channels_last, checks.every_other):
+            np.testing.assert_array_equal(relayout.padded_rows(store(a), 2, 10, 8, "test"), rows)
+        axis, windows = Axis3(5, 3, 5, 1, 1, 1), np.moveaxis(rows, 1, -1)  # the first hangs over, and the last
+        edges, low, count = relayout.edge_windows(checks.channels_last(a), axis, "test")
+        assert (low, count) == (1, 2)
+        for i, begin in enumerate((1, 5)):
+            want = windows[..., begin : begin + 3, :].reshape(2, 4, 3 * channels)
+            np.testing.assert_array_equal(edges[:, :, i], want)
 
 
 def test_rows_with_their_padding() -> None:

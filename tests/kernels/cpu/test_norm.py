@@ -97,10 +97,17 @@ def test_shares_of_a_gradient_are_added_where_they_are_computed() -> None:
     fused.shares_added_where_they_are_computed()
 
 
-@pytest.mark.parametrize("host", [simd.Machine(16, 16), simd.Machine(64, 32)], ids=["portable", "AVX-512"])
-def test_relu_behind_it_in_vectors_of_other_machines(host) -> None:
-    with simd.using(host):
-        fused.batch_norm_relu("float32", ((6, 37, 5),))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_vectors_of_other_machines(host, dtype) -> None:
+    """Channels that fill no vector, one channel, fewer than a vector has, more than are side by side."""
+    fused.batch_norm_relu(dtype, ((6, 37, 5), (3, 2, 4), (2, 130, 3)))
+    for shape in ((3, 5, 4, 7), (6, 1, 5, 5), (2, 130, 3), (65, 67)):
+        x, g, w, b = operands(shape, dtype, "last")
+        y, mean, variance = norm.batch_norm(x, w, b, EPS, algorithm="spec")
+        agree(norm.batch_norm(x, w, b, EPS), (y, mean, variance), dtype)
+        agree(*(norm.batch_norm_grad(g, x, w, mean, variance, EPS, algorithm=a) for a in ("numba", "spec")), dtype)
+        agree(*((norm.scale_shift(x, w, b, algorithm=a),) for a in ("numba", "spec")), dtype)
+        agree(*(norm.scale_shift_grad(g, x, w, algorithm=a) for a in ("numba", "spec")), dtype)
 
 
 @pytest.mark.parametrize("storage", STORAGES)

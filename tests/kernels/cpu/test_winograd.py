@@ -99,10 +99,8 @@ def test_awkward_problems(dtype, store, record_property) -> None:
     record_property("measured/bound", agrees(CASES, dtype, store))
 
 
-@pytest.mark.parametrize("host", [simd.AVX512, simd.AVX2, simd.PORTABLE], ids=["AVX512", "AVX2", "portable"])
 def test_tiles_of_other_machines(host) -> None:
-    with simd.using(host):
-        agrees(CASES, "float32")
+    agrees(CASES, "float32")
 
 
 @DTYPES
