@@ -1,4 +1,5 @@
-"""``kernels.cpu.direct``: agreement in tiles of any size, layouts, and bits that no number of threads changes."""
+"""``kernels.cpu.direct``: agreement in tiles of any size, in vectors of every machine, layouts, and bits that no number
+of threads changes."""
 
 import numpy as np
 import pytest
@@ -60,6 +61,26 @@ def test_float32(name) -> None:
         got = getattr(direct, pass_)(*operands, conv)
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, exact[pass_], rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_vectors_of_other_machines(host, dtype) -> None:
+    """One, two and four filters at a time, rows that end within a vector, buffers of every storage."""
+    problems = [cases.CASES[name] for name in ("strides, pads and dilations differ", "three axes", "many channels")]
+    problems += [
+        Conv.from_shapes((1, 1, 1, 1), (1, 1, 1, 1)),
+        Conv.from_shapes((2, 5, 9, 33), (7, 5, 3, 5), (1, 2), (1, 2)),
+        Conv.from_shapes((2, 3, 67), (3, 3, 13), 1, 6),
+    ]
+    for conv in problems:
+        x, w, g = cases.arrays(conv, dtype)
+        exact = cases.by_definition(conv, *(a.astype("float64") for a in (x, w, g)))
+        for store in (np.asarray, cases.channels_last, cases.gappy):
+            for pass_, operands in cases.operands(store(x), w, store(g)).items():
+                out = store(np.full(exact[pass_].shape, np.nan, dtype))
+                getattr(direct, pass_)(*operands, conv, out=out)
+                tolerance = 2e-5 if dtype == "float32" else 1e-12
+                np.testing.assert_allclose(out, exact[pass_], tolerance, tolerance * 10, err_msg=f"{conv}, {pass_}")
 
 
 def test_larger_than_a_tile() -> None:
