@@ -1,4 +1,5 @@
-"""Pooling: every check of tests.checks.pooling on both implementations, errors, and PyTorch as a second opinion."""
+"""Pooling: every check of tests.checks.pooling on both implementations, those of vectors with every machine's, errors,
+and PyTorch as a second opinion."""
 
 import numpy as np
 import pytest
@@ -22,6 +23,15 @@ CHECKS = [f for name, f in vars(checks).items() if name.startswith("check_") and
 @pytest.mark.parametrize("check", CHECKS, ids=lambda f: f.__name__)
 def test_properties(check, impl, dtype):
     check(impl, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_vectors_of_other_machines(host, dtype):
+    """Channels-last storage; channels first has loops that no machine changes."""
+    for check in (checks.check_max_pool, checks.check_max_values, checks.check_rare_nan, checks.check_max_pool_grad):
+        check("numba", dtype)
+    checks.check_avg_pool("numba", dtype)
+    checks.check_avg_pool_grad("numba", dtype)
 
 
 def test_places_are_kept_where_somebody_asks_for_them():
