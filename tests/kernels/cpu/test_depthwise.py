@@ -1,6 +1,7 @@
-"""``kernels.cpu.depthwise``: what may change speed only, and register tiles.
+"""``kernels.cpu.depthwise``: what may change speed only, register tiles, and those of every machine in float64.
 
-That it computes depthwise convolution: test_nhwc.py, and tests/kernels/test_conv_kernels.py.
+That it computes depthwise convolution: test_nhwc.py (every machine's tiles in float32), and
+tests/kernels/test_conv_kernels.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ if not jit.HAVE_NUMBA:
 
 from minidl.kernels.cpu import depthwise, depthwise_long, depthwise_tiles, nhwc, simd
 from minidl.kernels.cpu.relayout import empty_last
+from tests.checks import conv as checks
 from tests.checks.conv import assert_same_bits
+from tests.checks.shapes import WIDE
 
 MACHINES = {"AVX-512": simd.AVX512, "AVX2": simd.AVX2, "NEON": simd.NEON, "portable": simd.PORTABLE}
 
@@ -92,6 +95,18 @@ def test_results_that_share_a_cache_line_do_not_go_past_the_caches(monkeypatch) 
     monkeypatch.setattr(depthwise, "STREAM_BYTES", 0)
     for name, got in passes(conv).items():
         assert_same_bits(got, want[name], name)
+
+
+def test_tiles_of_other_machines_in_double_precision(host) -> None:
+    """Channels that fill no vector, shared pixels, rows of many taps, groups within a vector."""
+    double = [c for c in WIDE if c.batch == 2 and c.groups > 2]
+    assert len(double) == 4 and all(nhwc.by_channels(checks.problem(c), "float64") for c in double)
+    for c in double:
+        for pass_ in checks.PASSES:
+            operands = [checks.channels_last(a) for a in checks.operands(c, pass_, "float64")]
+            got = getattr(nhwc, pass_)(*operands, checks.problem(c))
+            bound = checks.error_bound(c, pass_, "nhwc", "float64")
+            checks.assert_within(got, checks.truth(c, pass_, "float64"), bound, f"{pass_}, {c}")
 
 
 def test_tiles_fit_the_registers() -> None:
