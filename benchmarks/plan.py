@@ -3,8 +3,9 @@
 Each layer and pass is measured with every algorithm that the cost model gives at most ``NEAR`` times the least
 estimate.  The regret of a choice is how much slower it is than the best one measured: 0 where it was the best.
 
-All layers of `shapes.LAYERS`, in short turns, take about seven minutes.  ``--out`` writes JSON and a page of Markdown
-named after the processor.
+All layers of `shapes.LAYERS`, in short turns, take about eleven minutes, and seven with ``OPENBLAS_THREAD_TIMEOUT=20``
+in the environment: OpenBLAS's threads then sleep soon after a product, and need not be waited for.  ``--out`` writes
+JSON and a page of Markdown named after the processor.
 """
 
 from __future__ import annotations
