@@ -2,7 +2,8 @@
 
 They are ours: register tiles (`cpu/gemm.py`), whose speed and whose last bits depend on neither the BLAS that NumPy was
 built with nor its settings, and not on the number of threads either.  BLAS is left with products so small that they
-are done before a kernel of ours has begun (OpenBLAS takes one thread for them), and with what does not compile.
+are done before a kernel of ours has begun (OpenBLAS takes one thread for them), with batches of pairs that are not
+large, which NumPy begins one after the other without coming back to Python, and with what does not compile.
 
 Where one matrix is large and the other has few rows, memory takes the time, and what counts is that the large one is
 read once, where it lies: column by column as in a linear layer's forward pass (`cpu/one_row.py` for one row), or row by
@@ -19,6 +20,7 @@ import numpy as np
 from .choice import compiles
 
 SMALL = 1 << 18  # multiply-adds of one product; OpenBLAS wakes no thread for so few
+PAIR = 1 << 24  # multiply-adds of each pair of a batch; to begin a product takes as long as some million of them
 FEW = 32  # rows for which the other matrix is read
 
 
@@ -28,7 +30,13 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     >>> matmul(np.ones((2, 3)), np.ones((3, 4))).shape
     (2, 4)
     """
-    if min(a.ndim, b.ndim) < 2 or prod(a.shape[-2:]) * b.shape[-1] <= SMALL or not _fit(a, b, out):
+    if min(a.ndim, b.ndim) < 2 or not _fit(a, b, out):
+        return np.matmul(a, b, out=out)
+    if a.ndim > 2 == b.ndim and a.size and (out is None or out.flags.c_contiguous):
+        flat = a.reshape(-1, a.shape[-1])  # many matrices times one are a taller one
+        y = matmul(flat, b, None if out is None else out.reshape(len(flat), b.shape[1]))
+        return y.reshape(*a.shape[:-1], b.shape[1]) if out is None else out
+    if prod(a.shape[-2:]) * b.shape[-1] <= (SMALL if a.ndim == b.ndim == 2 else PAIR):
         return np.matmul(a, b, out=out)
     if out is not None and (np.may_share_memory(a, out) or np.may_share_memory(b, out)):
         out[...] = matmul(a, b)  # results must not be written where operands are still read
