@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from math import prod
+from math import log2, prod
 
-from . import vectors
+from . import jit, vectors
+from .arrays import fft
 from .catalogue import Cost, Kernel, register
-from .cpu import col2im_tiles, direct_tiles, fft, im2col, winograd_tiles
+from .cpu import col2im_tiles, direct_tiles, fft_tiles, im2col, winograd_tiles
 from .geometry import Conv
 
 PASSES = ("forward", "input_grad", "weight_grad")
@@ -74,6 +75,7 @@ COPY_BYTES = 1.2e10  # columns written or added back
 WEIGHT_SECONDS = 9e-10  # for each weight, brought into the order of the columns
 RUN_SECONDS = 6e-9  # NumPy's start of one run of neighbouring elements
 FEW_CHANNELS = 8, 4, 16  # with fewer than the first, channels-last x has no runs: reading, adding so many times as slow
+START_SECONDS = 1.5e-4  # of a call that is dozens of NumPy's
 CALL_SECONDS = 1.5e-6  # one NumPy call: each tap of each chunk needs one
 
 
@@ -158,7 +160,8 @@ NHWC_BYTES = 2e10  # operands read and results written, fresh memory
 COL2IM_PRODUCTS = 0.9  # of those operations: sums are written before they are added
 COL2IM_BYTES = 4e10  # operands fetched ahead of the products
 NHWC_PACK = 3e-10  # seconds per weight rearranged
-NHWC_DEPTHWISE = 8e10, 3e10  # float32 operations and bytes per second
+NHWC_DEPTHWISE = {"forward": 2e11, "input_grad": 2e11, "weight_grad": 8e10}  # float32 operations per second
+NHWC_DEPTHWISE_BYTES = 3e10
 NHWC_CALL = 8e-6  # one loop of a call that was made before, and its part of the call
 
 
@@ -183,8 +186,7 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
         last = conv.axes[-1]
         flops *= max(1.0, last.size / (last.out * last.stride))
     if depth == columns and depth in (1, 2, 4, 8) and conv.groups > 1:  # nhwc.by_channels
-        rate, memory = NHWC_DEPTHWISE
-        seconds = flops * itemsize / 4 / (rate * vectors.speed()) + moved / memory
+        seconds = flops * itemsize / 4 / (NHWC_DEPTHWISE[pass_] * vectors.speed()) + moved / NHWC_DEPTHWISE_BYTES
         return Cost(flops, moved, 0, loops * NHWC_CALL + seconds)
     if pass_ == "input_grad":
         depth, columns = columns, depth
@@ -222,9 +224,28 @@ def _spread_cost(conv: Conv, itemsize: int) -> Cost:
 add("nhwc", ".cpu.nhwc", nhwc_supports, nhwc_cost, needs_numba=True, dtypes=("float32", "float64"))
 
 
-# fft: see its module for what it does and costs ---------------------------------------------------------
+# fft: on register tiles, else NumPy's transforms ---------------------------------------------------------
 
-add("fft", ".cpu.fft", fft.supports, fft.cost, exact=False, dtypes=("float32", "float64"))
+FFT_FLOPS = 3e9  # of NumPy's transforms
+FFT_PRODUCTS = 2e9  # and of its products of spectra
+
+
+def plain_fft_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
+    """Transforms of whole images and filters, and a product for each frequency."""
+    points = fft.points(conv)
+    signals = conv.batch * (conv.in_channels + conv.out_channels) + prod(conv.w_shape[:2])
+    transforms = 5.0 * points * log2(max(2, points)) / 2 * signals
+    products = 4.0 * points * conv.batch * conv.in_channels * conv.w_shape[0] // conv.groups
+    images, filters = conv.batch * fft.image_bytes(conv, itemsize), fft.filter_bytes(conv, itemsize)
+    workspace = int(min(images, fft.CHUNK_BYTES) + filters)
+    seconds = transforms / FFT_FLOPS + products / FFT_PRODUCTS
+    return Cost(transforms + products, images + filters, workspace, seconds * itemsize / 4 + START_SECONDS)
+
+
+if jit.HAVE_NUMBA:
+    add("fft", ".cpu.fft", fft_tiles.supports, fft_tiles.cost, exact=False, dtypes=("float32", "float64"))
+else:
+    add("fft", ".arrays.fft", anything, plain_fft_cost, exact=False, dtypes=("float32", "float64"))
 
 
 # winograd: 36 products for 144 --------------------------------------------------------------------------

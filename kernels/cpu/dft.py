@@ -1,97 +1,131 @@
-"""Fourier transforms of many short real signals at once, laid out for a batched product over frequencies.
+"""Fourier transforms of real tiles as products with small real matrices, one per axis.
 
-Signals stand as (*samples, B): the batch is last, so that a transform along any other axis is one matrix product
-and the spectra (*freq, B) need no transposition afterwards.  A transform of up to ``DENSE`` points is a product
-with the Fourier matrix: a GEMM does twenty to fifty times more operations per second than a mixed-radix transform
-in NumPy, which outweighs its n / log n more operations.  It also skips what is known to be zero, or not wanted:
-only the columns (rows) of the matrix that belong to given positions are used.
+A transform of F points is a product with the matrix exp(-2 pi i k p / F).  Register tiles do fifty times more
+operations a second than the loops of a mixed-radix transform of so few points, which outweighs its n / log n fewer.
+A product also skips what is known to be zero and what is not wanted: only the columns (rows) of the matrix that belong
+to given positions, the *taps*, are there.
 
-The first axis is the halved one: its frequencies are 0 .. F // 2, the others follow from the symmetry of a real
-signal's spectrum.
+A complex number is two real ones, in separate *planes* of memory, real and imaginary part; so the matrix of an axis is
+real too, with twice the rows and columns.  The last axis comes first and is the halved one: its input is real, so its
+frequencies are 0 .. F // 2, and the others follow from the symmetry of a real signal's spectrum.
+
+What is transformed further goes ahead of what is not yet, each sample being a run of many signals' (see
+`fft_blocks.py`): (taps2, taps0, taps1) -> (freq2, planes, taps0, taps1) -> (freq2, freq0, planes, taps1) -> (freq2,
+freq0, freq1, planes).  So the columns of a matrix, taps of two planes, always lie equally far apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
-from math import log2, prod
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
-from .. import vectors
+Sizes = tuple[int, int, int]
+Taps = tuple[range, range, range]
 
-DENSE = 64
-GEMM_FLOPS = 1e11  # per second in float32 on two cores with AVX2, a complex multiply-add counted as 8
-FFT_FLOPS = 3e9  # of NumPy's transform, 5 n log2 n operations counted
-
-
-def gemm_flops() -> float:
-    """GEMM_FLOPS on this machine."""
-    return GEMM_FLOPS * vectors.speed()
+ORDER = 2, 0, 1  # of the axes
+PARTS, KERNEL_PARTS = ("re", "im"), ("-im", "re", "im")
 
 
-def spectrum_shape(size: Sequence[int]) -> tuple[int, ...]:
-    """Frequencies that are kept of a transform of length ``size`` per axis.
+class Step(NamedTuple):
+    """One axis: (lead, columns, rest) -> (lead, rows, rest)."""
 
-    >>> spectrum_shape((8, 6))
-    (5, 6)
+    axis: int
+    lead: int
+    columns: int
+    rows: int
+    rest: int
+
+    @property
+    def products(self) -> int:
+        """Multiply-adds for one signal."""
+        return self.lead * self.columns * self.rows * self.rest
+
+
+def _axes(size: Sizes) -> list[int]:
+    """Those that are transformed: one point is its own transform, but the last axis makes complex numbers of real."""
+    return [axis for axis in ORDER if axis == 2 or size[axis] > 1]
+
+
+def frequencies(size: Sizes) -> int:
+    """How many are kept.
+
+    >>> frequencies((1, 6, 8))
+    30
     """
-    return (size[0] // 2 + 1, *size[1:])
+    return size[0] * size[1] * (size[2] // 2 + 1)
 
 
-def transform(a: np.ndarray, size: Sequence[int], positions: Sequence[range]) -> np.ndarray:
-    """Spectra (*freq, B) of signals of length ``size`` that are zero outside ``positions``, where they are a.
+def steps(size: Sizes, counts: Sizes, parts: tuple[str, ...] = PARTS) -> list[Step]:
+    """Samples, so many along each axis, become ``parts`` of their spectra.
 
-    ``a`` is (len(positions[0]), len(positions[1]), ..., B), real.
+    >>> [tuple(step) for step in steps((1, 6, 8), (1, 3, 5))]
+    [(2, 1, 5, 10, 3), (1, 5, 6, 12, 1)]
     """
-    if size[0] <= DENSE:
-        matrix = _real_forward(size[0], positions[0], a.dtype.name)  # (2 freq, samples): cosines, then -sines
-        planes = matrix @ a.reshape(len(a), -1)
-        half = len(planes) // 2
-        z = np.empty((half, planes.shape[1]), np.result_type(a.dtype, np.complex64))
-        z.real, z.imag = planes[:half], planes[half:]
-        del planes
-        z = z.reshape(half, *a.shape[1:])
+    axes, lead, found = _axes(size), 1, []
+    for i, axis in enumerate(axes):
+        freq = size[axis] // 2 + 1 if axis == 2 else size[axis]
+        rows = freq * (len(parts) if axis == axes[-1] else 2)
+        rest = prod(counts[a] for a in axes[i + 1 :])
+        found.append(Step(axis, lead, counts[axis] * (1 if axis == 2 else 2), rows, rest))
+        lead *= freq
+    return found
+
+
+def inverse_steps(size: Sizes, counts: Sizes) -> list[Step]:
+    """Spectra become samples, so many along each axis.
+
+    >>> [tuple(step) for step in inverse_steps((1, 6, 8), (1, 3, 5))]
+    [(1, 5, 12, 6, 1), (2, 1, 10, 5, 3)]
+    """
+    found = []
+    for step in reversed(steps(size, counts)):
+        freq = size[2] // 2 + 1 if step.axis == 2 else size[step.axis]
+        found.append(Step(step.axis, step.lead, 2 * freq, counts[step.axis] * (1 if step.axis == 2 else 2), step.rest))
+    return found
+
+
+def matrices(size: Sizes, taps: Taps, dtype: str, parts: tuple[str, ...] = PARTS) -> list[np.ndarray]:
+    """Those of `steps`, each (columns, rows)."""
+    axes = _axes(size)
+    return [_matrix(size[a], taps[a], dtype, a == 2, parts if a == axes[-1] else PARTS) for a in axes]
+
+
+def inverse_matrices(size: Sizes, taps: Taps, dtype: str) -> list[np.ndarray]:
+    """Those of `inverse_steps`, each (columns, rows)."""
+    return [_inverse_matrix(size[a], taps[a], dtype, a == 2) for a in reversed(_axes(size))]
+
+
+@lru_cache(maxsize=256)
+def _matrix(size: int, taps: range, dtype: str, halved: bool, parts: tuple[str, ...]) -> np.ndarray:
+    """((planes,) taps), (freq, parts)."""
+    f = _fourier(size, taps, size // 2 + 1 if halved else size)  # (freq, taps)
+    # of a + i b the real part is re a - im b, the imaginary part im a + re b
+    of_a = {"re": f.real, "im": f.imag, "-im": -f.imag}
+    of_b = {"re": -f.imag, "im": f.real, "-im": -f.real}
+    rows = [[of_a[part]] if halved else [of_a[part], of_b[part]] for part in parts]
+    table = np.stack([np.concatenate(row, 1) for row in rows], 1)  # (freq, parts, columns)
+    return np.ascontiguousarray(table.reshape(-1, table.shape[2]).T.astype(dtype))
+
+
+@lru_cache(maxsize=256)
+def _inverse_matrix(size: int, taps: range, dtype: str, halved: bool) -> np.ndarray:
+    """(freq, planes), ((planes,) taps)."""
+    f = _fourier(size, taps, size // 2 + 1 if halved else size).conj() / size  # (freq, taps)
+    if halved:
+        f[1 : (size + 1) // 2] *= 2  # these stand for their mirror images too
+        table = np.stack([f.real, -f.imag], 1)  # (freq, planes, taps)
     else:
-        z = np.fft.rfft(_spread(a, 0, size[0], positions[0]), axis=0)
-    for axis in range(1, len(size)):
-        if size[axis] <= DENSE:
-            z = _multiply(_complex(size[axis], positions[axis], z.dtype.name), z, axis)
-        else:
-            z = np.fft.fft(_spread(z, axis, size[axis], positions[axis]), axis=axis)
-    return z
+        real, imaginary = np.concatenate([f.real, f.imag], 1), np.concatenate([-f.imag, f.real], 1)
+        table = np.stack([real, imaginary], 1)  # of (1, i): (freq, planes, planes * taps)
+    return np.ascontiguousarray(table.reshape(-1, table.shape[2]).astype(dtype))
 
 
-def inverse(z: np.ndarray, size: Sequence[int], positions: Sequence[range]) -> np.ndarray:
-    """The real signals (len(positions[0]), ..., B) with spectra z (*freq, B), at those positions only."""
-    for axis in range(len(size) - 1, 0, -1):
-        if size[axis] <= DENSE:
-            matrix = _complex(size[axis], positions[axis], z.dtype.name)  # symmetric before the columns were taken
-            z = _multiply(matrix.conj().T / size[axis], z, axis)
-        else:
-            z = _pick(np.fft.ifft(z, axis=axis), axis, positions[axis])
-    if size[0] > DENSE:
-        return np.ascontiguousarray(_pick(np.fft.irfft(z, n=size[0], axis=0), 0, positions[0]))
-    flat = z.reshape(len(z), -1)
-    matrix = _real_inverse(size[0], positions[0], flat.real.dtype.name)  # (samples, 2 freq)
-    return (matrix @ np.concatenate([flat.real, flat.imag])).reshape(len(positions[0]), *z.shape[1:])
-
-
-def seconds(size: Sequence[int], samples: Sequence[int], itemsize: int) -> float:
-    """Estimated time of ``transform`` or ``inverse`` of one signal with so many samples per axis."""
-    total, done = 0.0, 1
-    for axis, (f, n) in enumerate(zip(size, samples)):
-        kept, flops = (f // 2 + 1, 4.0) if axis == 0 else (f, 8.0)
-        lines = done * prod(samples[axis + 1 :])
-        dense = flops * kept * n / gemm_flops()
-        total += lines * (dense if f <= DENSE else flops * f * log2(f) / FFT_FLOPS)
-        done *= kept
-    return total * itemsize / 4
-
-
-def _fourier(size: int, positions: range, frequencies: int) -> np.ndarray:
-    """exp(-2 pi i f p / size), (frequencies, positions) in complex128."""
-    return _roots(size)[np.outer(np.arange(frequencies), np.asarray(positions)) % size]
+def _fourier(size: int, taps: range, frequencies: int) -> np.ndarray:
+    """exp(-2 pi i f p / size), (frequencies, taps) in complex128."""
+    return _roots(size)[np.outer(np.arange(frequencies), np.asarray(taps)) % size]
 
 
 def _roots(size: int) -> np.ndarray:
@@ -105,44 +139,3 @@ def _roots(size: int) -> np.ndarray:
     c, s = np.cos(angle), np.sin(angle)
     c, s = np.where(rest <= size, c, s), np.where(rest <= size, s, c)
     return (c - 1j * s) * np.array([1, -1j, -1, 1j])[quarter]
-
-
-@lru_cache(maxsize=256)
-def _complex(size: int, positions: range, dtype: str) -> np.ndarray:
-    return _fourier(size, positions, size).astype(dtype)
-
-
-@lru_cache(maxsize=256)
-def _real_forward(size: int, positions: range, dtype: str) -> np.ndarray:
-    f = _fourier(size, positions, size // 2 + 1)
-    return np.concatenate([f.real, f.imag]).astype(dtype)
-
-
-@lru_cache(maxsize=256)
-def _real_inverse(size: int, positions: range, dtype: str) -> np.ndarray:
-    f = _fourier(size, positions, size // 2 + 1).T / size  # (positions, freq)
-    f[:, 1 : (size + 1) // 2] *= 2  # these stand for their mirror images too
-    return np.concatenate([f.real, f.imag], axis=1).astype(dtype)
-
-
-def _multiply(matrix: np.ndarray, a: np.ndarray, axis: int) -> np.ndarray:
-    """matrix (out, in) along one axis of a."""
-    lead, rest = a.shape[:axis], a.shape[axis + 1 :]
-    product = matrix @ a.reshape(prod(lead), a.shape[axis], prod(rest))
-    return product.reshape(*lead, len(matrix), *rest)
-
-
-def _spread(a: np.ndarray, axis: int, size: int, positions: range) -> np.ndarray:
-    if positions == range(size):
-        return a
-    line = np.zeros((*a.shape[:axis], size, *a.shape[axis + 1 :]), a.dtype)
-    line[_at(axis, positions)] = a
-    return line
-
-
-def _pick(a: np.ndarray, axis: int, positions: range) -> np.ndarray:
-    return a[_at(axis, positions)]
-
-
-def _at(axis: int, positions: range) -> tuple[slice, ...]:
-    return (*(slice(None),) * axis, slice(positions.start, positions.stop, positions.step))

@@ -1,14 +1,24 @@
 """Convolution through the Fourier transform of tiles (overlap-save); the readable twin is ``spec/fft.py``.
 
-The line of stride-1 outputs is cut into pieces of ``hop`` positions.  One piece needs ``hop + E - 1`` inputs, E the
-extent of the dilated kernel, so with transforms of length F >= hop + E - 1 per axis nothing wraps into it:
+Spectra X of tiles of x, W of the kernel, Y of tiles of y or of its gradient g:
 
     forward      per tile  y  = inverse( sum over c of  X conj(W) )
     input grad   the same, of g spread out to the stride, with reversed taps and exchanged channels
-    weight grad  dw = inverse( sum over images and tiles of  X conj(Y) ),  Y the transform of one piece of g
+    weight grad  dw = inverse( sum over images and tiles of  X conj(Y) ),  Y the spectrum of one piece of g
 
-The sums over channels (or tiles) are matrix products, one for each frequency.  Work goes through in blocks of
-groups, tiles, input and output channels, so that all buffers together stay under ``WORKSPACE`` bytes.
+How an axis is cut into tiles: `fft_tiles.py`; how tiles become spectra: `dft.py`, `fft_blocks.py`.
+
+The sums are a product of complex matrices for each frequency, which register tiles compute as one of real matrices
+(`tiles.py`).  With (re, im) of a tile's channels side by side, as two taps, a x conj(b) needs
+
+    re: (X.re, X.im) times (B.re, B.im)        im: (X.re, X.im) times (-B.im, B.re)
+
+so the second operand is kept as three planes, -im, re, im: two neighbours of them are what one of the sums needs.
+Where each channel meets one filter only (depthwise) there is nothing to sum, and channels are multiplied in vectors.
+
+The blocking, from the outside: blocks of out channels, of tiles, of in channels, whose spectra fit into ``WORKSPACE``;
+in the product a frequency, some tiles, a panel of out channels.  All of it depends on the problem's sizes only and each
+sum is made by one thread: the number of threads does not change a bit.
 
 Sources: Oppenheim, Schafer, Discrete-Time Signal Processing, section 8.7 (overlap-save); Mathieu, Henaff, LeCun
 2014, Fast Training of Convolutional Networks through FFTs; Vasilache et al. 2015, Fast Convolutional Nets With
@@ -17,315 +27,391 @@ fbfft, section 6 (tiling).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
-from math import ceil, prod
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..catalogue import Cost
-from ..errors import UnsupportedError
-from ..geometry import Axis, Conv
-from ..spec.fft import good_size
-from ..tiling import read, write
-from . import dft
+from ..geometry import Conv
+from ..jit import native
+from ..threads import get_num_threads
+from ..workspace import borrow
+from .dft import frequencies
+from .fft_blocks import FLOPS, Matrices, Samples, Spectra, inverse, matrices, samples, transform
+from .fft_tiles import Tiling, by_channels, cost, supported, supports, up
+from .packing import pack
+from .pieces import Address, read, run, write_number
+from .places import address
+from .relayout import as_last, deliver, result
+from .replay import replayed
+from .simd import address_of, keep, load, store, zero
+from .tiles import Tile, columns_tile, columns_times_panel, rows_tile, rows_times_panel
+from .winograd_tiles import plane_bytes
 
-WORKSPACE = 96 * 2**20
-COPIES = 4  # live buffers per block of spectra at the worst moment: signal, its planes, spectrum, product
-GATHER_BYTES = 2e9  # per second: tiles are transposed on the way in and out
-SPECTRUM_BYTES = 4e10  # per second, in passes that go straight through
-CALL_SECONDS = 1.5e-5  # of the Python and BLAS overhead per block and tile
-START_SECONDS = 1.5e-4  # of a call: dozens of NumPy's
+__all__ = ["cost", "forward", "input_grad", "supports", "weight_grad"]
 
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """How the samples of an array lie along one axis of each tile.
-
-    Sample j stands at position ``j * step``; tile i begins at position ``i * hop + offset``; ``taps`` are the
-    positions within a tile that hold samples.
-    """
-
-    offset: int
-    step: int
-    taps: range
-
-    def first(self, tile: int, hop: int) -> int:
-        """Index of the sample at the first tap of a tile."""
-        return (tile * hop + self.offset + self.taps.start) // self.step
+Array = np.ndarray
+CHUNK_TILES = 96  # of a product, about: their spectra stay in the L2 cache
 
 
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """One way to cut a pass into tiles and blocks.
-
-    ``signal`` is cut into tiles and ``other`` is what it meets: the kernel, or in the weight gradient the pieces
-    of g; ``result`` is what comes out.  ``block`` counts groups, tiles (of all images), in and out channels.
-    """
-
-    fft: tuple[int, ...]
-    hop: tuple[int, ...]
-    tiles: tuple[int, ...]
-    signal: tuple[Line, ...]
-    other: tuple[Line, ...]
-    result: tuple[Line, ...]
-    block: tuple[int, int, int, int]
-    cost: Cost
+def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
+    """y (N, K, *out), channels-last where no ``out`` is given."""
+    return _correlate(x, w, _Problem("forward", conv), out)
 
 
-def forward(x: np.ndarray, w: np.ndarray, conv: Conv, out: np.ndarray | None = None) -> np.ndarray:
-    """y (N, K, *out) of x (N, C, *size) and w (K, C/G, *kernel)."""
-    y = np.empty(conv.y_shape, x.dtype) if out is None else out
-    kernel = _split(w, 0, conv.groups).swapaxes(1, 2)  # (G, C/G, K/G, *kernel)
-    _correlate(_split(x, 1, conv.groups), kernel, _split(y, 1, conv.groups), _supported("forward", conv, x))
-    return y
+def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
+    """dx (N, C, *size), channels-last where no ``out`` is given."""
+    return _correlate(g, w, _Problem("input_grad", conv), out)
 
 
-def input_grad(w: np.ndarray, g: np.ndarray, conv: Conv, out: np.ndarray | None = None) -> np.ndarray:
-    """dx (N, C, *size) of w (K, C/G, *kernel) and the output gradient g (N, K, *out)."""
-    dx = np.empty(conv.x_shape, g.dtype) if out is None else out
-    kernel = np.flip(_split(w, 0, conv.groups), tuple(range(3, 3 + conv.ndim)))  # (G, K/G, C/G, *kernel)
-    _correlate(_split(g, 1, conv.groups), kernel, _split(dx, 1, conv.groups), _supported("input_grad", conv, g))
-    return dx
-
-
-def weight_grad(x: np.ndarray, g: np.ndarray, conv: Conv, out: np.ndarray | None = None) -> np.ndarray:
-    """dw (K, C/G, *kernel) of x (N, C, *size) and the output gradient g (N, K, *out)."""
-    dw = np.empty(conv.w_shape, x.dtype) if out is None else out
-    t = _supported("weight_grad", conv, x)
-    x, g, split = _split(x, 1, conv.groups), _split(g, 1, conv.groups), _split(dw, 0, conv.groups)
-    split[...] = 0  # stays so where nothing is summed: no images
-    group, _, cin, cout = t.block
-    for gs, ks, cs in product(_parts(x.shape[1], group), _parts(g.shape[2], cout), _parts(x.shape[2], cin)):
-        total = None
-        for tiles, images in _tile_blocks(t, len(x)):
-            Y = dft.transform(_gather(g[images, gs, ks], tiles, t, t.other), t.fft, [a.taps for a in t.other])
-            Y = np.conjugate(Y, out=Y).swapaxes(-1, -2)  # (*freq, G, K/G, T)
-            X = dft.transform(_gather(x[images, gs, cs], tiles, t, t.signal), t.fft, [a.taps for a in t.signal])
-            total = _add(total, _contract(Y, X))  # (*freq, G, K/G, C/G)
-        if total is not None:
-            taps = dft.inverse(total, t.fft, [a.taps for a in t.result])  # (*kernel, G, K/G, C/G)
-            split[gs, ks, cs] = np.moveaxis(taps, (-3, -2, -1), (0, 1, 2))
+def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
+    """dw (K, C/G, *kernel)."""
+    p = _Problem("weight_grad", conv)
+    dw = out if out is not None and out.flags.c_contiguous else np.empty(conv.w_shape, x.dtype)
+    if 0 in g.shape or 0 in dw.shape:
+        dw[...] = 0
+    elif p.whole:
+        memory = p.matrices(x).memory
+        if out is None:
+            return _sum_tiles(x, g, memory, p)
+        _sum_tiles(x, g, memory, p, dw)
+    else:
+        x, g, alone = as_last(x, "x"), as_last(g, "g"), _Problem("weight_grad", _one_group(conv))
+        memory = alone.matrices(x).memory
+        for parts in zip(np.split(x, conv.groups, 1), np.split(g, conv.groups, 1), np.split(dw, conv.groups)):
+            _sum_tiles(*parts[:2], memory, alone, parts[2])
+    if out is not None and out is not dw:
+        out[...] = dw
+        return out
     return dw
 
 
-def supports(pass_: str, conv: Conv) -> str | None:
-    """Why this convolution cannot go through here (in float64, which needs twice the room), or None."""
-    return None if tiling(pass_, conv, 8) else _too_large(conv)
+class _Problem(NamedTuple):
+    """One pass of a convolution; x and y are the arrays that a correlation reads and writes."""
+
+    pass_: str
+    conv: Conv
+
+    @property
+    def whole(self) -> bool:
+        """Whether all groups are computed together."""
+        return self.conv.groups == 1 or by_channels(self.conv)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of y."""
+        return self.conv.y_shape if self.pass_ == "forward" else self.conv.x_shape
+
+    def tile(self, dtype: str) -> Tile:
+        """The register tile; of one group, or of them all."""
+        columns = self.conv.in_channels if self.pass_ == "input_grad" else self.conv.out_channels
+        return (columns_tile if self.pass_ == "weight_grad" else rows_tile)(dtype).fit(columns)
+
+    def matrices(self, a: Array) -> Matrices:
+        t, dtype = supported(self.pass_, self.conv, a.itemsize), a.dtype.name
+        return matrices(t.fft, t.signal, t.other, t.result, dtype, self.tile(dtype).rows)
 
 
-def cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
-    """Estimate for the planner; asks for ``supports`` to be None."""
-    found = tiling(pass_, conv, itemsize)
-    if found is None:
-        raise UnsupportedError(_too_large(conv))
-    return found.cost
-
-
-def _too_large(conv: Conv) -> str:
-    least = tuple(_least(a) for a in conv.axes)
-    return (
-        f"FFT needs transforms of at least {' x '.join(map(str, least))} points (kernel extent + stride - 1); "
-        f"one tile of that does not fit the workspace of {WORKSPACE / 2**20:.0f} MiB"
-    )
-
-
-def _supported(pass_: str, conv: Conv, a: np.ndarray) -> Tiling:
-    found = tiling(pass_, conv, a.dtype.itemsize)
-    if found is None:
-        raise UnsupportedError(_too_large(conv))
-    return found
-
-
-def _correlate(s: np.ndarray, w: np.ndarray, out: np.ndarray, t: Tiling) -> None:
-    """out (N, G, Co, *) of s (N, G, Ci, *) and kernels w (G, Ci, Co, *)."""
-    (group, _, cin, cout), channels = t.block, s.shape[2]
-    if channels == 0:
-        out[...] = 0
-    for gs, ks in product(_parts(out.shape[1], group), _parts(out.shape[2], cout)):
-        W = None
-        for tiles, images in _tile_blocks(t, len(s)):
-            total = None
-            for cs in _parts(channels, cin):
-                if W is None or cin < channels:  # one block of channels: its kernel spectra serve all tiles
-                    W = _kernel_spectra(w[gs, cs, ks], t)
-                tile = _gather(s[images, gs, cs], tiles, t, t.signal)
-                X = dft.transform(tile, t.fft, [a.taps for a in t.signal])
-                del tile
-                total = _add(total, _contract(X, W))  # (*freq, G, T, Co)
-                del X
-            if total is not None:
-                piece = dft.inverse(total, t.fft, [a.taps for a in t.result])
-                _scatter(out[images, gs, ks], piece, tiles, t)
-
-
-def _kernel_spectra(w: np.ndarray, t: Tiling) -> np.ndarray:
-    taps = np.ascontiguousarray(np.moveaxis(w, (0, 1, 2), (-3, -2, -1)))  # (*kernel, G, Ci, Co)
-    W = dft.transform(taps, t.fft, [a.taps for a in t.other])
-    return np.conjugate(W, out=W)
-
-
-def _contract(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a @ b for each frequency and group; with one term to sum (depthwise) a broadcast product is faster."""
-    return a * b if a.shape[-1] == 1 else a @ b
-
-
-def _add(total: np.ndarray | None, part: np.ndarray) -> np.ndarray:
-    return part if total is None else np.add(total, part, out=total)
-
-
-def _gather(a: np.ndarray, tiles: Sequence[tuple[int, ...]], t: Tiling, lines: Sequence[Line]) -> np.ndarray:
-    """Samples of the tiles of a (N, G, C, *), as (*taps, G, T, C) with T = tiles * N."""
-    n, g, c = a.shape[:3]
-    tile = np.empty((*(len(line.taps) for line in lines), g, len(tiles), n, c), a.dtype)
-    for i, index in enumerate(tiles):
-        first = tuple(line.first(j, hop) for line, j, hop in zip(lines, index, t.hop))
-        # view (*taps, G, N, C) of tile i as (N, G, C, *taps)
-        read(np.moveaxis(tile[..., i, :, :], (-2, -3, -1), (0, 1, 2)), a, first)
-    return tile.reshape(*tile.shape[: len(lines)], g, len(tiles) * n, c)
-
-
-def _scatter(out: np.ndarray, piece: np.ndarray, tiles: Sequence[tuple[int, ...]], t: Tiling) -> None:
-    """Put the pieces (*taps, G, T, C) of the tiles to their places in out (N, G, C, *)."""
-    n, g, c = out.shape[:3]
-    piece = piece.reshape(*piece.shape[: len(t.fft)], g, len(tiles), n, c)
-    for i, index in enumerate(tiles):
-        first = tuple(line.first(j, hop) for line, j, hop in zip(t.result, index, t.hop))
-        write(out, np.moveaxis(piece[..., i, :, :], (-2, -3, -1), (0, 1, 2)), first)
-
-
-def _tile_blocks(t: Tiling, batch: int) -> Iterator[tuple[list[tuple[int, ...]], slice]]:
-    """Tile positions and images, together at most ``t.block[1]`` tiles at a time."""
-    if batch == 0:
-        return
-    images = min(batch, t.block[1])
-    at_once = max(1, t.block[1] // images)
-    positions = list(product(*map(range, t.tiles)))
-    for tiles in _parts(len(positions), at_once):
-        for part in _parts(batch, images):
-            yield positions[tiles], part
+def _one_group(c: Conv) -> Conv:
+    return replace(c, in_channels=c.in_channels // c.groups, out_channels=c.out_channels // c.groups, groups=1)
 
 
 def _parts(n: int, size: int) -> Iterator[slice]:
     return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
 
-def _split(a: np.ndarray, axis: int, groups: int) -> np.ndarray:
-    """Split a channel axis into (G, channels/G): always a view."""
-    return a.reshape(*a.shape[:axis], groups, a.shape[axis] // groups, *a.shape[axis + 1 :])
+class _Cut(NamedTuple):
+    """What all blocks of a pass have in common."""
+
+    tile: Tile
+    t: Tiling
+    alone: bool  # each channel meets one filter only
+
+    @property
+    def frequencies(self) -> int:
+        return frequencies(self.t.fft)
+
+    def wide(self, channels: int) -> int:
+        """Channels, and what fills them up to whole panels."""
+        return up(channels, self.tile.width)
+
+    def spectra(self, name: str, planes: int, plane_step: int, tile_step: int, row: int, columns: int) -> Spectra:
+        """Memory for them."""
+        size = self.frequencies * planes * plane_step + self.tile.rows * self.tile.itemsize  # the last tile reads on
+        return Spectra(address(borrow(name, (size,), np.dtype(np.uint8))), plane_step, tile_step, row, columns)
+
+    def signal(self, tiles: int, channels: int) -> Spectra:
+        row, item = self.wide(channels) if self.alone else channels, self.tile.itemsize
+        return self.spectra("fft X", 2, plane_bytes(self.wide(tiles * row) * item), row * item, row, tiles * row)
+
+    def sums(self, rows: int, channels: int, room: int) -> Spectra:
+        """Of tiles, or in the weight gradient of in channels; room for so many rows."""
+        row = self.wide(channels)
+        step = row * self.tile.itemsize
+        return self.spectra("fft sums", 2, plane_bytes(room * step), step, row, rows * row)
 
 
-# Choosing the tiles ----------------------------------------------------------------------------------
+# y = x correlated with w -------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1024)
-def tiling(pass_: str, conv: Conv, itemsize: int) -> Tiling | None:
-    """The cheapest tiles by the cost model among those that fit ``WORKSPACE``; None where none does."""
-    options = [_lengths(a, pass_) for a in conv.axes]
-    found = (_cut(pass_, conv, itemsize, fft) for fft in product(*options))
-    return min((t for t in found if t), key=lambda t: t.cost.seconds, default=None)
+def _correlate(x: Array, w: Array, p: _Problem, out: Array | None) -> Array:
+    """The groups one after the other, or all of them together."""
+    supported(p.pass_, p.conv, x.itemsize)
+    if x.size and w.size and p.whole:
+        return _correlate_tiles(x, w, p.matrices(x).memory, p, out)
+    y = result(p.shape, x.dtype, out)
+    if not x.size or not w.size:
+        y[...] = 0
+        return deliver(y, out)
+    x, groups, alone = as_last(x, "x"), p.conv.groups, _Problem(p.pass_, _one_group(p.conv))
+    memory = alone.matrices(x).memory
+    for x_group, w_group, y_group in zip(np.split(x, groups, 1), np.split(w, groups), np.split(y, groups, 1)):
+        _correlate_tiles(x_group, w_group, memory, alone, y_group)
+    return deliver(y, out)
 
 
-def _least(a: Axis) -> int:
-    """Shortest transform that gives at least one output of each tile."""
-    return a.extent + a.stride - 1
+@replayed(operands=3)
+def _correlate_tiles(x: Array, w: Array, memory: Array, p: _Problem, out: Array | None = None) -> Array:
+    """y of one group, or of groups of one channel.  ``memory``: of the matrices."""
+    y, x = result(p.shape, x.dtype, out), as_last(x, "x")
+    cut = _Cut(p.tile(x.dtype.name), supported(p.pass_, p.conv, x.itemsize), by_channels(p.conv))
+    t, tile, ways = cut.t, cut.tile, p.matrices(x)
+    kernel = _kernel(w, p)
+    channels, (at_once, cin, cout) = x.shape[1], t.block
+    for ks in _parts(y.shape[1], cout):
+        W = None
+        for ts in _parts(len(x) * prod(t.tiles), at_once):
+            tiles = ts.stop - ts.start
+            sums = cut.sums(tiles, ks.stop - ks.start, tiles)
+            for cs in [ks] if cut.alone else _parts(channels, cin):
+                if W is None or not (cut.alone or cin >= channels):  # all channels in a block: W serves all tiles
+                    some = kernel[:, ks] if cut.alone else kernel[:, ks, cs]
+                    W = _kernel_spectra(some, cut, ways, memory)
+                X = cut.signal(tiles, cs.stop - cs.start)
+                source = samples(x[:, cs], t.signal, t.tiles, t.hop, ts.start)
+                transform(tile, ways.signal, memory, source, X)
+                _multiply(cut, X, W, sums, tiles, cs.stop - cs.start, cs.start > 0 and not cut.alone)
+            inverse(tile, ways.result, memory, sums, samples(y[:, ks], t.result, t.tiles, t.hop, ts.start))
+    return deliver(y, out)
 
 
-def _lengths(a: Axis, pass_: str) -> list[int]:
-    """Lengths to try: those that cut the axis into 1, 2, 3, 4, 6, 8, ... pieces, rounded up to good ones."""
-    positions = a.size if pass_ == "input_grad" else (a.out - 1) * a.stride + 1
-    least, pieces, found = _least(a), 1, set()
-    while True:
-        found.add(good_size(max(least, a.extent - 1 + ceil(positions / pieces))))
-        if pieces >= positions:
-            return sorted(found)
-        pieces = pieces * 3 // 2 if pieces & (pieces - 1) == 0 and pieces > 1 else pieces // 3 * 4 or 2
+def _kernel(w: Array, p: _Problem) -> Array:
+    """(1, columns, depth, T0, T1, T2): in the input gradient its channels exchanged and its taps in reverse."""
+    if p.pass_ == "input_grad":
+        w = np.flip(w if by_channels(p.conv) else w.swapaxes(0, 1), tuple(range(2, w.ndim)))
+    return _upright(w)[None]
 
 
-def _cut(pass_: str, conv: Conv, itemsize: int, fft: tuple[int, ...]) -> Tiling | None:
-    axes = [_axis_lines(pass_, a, f) for a, f in zip(conv.axes, fft)]
-    hop, tiles, signal, other, result = zip(*axes)
-    spectrum = 2 * itemsize * prod(dft.spectrum_shape(fft))
-    cin, cout = conv.in_channels // conv.groups, conv.out_channels // conv.groups
-    if pass_ == "input_grad":
-        cin, cout = cout, cin
-    count = conv.batch * prod(tiles)
-    room = WORKSPACE // (COPIES * spectrum)  # spectra at a time
-    block = _blocks(room, conv.groups, count, cin, cout)
-    if block is None:
-        return None
-    return Tiling(fft, hop, tiles, signal, other, result, block, _cost(
-        pass_, conv, itemsize, fft, (signal, other, result), block, count, cin, cout, spectrum
-    ))  # fmt: skip
+def _upright(w: Array) -> Array:
+    """With three axes behind the channels, none copied."""
+    return w[(slice(None), slice(None), *(None,) * (5 - w.ndim))]
 
 
-def _axis_lines(pass_: str, a: Axis, f: int) -> tuple[int, int, Line, Line, Line]:
-    """hop, number of tiles, and the lines of signal, other and result; see the module's head."""
-    s, d = a.stride, a.dilation
-    kernel = Line(0, d, range(0, a.extent, d))
-    if pass_ == "input_grad":
-        hop = (f - a.extent + 1) // s * s  # a multiple of the stride: g lies the same in each tile
-        low = a.extent - 1 - a.pad[0]
-        spread = Line(-low, s, range(low % s, f, s))
-        return hop, ceil(a.size / hop), spread, kernel, Line(0, 1, range(hop))
-    hop = ((f - a.extent) // s + 1) * s  # what follows the last output of a tile may wrap: nobody reads it
-    tiles = ceil(a.out * s / hop)
-    image, every = Line(-a.pad[0], 1, range(f)), Line(0, s, range(0, hop, s))
-    if pass_ == "forward":
-        return hop, tiles, image, kernel, every
-    return hop, tiles, image, every, kernel
-
-
-def _blocks(room: int, groups: int, tiles: int, cin: int, cout: int) -> tuple[int, int, int, int] | None:
-    """Groups, tiles, in and out channels per block such that the spectra of all three operands fit in ``room``.
-
-    Channels first, up to half the room: each further block of them transforms the tiles again.
-    """
-    if room < 3:
-        return None
-    tiles, cin, cout = max(1, tiles), max(1, cin), max(1, cout)
-    ci, co = cin, cout
-    while ci * co + ci + co > max(3, room // 2):
-        if co > 16 or ci == 1:
-            co = -(-co // 2)
-        else:
-            ci = -(-ci // 2)
-    t = min(tiles, (room - ci * co) // (ci + co))
-    whole = (ci, co, t) == (cin, cout, tiles)
-    return (min(groups, room // (ci * co + t * (ci + co))) if whole else 1), t, ci, co
-
-
-def _cost(
-    pass_: str,
-    conv: Conv,
-    itemsize: int,
-    fft: tuple[int, ...],
-    lines: tuple[tuple[Line, ...], ...],
-    block: tuple[int, int, int, int],
-    tiles: int,
-    cin: int,
-    cout: int,
-    spectrum: int,
-) -> Cost:
-    group, t, ci, co = block
-    per_signal = [dft.seconds(fft, [len(a.taps) for a in line], itemsize) for line in lines]
-    in_blocks, out_blocks, tile_blocks = ceil(cin / ci), ceil(cout / co), ceil(tiles / t)
-    signals: tuple[int, ...]
-    if pass_ == "weight_grad":
-        signals = (tiles * cin * out_blocks, tiles * cout * in_blocks, cin * cout)
-    else:
-        signals = (tiles * cin * out_blocks, cin * cout * (tile_blocks if ci < cin else 1), tiles * cout)
-    signals = tuple(conv.groups * n for n in signals)
-    flops = 8 * prod(dft.spectrum_shape(fft)) * conv.groups * tiles * cin * cout
-    calls = conv.groups / group * out_blocks * in_blocks * tile_blocks + tiles * in_blocks * out_blocks
-    transforms = sum(n * s for n, s in zip(signals, per_signal))
-    gathered = itemsize * sum(n * prod(len(a.taps) for a in line) for n, line in zip(signals, lines))
-    moved = gathered + COPIES * spectrum * sum(signals)
-    products = flops / dft.gemm_flops() * itemsize / 4
-    seconds = (
-        products + transforms + gathered / GATHER_BYTES + moved / SPECTRUM_BYTES + calls * CALL_SECONDS + START_SECONDS
+def _kernel_spectra(w: Array, cut: _Cut, ways: Matrices, memory: Array) -> Spectra:
+    """(panel, freq, planes, depth, width) of w (1, columns, depth, T0, T1, T2)."""
+    tile, item = cut.tile, w.itemsize
+    panels, depth = -(-w.shape[1] // tile.width), w.shape[2]
+    plane = depth * tile.width * item
+    packed = pack(w, tile, 0, w.shape[1])  # (1, panels, taps, depth, width)
+    taps = w.shape[3:]
+    steps = taps[1] * taps[2] * plane, taps[2] * plane, plane
+    source = Samples(
+        address(packed), prod(taps) * plane, *steps, *taps, 0, 0, 0, 1, 1, 1, *taps, 1, 1, 1, 0, depth * tile.width
     )
-    used = spectrum * group * (t * (ci + co) + ci * co) * COPIES
-    return Cost(flops + transforms * dft.gemm_flops(), moved, used, seconds)
+    size = panels * cut.frequencies * 3 * plane
+    place = address(borrow("fft W", (size,), np.dtype(np.uint8)))
+    target = Spectra(place, plane, cut.frequencies * 3 * plane, depth * tile.width, panels * depth * tile.width)
+    transform(tile, ways.other, memory, source, target)
+    return target
+
+
+class _Product(NamedTuple):
+    """The sums of a block, frequency by frequency."""
+
+    x: Address
+    x_plane: int  # bytes
+    x_tile: int
+    w: Address
+    w_plane: int
+    w_panel: int
+    sums: Address
+    sums_plane: int
+    sums_tile: int
+    depth: int
+    panels: int
+    tiles: int
+    chunk: int  # tiles of a piece
+    chunks: int
+    accumulate: int
+    pieces: int
+    workers: int
+
+
+def _multiply(cut: _Cut, X: Spectra, W: Spectra, sums: Spectra, tiles: int, depth: int, accumulate: bool) -> None:
+    panels = sums.row // cut.tile.width
+    chunks = -(-tiles // CHUNK_TILES)
+    chunk = up(-(-tiles // chunks), cut.tile.rows)
+    chunks = -(-tiles // chunk)
+    pieces = cut.frequencies * chunks
+    workers = min(pieces, get_num_threads())
+    job = _Product(
+        X.address, X.plane_step, X.tile_step, W.address, W.plane_step, W.tile_step, sums.address, sums.plane_step,
+        sums.tile_step, depth, panels, tiles, chunk, chunks, int(accumulate), pieces, workers,
+    )  # fmt: skip
+    function = _scale_piece if cut.alone else _product_piece
+    run(function, cut.tile, job, workers, 4 * cut.frequencies * tiles * sums.row * (1 if cut.alone else depth) / FLOPS)
+
+
+@native
+def _product_piece(tile: Any, arguments: int, worker: int) -> None:
+    p = read(_Product, arguments)
+    rows, width = tile.rows, tile.width * tile.itemsize
+    count = -(-p.tiles // rows) * rows
+    table = np.empty(3 * count, np.int64)  # (register tile, plane, row), then results
+    sources = address_of(table)
+    results = sources + 16 * count
+    for i in range(count):
+        t = min(i, p.tiles - 1)  # what is left of the last register tile repeats the last row
+        for plane in range(2):
+            write_number(sources, (i // rows * 2 + plane) * rows + i % rows, p.x + plane * p.x_plane + t * p.x_tile)
+        write_number(results, i, p.sums + t * p.sums_tile)
+    for piece in range(worker, p.pieces, p.workers):
+        f, first = piece // p.chunks, piece % p.chunks * p.chunk
+        for panel in range(p.panels):
+            for part in range(2):  # re, im
+                w = p.w + panel * p.w_panel + (3 * f + 1 - part) * p.w_plane
+                shift = (2 * f + part) * p.sums_plane + panel * width
+                for i in range(first, min(first + p.chunk, p.tiles), rows):
+                    rows_times_panel(
+                        tile, sources + 16 * i, 2, 2 * f * p.x_plane, p.depth, w, results + 8 * i, shift, p.accumulate,
+                        0,
+                    )  # fmt: skip
+    keep((table,))
+
+
+@native
+def _scale_piece(tile: Any, arguments: int, worker: int) -> None:
+    """Where channels do not meet: a filter for each."""
+    p = read(_Product, arguments)
+    vector, width = tile.lanes * tile.itemsize, tile.width * tile.itemsize
+    for piece in range(worker, p.pieces, p.workers):
+        f, first = piece // p.chunks, piece % p.chunks * p.chunk
+        for c in range(0, p.panels * width, vector):
+            w = p.w + c // width * p.w_panel + (3 * f + 1) * p.w_plane + c % width
+            re, im = load(tile, w), load(tile, w + p.w_plane)
+            for t in range(first, min(first + p.chunk, p.tiles)):
+                x = p.x + 2 * f * p.x_plane + t * p.x_tile + c
+                a, b = load(tile, x), load(tile, x + p.x_plane)
+                to = p.sums + 2 * f * p.sums_plane + t * p.sums_tile + c
+                store(to, a * re + b * im)
+                store(to + p.sums_plane, b * re - a * im)
+
+
+# dw = x correlated with g ------------------------------------------------------------------------------
+
+
+@replayed(operands=3)
+def _sum_tiles(x: Array, g: Array, memory: Array, p: _Problem, out: Array | None = None) -> Array:
+    """dw of one group, or of groups of one channel.  ``memory``: of the matrices."""
+    dw = np.empty(p.conv.w_shape, x.dtype) if out is None else out
+    x, g = as_last(x, "x"), as_last(g, "g")
+    cut = _Cut(p.tile(x.dtype.name), supported(p.pass_, p.conv, x.itemsize), by_channels(p.conv))
+    t, tile, ways, item = cut.t, cut.tile, p.matrices(x), x.itemsize
+    at_once, cin, cout = t.block
+    for ks in _parts(g.shape[1], cout):
+        for cs in [ks] if cut.alone else _parts(x.shape[1], cin):
+            depth, row = cs.stop - cs.start, cut.wide(ks.stop - ks.start)
+            rows, room = (1, 1) if cut.alone else (depth, up(depth, tile.rows))  # register tiles are written whole
+            sums = cut.sums(rows, ks.stop - ks.start, room)
+            for ts in _parts(len(x) * prod(t.tiles), at_once):
+                tiles = ts.stop - ts.start
+                X = cut.signal(tiles, depth)
+                transform(tile, ways.signal, memory, samples(x[:, cs], t.signal, t.tiles, t.hop, ts.start), X)
+                Y = cut.spectra("fft W", 3, tiles * row * item, row * item, row, tiles * row)
+                transform(tile, ways.other, memory, samples(g[:, ks], t.other, t.tiles, t.hop, ts.start), Y)
+                _sum(cut, X, Y, sums, tiles, depth, ts.start > 0)
+            some = _upright(dw[ks] if cut.alone else dw[ks, cs])
+            filter_step, channel_step, *steps = some.strides
+            taps = some.shape[2:]
+            target = Samples(
+                address(some), channel_step, *steps, *taps, 0, 0, 0, filter_step, 0, 0, *taps, 1, 1, 1, 0, len(some)
+            )
+            inverse(tile, ways.result, memory, sums, target, filters=True)
+    return dw
+
+
+class _Sum(NamedTuple):
+    """Sums over the tiles of a block, frequency by frequency."""
+
+    x: Address
+    x_plane: int  # bytes
+    x_tile: int
+    y: Address
+    y_plane: int
+    y_tile: int
+    sums: Address
+    sums_plane: int
+    sums_row: int
+    depth: int
+    panels: int
+    tiles: int
+    accumulate: int
+    pieces: int
+    workers: int
+
+
+def _sum(cut: _Cut, X: Spectra, Y: Spectra, sums: Spectra, tiles: int, depth: int, accumulate: bool) -> None:
+    panels = sums.row // cut.tile.width
+    pieces = cut.frequencies * panels
+    workers = min(pieces, get_num_threads())
+    job = _Sum(
+        X.address, X.plane_step, X.tile_step, Y.address, Y.plane_step, Y.tile_step, sums.address, sums.plane_step,
+        sums.tile_step, depth, panels, tiles, int(accumulate), pieces, workers,
+    )  # fmt: skip
+    function = _sum_scaled_piece if cut.alone else _sum_piece
+    run(function, cut.tile, job, workers, 4 * cut.frequencies * tiles * sums.row * (1 if cut.alone else depth) / FLOPS)
+
+
+@native
+def _sum_piece(tile: Any, arguments: int, worker: int) -> None:
+    p = read(_Sum, arguments)
+    width = tile.width * tile.itemsize
+    table = np.empty(2 * p.tiles, np.int64)
+    rows = address_of(table)
+    for plane in range(2):
+        for t in range(p.tiles):
+            write_number(rows, plane * p.tiles + t, p.x + plane * p.x_plane + t * p.x_tile)
+    for piece in range(worker, p.pieces, p.workers):
+        f, panel = piece // p.panels, piece % p.panels
+        for part in range(2):  # re, im
+            y = p.y + (3 * f + 1 - part) * p.y_plane + panel * width
+            to = p.sums + (2 * f + part) * p.sums_plane + panel * width
+            for c in range(0, p.depth, tile.rows):
+                columns_times_panel(
+                    tile, rows, 2 * p.tiles, 2 * f * p.x_plane + c * tile.itemsize, y, p.y_tile, to + c * p.sums_row,
+                    p.sums_row, p.accumulate,
+                )  # fmt: skip
+    keep((table,))
+
+
+@native
+def _sum_scaled_piece(tile: Any, arguments: int, worker: int) -> None:
+    """Where channels do not meet: a sum for each."""
+    p = read(_Sum, arguments)
+    vector, width = tile.lanes * tile.itemsize, tile.width * tile.itemsize
+    for piece in range(worker, p.pieces, p.workers):
+        f, panel = piece // p.panels, piece % p.panels
+        for c in range(panel * width, (panel + 1) * width, vector):
+            to = p.sums + 2 * f * p.sums_plane + c
+            re, im = zero(tile), zero(tile)
+            if p.accumulate:
+                re, im = load(tile, to), load(tile, to + p.sums_plane)
+            for t in range(p.tiles):
+                x, y = p.x + 2 * f * p.x_plane + t * p.x_tile + c, p.y + (3 * f + 1) * p.y_plane + t * p.y_tile + c
+                a, b = load(tile, x), load(tile, x + p.x_plane)
+                u, v = load(tile, y), load(tile, y + p.y_plane)
+                re, im = re + (a * u + b * v), im + (b * u - a * v)
+            store(to, re)
+            store(to + p.sums_plane, im)

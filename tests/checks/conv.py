@@ -18,7 +18,7 @@ import numpy as np
 
 from minidl.kernels import catalogue, jit, threads
 from minidl.kernels import conv as kernels
-from minidl.kernels.cpu import col2im_tiles, dft, direct_tiles, fft, im2col, winograd_tiles
+from minidl.kernels.cpu import col2im_tiles, direct_tiles, fft_tiles, im2col, winograd_tiles
 from minidl.kernels.geometry import Conv
 from minidl.kernels.spec import error_bounds
 
@@ -146,9 +146,7 @@ def error_bound(c: Case, pass_: str, algorithm: str, dtype: str) -> np.ndarray:
     if algorithm == "winograd":
         options = winograd_tiles.options(pass_, conv)
     elif algorithm == "fft":
-        tiles = fft.tiling(pass_, conv, np.dtype(dtype).itemsize)
-        assert tiles is not None, f"fft has no tiles for {c}"
-        options = {"size": tiles.fft, "hop": tiles.hop, "dense": dft.DENSE}
+        options = fft_tiles.options(pass_, conv, np.dtype(dtype).itemsize) if jit.HAVE_NUMBA else {}
     else:
         return gamma(n, dtype) * magnitude(c, pass_, dtype) + reference
     a, b = operands(c, pass_, dtype)
@@ -251,7 +249,7 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
     caches that hold what follows from them."""
     small: list[tuple[ModuleType, str, object]] = [
         (im2col, "CHUNK_BYTES", 1 << 11),
-        (fft, "WORKSPACE", 1 << 17),
+        (fft_tiles, "WORKSPACE", 3 << 19),
         (col2im_tiles, "CHUNK_PIXELS", 5),
         (col2im_tiles, "PIECES", 7),
         (col2im_tiles, "HALOS", 1),
@@ -265,13 +263,14 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         (winograd_tiles, "WIDE", 40),
         (winograd_tiles, "PART_TILES", 20),
     ]
-    caches: list[Callable[..., object]] = [fft.tiling, direct_tiles.tiling, winograd_tiles.tiling, catalogue._choose]
-    caches += [col2im_tiles.tiling, col2im_tiles.pays]
+    caches: list[Callable[..., object]] = [fft_tiles.tiling, direct_tiles.tiling, winograd_tiles.tiling]
+    caches += [catalogue._choose, col2im_tiles.tiling, col2im_tiles.pays]
     if jit.HAVE_NUMBA:
         from minidl.kernels.cpu import (
             depthwise,
             depthwise_long,
             direct,
+            fft,
             gemm,
             nhwc,
             products,
@@ -290,7 +289,8 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         caches += [products.cutting, sums.cutting, direct.forward, direct.input_grad, direct.weight_grad]
         caches += [nhwc.forward, nhwc.input_grad, nhwc.weight_grad]
         small += [(winograd_weight_grad, "NEAR_SUMS", 0)]
-        caches += [winograd._correlate_group, winograd.weight_grad, gemm._product]
+        caches += [winograd._correlate_group, winograd.weight_grad, gemm._product, fft._correlate_tiles, fft._sum_tiles]
+        small += [(fft, "CHUNK_TILES", 3)]
     return small, caches
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 from minidl.kernels import catalogue, vectors
-from minidl.kernels.cpu import fft
+from minidl.kernels.cpu import fft_tiles
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
@@ -36,7 +36,7 @@ def blocks(text: str, *languages: str) -> list[tuple[int, str]]:
 @contextlib.contextmanager
 def estimates_for_avx2() -> Iterator[None]:
     """As the pages show them, on every machine."""
-    known = catalogue._choose, fft.tiling
+    known = catalogue._choose, fft_tiles.tiling
     try:
         with mock.patch.object(vectors, "speed", lambda: 1.0):
             for function in known:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidl.kernels.cpu import dft
-from minidl.kernels.cpu import fft as cpu_fft
+from minidl.kernels.cpu import fft_tiles
 from minidl.kernels.spec import conv as spec
 from minidl.kernels.spec import error_bounds, fft, winograd
 from minidl.kernels.spec.error_bounds import error_bound, error_ratio
@@ -29,8 +28,9 @@ def measure(algorithm: str, pass_: str, c: Case, dtype: str) -> float | None:
     elif algorithm == "fft twin":
         result = getattr(fft, pass_)(*arrays, conv).result
     elif algorithm == "fft":
-        t = cpu_fft.tiling(pass_, conv, np.dtype(dtype).itemsize)
-        options = {"size": t.fft, "hop": t.hop, "dense": dft.DENSE}
+        from minidl.kernels.cpu import fft as cpu_fft
+
+        options = fft_tiles.options(pass_, conv, np.dtype(dtype).itemsize)
         result = getattr(cpu_fft, pass_)(*arrays, conv)
     else:
         if winograd.unsupported(conv) or max(conv.kernel) > 5:
