@@ -34,13 +34,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..constants import Constants, holding, is_constant, made_of
 from ..geometry import Conv
 from ..jit import native
 from ..threads import get_num_threads
 from ..workspace import borrow
 from .dft import frequencies
+from .elements import last_and_dense
 from .fft_blocks import FLOPS, Matrices, Samples, Spectra, inverse, matrices, samples, transform
 from .fft_tiles import Tiling, by_channels, cost, supported, supports, up
+from .finish import finishing
 from .packing import pack
 from .pieces import Address, read, run, write_number
 from .places import address
@@ -50,7 +53,7 @@ from .simd import address_of, keep, load, store, zero
 from .tiles import Tile, columns_tile, columns_times_panel, rows_tile, rows_times_panel
 from .winograd_tiles import plane_bytes
 
-__all__ = ["cost", "forward", "input_grad", "supports", "weight_grad"]
+__all__ = ["cost", "forward", "forward_then", "input_grad", "supports", "weight_grad"]
 
 Array = np.ndarray
 CHUNK_TILES = 96  # of a product, about: their spectra stay in the L2 cache
@@ -59,6 +62,14 @@ CHUNK_TILES = 96  # of a product, about: their spectra stay in the L2 cache
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
     """y (N, K, *out), channels-last where no ``out`` is given."""
     return _correlate(x, w, _Problem("forward", conv), out)
+
+
+def forward_then(
+    x: Array, w: Array, conv: Conv, scale: Array | None, shift: Array | None, added: Array | None, ceiling: float | None
+) -> Any:
+    """``cut(forward(x, w) * scale + shift + added)``: see `finish`.  NotImplemented for groups of several channels."""
+    p = _Problem("forward", conv, ceiling)
+    return _correlate_tiles(x, w, p.memory(x, w), scale, shift, added, p) if p.whole else NotImplemented
 
 
 def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
@@ -73,13 +84,13 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
     if 0 in g.shape or 0 in dw.shape:
         dw[...] = 0
     elif p.whole:
-        memory = p.matrices(x).memory
+        memory = p.memory(x)
         if out is None:
             return _sum_tiles(x, g, memory, p)
         _sum_tiles(x, g, memory, p, dw)
     else:
         x, g, alone = as_last(x, "x"), as_last(g, "g"), _Problem("weight_grad", _one_group(conv))
-        memory = alone.matrices(x).memory
+        memory = alone.memory(x)
         for parts in zip(np.split(x, conv.groups, 1), np.split(g, conv.groups, 1), np.split(dw, conv.groups)):
             _sum_tiles(*parts[:2], memory, alone, parts[2])
     if out is not None and out is not dw:
@@ -93,6 +104,7 @@ class _Problem(NamedTuple):
 
     pass_: str
     conv: Conv
+    ceiling: float | None = None  # of the ReLU that ends it
 
     @property
     def whole(self) -> bool:
@@ -112,6 +124,13 @@ class _Problem(NamedTuple):
     def matrices(self, a: Array) -> Matrices:
         t, dtype = supported(self.pass_, self.conv, a.itemsize), a.dtype.name
         return matrices(t.fft, t.signal, t.other, t.result, dtype, self.tile(dtype).rows)
+
+    def memory(self, a: Array, w: Array | None = None) -> Array:
+        """Of the matrices; where ``w`` stays as it is, one that stays with it."""
+        memory = self.matrices(a).memory
+        if w is None or not is_constant(w):
+            return memory
+        return made_of(w, self, memory.shape, memory.dtype, "", lambda kept: np.copyto(kept, memory))
 
 
 def _one_group(c: Conv) -> Conv:
@@ -160,27 +179,39 @@ def _correlate(x: Array, w: Array, p: _Problem, out: Array | None) -> Array:
     """The groups one after the other, or all of them together."""
     supported(p.pass_, p.conv, x.itemsize)
     if x.size and w.size and p.whole:
-        return _correlate_tiles(x, w, p.matrices(x).memory, p, out)
+        return _correlate_tiles(x, w, p.memory(x, w), None, None, None, p, out)
     y = result(p.shape, x.dtype, out)
     if not x.size or not w.size:
         y[...] = 0
         return deliver(y, out)
     x, groups, alone = as_last(x, "x"), p.conv.groups, _Problem(p.pass_, _one_group(p.conv))
-    memory = alone.matrices(x).memory
+    memory = alone.memory(x)
     for x_group, w_group, y_group in zip(np.split(x, groups, 1), np.split(w, groups), np.split(y, groups, 1)):
-        _correlate_tiles(x_group, w_group, memory, alone, y_group)
+        _correlate_tiles(x_group, w_group, memory, None, None, None, alone, y_group)
     return deliver(y, out)
 
 
-@replayed(operands=3)
-def _correlate_tiles(x: Array, w: Array, memory: Array, p: _Problem, out: Array | None = None) -> Array:
+@replayed(operands=6)
+def _correlate_tiles(
+    x: Array,
+    w: Array,
+    memory: Array,
+    scale: Array | None,
+    shift: Array | None,
+    added: Array | None,
+    p: _Problem,
+    out: Array | None = None,
+) -> Array:
     """y of one group, or of groups of one channel.  ``memory``: of the matrices."""
     y, x = result(p.shape, x.dtype, out), as_last(x, "x")
+    added = None if added is None else last_and_dense(added, "added")
+    last = finishing(y, scale, shift, added, p.ceiling)
     cut = _Cut(p.tile(x.dtype.name), supported(p.pass_, p.conv, x.itemsize), by_channels(p.conv))
     t, tile, ways = cut.t, cut.tile, p.matrices(x)
-    kernel = _kernel(w, p)
-    channels, (at_once, cin, cout) = x.shape[1], t.block
-    for ks in _parts(y.shape[1], cout):
+    kernel, channels, filters = _kernel(w, p), x.shape[1], y.shape[1]
+    at_once, cin, cout = t.block
+    whole = w if filters <= cout and (cut.alone or channels <= cin) else None
+    for ks in _parts(filters, cout):
         W = None
         for ts in _parts(len(x) * prod(t.tiles), at_once):
             tiles = ts.stop - ts.start
@@ -188,12 +219,11 @@ def _correlate_tiles(x: Array, w: Array, memory: Array, p: _Problem, out: Array 
             for cs in [ks] if cut.alone else _parts(channels, cin):
                 if W is None or not (cut.alone or cin >= channels):  # all channels in a block: W serves all tiles
                     some = kernel[:, ks] if cut.alone else kernel[:, ks, cs]
-                    W = _kernel_spectra(some, cut, ways, memory)
+                    W = _kernel_spectra(some, cut, ways, memory, whole)
                 X = cut.signal(tiles, cs.stop - cs.start)
-                source = samples(x[:, cs], t.signal, t.tiles, t.hop, ts.start)
-                transform(tile, ways.signal, memory, source, X)
+                transform(tile, ways.signal, memory, samples(x, t.signal, t.tiles, t.hop, ts.start, cs), X)
                 _multiply(cut, X, W, sums, tiles, cs.stop - cs.start, cs.start > 0 and not cut.alone)
-            inverse(tile, ways.result, memory, sums, samples(y[:, ks], t.result, t.tiles, t.hop, ts.start))
+            inverse(tile, ways.result, memory, sums, samples(y, t.result, t.tiles, t.hop, ts.start, ks), last)
     return deliver(y, out)
 
 
@@ -209,22 +239,33 @@ def _upright(w: Array) -> Array:
     return w[(slice(None), slice(None), *(None,) * (5 - w.ndim))]
 
 
-def _kernel_spectra(w: Array, cut: _Cut, ways: Matrices, memory: Array) -> Spectra:
-    """(panel, freq, planes, depth, width) of w (1, columns, depth, T0, T1, T2)."""
-    tile, item = cut.tile, w.itemsize
-    panels, depth = -(-w.shape[1] // tile.width), w.shape[2]
-    plane = depth * tile.width * item
-    packed = pack(w, tile, 0, w.shape[1])  # (1, panels, taps, depth, width)
-    taps = w.shape[3:]
+def _kernel_spectra(w: Array, cut: _Cut, ways: Matrices, memory: Array, whole: Array | None) -> Spectra:
+    """(panel, freq, planes, depth, width) of w (1, columns, depth, T0, T1, T2).
+
+    ``whole``: the weights, if ``w`` is all of them; what is made of constant ones is kept.
+    """
+    tile, item, taps = cut.tile, w.itemsize, w.shape[3:]
+    panels, row = -(-w.shape[1] // tile.width), w.shape[2] * tile.width
+    plane = row * item
     steps = taps[1] * taps[2] * plane, taps[2] * plane, plane
-    source = Samples(
-        address(packed), prod(taps) * plane, *steps, *taps, 0, 0, 0, 1, 1, 1, *taps, 1, 1, 1, 0, depth * tile.width
-    )
-    size = panels * cut.frequencies * 3 * plane
-    place = address(borrow("fft W", (size,), np.dtype(np.uint8)))
-    target = Spectra(place, plane, cut.frequencies * 3 * plane, depth * tile.width, panels * depth * tile.width)
-    transform(tile, ways.other, memory, source, target)
-    return target
+    size = cut.frequencies * 3 * plane
+
+    def spectra(block: Array) -> Spectra:
+        return Spectra(address(block), plane, size, row, panels * row)
+
+    def fill(block: Array) -> None:
+        with holding(Constants()):  # nobody needs the panels of constant weights again
+            packed = pack(w, tile, 0, w.shape[1])  # (1, panels, taps, depth, width)
+        places = 0, 0, 0, 1, 1, 1  # each panel is an image of one tile
+        source = Samples(address(packed), prod(taps) * plane, *steps, *taps, *places, *taps, 1, 1, 1, 0, row)
+        transform(tile, ways.other, memory, source, spectra(block))
+
+    kind = np.dtype(np.uint8)
+    if whole is not None:
+        return spectra(made_of(whole, cut, (panels * size,), kind, "fft W", fill))
+    block = borrow("fft W", (panels * size,), kind)
+    fill(block)
+    return spectra(block)
 
 
 class _Product(NamedTuple):
@@ -328,9 +369,9 @@ def _sum_tiles(x: Array, g: Array, memory: Array, p: _Problem, out: Array | None
             for ts in _parts(len(x) * prod(t.tiles), at_once):
                 tiles = ts.stop - ts.start
                 X = cut.signal(tiles, depth)
-                transform(tile, ways.signal, memory, samples(x[:, cs], t.signal, t.tiles, t.hop, ts.start), X)
+                transform(tile, ways.signal, memory, samples(x, t.signal, t.tiles, t.hop, ts.start, cs), X)
                 Y = cut.spectra("fft W", 3, tiles * row * item, row * item, row, tiles * row)
-                transform(tile, ways.other, memory, samples(g[:, ks], t.other, t.tiles, t.hop, ts.start), Y)
+                transform(tile, ways.other, memory, samples(g, t.other, t.tiles, t.hop, ts.start, ks), Y)
                 _sum(cut, X, Y, sums, tiles, depth, ts.start > 0)
             some = _upright(dw[ks] if cut.alone else dw[ks, cs])
             filter_step, channel_step, *steps = some.strides

@@ -23,12 +23,14 @@ from ..threads import get_num_threads
 from ..workspace import borrow
 from . import dft
 from .fft_tiles import Lines, buffers, counts, taps, up
+from .finish import NOTHING, Finish, finish
 from .pieces import LINE, Address, read, run, write_number
 from .places import address
 from .simd import address_of, clear_bytes, copy_bytes, keep, load, store
 from .tiles import Tile, columns_times_panel
 from .winograd_tiles import plane_bytes
 
+ALL = slice(None)
 FLOPS = 1e11  # multiply-adds in a second, roughly
 
 
@@ -57,6 +59,7 @@ class Samples(NamedTuple):
     image_tiles: int
     begin: int  # the first tile
     channels: int
+    channel: int = 0  # which of the whole array's the first of them is
 
 
 class Spectra(NamedTuple):
@@ -129,15 +132,18 @@ def matrices(fft: dft.Sizes, signal: Lines, other: Lines, result: Lines, dtype: 
     return Matrices(np.concatenate([table.reshape(-1) for table in flat]), *ways)
 
 
-def samples(a: np.ndarray, lines: Lines, tiles: dft.Sizes, hop: dft.Sizes, begin: int) -> Samples:
-    """Those of ``a`` (N, C, *size), channels-last, from tile number ``begin`` on."""
+def samples(
+    a: np.ndarray, lines: Lines, tiles: dft.Sizes, hop: dft.Sizes, begin: int, channels: slice = ALL
+) -> Samples:
+    """Those of some channels of ``a`` (N, C, *size), channels-last, from tile number ``begin`` on."""
+    a, channel = a[:, channels], channels.start or 0
     missing = 3 - (a.ndim - 2)
     steps, size = (0,) * missing + a.strides[2:], (1,) * missing + a.shape[2:]
     first = [line.first(0, h) for line, h in zip(lines, hop)]
     hops = [h // line.step for line, h in zip(lines, hop)]
     return Samples(
         address(a), a.strides[0], *steps, *size, *first, *hops, *counts(lines), *tiles[1:], tiles[0] * tiles[1] *
-        tiles[2], begin, a.shape[1],
+        tiles[2], begin, a.shape[1], channel,
     )  # fmt: skip
 
 
@@ -150,17 +156,23 @@ def transform(tile: Tile, way: Way, memory: np.ndarray, source: Samples, target:
     _run(_transform_piece, tile, way, memory, source, target, in_steps, out_steps)
 
 
-def inverse(tile: Tile, way: Way, memory: np.ndarray, source: Spectra, target: Samples, filters: bool = False) -> None:
-    """Samples of the spectra, delivered to their places; ``filters``: see `_deliver_filters`."""
+def inverse(
+    tile: Tile, way: Way, memory: np.ndarray, source: Spectra, target: Samples, last: Finish = NOTHING,
+    filters: bool = False,
+) -> None:  # fmt: skip
+    """Samples of the spectra, delivered to their places; ``last``: what is done with them there.
+
+    ``filters``: see `_deliver_filters`.
+    """
     width = tile.width * tile.itemsize
     out_steps = [step.rest * width for step in way.steps]
     in_steps = [source.plane_step, *out_steps[1:]]
-    _run(_filters_piece if filters else _inverse_piece, tile, way, memory, target, source, in_steps, out_steps)
+    _run(_filters_piece if filters else _inverse_piece, tile, way, memory, target, source, in_steps, out_steps, last)
 
 
 def _run(
     function: Any, tile: Tile, way: Way, memory: np.ndarray, samples: Samples, spectra: Spectra,
-    in_steps: Sequence[int], out_steps: Sequence[int],
+    in_steps: Sequence[int], out_steps: Sequence[int], last: Finish = NOTHING,
 ) -> None:  # fmt: skip
     item = tile.itemsize
     stages = [
@@ -176,7 +188,7 @@ def _run(
     block = borrow("fft tiles", (get_num_threads(), first + second), np.dtype(np.uint8))  # for all transforms alike
     job = _Job(len(stages), address(block), first, first + second, pieces, workers)
     seconds = pieces * tile.width * sum(step.products for step in way.steps) / FLOPS
-    run(function, tile, (samples, spectra, job, *stages), workers, seconds)
+    run(function, tile, (samples, spectra, job, last, *stages), workers, seconds)
 
 
 @native
@@ -184,7 +196,8 @@ def _transform_piece(tile: Any, arguments: int, worker: int) -> None:
     s = read(Samples, arguments)
     z = read(Spectra, arguments + 8 * len(s))
     job = read(_Job, arguments + 8 * (len(s) + len(z)))
-    stages = arguments + 8 * (len(s) + len(z) + len(job))
+    last = read(Finish, arguments + 8 * (len(s) + len(z) + len(job)))
+    stages = arguments + 8 * (len(s) + len(z) + len(job) + len(last))
     one = read(_Stage, stages)
     buffer = job.buffers + worker * job.worker_bytes
     table = np.empty(_longest(stages, job.stages), np.int64)
@@ -206,12 +219,13 @@ def _inverse_piece(tile: Any, arguments: int, worker: int) -> None:
     s = read(Samples, arguments)
     z = read(Spectra, arguments + 8 * len(s))
     job = read(_Job, arguments + 8 * (len(s) + len(z)))
-    stages = arguments + 8 * (len(s) + len(z) + len(job))
+    last = read(Finish, arguments + 8 * (len(s) + len(z) + len(job)))
+    stages = arguments + 8 * (len(s) + len(z) + len(job) + len(last))
     table = np.empty(_longest(stages, job.stages), np.int64)
     for piece in range(worker, job.pieces, job.workers):
         first = piece * tile.width
         found = _restore(tile, z, job, stages, first, job.buffers + worker * job.worker_bytes, address_of(table))
-        _deliver(tile, s, z, first, found)
+        _deliver(tile, s, z, first, found, last)
     keep((table,))
 
 
@@ -221,7 +235,8 @@ def _filters_piece(tile: Any, arguments: int, worker: int) -> None:
     s = read(Samples, arguments)
     z = read(Spectra, arguments + 8 * len(s))
     job = read(_Job, arguments + 8 * (len(s) + len(z)))
-    stages = arguments + 8 * (len(s) + len(z) + len(job))
+    last = read(Finish, arguments + 8 * (len(s) + len(z) + len(job)))
+    stages = arguments + 8 * (len(s) + len(z) + len(job) + len(last))
     table = np.empty(_longest(stages, job.stages), np.int64)
     for piece in range(worker, job.pieces, job.workers):
         first = piece * tile.width
@@ -320,7 +335,7 @@ def _collect(tile: Any, s: Any, z: Any, first: int, buffer: int, step2: int) -> 
 
 
 @native
-def _deliver(tile: Any, s: Any, z: Any, first: int, found: int) -> None:
+def _deliver(tile: Any, s: Any, z: Any, first: int, found: int, last: Any) -> None:
     """Samples (count2, count0, count1, width) of one tile's channels to their places in an array."""
     item = tile.itemsize
     width = tile.width * item
@@ -341,6 +356,8 @@ def _deliver(tile: Any, s: Any, z: Any, first: int, found: int) -> None:
                         store(to + v, load(tile, source + v))
                 else:
                     copy_bytes(to, source, real * item)
+                if last.scale != 0:
+                    finish(tile, last, to, s.channel + c, real)
                 source, to = source + s.count0 * s.count1 * width, to + s.step2
 
 

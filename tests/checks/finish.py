@@ -36,6 +36,9 @@ CASES = (
     Case("winograd", 1, 16, 7, 32, 3, padding=1, groups=2),
     Case("winograd", 1, 4, 7, 4, 3, padding=1, groups=4),
     Case("nhwc", 2, 12, 6, 10, 3, padding=1, groups=2),
+    Case("fft", 2, 5, 19, 37, 7, padding=1),
+    Case("fft", 2, 21, 16, 21, 5, 2, 1, groups=21),
+    Case("fft", 2, 12, 9, 10, 3, groups=2),  # its groups are computed one after the other: step by step
     Case("im2col", 2, 8, 7, 5, 3),
     Case("direct", 2, 3, 8, 5, 3),
     Case("nhwc", 0, 3, 8, 5, 3),

@@ -52,9 +52,11 @@ LAYERS = {
     "Winograd": (lambda: nn.Conv2d(32, 32, 3, padding=1, algorithm="winograd"), (2, 32, 9, 7)),
     "Winograd, groups": (lambda: nn.Conv2d(32, 32, 3, groups=2, algorithm="winograd"), (2, 32, 9, 7)),
     "FFT": (lambda: nn.Conv2d(6, 8, 3, padding=1, algorithm="fft"), (2, 6, 9, 7)),
+    "FFT, depthwise": (lambda: nn.Conv2d(6, 6, 5, groups=6, padding=1, algorithm="fft"), (2, 6, 9, 7)),
+    "FFT, groups": (lambda: nn.Conv2d(6, 8, 3, groups=2, algorithm="fft"), (2, 6, 9, 7)),
     "im2col": (lambda: nn.Conv2d(6, 8, 3, padding=1, algorithm="im2col"), (2, 6, 9, 7)),
 }
-NOT_RUN_AGAIN = ("reflected", "Winograd, groups", "FFT", "im2col")
+NOT_RUN_AGAIN = ("reflected", "Winograd, groups", "FFT, groups", "im2col")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
