@@ -249,7 +249,7 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
     caches that hold what follows from them."""
     small: list[tuple[ModuleType, str, object]] = [
         (im2col, "CHUNK_BYTES", 1 << 11),
-        (fft_tiles, "WORKSPACE", 3 << 19),
+        (fft_tiles, "WORKSPACE", 5 << 17),
         (col2im_tiles, "CHUNK_PIXELS", 5),
         (col2im_tiles, "PIECES", 7),
         (col2im_tiles, "HALOS", 1),
