@@ -30,6 +30,8 @@ CASES = (
     ("resnet50 2 3x3", "input_grad", "winograd"),
     ("resnet50 2 3x3", "weight_grad", "winograd"),
     ("resnet50 2 3x3", "forward", "direct"),
+    ("filter 31x31", "forward", "fft"),
+    ("filter 31x31", "weight_grad", "fft"),
 )
 
 

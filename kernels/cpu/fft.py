@@ -42,7 +42,7 @@ from ..workspace import borrow
 from .dft import frequencies
 from .elements import last_and_dense
 from .fft_blocks import FLOPS, Matrices, Samples, Spectra, inverse, matrices, samples, transform
-from .fft_tiles import Tiling, by_channels, cost, supported, supports, up
+from .fft_tiles import Tiling, by_channels, cost, order, supported, supports, up
 from .finish import finishing
 from .packing import pack
 from .pieces import Address, read, run, write_number
@@ -209,6 +209,7 @@ def _correlate_tiles(
     cut = _Cut(p.tile(x.dtype.name), supported(p.pass_, p.conv, x.itemsize), by_channels(p.conv))
     t, tile, ways = cut.t, cut.tile, p.matrices(x)
     kernel, channels, filters = _kernel(w, p), x.shape[1], y.shape[1]
+    source, target = (_in_order(a, p.conv) for a in (x, y))
     at_once, cin, cout = t.block
     whole = w if filters <= cout and (cut.alone or channels <= cin) else None
     for ks in _parts(filters, cout):
@@ -221,9 +222,9 @@ def _correlate_tiles(
                     some = kernel[:, ks] if cut.alone else kernel[:, ks, cs]
                     W = _kernel_spectra(some, cut, ways, memory, whole)
                 X = cut.signal(tiles, cs.stop - cs.start)
-                transform(tile, ways.signal, memory, samples(x, t.signal, t.tiles, t.hop, ts.start, cs), X)
+                transform(tile, ways.signal, memory, samples(source, t.signal, t.tiles, t.hop, ts.start, cs), X)
                 _multiply(cut, X, W, sums, tiles, cs.stop - cs.start, cs.start > 0 and not cut.alone)
-            inverse(tile, ways.result, memory, sums, samples(y, t.result, t.tiles, t.hop, ts.start, ks), last)
+            inverse(tile, ways.result, memory, sums, samples(target, t.result, t.tiles, t.hop, ts.start, ks), last)
     return deliver(y, out)
 
 
@@ -231,12 +232,17 @@ def _kernel(w: Array, p: _Problem) -> Array:
     """(1, columns, depth, T0, T1, T2): in the input gradient its channels exchanged and its taps in reverse."""
     if p.pass_ == "input_grad":
         w = np.flip(w if by_channels(p.conv) else w.swapaxes(0, 1), tuple(range(2, w.ndim)))
-    return _upright(w)[None]
+    return _upright(w, p.conv)[None]
 
 
-def _upright(w: Array) -> Array:
-    """With three axes behind the channels, none copied."""
-    return w[(slice(None), slice(None), *(None,) * (5 - w.ndim))]
+def _in_order(a: Array, conv: Conv) -> Array:
+    """A view of ``a`` with its spatial axes as `fft_tiles` takes them."""
+    return a.transpose(0, 1, *(2 + axis for axis in order(conv)))
+
+
+def _upright(w: Array, conv: Conv) -> Array:
+    """The same with three axes behind the channels."""
+    return _in_order(w, conv)[(slice(None), slice(None), *(None,) * (3 - conv.ndim))]
 
 
 def _kernel_spectra(w: Array, cut: _Cut, ways: Matrices, memory: Array, whole: Array | None) -> Spectra:
@@ -357,7 +363,7 @@ def _scale_piece(tile: Any, arguments: int, worker: int) -> None:
 def _sum_tiles(x: Array, g: Array, memory: Array, p: _Problem, out: Array | None = None) -> Array:
     """dw of one group, or of groups of one channel.  ``memory``: of the matrices."""
     dw = np.empty(p.conv.w_shape, x.dtype) if out is None else out
-    x, g = as_last(x, "x"), as_last(g, "g")
+    x, g = _in_order(as_last(x, "x"), p.conv), _in_order(as_last(g, "g"), p.conv)
     cut = _Cut(p.tile(x.dtype.name), supported(p.pass_, p.conv, x.itemsize), by_channels(p.conv))
     t, tile, ways, item = cut.t, cut.tile, p.matrices(x), x.itemsize
     at_once, cin, cout = t.block
@@ -373,7 +379,7 @@ def _sum_tiles(x: Array, g: Array, memory: Array, p: _Problem, out: Array | None
                 Y = cut.spectra("fft W", 3, tiles * row * item, row * item, row, tiles * row)
                 transform(tile, ways.other, memory, samples(g, t.other, t.tiles, t.hop, ts.start, ks), Y)
                 _sum(cut, X, Y, sums, tiles, depth, ts.start > 0)
-            some = _upright(dw[ks] if cut.alone else dw[ks, cs])
+            some = _upright(dw[ks] if cut.alone else dw[ks, cs], p.conv)
             filter_step, channel_step, *steps = some.strides
             taps = some.shape[2:]
             target = Samples(

@@ -20,6 +20,9 @@ from . import dft
 from .dft import Sizes, Taps
 
 WORKSPACE = 96 << 20  # bytes of spectra and samples: a call's scratch memory
+FAR_BYTES = 16 << 20  # of a kernel's spectra, or a gradient's: larger ones come from memory for each block of tiles
+NEAR_BYTES = 12 << 20  # of the spectra of a block of tiles, where that is not so
+FEW_TILES = 16  # that a block has at least
 LEAST = 8, 8, 14  # points of a transform: as many results as a register tile has rows
 WIDTH = 32  # columns of a register tile, where the machine does not matter: in estimates
 WIDEST = 48  # the most that a register tile has
@@ -71,7 +74,7 @@ def counts(lines: Lines) -> Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """One way to cut a pass of one group, or of many groups of one channel, into tiles and blocks; three axes.
+    """One way to cut a pass of one group, or of groups of one channel, into tiles and blocks; three axes, in `order`.
 
     ``signal`` is cut into tiles and ``other`` is what it meets: the kernel, or in the weight gradient the pieces
     of g; ``result`` is what comes out.  ``block`` counts tiles (of all images), in and out channels.
@@ -110,11 +113,13 @@ def supported(pass_: str, conv: Conv, itemsize: int) -> Tiling:
 def options(pass_: str, conv: Conv, itemsize: int) -> dict:
     """What the error bound of FFT convolution asks for.
 
-    >>> options("forward", Conv.from_shapes((1, 1, 40), (1, 1, 9)), 4)
-    {'size': (40,), 'hop': (32,), 'dense': 40}
+    >>> found = options("forward", Conv.from_shapes((1, 1, 20), (1, 1, 15)), 4)
+    >>> found["size"], found["hop"], found["dense"]
+    ((20,), (6,), 20)
     """
     t = supported(pass_, conv, itemsize)
-    return {"size": t.fft[-conv.ndim :], "hop": t.hop[-conv.ndim :], "dense": max(t.fft)}
+    back = [3 - conv.ndim + order(conv).index(axis) for axis in range(conv.ndim)]
+    return {"size": tuple(t.fft[i] for i in back), "hop": tuple(t.hop[i] for i in back), "dense": max(t.fft)}
 
 
 def _too_large(conv: Conv) -> str:
@@ -137,9 +142,18 @@ def channels(pass_: str, conv: Conv) -> tuple[int, int]:
     return (cout, cin) if pass_ == "input_grad" else (cin, cout)
 
 
+def order(conv: Conv) -> tuple[int, ...]:
+    """In which the spatial axes are taken: the last has to be transformed, so one that needs it comes last.
+
+    >>> order(Conv.from_shapes((1, 1, 9, 9), (1, 1, 7, 1))), order(Conv.from_shapes((1, 1, 9, 9), (1, 1, 1, 7)))
+    ((1, 0), (0, 1))
+    """
+    return tuple(sorted(range(conv.ndim), key=lambda i: _least(conv.axes[i]) > 1))
+
+
 def axes(conv: Conv) -> list[Axis]:
-    """Three, those that are missing of one position."""
-    return [Axis(1, 1)] * (3 - conv.ndim) + list(conv.axes)
+    """Three, in `order`; those that are missing come first, of one position."""
+    return [Axis(1, 1)] * (3 - conv.ndim) + [conv.axes[i] for i in order(conv)]
 
 
 @lru_cache(maxsize=1024)
@@ -247,7 +261,8 @@ def buffers(fft: Sizes, lines: tuple[Lines, ...], rows: int = ROWS) -> tuple[int
 def _block(pass_: str, conv: Conv, itemsize: int, fft: Sizes, tiles: int, lines: tuple[Lines, ...]) -> Sizes | None:
     """Tiles, in and out channels whose spectra fit into ``WORKSPACE`` together; None where one of each does not.
 
-    Channels first, up to half of it: each further block of them transforms the tiles again.
+    Channels first, up to half of it: each further block of them transforms the tiles again.  Then tiles: as many as the
+    last cache may hold; more only where what all of them meet comes from memory each time.
     """
     freqs = dft.frequencies(fft)
     room = WORKSPACE // itemsize - THREADS * scratch(fft, lines)
@@ -266,6 +281,8 @@ def _block(pass_: str, conv: Conv, itemsize: int, fft: Sizes, tiles: int, lines:
             cin = -(-cin // 2)
     if needed(1) > room:
         return None
+    if needed(0) * itemsize <= FAR_BYTES:
+        room = min(room, max(needed(0) + NEAR_BYTES // itemsize, needed(FEW_TILES)))
     parts = 1
     while needed(-(-tiles // parts)) > room:
         parts = max(parts + 1, ceil(parts * min(2.0, needed(-(-tiles // parts)) / room)))

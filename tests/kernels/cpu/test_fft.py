@@ -23,6 +23,9 @@ LARGE = (
     case((2, 35, 21, 30), (35, 1, 6, 4), (1, 2), 2, (2, 1), 35, story="depthwise"),
     case((1, 2, 9, 12, 11), (3, 2, 2, 3, 4), (1, 2, 1), 1, story="3-d"),
     case((2, 3, 9, 40), (37, 3, 1, 8), 1, (0, 3), story="an axis of one tap"),
+    case((2, 3, 40, 9), (37, 3, 8, 1), (2, 1), (3, 0), story="the last axis of one tap"),
+    case((1, 2, 9, 21, 4), (3, 2, 3, 5, 1), 1, (1, 2, 0), story="the last of three axes of one tap"),
+    case((2, 35, 12, 10), (35, 1, 4, 1), 1, (2, 0), 1, 35, story="depthwise, the last axis of one tap"),
     case((1, 2, 9, 4, 21), (3, 2, 3, 1, 5), 1, 1, story="an axis of one tap in the middle"),
     case((1, 5, 3, 70), (4, 5, 3, 21), 1, 3, 3, story="dilated"),
 )
