@@ -226,8 +226,8 @@ add("nhwc", ".cpu.nhwc", nhwc_supports, nhwc_cost, needs_numba=True, dtypes=("fl
 
 # fft: on register tiles, else NumPy's transforms ---------------------------------------------------------
 
-FFT_FLOPS = 3e9  # of NumPy's transforms
-FFT_PRODUCTS = 2e9  # and of its products of spectra
+FFT_FLOPS = 7e9  # of NumPy's transforms
+FFT_PRODUCTS = 4.5e9  # and of its products of spectra
 
 
 def plain_fft_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
