@@ -154,7 +154,7 @@ def test_wide_vectors_leave_less_to_transforms(speed, algorithm, monkeypatch) ->
     monkeypatch.setattr(vectors, "speed", lambda: speed)
     fft_tiles.tiling.cache_clear()
     catalogue._choose.cache_clear()
-    problem = Conv.from_shapes((4, 24, 27, 27), (32, 24, 6, 4))
+    problem = Conv.from_shapes((8, 32, 27, 27), (32, 32, 4, 4))
     assert plan("conv", "weight_grad", problem).algorithm == algorithm
     fft_tiles.tiling.cache_clear()
     catalogue._choose.cache_clear()
