@@ -51,9 +51,9 @@ _wanted: int | None = None  # None: nobody has asked, the defaults of each pool 
 def set_num_threads(n: int) -> None:
     """Compute with `n` threads from now on: the kernels' and BLAS's together, for all Python threads.
 
-    The results do not depend on it, but for the last bits of what is left to BLAS: products where Numba is missing,
-    batches of small ones, and convolution by FFT.  Raises ValueError for n < 1 and for more threads than there are
-    CPUs (or ``NUMBA_NUM_THREADS`` says).
+    The results do not depend on it, but for the last bits of what is left to BLAS: products where Numba is missing, and
+    batches of small ones.  Raises ValueError for n < 1 and for more threads than there are CPUs (or
+    ``NUMBA_NUM_THREADS`` says).
 
     >>> before = get_num_threads()
     >>> set_num_threads(1)

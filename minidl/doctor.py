@@ -234,7 +234,7 @@ def _blas() -> Iterator[Finding]:
             why = (
                 f"OPENBLAS_CORETYPE={pinned} keeps NumPy's matrix products from the AVX-512 units of this CPU: about "
                 "half the speed (120 instead of 240 GFLOP/s on one core where it was measured). Of minidl's own, only "
-                "small ones and convolution by FFT are NumPy's."
+                "small ones are NumPy's."
             )
             yield Finding("CPU", "BLAS", value, "problem", why, _unset("OPENBLAS_CORETYPE"))
         elif slow:

@@ -1,1 +1,1 @@
-"""CPU kernels: NumPy GEMM/FFT and Numba loops, loaded when first used."""
+"""CPU kernels: NumPy's products and Numba loops, loaded when first used."""
