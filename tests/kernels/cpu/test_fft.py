@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from minidl.kernels import catalogue, conv, jit, memory
+from minidl.kernels import catalogue, conv, jit, memory, workspace
 from minidl.kernels.cpu import dft, fft_tiles
 from minidl.kernels.errors import UnsupportedError
 from tests.checks.conv import PASSES, brute_force, channels_last, operands, problem, result_shape
@@ -156,6 +156,33 @@ def test_memory_stays_under_the_bound(c, pass_, monkeypatch):
         fft_tiles.tiling.cache_clear()
         _forget()
     assert peak <= stated + 2**16 and stated <= 12 * 2**20  # 64 KiB for Python objects
+
+
+@needs_numba
+@pytest.mark.parametrize("pass_", PASSES)
+def test_scratch_memory_is_written_before_it_is_read_and_nothing_behind_it(pass_, monkeypatch):
+    """Each block is NaN at first, and so is what follows it, which stays so."""
+    from minidl.kernels.cpu import fft_blocks
+
+    aligned, behind = workspace.aligned, []
+
+    def guarded(size):
+        block = aligned(size + 2**14)
+        block.fill(0xFF)
+        behind.append(block[size:])
+        return block[:size]
+
+    monkeypatch.setattr(workspace, "aligned", guarded)
+    monkeypatch.setattr(fft_blocks, "get_num_threads", lambda: 1)  # nobody's buffers follow those of the one thread
+    _forget()
+    for c in LARGE:
+        for dtype in ("float32", "float64"):
+            memory.release()
+            assert_right(pass_, c, dtype)
+            assert behind and all((room == 0xFF).all() for room in behind), f"{c} {dtype}"
+            behind.clear()
+    memory.release()
+    _forget()
 
 
 @pytest.mark.parametrize("pass_", PASSES)
