@@ -6,19 +6,11 @@ Spectra X of tiles of x, W of the kernel, Y of tiles of y or of its gradient g:
     input grad   the same, of g spread out to the stride, with reversed taps and exchanged channels
     weight grad  dw = inverse( sum over images and tiles of  X conj(Y) ),  Y the spectrum of one piece of g
 
-How an axis is cut into tiles: `fft_tiles.py`; how tiles become spectra: `dft.py`, `fft_blocks.py`.
+How an axis is cut into tiles: `fft_tiles.py`; how tiles become spectra: `dft.py`, `fft_blocks.py`; how spectra are
+summed: `fft_products.py`.
 
-The sums are a product of complex matrices for each frequency, which register tiles compute as one of real matrices
-(`tiles.py`).  With (re, im) of a tile's channels side by side, as two taps, a x conj(b) needs
-
-    re: (X.re, X.im) times (B.re, B.im)        im: (X.re, X.im) times (-B.im, B.re)
-
-so the second operand is kept as three planes, -im, re, im: two neighbours of them are what one of the sums needs.
-Where each channel meets one filter only (depthwise) there is nothing to sum, and channels are multiplied in vectors.
-
-The blocking, from the outside: blocks of out channels, of tiles, of in channels, whose spectra fit into ``WORKSPACE``;
-in the product a frequency, some tiles, a panel of out channels.  All of it depends on the problem's sizes only and each
-sum is made by one thread: the number of threads does not change a bit.
+The blocking: blocks of out channels, of tiles, of in channels, whose spectra fit into ``WORKSPACE`` together.  It
+depends on the problem's sizes only and each sum is made by one thread: the number of threads does not change a bit.
 
 Sources: Oppenheim, Schafer, Discrete-Time Signal Processing, section 8.7 (overlap-save); Mathieu, Henaff, LeCun
 2014, Fast Training of Convolutional Networks through FFTs; Vasilache et al. 2015, Fast Convolutional Nets With
@@ -36,27 +28,24 @@ import numpy as np
 
 from ..constants import Constants, holding, is_constant, made_of
 from ..geometry import Conv
-from ..jit import native
-from ..threads import get_num_threads
 from ..workspace import borrow
 from .dft import frequencies
 from .elements import last_and_dense
-from .fft_blocks import FLOPS, Matrices, Samples, Spectra, inverse, matrices, samples, transform
+from .fft_blocks import Matrices, Samples, Spectra, inverse, matrices, samples, transform
+from .fft_products import sum_over_channels, sum_over_tiles
 from .fft_tiles import Tiling, by_channels, cost, order, supported, supports, up
 from .finish import finishing
 from .packing import pack
-from .pieces import Address, read, run, write_number
+from .pieces import LINE
 from .places import address
 from .relayout import as_last, deliver, result
 from .replay import replayed
-from .simd import address_of, keep, load, store, zero
-from .tiles import Tile, columns_tile, columns_times_panel, rows_tile, rows_times_panel
+from .tiles import Tile, columns_tile, rows_tile
 from .winograd_tiles import plane_bytes
 
 __all__ = ["cost", "forward", "forward_then", "input_grad", "supports", "weight_grad"]
 
 Array = np.ndarray
-CHUNK_TILES = 96  # of a product, about: their spectra stay in the L2 cache
 
 
 def forward(x: Array, w: Array, conv: Conv, out: Array | None = None) -> Array:
@@ -130,7 +119,8 @@ class _Problem(NamedTuple):
         memory = self.matrices(a).memory
         if w is None or not is_constant(w):
             return memory
-        return made_of(w, self, memory.shape, memory.dtype, "", lambda kept: np.copyto(kept, memory))
+        what = "fft matrices", self.pass_, self.conv
+        return made_of(w, what, memory.shape, memory.dtype, "fft matrices", lambda kept: np.copyto(kept, memory))
 
 
 def _one_group(c: Conv) -> Conv:
@@ -156,20 +146,26 @@ class _Cut(NamedTuple):
         """Channels, and what fills them up to whole panels."""
         return up(channels, self.tile.width)
 
-    def spectra(self, name: str, planes: int, plane_step: int, tile_step: int, row: int, columns: int) -> Spectra:
-        """Memory for them."""
-        size = self.frequencies * planes * plane_step + self.tile.rows * self.tile.itemsize  # the last tile reads on
-        return Spectra(address(borrow(name, (size,), np.dtype(np.uint8))), plane_step, tile_step, row, columns)
-
-    def signal(self, tiles: int, channels: int) -> Spectra:
+    def signal(self, place: int, tiles: int, channels: int) -> Spectra:
         row, item = self.wide(channels) if self.alone else channels, self.tile.itemsize
-        return self.spectra("fft X", 2, plane_bytes(self.wide(tiles * row) * item), row * item, row, tiles * row)
+        return Spectra(place, plane_bytes(self.wide(tiles * row) * item), row * item, row, tiles * row)
 
-    def sums(self, rows: int, channels: int, room: int) -> Spectra:
+    def sums(self, place: int, rows: int, channels: int, room: int) -> Spectra:
         """Of tiles, or in the weight gradient of in channels; room for so many rows."""
         row = self.wide(channels)
         step = row * self.tile.itemsize
-        return self.spectra("fft sums", 2, plane_bytes(room * step), step, row, rows * row)
+        return Spectra(place, plane_bytes(room * step), step, row, rows * row)
+
+    def room(self, rows: int) -> int:
+        """For in channels, of which register tiles compute some in vain."""
+        return rows if self.alone else up(rows, self.tile.rows)
+
+    def places(self, signal: Spectra, sums: Spectra, other: int) -> tuple[int, int, int]:
+        """Where the largest blocks of signal, sums and ``other`` bytes begin: in one piece, other passes use it too."""
+        beyond = self.tile.rows * self.tile.itemsize  # the last register tile reads on
+        sizes = [up(self.frequencies * 2 * z.plane_step + beyond, LINE) for z in (signal, sums)]
+        place = address(borrow("fft", (sum(sizes) + other,), np.dtype(np.uint8)))
+        return place, place + sizes[0], place + sum(sizes)
 
 
 # y = x correlated with w -------------------------------------------------------------------------------
@@ -211,19 +207,26 @@ def _correlate_tiles(
     kernel, channels, filters = _kernel(w, p), x.shape[1], y.shape[1]
     source, target = (_in_order(a, p.conv) for a in (x, y))
     at_once, cin, cout = t.block
-    whole = w if filters <= cout and (cut.alone or channels <= cin) else None
+    total = len(x) * prod(t.tiles)
+    most, deep, columns = min(at_once, total), min(cin, channels), min(cout, filters)
+    kept = is_constant(w) and columns == filters and (cut.alone or deep == channels)
+    W_bytes = 0 if kept else _kernel_bytes(cut, columns, 1 if cut.alone else deep)
+    X_place, sums_place, W_place = cut.places(
+        cut.signal(0, most, columns if cut.alone else deep), cut.sums(0, most, columns, most), W_bytes
+    )
     for ks in _parts(filters, cout):
         W = None
-        for ts in _parts(len(x) * prod(t.tiles), at_once):
+        for ts in _parts(total, at_once):
             tiles = ts.stop - ts.start
-            sums = cut.sums(tiles, ks.stop - ks.start, tiles)
+            sums = cut.sums(sums_place, tiles, ks.stop - ks.start, tiles)
             for cs in [ks] if cut.alone else _parts(channels, cin):
                 if W is None or not (cut.alone or cin >= channels):  # all channels in a block: W serves all tiles
                     some = kernel[:, ks] if cut.alone else kernel[:, ks, cs]
-                    W = _kernel_spectra(some, cut, ways, memory, whole)
-                X = cut.signal(tiles, cs.stop - cs.start)
+                    W = _kernel_spectra(some, cut, ways, memory, (w, p.pass_, p.conv) if kept else None, W_place)
+                X = cut.signal(X_place, tiles, cs.stop - cs.start)
                 transform(tile, ways.signal, memory, samples(source, t.signal, t.tiles, t.hop, ts.start, cs), X)
-                _multiply(cut, X, W, sums, tiles, cs.stop - cs.start, cs.start > 0 and not cut.alone)
+                depth, more = cs.stop - cs.start, cs.start > 0 and not cut.alone
+                sum_over_channels(tile, X, W, sums, cut.frequencies, tiles, depth, cut.alone, more)
             inverse(tile, ways.result, memory, sums, samples(target, t.result, t.tiles, t.hop, ts.start, ks), last)
     return deliver(y, out)
 
@@ -245,115 +248,38 @@ def _upright(w: Array, conv: Conv) -> Array:
     return _in_order(w, conv)[(slice(None), slice(None), *(None,) * (3 - conv.ndim))]
 
 
-def _kernel_spectra(w: Array, cut: _Cut, ways: Matrices, memory: Array, whole: Array | None) -> Spectra:
-    """(panel, freq, planes, depth, width) of w (1, columns, depth, T0, T1, T2).
+def _kernel_bytes(cut: _Cut, columns: int, depth: int) -> int:
+    return cut.frequencies * 3 * depth * cut.wide(columns) * cut.tile.itemsize
 
-    ``whole``: the weights, if ``w`` is all of them; what is made of constant ones is kept.
+
+def _kernel_spectra(
+    w: Array, cut: _Cut, ways: Matrices, memory: Array, kept: tuple[Array, str, Conv] | None, place: int
+) -> Spectra:
+    """(panel, freq, planes, depth, width) of w (1, columns, depth, T0, T1, T2), at ``place``.
+
+    ``kept``: the constant weights that w is a view of, and what they are used for; then the spectra stay with them.
     """
     tile, item, taps = cut.tile, w.itemsize, w.shape[3:]
     panels, row = -(-w.shape[1] // tile.width), w.shape[2] * tile.width
     plane = row * item
-    steps = taps[1] * taps[2] * plane, taps[2] * plane, plane
     size = cut.frequencies * 3 * plane
 
-    def spectra(block: Array) -> Spectra:
-        return Spectra(address(block), plane, size, row, panels * row)
-
-    def fill(block: Array) -> None:
+    def fill(place: int) -> None:
         with holding(Constants()):  # nobody needs the panels of constant weights again
             packed = pack(w, tile, 0, w.shape[1])  # (1, panels, taps, depth, width)
+        steps = taps[1] * taps[2] * plane, taps[2] * plane, plane
         places = 0, 0, 0, 1, 1, 1  # each panel is an image of one tile
         source = Samples(address(packed), prod(taps) * plane, *steps, *taps, *places, *taps, 1, 1, 1, 0, row)
-        transform(tile, ways.other, memory, source, spectra(block))
+        transform(tile, ways.other, memory, source, Spectra(place, plane, size, row, panels * row))
 
-    kind = np.dtype(np.uint8)
-    if whole is not None:
-        return spectra(made_of(whole, cut, (panels * size,), kind, "fft W", fill))
-    block = borrow("fft W", (panels * size,), kind)
-    fill(block)
-    return spectra(block)
-
-
-class _Product(NamedTuple):
-    """The sums of a block, frequency by frequency."""
-
-    x: Address
-    x_plane: int  # bytes
-    x_tile: int
-    w: Address
-    w_plane: int
-    w_panel: int
-    sums: Address
-    sums_plane: int
-    sums_tile: int
-    depth: int
-    panels: int
-    tiles: int
-    chunk: int  # tiles of a piece
-    chunks: int
-    accumulate: int
-    pieces: int
-    workers: int
-
-
-def _multiply(cut: _Cut, X: Spectra, W: Spectra, sums: Spectra, tiles: int, depth: int, accumulate: bool) -> None:
-    panels = sums.row // cut.tile.width
-    chunks = -(-tiles // CHUNK_TILES)
-    chunk = up(-(-tiles // chunks), cut.tile.rows)
-    chunks = -(-tiles // chunk)
-    pieces = cut.frequencies * chunks
-    workers = min(pieces, get_num_threads())
-    job = _Product(
-        X.address, X.plane_step, X.tile_step, W.address, W.plane_step, W.tile_step, sums.address, sums.plane_step,
-        sums.tile_step, depth, panels, tiles, chunk, chunks, int(accumulate), pieces, workers,
-    )  # fmt: skip
-    function = _scale_piece if cut.alone else _product_piece
-    run(function, cut.tile, job, workers, 4 * cut.frequencies * tiles * sums.row * (1 if cut.alone else depth) / FLOPS)
-
-
-@native
-def _product_piece(tile: Any, arguments: int, worker: int) -> None:
-    p = read(_Product, arguments)
-    rows, width = tile.rows, tile.width * tile.itemsize
-    count = -(-p.tiles // rows) * rows
-    table = np.empty(3 * count, np.int64)  # (register tile, plane, row), then results
-    sources = address_of(table)
-    results = sources + 16 * count
-    for i in range(count):
-        t = min(i, p.tiles - 1)  # what is left of the last register tile repeats the last row
-        for plane in range(2):
-            write_number(sources, (i // rows * 2 + plane) * rows + i % rows, p.x + plane * p.x_plane + t * p.x_tile)
-        write_number(results, i, p.sums + t * p.sums_tile)
-    for piece in range(worker, p.pieces, p.workers):
-        f, first = piece // p.chunks, piece % p.chunks * p.chunk
-        for panel in range(p.panels):
-            for part in range(2):  # re, im
-                w = p.w + panel * p.w_panel + (3 * f + 1 - part) * p.w_plane
-                shift = (2 * f + part) * p.sums_plane + panel * width
-                for i in range(first, min(first + p.chunk, p.tiles), rows):
-                    rows_times_panel(
-                        tile, sources + 16 * i, 2, 2 * f * p.x_plane, p.depth, w, results + 8 * i, shift, p.accumulate,
-                        0,
-                    )  # fmt: skip
-    keep((table,))
-
-
-@native
-def _scale_piece(tile: Any, arguments: int, worker: int) -> None:
-    """Where channels do not meet: a filter for each."""
-    p = read(_Product, arguments)
-    vector, width = tile.lanes * tile.itemsize, tile.width * tile.itemsize
-    for piece in range(worker, p.pieces, p.workers):
-        f, first = piece // p.chunks, piece % p.chunks * p.chunk
-        for c in range(0, p.panels * width, vector):
-            w = p.w + c // width * p.w_panel + (3 * f + 1) * p.w_plane + c % width
-            re, im = load(tile, w), load(tile, w + p.w_plane)
-            for t in range(first, min(first + p.chunk, p.tiles)):
-                x = p.x + 2 * f * p.x_plane + t * p.x_tile + c
-                a, b = load(tile, x), load(tile, x + p.x_plane)
-                to = p.sums + 2 * f * p.sums_plane + t * p.sums_tile + c
-                store(to, a * re + b * im)
-                store(to + p.sums_plane, b * re - a * im)
+    if kept is None:
+        fill(place)
+    else:
+        weights, *use = kept
+        shape, kind = (panels * size,), np.dtype(np.uint8)
+        block = made_of(weights, ("fft W", *use), shape, kind, "fft W", lambda block: fill(address(block)))
+        place = address(block)
+    return Spectra(place, plane, size, row, panels * row)
 
 
 # dw = x correlated with g ------------------------------------------------------------------------------
@@ -367,18 +293,25 @@ def _sum_tiles(x: Array, g: Array, memory: Array, p: _Problem, out: Array | None
     cut = _Cut(p.tile(x.dtype.name), supported(p.pass_, p.conv, x.itemsize), by_channels(p.conv))
     t, tile, ways, item = cut.t, cut.tile, p.matrices(x), x.itemsize
     at_once, cin, cout = t.block
+    total = len(x) * prod(t.tiles)
+    most, deep, columns = min(at_once, total), min(cin, x.shape[1]), min(cout, g.shape[1])
+    rows = 1 if cut.alone else deep
+    X_place, sums_place, Y_place = cut.places(
+        cut.signal(0, most, columns if cut.alone else deep), cut.sums(0, rows, columns, cut.room(rows)),
+        cut.frequencies * 3 * most * cut.wide(columns) * item,
+    )  # fmt: skip
     for ks in _parts(g.shape[1], cout):
         for cs in [ks] if cut.alone else _parts(x.shape[1], cin):
             depth, row = cs.stop - cs.start, cut.wide(ks.stop - ks.start)
-            rows, room = (1, 1) if cut.alone else (depth, up(depth, tile.rows))  # register tiles are written whole
-            sums = cut.sums(rows, ks.stop - ks.start, room)
-            for ts in _parts(len(x) * prod(t.tiles), at_once):
+            rows = 1 if cut.alone else depth
+            sums = cut.sums(sums_place, rows, ks.stop - ks.start, cut.room(rows))
+            for ts in _parts(total, at_once):
                 tiles = ts.stop - ts.start
-                X = cut.signal(tiles, depth)
+                X = cut.signal(X_place, tiles, depth)
                 transform(tile, ways.signal, memory, samples(x, t.signal, t.tiles, t.hop, ts.start, cs), X)
-                Y = cut.spectra("fft W", 3, tiles * row * item, row * item, row, tiles * row)
+                Y = Spectra(Y_place, tiles * row * item, row * item, row, tiles * row)
                 transform(tile, ways.other, memory, samples(g, t.other, t.tiles, t.hop, ts.start, ks), Y)
-                _sum(cut, X, Y, sums, tiles, depth, ts.start > 0)
+                sum_over_tiles(tile, X, Y, sums, cut.frequencies, tiles, depth, cut.alone, ts.start > 0)
             some = _upright(dw[ks] if cut.alone else dw[ks, cs], p.conv)
             filter_step, channel_step, *steps = some.strides
             taps = some.shape[2:]
@@ -387,78 +320,3 @@ def _sum_tiles(x: Array, g: Array, memory: Array, p: _Problem, out: Array | None
             )
             inverse(tile, ways.result, memory, sums, target, filters=True)
     return dw
-
-
-class _Sum(NamedTuple):
-    """Sums over the tiles of a block, frequency by frequency."""
-
-    x: Address
-    x_plane: int  # bytes
-    x_tile: int
-    y: Address
-    y_plane: int
-    y_tile: int
-    sums: Address
-    sums_plane: int
-    sums_row: int
-    depth: int
-    panels: int
-    tiles: int
-    accumulate: int
-    pieces: int
-    workers: int
-
-
-def _sum(cut: _Cut, X: Spectra, Y: Spectra, sums: Spectra, tiles: int, depth: int, accumulate: bool) -> None:
-    panels = sums.row // cut.tile.width
-    pieces = cut.frequencies * panels
-    workers = min(pieces, get_num_threads())
-    job = _Sum(
-        X.address, X.plane_step, X.tile_step, Y.address, Y.plane_step, Y.tile_step, sums.address, sums.plane_step,
-        sums.tile_step, depth, panels, tiles, int(accumulate), pieces, workers,
-    )  # fmt: skip
-    function = _sum_scaled_piece if cut.alone else _sum_piece
-    run(function, cut.tile, job, workers, 4 * cut.frequencies * tiles * sums.row * (1 if cut.alone else depth) / FLOPS)
-
-
-@native
-def _sum_piece(tile: Any, arguments: int, worker: int) -> None:
-    p = read(_Sum, arguments)
-    width = tile.width * tile.itemsize
-    table = np.empty(2 * p.tiles, np.int64)
-    rows = address_of(table)
-    for plane in range(2):
-        for t in range(p.tiles):
-            write_number(rows, plane * p.tiles + t, p.x + plane * p.x_plane + t * p.x_tile)
-    for piece in range(worker, p.pieces, p.workers):
-        f, panel = piece // p.panels, piece % p.panels
-        for part in range(2):  # re, im
-            y = p.y + (3 * f + 1 - part) * p.y_plane + panel * width
-            to = p.sums + (2 * f + part) * p.sums_plane + panel * width
-            for c in range(0, p.depth, tile.rows):
-                columns_times_panel(
-                    tile, rows, 2 * p.tiles, 2 * f * p.x_plane + c * tile.itemsize, y, p.y_tile, to + c * p.sums_row,
-                    p.sums_row, p.accumulate,
-                )  # fmt: skip
-    keep((table,))
-
-
-@native
-def _sum_scaled_piece(tile: Any, arguments: int, worker: int) -> None:
-    """Where channels do not meet: a sum for each."""
-    p = read(_Sum, arguments)
-    vector, width = tile.lanes * tile.itemsize, tile.width * tile.itemsize
-    for piece in range(worker, p.pieces, p.workers):
-        f, panel = piece // p.panels, piece % p.panels
-        for c in range(panel * width, (panel + 1) * width, vector):
-            to = p.sums + 2 * f * p.sums_plane + c
-            re, im = zero(tile), zero(tile)
-            if p.accumulate:
-                re, im = load(tile, to), load(tile, to + p.sums_plane)
-            for t in range(p.tiles):
-                x, y = p.x + 2 * f * p.x_plane + t * p.x_tile + c, p.y + (3 * f + 1) * p.y_plane + t * p.y_tile + c
-                a, b = load(tile, x), load(tile, x + p.x_plane)
-                u, v = load(tile, y), load(tile, y + p.y_plane)
-                re, im = re + (a * u + b * v), im + (b * u - a * v)
-            store(to, re)
-            store(to + p.sums_plane, im)

@@ -19,7 +19,7 @@ from ..geometry import Axis, Conv
 from . import dft
 from .dft import Sizes, Taps
 
-WORKSPACE = 96 << 20  # bytes of spectra and samples: a call's scratch memory
+WORKSPACE = 64 << 20  # bytes of spectra and samples: a call's scratch memory
 FAR_BYTES = 16 << 20  # of a kernel's spectra, or a gradient's: larger ones come from memory for each block of tiles
 NEAR_BYTES = 12 << 20  # of the spectra of a block of tiles, where that is not so
 FEW_TILES = 16  # that a block has at least

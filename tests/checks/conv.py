@@ -271,6 +271,7 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
             depthwise_long,
             direct,
             fft,
+            fft_products,
             gemm,
             nhwc,
             products,
@@ -290,7 +291,7 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         caches += [nhwc.forward, nhwc.input_grad, nhwc.weight_grad]
         small += [(winograd_weight_grad, "NEAR_SUMS", 0)]
         caches += [winograd._correlate_group, winograd.weight_grad, gemm._product, fft._correlate_tiles, fft._sum_tiles]
-        small += [(fft, "CHUNK_TILES", 3)]
+        small += [(fft_products, "CHUNK_TILES", 3)]
     return small, caches
 
 

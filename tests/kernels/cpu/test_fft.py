@@ -190,7 +190,7 @@ def test_one_tile_too_large_is_refused_with_its_size(pass_):
     c = case((1, 1, 4000, 4000), (1, 1, 3, 5), 1, 0, (1500, 900))
     reason = (
         r"FFT needs transforms of at least 3001 x 3601 points \(kernel extent \+ stride - 1\); "
-        r"one tile of that does not fit the workspace of 96 MiB"
+        r"one tile of that does not fit the workspace of 64 MiB"
     )
     assert fft_tiles.supports(pass_, problem(c)) is not None
     with pytest.raises(UnsupportedError, match=reason):
