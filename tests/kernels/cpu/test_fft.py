@@ -28,6 +28,8 @@ LARGE = (
     case((2, 35, 12, 10), (35, 1, 4, 1), 1, (2, 0), 1, 35, story="depthwise, the last axis of one tap"),
     case((1, 2, 9, 4, 21), (3, 2, 3, 1, 5), 1, 1, story="an axis of one tap in the middle"),
     case((1, 5, 3, 70), (4, 5, 3, 21), 1, 3, 3, story="dilated"),
+    case((1, 16, 6, 9, 16), (3, 16, 4, 2, 5), 1, (2, 0, 0), story="padding ahead of the first axis alone"),
+    case((1, 2, 6, 7), (3, 2, 12, 12), 3, 4, story="more taps than samples of the strided gradient"),
 )
 
 
