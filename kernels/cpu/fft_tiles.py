@@ -172,7 +172,7 @@ def _least(a: Axis) -> int:
 def _lengths(a: Axis, pass_: str, shortest: int) -> list[int]:
     """Lengths to try: those that cut the axis into 1, 2, 3, 4, 6, 8, ... pieces.
 
-    One point needs no transform, but on the last axis.
+    An axis of one point needs no transform, except the last one.
     """
     positions = a.size if pass_ == "input_grad" else (a.out - 1) * a.stride + 1
     least, pieces, found = _least(a), 1, set()
