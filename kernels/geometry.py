@@ -11,7 +11,7 @@ which is padding when ``i < 0`` or ``i >= size``.  Everything in this file follo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 from operator import index
@@ -330,6 +330,16 @@ class Conv:
         if set(self.dilation) != {1}:
             text += f", dilation {self.dilation}"
         return text + (f", groups {self.groups}" if self.groups > 1 else "")
+
+    @property
+    def one_group(self) -> Conv:
+        """The problem of each group by itself.
+
+        >>> Conv.from_shapes((1, 6, 9), (4, 3, 2), groups=2).one_group.w_shape
+        (2, 3, 2)
+        """
+        channels, filters = self.in_channels // self.groups, self.out_channels // self.groups
+        return replace(self, in_channels=channels, out_channels=filters, groups=1)
 
     @property
     def macs(self) -> int:

@@ -20,7 +20,6 @@ fbfft, section 6 (tiling).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple
 
@@ -31,7 +30,7 @@ from ..geometry import Conv
 from ..workspace import borrow
 from .dft import frequencies
 from .elements import last_and_dense
-from .fft_blocks import Matrices, Samples, Spectra, inverse, matrices, samples, transform
+from .fft_blocks import Matrices, Spectra, images, inverse, matrices, samples, transform
 from .fft_products import sum_over_channels, sum_over_tiles
 from .fft_tiles import Tiling, by_channels, cost, order, supported, supports, up
 from .finish import finishing
@@ -69,7 +68,7 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
 def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Array:
     """dw (K, C/G, *kernel)."""
     p = _Problem("weight_grad", conv)
-    dw = out if out is not None and out.flags.c_contiguous else np.empty(conv.w_shape, x.dtype)
+    dw = np.empty(conv.w_shape, x.dtype) if out is None else out
     if 0 in g.shape or 0 in dw.shape:
         dw[...] = 0
     elif p.whole:
@@ -78,13 +77,10 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
             return _sum_tiles(x, g, memory, p)
         _sum_tiles(x, g, memory, p, dw)
     else:
-        x, g, alone = as_last(x, "x"), as_last(g, "g"), _Problem("weight_grad", _one_group(conv))
+        x, g, alone = as_last(x, "x"), as_last(g, "g"), _Problem("weight_grad", conv.one_group)
         memory = alone.memory(x)
         for parts in zip(np.split(x, conv.groups, 1), np.split(g, conv.groups, 1), np.split(dw, conv.groups)):
             _sum_tiles(*parts[:2], memory, alone, parts[2])
-    if out is not None and out is not dw:
-        out[...] = dw
-        return out
     return dw
 
 
@@ -121,10 +117,6 @@ class _Problem(NamedTuple):
             return memory
         what = "fft matrices", self.pass_, self.conv
         return made_of(w, what, memory.shape, memory.dtype, "fft matrices", lambda kept: np.copyto(kept, memory))
-
-
-def _one_group(c: Conv) -> Conv:
-    return replace(c, in_channels=c.in_channels // c.groups, out_channels=c.out_channels // c.groups, groups=1)
 
 
 def _parts(n: int, size: int) -> Iterator[slice]:
@@ -180,7 +172,7 @@ def _correlate(x: Array, w: Array, p: _Problem, out: Array | None) -> Array:
     if not x.size or not w.size:
         y[...] = 0
         return deliver(y, out)
-    x, groups, alone = as_last(x, "x"), p.conv.groups, _Problem(p.pass_, _one_group(p.conv))
+    x, groups, alone = as_last(x, "x"), p.conv.groups, _Problem(p.pass_, p.conv.one_group)
     memory = alone.memory(x)
     for x_group, w_group, y_group in zip(np.split(x, groups, 1), np.split(w, groups), np.split(y, groups, 1)):
         _correlate_tiles(x_group, w_group, memory, None, None, None, alone, y_group)
@@ -225,7 +217,7 @@ def _correlate_tiles(
                     W = _kernel_spectra(some, cut, ways, memory, (w, p.pass_, p.conv) if kept else None, W_place)
                 X = cut.signal(X_place, tiles, cs.stop - cs.start)
                 transform(tile, ways.signal, memory, samples(source, t.signal, t.tiles, t.hop, ts.start, cs), X)
-                depth, more = cs.stop - cs.start, cs.start > 0 and not cut.alone
+                depth, more = cs.stop - cs.start, cs.start > 0
                 sum_over_channels(tile, X, W, sums, cut.frequencies, tiles, depth, cut.alone, more)
             inverse(tile, ways.result, memory, sums, samples(target, t.result, t.tiles, t.hop, ts.start, ks), last)
     return deliver(y, out)
@@ -268,8 +260,7 @@ def _kernel_spectra(
         with holding(Constants()):  # nobody needs the panels of constant weights again
             packed = pack(w, tile, 0, w.shape[1])  # (1, panels, taps, depth, width)
         steps = taps[1] * taps[2] * plane, taps[2] * plane, plane
-        places = 0, 0, 0, 1, 1, 1  # each panel is an image of one tile
-        source = Samples(address(packed), prod(taps) * plane, *steps, *taps, *places, *taps, 1, 1, 1, 0, row)
+        source = images(address(packed), prod(taps) * plane, steps, taps, row, item)
         transform(tile, ways.other, memory, source, Spectra(place, plane, size, row, panels * row))
 
     if kept is None:
@@ -314,9 +305,6 @@ def _sum_tiles(x: Array, g: Array, memory: Array, p: _Problem, out: Array | None
                 sum_over_tiles(tile, X, Y, sums, cut.frequencies, tiles, depth, cut.alone, ts.start > 0)
             some = _upright(dw[ks] if cut.alone else dw[ks, cs], p.conv)
             filter_step, channel_step, *steps = some.strides
-            taps = some.shape[2:]
-            target = Samples(
-                address(some), channel_step, *steps, *taps, 0, 0, 0, filter_step, 0, 0, *taps, 1, 1, 1, 0, len(some)
-            )
-            inverse(tile, ways.result, memory, sums, target, filters=True)
+            target = images(address(some), channel_step, steps, some.shape[2:], len(some), filter_step)
+            inverse(tile, ways.result, memory, sums, target)
     return dw

@@ -59,7 +59,8 @@ class Samples(NamedTuple):
     image_tiles: int
     begin: int  # the first tile
     channels: int
-    channel: int = 0  # which of the whole array's the first of them is
+    channel: int  # which of the whole array's the first of them is
+    channel_step: int  # bytes; where samples are read channels lie side by side
 
 
 class Spectra(NamedTuple):
@@ -143,7 +144,16 @@ def samples(
     hops = [h // line.step for line, h in zip(lines, hop)]
     return Samples(
         address(a), a.strides[0], *steps, *size, *first, *hops, *counts(lines), *tiles[1:], tiles[0] * tiles[1] *
-        tiles[2], begin, a.shape[1], channel,
+        tiles[2], begin, a.shape[1], channel, a.itemsize,
+    )  # fmt: skip
+
+
+def images(
+    place: int, image_step: int, steps: Sequence[int], size: Sequence[int], channels: int, channel_step: int
+) -> Samples:
+    """Where each image is one tile: bytes from sample to sample, and how many there are, on three axes."""
+    return Samples(
+        place, image_step, *steps, *size, 0, 0, 0, 0, 0, 0, *size, 1, 1, 1, 0, channels, 0, channel_step
     )  # fmt: skip
 
 
@@ -156,18 +166,12 @@ def transform(tile: Tile, way: Way, memory: np.ndarray, source: Samples, target:
     _run(_transform_piece, tile, way, memory, source, target, in_steps, out_steps)
 
 
-def inverse(
-    tile: Tile, way: Way, memory: np.ndarray, source: Spectra, target: Samples, last: Finish = NOTHING,
-    filters: bool = False,
-) -> None:  # fmt: skip
-    """Samples of the spectra, delivered to their places; ``last``: what is done with them there.
-
-    ``filters``: see `_deliver_filters`.
-    """
+def inverse(tile: Tile, way: Way, memory: np.ndarray, source: Spectra, target: Samples, last: Finish = NOTHING) -> None:
+    """Samples of the spectra, delivered to their places; ``last``: what is done with them there."""
     width = tile.width * tile.itemsize
     out_steps = [step.rest * width for step in way.steps]
     in_steps = [source.plane_step, *out_steps[1:]]
-    _run(_filters_piece if filters else _inverse_piece, tile, way, memory, target, source, in_steps, out_steps, last)
+    _run(_inverse_piece, tile, way, memory, target, source, in_steps, out_steps, last)
 
 
 def _run(
@@ -226,22 +230,6 @@ def _inverse_piece(tile: Any, arguments: int, worker: int) -> None:
         first = piece * tile.width
         found = _restore(tile, z, job, stages, first, job.buffers + worker * job.worker_bytes, address_of(table))
         _deliver(tile, s, z, first, found, last)
-    keep((table,))
-
-
-@native
-def _filters_piece(tile: Any, arguments: int, worker: int) -> None:
-    """The same where tiles are the channels of filters, whose taps lie side by side."""
-    s = read(Samples, arguments)
-    z = read(Spectra, arguments + 8 * len(s))
-    job = read(_Job, arguments + 8 * (len(s) + len(z)))
-    last = read(Finish, arguments + 8 * (len(s) + len(z) + len(job)))
-    stages = arguments + 8 * (len(s) + len(z) + len(job) + len(last))
-    table = np.empty(_longest(stages, job.stages), np.int64)
-    for piece in range(worker, job.pieces, job.workers):
-        first = piece * tile.width
-        found = _restore(tile, z, job, stages, first, job.buffers + worker * job.worker_bytes, address_of(table))
-        _deliver_filters(tile, s, z, first, found)
     keep((table,))
 
 
@@ -345,13 +333,16 @@ def _deliver(tile: Any, s: Any, z: Any, first: int, found: int, last: Any) -> No
     a0, b0 = _within(o0, s.count0, s.size0)
     a1, b1 = _within(o1, s.count1, s.size1)
     a2, b2 = _within(o2, s.count2, s.size2)
-    origin = s.address + n * s.image_step + c * item
+    origin = s.address + n * s.image_step + c * s.channel_step
     for j0 in range(a0, b0):
         for j1 in range(a1, b1):
             to = origin + (o0 + j0) * s.step0 + (o1 + j1) * s.step1 + (o2 + a2) * s.step2
             source = found + ((a2 * s.count0 + j0) * s.count1 + j1) * width
             for _ in range(a2, b2):
-                if real == tile.width:
+                if s.channel_step != item:
+                    for i in range(real):
+                        store(to + i * s.channel_step, load(tile.one, source + i * item))
+                elif real == tile.width:
                     for v in range(0, width, tile.lanes * item):
                         store(to + v, load(tile, source + v))
                 else:
@@ -359,22 +350,3 @@ def _deliver(tile: Any, s: Any, z: Any, first: int, found: int, last: Any) -> No
                 if last.scale != 0:
                     finish(tile, last, to, s.channel + c, real)
                 source, to = source + s.count0 * s.count1 * width, to + s.step2
-
-
-@native
-def _deliver_filters(tile: Any, s: Any, z: Any, first: int, found: int) -> None:
-    """Taps (count2, count0, count1, width) of channel c of some filters, to dw.
-
-    ``image_step`` leads from channel to channel and ``hop0`` from filter to filter, of which there are ``channels``.
-    """
-    item = tile.itemsize
-    width = tile.width * item
-    c, k = first // z.row, first % z.row
-    for i in range(min(tile.width, s.channels - k)):
-        origin = s.address + c * s.image_step + (k + i) * s.hop0
-        for j0 in range(s.count0):
-            for j1 in range(s.count1):
-                for j2 in range(s.count2):
-                    source = found + ((j2 * s.count0 + j0) * s.count1 + j1) * width + i * item
-                    to = origin + j0 * s.step0 + j1 * s.step1 + j2 * s.step2
-                    store(to, load(tile.one, source))

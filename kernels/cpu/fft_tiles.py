@@ -159,7 +159,7 @@ def axes(conv: Conv) -> list[Axis]:
 @lru_cache(maxsize=1024)
 def tiling(pass_: str, conv: Conv, itemsize: int) -> Tiling | None:
     """The cheapest tiles by the cost model among those that fit ``WORKSPACE``; None where none does."""
-    options = [_lengths(a, pass_, least) for a, least in zip(axes(conv), LEAST)]
+    options = [_lengths(pass_, a, i) for i, a in enumerate(axes(conv))]
     found = (_cut(pass_, conv, itemsize, fft) for fft in product(*options))
     return min((t for t in found if t), key=lambda t: t.cost.seconds, default=None)
 
@@ -169,8 +169,8 @@ def _least(a: Axis) -> int:
     return a.extent + a.stride - 1
 
 
-def _lengths(a: Axis, pass_: str, shortest: int) -> list[int]:
-    """Lengths to try: those that cut the axis into 1, 2, 3, 4, 6, 8, ... pieces.
+def _lengths(pass_: str, a: Axis, number: int) -> list[int]:
+    """Lengths to try: those that cut the axis, the one of this ``number``, into 1, 2, 3, 4, 6, 8, ... pieces.
 
     An axis of one point needs no transform, except the last one.
     """
@@ -178,7 +178,7 @@ def _lengths(a: Axis, pass_: str, shortest: int) -> list[int]:
     least, pieces, found = _least(a), 1, set()
     while True:
         length = max(least, a.extent - 1 + ceil(positions / pieces))
-        found.add(length if length == 1 and shortest < LEAST[2] else max(shortest, length))
+        found.add(1 if length == 1 and number < 2 else max(LEAST[number], length))
         if pieces >= positions:
             return sorted(found)
         pieces = pieces * 3 // 2 if pieces & (pieces - 1) == 0 and pieces > 1 else pieces // 3 * 4 or 2

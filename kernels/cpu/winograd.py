@@ -33,7 +33,6 @@ order: the number of threads, for which the weight gradient may have more bands,
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,14 +132,10 @@ def _correlate(x: Array, w: Array, p: _Problem, out: Array | None) -> Array:
     if not x.size:
         y[...] = 0
     elif y.size:
-        x, alone = as_last(x, "x"), _Problem(p.pass_, _one_group(p.conv))
+        x, alone = as_last(x, "x"), _Problem(p.pass_, p.conv.one_group)
         for x_group, w_group, y_group in zip(np.split(x, groups, 1), np.split(w, groups), np.split(y, groups, 1)):
             _correlate_group(x_group, _filters(w_group, alone).memory, None, None, None, alone, y_group)
     return deliver(y, out)
-
-
-def _one_group(c: Conv) -> Conv:
-    return replace(c, in_channels=c.in_channels // c.groups, out_channels=c.out_channels // c.groups, groups=1)
 
 
 def _filters(w: Array, p: _Problem) -> Filters:

@@ -118,7 +118,7 @@ FFT = (
         "channel_blocks_not_summed",
         "fft:_correlate_tiles",
         "each block of channels replaces the sum so far",
-        "cs.stop - cs.start, cs.start > 0 and not cut.alone",
+        "cs.stop - cs.start, cs.start > 0",
         "cs.stop - cs.start, False",
     ),
     _fft(
@@ -199,11 +199,11 @@ FFT = (
         "t += 0 * s.begin",
     ),
     _fft(
-        "B_gw_filters_of_a_panel_one_too_few",
-        "fft_blocks:_deliver_filters",
+        "B_gw_last_filter_of_a_panel_dropped",
+        "fft_blocks:_deliver",
         "the last filter of each panel is not delivered",
-        "min(tile.width, s.channels - k)",
-        "min(tile.width, s.channels - k - 1)",
+        "for i in range(real):",
+        "for i in range(real - 1):",
     ),
     _fft(
         "mirror_of_the_middle_forgotten",
