@@ -1,7 +1,9 @@
 """How long the first call of a kernel takes: ``python -m benchmarks.first_call``.
 
 Each kernel runs in a process of its own, first with an empty folder for compiled code (cold), then with the folder
-that this filled (warm).  Importing Numba is not counted: it is said beside the times, and a process does it once.
+that this filled (warm); both some times, each cold one with a folder of its own, of which the medians count: one of a
+dozen processes falls into a moment in which the machine does something else.  Importing Numba is not counted: it is
+said beside the times, and a process does it once.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import Any
 
 from . import AS_STARTED, checked
 from .shapes import select
 from .sides import ROOT
 
+REPEATS = 3
 # title of a layer, its pass, the algorithm
 CASES = (
     ("resnet50 2 3x3", "forward", "nhwc"),
@@ -56,15 +60,18 @@ def child(title: str, pass_: str, algorithm: str) -> dict[str, float]:
 def run(
     cases: Sequence[tuple[str, str, str]] = CASES, progress: Callable[[str], None] = lambda line: None
 ) -> list[dict[str, Any]]:
-    """A row for each kernel: seconds of the first call, cold and warm, without those of a second call."""
+    """A row for each kernel: seconds of the first call, cold and warm, without those of a second call; medians."""
     rows: list[dict[str, Any]] = []
     for case in cases:
         progress("first call: " + " ".join(case))
-        with tempfile.TemporaryDirectory() as folder:
-            cold, warm = (_ask(case, folder) for _ in range(2))
+        pairs = []
+        for _ in range(REPEATS):
+            with tempfile.TemporaryDirectory() as folder:
+                pairs.append([_ask(case, folder) for _ in ("cold", "warm")])
         row: dict[str, Any] = dict(zip(("layer", "pass", "algorithm"), case))
-        row |= {"cold": cold["first"] - cold["second"], "warm": warm["first"] - warm["second"], "numba": warm["numba"]}
-        rows.append(row)
+        for name, calls in zip(("cold", "warm"), zip(*pairs)):
+            row[name] = median(call["first"] - call["second"] for call in calls)
+        rows.append(row | {"numba": median(warm["numba"] for _, warm in pairs)})
     return rows
 
 

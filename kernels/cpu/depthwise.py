@@ -6,8 +6,8 @@ once and in its order, not to read y before it is written, and to load little fr
 * y is computed row by row, all channels of a few pixels at a time, so that a row of x is still in the L2 cache when the
   next row of y wants it.  A few neighbouring pixels and one or two vectors of channels are a register tile
   (`depthwise_tiles.filter_run`), which reads zeros where its windows reach into the padding of a row, and leaves out
-  taps that read nothing else.  Large results go past the caches, into which memory would be read first only to be
-  overwritten.
+  taps that read nothing else.  A tile of a strided row's input gradient has neighbouring pixels of all residues.  Large
+  results go past the caches, into which memory would be read first only to be overwritten.
 * The weight gradient keeps all taps of a small kernel in registers while the pixels of some rows pass
   (`depthwise_tiles.sum_run`), which reads zeros as padding too.
 
@@ -27,7 +27,7 @@ import numpy as np
 from ..jit import native
 from ..workspace import borrow
 from .depthwise_long import filter_long
-from .depthwise_tiles import filter_run, filter_tile, sum_run, sum_tile
+from .depthwise_tiles import ChannelTile, filter_run, filter_tile, sum_run, sum_tile
 from .depthwise_weights import Taps, by_channel
 from .finish import NOTHING, Finish, finish
 from .pieces import Address, allocate, free, number, read, run, write_number
@@ -65,17 +65,24 @@ class _Job(NamedTuple):
     lines: int  # taps along the first two axes: rows that a window reads
 
 
-def filter_channels(classes: Sequence[tuple[Windows, Taps]], weights: np.ndarray, last: Finish = NOTHING) -> None:
+def filter_channels(
+    classes: Sequence[tuple[Windows, Taps]],
+    weights: np.ndarray,
+    last: Finish = NOTHING,
+    tile: ChannelTile | None = None,
+) -> None:
     """y from the windows of x and weights (C, M, T0, T1, T2), M the members of a group.
 
     y may be in several classes, the residues of an input gradient, each with windows and taps of its own; they are
-    computed together, row by row, because they share rows of x.  ``last``: what is done with the results.
+    computed together, row by row, because they share rows of x.  ``last``: what is done with the results.  ``tile``:
+    one that upsamples; the windows' last axis is then that of the convolution whose input gradient y is, whole.
     """
     (channels, members), size = weights.shape[:2], weights.itemsize
     taps0, taps1, taps2 = weights.shape[2:]
     first = classes[0][0]
-    known = first.taps2 if len(classes) == 1 and first.dilation2 == 1 else 0
-    tile = filter_tile(weights.dtype.name, channels, members, known, first.stride2)
+    if tile is None:
+        known = first.taps2 if len(classes) == 1 and first.dilation2 == 1 else 0
+        tile = filter_tile(weights.dtype.name, channels, members, known, first.stride2)
     if tile.long:
         filter_long(first, weights, classes[0][1], tile, last)
         return
@@ -135,9 +142,20 @@ def _filter_row(tile: Any, w: Any, weights: Any, job: Any, last: Any, n: int, ro
     for begin in range(0, job.channels, job.band):
         for i in range(0, w.out2, tile.rows):
             q = min(i, w.out2 - pixels)  # the last moved back
+            if tile.upsamples:
+                q += q % tile.stride
             if job.stream and count and begin == 0:
                 _fetch_next(tile, w, number(table, 2 * count - 2), q)
-            _filter_step(tile, w, weights, job, last, table, count, q, pixels, begin, place + q * w.y_step2)
+            some = min(pixels, w.out2 - q)
+            _filter_step(tile, w, weights, job, last, table, count, q, some, begin, place + q * w.y_step2)
+
+
+@native
+def _first_pixel(tile: Any, w: Any, q: int) -> int:
+    """What pixel q's window begins with; of pixels that are upsampled, the windows of those from q on."""
+    if tile.upsamples:
+        return (q + w.low2 - tile.phase) // tile.stride - tile.low
+    return q * w.stride2 - w.low2
 
 
 @native
@@ -146,7 +164,7 @@ def _filter_step(
     place: int,
 ) -> None:  # fmt: skip
     """The pixels from q on, a band of channels from ``begin`` on, with the taps that do not read padding alone."""
-    j = q * w.stride2 - w.low2
+    j = _first_pixel(tile, w, q)
     s, stop = 0, w.taps2
     if tile.told:
         end = j + (pixels - 1) * w.stride2  # what the last pixel's window begins with
@@ -167,10 +185,12 @@ def _filter_step(
 @native
 def _fetch_next(tile: Any, w: Any, row: int, q: int) -> None:
     """Ask for what the pixels from q on read in the rows after ``row``, the last that they read in this one."""
-    place = row + (q * w.stride2 - w.low2 + (w.taps2 - 1) * w.dilation2) * w.x_step2
+    place, length = row + (_first_pixel(tile, w, q) + (w.taps2 - 1) * w.dilation2) * w.x_step2, tile.rows * w.stride2
+    if tile.upsamples:
+        length = tile.pixels
     for _ in range(w.stride1):
         place += w.x_step1
-        for i in range(0, tile.rows * w.stride2 * w.x_step2, LINE_BYTES):
+        for i in range(0, length * w.x_step2, LINE_BYTES):
             prefetch(place + i)
 
 

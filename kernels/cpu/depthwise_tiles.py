@@ -8,7 +8,8 @@ in the padding filter_run is told nothing.  What a row reads before its first pi
 
 Neighbouring windows share most of their pixels.  Where it is known beforehand how many taps there are and how far
 windows are apart, filter_run loads each pixel once for all windows that it belongs to (`ChannelTile.taps`); of a long
-kernel's row, once for some taps at a time.
+kernel's row, once for some taps at a time.  The windows of a strided row's input gradient lie closer than pixels
+(`ChannelTile.upsamples`): result i reads pixel (i + phase - s) / stride with tap s, where that is a whole number.
 
 With groups of a few channels, each channel meets the members d of its group: x[...][:] is then the vector in which
 every channel is replaced by member d of its group, one shuffle, and w and d have a row for each (s, d).
@@ -48,7 +49,9 @@ class ChannelTile(Tile):
     """``rows`` pixels, or taps of the weight gradient, x ``vectors`` of channels that meet ``group`` of their own.
 
     ``taps`` in a row of the kernel, or with ``long`` at a time, ``stride`` pixels from window to window.  0 taps: as
-    many as filter_run is told, and the stride too.  ``run``: pixels that sum_run takes at a time.
+    many as filter_run is told, and the stride too.  ``run``: pixels that sum_run takes at a time.  ``upsamples``: the
+    results are the input gradient of a row with that stride, from a multiple of it on, and ``phase`` is what is left
+    of the padding's width divided by it.
     """
 
     group: int = 1
@@ -56,6 +59,8 @@ class ChannelTile(Tile):
     stride: int = 1
     long: bool = False
     run: int = 1
+    upsamples: bool = False
+    phase: int = 0
 
     @property
     def lines(self) -> int:
@@ -67,6 +72,26 @@ class ChannelTile(Tile):
         """1: filter_run needs to be told how many taps there are."""
         return int(self.long or not self.taps)
 
+    @property
+    def low(self) -> int:
+        """Pixels of the row that are read before pixel 0, with ``upsamples``."""
+        return (self.taps - 1 - self.phase) // self.stride
+
+    @property
+    def pixels(self) -> int:
+        """Neighbouring pixels of a row that filter_run reads, where it knows the taps."""
+        if self.upsamples:
+            return self.low + (self.rows - 1 + self.phase) // self.stride + 1
+        return (self.rows - 1) * self.stride + self.taps
+
+    def meets(self, c: int) -> list[tuple[int, int]]:
+        """The taps s that pixel c of those meets, each with its result i."""
+        if self.upsamples:
+            found = [(s, self.stride * (c - self.low) + s - self.phase) for s in range(self.taps)]
+        else:
+            found = [(s, (c - s) // self.stride) for s in range(self.taps) if (c - s) % self.stride == 0]
+        return [(s, i) for s, i in found if 0 <= i < self.rows]
+
 
 _PIXELS = {32: (7, 2), 16: (6, 2)}  # rows x vectors by the number of registers
 _LONG = {32: (14, 1), 16: (7, 1)}
@@ -74,6 +99,7 @@ SHAPES = (3, 3), (2, 5), (1, 9), (1, 3), (1, 1)  # of the kernel's taps in a til
 MOST_SUMS = 12  # vectors, or pairs of them where registers are many
 RUN = 4  # pixels that meet all taps of a tile of sums at a time
 MOST_PIXELS = 7  # rows of images are multiples of that, mostly
+MOST_BETWEEN = 8  # the same of results that lie closer than pixels, an even number
 SHARED_TAPS = (3, 5, 7)  # the usual ones; each is compiled by itself, so in float64, for checks, only the first
 LONG_TAPS = 4  # at a time, of at least twice as many
 
@@ -91,15 +117,41 @@ def filter_tile(
     ChannelTile(dtype='float32', lanes=8, rows=7, vectors=1, group=1, taps=4, stride=1, long=True, run=1)
     """
     host = host or machine()
-    if taps in SHARED_TAPS[: None if dtype == "float32" else 1] and stride <= 2:
-        for vectors in (2, 1) if group == 1 else (1,):  # a group's pixels stay in registers, for all of its members
-            rows = (host.registers - 2) // vectors - taps
-            tile = _fit(dtype, channels, group, host, (min(rows, MOST_PIXELS), vectors))
-            if rows >= 4 and tile.vectors == vectors:
-                return replace(tile, taps=taps, stride=stride)
+    shared = _sharing(dtype, channels, group, taps, stride, MOST_PIXELS, host)
+    if shared is not None:
+        return shared
     if taps >= 2 * LONG_TAPS and stride == 1:
         return replace(_fit(dtype, channels, group, host, _LONG[host.registers]), taps=LONG_TAPS, long=True)
     return _fit(dtype, channels, group, host, _PIXELS[host.registers])
+
+
+def gradient_tile(
+    dtype: str, channels: int, group: int, taps: int, stride: int, low: int, host: Machine | None = None
+) -> ChannelTile | None:
+    """The tile of filter_run for the input gradient of a row with a stride and ``low`` pixels of padding before it.
+
+    None where no tile takes it as a whole: it is that of filter_tile for each residue of its pixels then.
+
+    >>> tile = gradient_tile("float32", 96, 1, taps=3, stride=2, low=1, host=Machine(64, 32))
+    >>> [tile.meets(c) for c in range(tile.pixels)][:2]
+    [[(1, 0), (2, 1)], [(0, 1), (1, 2), (2, 3)]]
+    """
+    host = host or machine()
+    tile = None if stride == 1 else _sharing(dtype, channels, group, taps, stride, MOST_BETWEEN, host, stride)
+    return None if tile is None else replace(tile, upsamples=True, phase=low % stride)
+
+
+def _sharing(
+    dtype: str, channels: int, group: int, taps: int, stride: int, most: int, host: Machine, step: int = 1
+) -> ChannelTile | None:
+    """The tile that loads what neighbouring windows share once, if there is one, of a multiple of ``step`` pixels."""
+    if taps in SHARED_TAPS[: None if dtype == "float32" else 1] and stride <= 2:
+        for vectors in (2, 1) if group == 1 else (1,):  # a group's pixels stay in registers, for all of its members
+            rows = (host.registers - 2) // vectors - taps
+            tile = _fit(dtype, channels, group, host, (min(rows, most) // step * step, vectors))
+            if rows >= 4 and tile.vectors == vectors:
+                return replace(tile, taps=taps, stride=stride)
+    return None
 
 
 def sum_tile(
@@ -213,7 +265,7 @@ def filter_run(
             def shared(s, sums):
                 """Taps s, s + 1, ...: each pixel is loaded once and meets the weights of all its windows."""
                 begin = b.add(first, s)
-                places = [pixel(b.add(begin, I64(c))) for c in range((spec.rows - 1) * spec.stride + spec.taps)]
+                places = [pixel(b.add(begin, I64(c))) for c in range(spec.pixels)]
                 for d in range(spec.group):
                     factors = [weights(b.add(s, I64(t)), d) for t in range(spec.taps)]
                     sums = _meet(b, spec, places, d, factors, sums)
@@ -246,6 +298,8 @@ def filter_run(
             sums = rows(False)
         else:
             reach = b.add(b.mul(I64(spec.rows - 1), stride), b.mul(b.sub(taps, I64(1)), dilation))
+            if spec.taps:
+                reach = I64(spec.pixels - 1)
             inside = b.and_(b.icmp_signed(">=", first, I64(0)), b.icmp_signed("<", b.add(first, reach), size))
             sums = _either(b, inside, lambda: rows(False), lambda: rows(True))
         _write(b, spec, sums, _places(b, y, y_step, spec.rows), pixels, stream)
@@ -282,12 +336,10 @@ def _meet(
     new = list(sums)
     for c, place in enumerate(places):
         pixel = [_member(b, tile, vector, d) for vector in _vectors(b, tile, place)]
-        for s in range(tile.taps):
-            i, rest = divmod(c - s, tile.stride)
-            if rest == 0 and 0 <= i < tile.rows:
-                for j in range(tile.vectors):
-                    at = i * tile.vectors + j
-                    new[at] = emit_fma(b, tile, pixel[j], weights[s][j], new[at])
+        for s, i in tile.meets(c):
+            for j in range(tile.vectors):
+                at = i * tile.vectors + j
+                new[at] = emit_fma(b, tile, pixel[j], weights[s][j], new[at])
     return new
 
 

@@ -77,6 +77,11 @@ def residues(a: Axis3) -> list[Residue]:
     return parts
 
 
+def whole_row(a: Axis3) -> Residue:
+    """The input gradient along one axis in one part, for those who find the residues of its positions themselves."""
+    return Residue(slice(None, None, -1), 0, 1, Axis3(a.out, a.taps, a.size, a.stride, a.low, a.dilation))
+
+
 def halo(a: Axis3) -> int:
     """Positions that a tile's buffer holds beyond the tile's own."""
     return (a.taps - 1) * a.dilation // a.stride if a.taps else 0

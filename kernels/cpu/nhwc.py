@@ -25,8 +25,8 @@ from ..geometry import Conv
 from . import col2im_tiles
 from .col2im import spread
 from .depthwise import filter_channels, weight_sums
-from .depthwise_tiles import groups_fit
-from .direct_tiles import Axis3, Geometry, geometry, residues
+from .depthwise_tiles import ChannelTile, gradient_tile, groups_fit
+from .direct_tiles import Axis3, Geometry, geometry, residues, whole_row
 from .elements import last_and_dense
 from .finish import NOTHING, Finish, finishing
 from .places import address
@@ -99,7 +99,10 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
         weights = _by_group(w, conv).swapaxes(1, 2)  # (G, C/G, K/G, T0, T1, T2)
         alone, parts = by_channels(conv, g.dtype.name), []
         gaps = NO_GAPS if alone else _gaps(conv, dx)
-        for classes in product(*(residues(axis) for axis in geometry(conv))):
+        tile = _upsampling(conv, g.dtype.name) if alone else None
+        *rows, last = geometry(conv)
+        columns = residues(last) if tile is None else [whole_row(last)]
+        for classes in product(*map(residues, rows), columns):
             if gaps != NO_GAPS and not all(r.axis.taps for r in classes):
                 continue  # zeros, which the other class leaves
             first, step = [r.first for r in classes], [r.step for r in classes]
@@ -111,7 +114,7 @@ def input_grad(w: Array, g: Array, conv: Conv, out: Array | None = None) -> Arra
                 part = weights[:, :, :, *(r.taps for r in classes)][:, :, :, ::-1, ::-1, ::-1]
                 multiply_rows(view, part, g.dtype.name, merged=merged, gaps=gaps)
         if alone:
-            filter_channels(parts, _by_channel(weights))
+            filter_channels(parts, _by_channel(weights), tile=tile)
     return deliver(dx, out)
 
 
@@ -134,6 +137,14 @@ def weight_grad(x: Array, g: Array, conv: Conv, out: Array | None = None) -> Arr
         out[...] = dw
         return out
     return dw
+
+
+def _upsampling(conv: Conv, dtype: str) -> ChannelTile | None:
+    """The tile that computes rows of a depthwise input gradient as a whole, if there is one."""
+    last = geometry(conv)[2]
+    if last.dilation > 1:
+        return None
+    return gradient_tile(dtype, conv.in_channels, conv.w_shape[1], last.taps, last.stride, last.low)
 
 
 def _gaps(conv: Conv, dx: Array) -> Gaps:

@@ -194,7 +194,7 @@ class _ConstantAttributes(AttributeTemplate):
 @lower_getattr_generic(ConstantType)
 def _constant_attribute(context: Any, _builder: Any, kind: ConstantType, _value: Any, name: str) -> ir.Value:
     value = getattr(kind.value, name)
-    return context.get_dummy_value() if isinstance(value, Constant) else context.get_constant(types.intp, value)
+    return context.get_dummy_value() if isinstance(value, Constant) else context.get_constant(types.intp, int(value))
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ def _passes() -> tuple[Mutant, ...]:
             "B_gx_first_residue_only",
             nhwc + "input_grad",
             "only every s-th position is written",
-            "in product(*(residues(axis) for axis in geometry(conv))):",
-            "in list(product(*(residues(axis) for axis in geometry(conv))))[:1]:",
+            "in product(*map(residues, rows), columns):",
+            "in list(product(*map(residues, rows), columns))[:1]:",
         ),
         _bug(
             "B_gx_residues_all_written_to_the_first",
@@ -687,6 +687,27 @@ def _depthwise() -> tuple[Mutant, ...]:
             "of the residues only as many are computed as fit into one run",
             "range(0, len(classes), CLASSES)",
             "range(0, CLASSES, CLASSES)",
+        ),
+        _bug(
+            "B_gx_whole_rows_out_of_phase",
+            "depthwise_tiles:gradient_tile",
+            "gradients of strided rows meet the taps of an image without padding",
+            "phase=low % stride",
+            "phase=0",
+        ),
+        _bug(
+            "B_gx_whole_rows_from_odd_pixels_on",
+            "depthwise:_filter_row",
+            "the tile that ends a row of odd length begins between two pixels of g",
+            "q += q % tile.stride",
+            "q += 0",
+        ),
+        _bug(
+            "B_gx_whole_rows_begin_with_pixel_0",
+            "depthwise:_first_pixel",
+            "what lies before the first pixel of g that a tile is about is forgotten",
+            "(q + w.low2 - tile.phase) // tile.stride - tile.low",
+            "(q + w.low2 - tile.phase) // tile.stride",
         ),
         _bug(
             "B_gw_moved_back_vector_taken_for_one_that_follows",

@@ -55,6 +55,21 @@ def test_pixels_shared_by_windows_change_no_bit(kernel, stride, monkeypatch) -> 
         assert_same_bits(got, want[name], name)
 
 
+@pytest.mark.parametrize(("taps", "low"), [(3, 0), (3, 1), (5, 2), (7, 4)])
+def test_gradients_of_strided_rows_as_a_whole_change_no_bit(host, taps, low, monkeypatch) -> None:
+    """Against each residue of their pixels by itself; rows shorter than a register tile, and of odd lengths, too."""
+    for width in (taps, 9, 16, 29):
+        conv = Conv.from_shapes((2, 40, 5, width), (40, 1, 3, taps), stride=2, padding=(1, low), groups=40)
+        assert nhwc._upsampling(conv, "float32") is not None
+        w, g = drawn(conv.w_shape, 2), drawn(conv.y_shape, 3)
+        nhwc.input_grad.cache_clear()
+        got = nhwc.input_grad(w, g, conv)
+        with monkeypatch.context() as patch:
+            patch.setattr(nhwc, "_upsampling", lambda conv, dtype: None)
+            nhwc.input_grad.cache_clear()
+            assert_same_bits(got, nhwc.input_grad(w, g, conv), f"{conv}")
+
+
 @pytest.mark.parametrize("rows_bytes", [depthwise_long.ROWS_BYTES, 0])
 def test_rows_of_many_taps_copied_change_no_bit(rows_bytes, monkeypatch) -> None:
     """In whatever parts; images narrower than the kernel, and than a register tile, too."""
@@ -100,7 +115,7 @@ def test_results_that_share_a_cache_line_do_not_go_past_the_caches(monkeypatch) 
 def test_tiles_of_other_machines_in_double_precision(host) -> None:
     """Channels that fill no vector, shared pixels, rows of many taps, groups within a vector."""
     double = [c for c in WIDE if c.batch == 2 and c.groups > 2]
-    assert len(double) == 4 and all(nhwc.by_channels(checks.problem(c), "float64") for c in double)
+    assert len(double) == 5 and all(nhwc.by_channels(checks.problem(c), "float64") for c in double)
     for c in double:
         for pass_ in checks.PASSES:
             operands = [checks.channels_last(a) for a in checks.operands(c, pass_, "float64")]
@@ -116,6 +131,10 @@ def test_tiles_fit_the_registers() -> None:
                 tile = depthwise_tiles.filter_tile("float64", channels, 1, taps, 1, host)
                 assert tile.width <= channels and tile.lanes * 8 <= host.width
                 assert tile.rows * tile.vectors + max(1, tile.taps) * tile.vectors + 1 <= host.registers
+                gradient = depthwise_tiles.gradient_tile("float32", channels, 1, taps, 2, 1, host)
+                if gradient is not None:  # its rows begin with even pixels
+                    assert gradient.rows % 2 == 0 < gradient.rows
+                    assert (gradient.rows + taps) * gradient.vectors + 1 <= host.registers
         for kernel, stride in product(((3, 3), (5, 5), (1, 9), (31, 31), (1, 1), (4, 2)), (0, 1, 2)):
             for group in (1, 2, 4):
                 tile = depthwise_tiles.sum_tile("float32", 40, group, kernel, stride, host)
