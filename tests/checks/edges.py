@@ -1,8 +1,8 @@
 """Operands and results that end, or begin, where memory ends: whoever reads beyond them is stopped by the processor.
 
 ``python -m tests.checks.edges [NUMBER [SEED]]`` runs every convolution kernel, pooling and the matrix product on such
-arrays; with NUMBER on so many random problems instead of the named ones.  It says what it computes before it does:
-the last line is the culprit.
+arrays, with scratch memory of that kind, full of NaN; with NUMBER on so many random problems instead of the named ones.
+It says what it computes before it does: the last line is the culprit.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import ctypes
 import mmap
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
-from minidl.kernels import catalogue, pooling
+from minidl.kernels import catalogue, pooling, workspace
 from minidl.kernels.cpu.few_rows import rows_times, supports
 from minidl.kernels.cpu.gemm import matmul
 from minidl.kernels.pooling import Pool
@@ -23,6 +24,7 @@ from . import conv, gemm, shapes
 
 PAGE = mmap.PAGESIZE
 NONE = 0  # PROT_NONE: neither read nor written
+LINE = workspace.ALIGNMENT
 
 
 def at_an_edge(a: np.ndarray, end: bool) -> np.ndarray:
@@ -38,6 +40,21 @@ def at_an_edge(a: np.ndarray, end: bool) -> np.ndarray:
     copy = np.frombuffer(region, a.dtype, a.size, offset).reshape(a.shape)
     copy[...] = a
     return copy
+
+
+@contextmanager
+def scratch_at_edges() -> Iterator[None]:
+    """Inside, what kernels borrow ends where memory ends, but for what is left of a cache line, and is NaN."""
+
+    def aligned(size: int) -> np.ndarray:
+        return at_an_edge(np.full(-(-size // LINE) * LINE, 0xFF, np.uint8), end=True)[:size]
+
+    before, workspace.aligned = workspace.aligned, aligned
+    try:
+        yield
+    finally:
+        workspace.aligned = before
+        workspace.release()
 
 
 def placed(a: np.ndarray, end: bool, last: bool) -> np.ndarray:
@@ -64,6 +81,7 @@ def convolutions(cases: tuple[shapes.Case, ...]) -> Iterator[str]:
                         yield what
                         arrays = [placed(a, end, last) for a in given]
                         out = placed(np.full(expected.shape, np.nan, dtype), end, last and pass_ != "weight_grad")
+                        workspace.release()  # blocks as large as this call wants, not those before it
                         conv.call(pass_, kernel.algorithm, problem, *arrays, out=out)
                         conv.assert_within(out, expected, bound, what)
 
@@ -133,9 +151,10 @@ def random_cases(count: int, seed: int) -> tuple[shapes.Case, ...]:
 def main(number: int = 0, seed: int = 0) -> None:
     cases = (*shapes.FEW, *shapes.WIDE) if not number else random_cases(number, seed)
     done = 0
-    for what in convolutions(cases):
-        print(what, flush=True)
-        done += 1
+    with scratch_at_edges():
+        for what in convolutions(cases):
+            print(what, flush=True)
+            done += 1
     for what in poolings(np.random.default_rng(seed), number or 12):
         print(what, flush=True)
         done += 1

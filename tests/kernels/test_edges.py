@@ -43,6 +43,22 @@ print("survived")
     assert done.returncode < 0 and "survived" not in done.stdout
 
 
+def test_who_reads_beyond_scratch_memory_is_killed() -> None:
+    code = """
+import ctypes
+import numpy as np
+from minidl.kernels.workspace import borrow
+from tests.checks.edges import scratch_at_edges
+with scratch_at_edges():
+    a = borrow("a", (16,), np.dtype("float32"))
+    assert np.isnan(a).all()
+    ctypes.c_float.from_address(a.ctypes.data + 4 * a.size).value
+print("survived")
+"""
+    done = run("-c", code)
+    assert done.returncode < 0 and "survived" not in done.stdout, done.stderr
+
+
 def test_problems_of_the_random_run_differ() -> None:
     cases = edges.random_cases(20, 3)
     assert len({str(c) for c in cases}) == 20 and cases == edges.random_cases(20, 3)
