@@ -14,7 +14,7 @@ from math import log2, prod
 from . import jit, vectors
 from .arrays import fft
 from .catalogue import Cost, Kernel, register
-from .cpu import col2im_tiles, direct_tiles, fft_tiles, im2col, winograd_tiles
+from .cpu import col2im_tiles, direct_tiles, fft_tiles, im2col, parts, winograd_tiles
 from .geometry import Conv
 
 PASSES = ("forward", "input_grad", "weight_grad")
@@ -187,7 +187,10 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
         flops *= max(1.0, last.size / (last.out * last.stride))
     if depth == columns and depth in (1, 2, 4, 8) and conv.groups > 1:  # nhwc.by_channels
         seconds = flops * itemsize / 4 / (NHWC_DEPTHWISE[pass_] * vectors.speed()) + moved / NHWC_DEPTHWISE_BYTES
-        return Cost(flops, moved, 0, loops * NHWC_CALL + seconds)
+        workspace = itemsize * prod(conv.w_shape)
+        if pass_ == "weight_grad":
+            workspace *= parts.channel_parts(conv.batch * prod(conv.out[:-1]), conv.out[-1])
+        return Cost(flops, moved, workspace, loops * NHWC_CALL + seconds)
     if pass_ == "input_grad":
         depth, columns = columns, depth
     elif conv.in_channels < NHWC_ROWS and conv.groups == 1:  # the taps of a row count as channels
@@ -204,6 +207,12 @@ def nhwc_cost(pass_: str, conv: Conv, itemsize: int) -> Cost:
     if pass_ == "input_grad" or (pass_ == "weight_grad" and taps > 1):
         seconds += prod(conv.w_shape) * NHWC_PACK
     workspace = itemsize * conv.groups * wide * depth * taps
+    if pass_ == "weight_grad":
+        pixels = conv.batch * prod(conv.out)
+        turned = taps == 1 and not (columns % NHWC_ROWS or depth % _lanes(itemsize))
+        turned = turned and parts.worth_turning(depth, columns, pixels, workspace)
+        count = parts.product_parts(pixels, conv.groups, workspace, turned)
+        workspace = 0 if turned and count == 1 else count * workspace
     return Cost(work, moved, workspace, seconds)
 
 

@@ -30,6 +30,7 @@ from .depthwise_long import filter_long
 from .depthwise_tiles import ChannelTile, filter_run, filter_tile, sum_run, sum_tile
 from .depthwise_weights import Taps, by_channel
 from .finish import NOTHING, Finish, finish
+from .parts import channel_parts
 from .pieces import Address, allocate, free, number, read, run, write_number
 from .places import address
 from .products import FLOPS, PIECES
@@ -42,7 +43,6 @@ STREAM_BYTES = 14 << 20  # operands and result that do not fit in the last cache
 LINE_BYTES = 64
 RUN_PIXELS = 128  # that a tile of sums takes at a time: so many multiply-adds for reading the sums and writing them
 LONG_BYTES = 1 << 10  # pixels a multiple of that apart compete for a few lines of the L1 cache: rows are copied
-PART_PIXELS = 192  # at least, in each of the parts that threads sum
 CLASSES = 4  # in a run, see `filter_channels`
 
 
@@ -212,7 +212,7 @@ def weight_sums(windows: Windows, dw: np.ndarray) -> None:
     taps1, taps2 = -(-w.taps1 // tile.lines) * tile.lines, -(-w.taps2 // tile.taps) * tile.taps
     taps, vectors = w.taps0 * taps1 * taps2, -(-channels // tile.width)
     rows = w.batch * w.out0 * w.out1
-    parts = max(1, min(PIECES, rows, rows * w.out2 // PART_PIXELS))
+    parts = channel_parts(rows, w.out2)
     part_rows = -(-rows // parts)
     parts = -(-rows // part_rows)
     sums = borrow("sums", (parts, taps * members, vectors * tile.width), dw.dtype)

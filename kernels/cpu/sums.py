@@ -30,6 +30,7 @@ from ..threads import get_num_threads
 from ..workspace import borrow
 from .crew import call
 from .packing import bands
+from .parts import product_parts, worth_turning
 from .pieces import LINE, Address, allocate, code_address, fail, free, number, read, run, write_number
 from .places import address
 from .products import FLOPS
@@ -41,10 +42,6 @@ CHUNK_BYTES = 256 << 10  # of rows of x that are read where they lie
 CHUNK_PIXELS = (64, 256)
 COPY_COLUMNS = 192  # which read the copied rows of x: so many are worth it
 ALIASED = 2 << 10  # bytes: rows a multiple of it apart share a few sets of the L1 cache, and drive each other out
-PART_PIXELS = 512  # for which it is worth to add up sums of parts
-SHORT = 4 * PART_PIXELS  # sums that are not worth parts where they can lie where they belong
-PARTS = 16
-SUMS_BYTES = 4 << 20  # of all parts
 PIECES = 4  # wanted, for each thread; each packs and copies for itself
 BAND = 256  # columns of a piece that copies
 BLOCK = 8  # tiles of a piece, at least: it fills the tables and packs for them alone
@@ -104,9 +101,7 @@ def cutting(
     """
     tiles, panels = -(-depth // tile.rows), -(-(stop - first) // tile.width)
     sums = groups * panels * taps * tiles * tile.rows * tile.width * tile.itemsize
-    parts = max(1, min(-(-PARTS // groups), pixels // PART_PIXELS, SUMS_BYTES // max(1, sums)))
-    parts = 1 if turned and pixels < SHORT else 1 << parts.bit_length() - 1  # an even number, or nothing to divide
-    part_pixels, parts = _evenly(pixels, -(-pixels // parts))
+    part_pixels, parts = _evenly(pixels, -(-pixels // product_parts(pixels, groups, sums, turned)))
     copies = taps == 1 and stop - first >= COPY_COLUMNS and apart % ALIASED == 0
 
     def shares(pieces: int) -> tuple[int, int, int, int]:
@@ -204,14 +199,10 @@ def _among_tiles(tile: Tile, cut: Cut, shape: tuple[int, ...], merged: int, d: n
 
 
 def _turns(depth: int, columns: int, pixels: int, d: np.ndarray) -> bool:
-    """Whether x and g change places: d (groups * columns, depth) has to be made of whole register tiles.
-
-    Then the channels of x are packed, which pays where they are fewer than those of g, and nothing has to be
-    transposed, which pays where sums are short, or so large that those of parts would come from far.
-    """
+    """Whether x and g change places: d (groups * columns, depth) has to be made of whole register tiles."""
     tile = columns_tile(d.dtype.name, depth=columns)
     whole = all(columns % t.rows == 0 == (stop - first) % t.width for t, first, stop in bands(depth, tile))
-    return whole and (depth < columns or pixels < SHORT or 2 * d.nbytes > SUMS_BYTES)
+    return whole and worth_turning(depth, columns, pixels, d.nbytes)
 
 
 @native

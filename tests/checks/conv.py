@@ -18,7 +18,7 @@ import numpy as np
 
 from minidl.kernels import catalogue, jit, threads
 from minidl.kernels import conv as kernels
-from minidl.kernels.cpu import col2im_tiles, direct_tiles, fft_tiles, im2col, winograd_tiles
+from minidl.kernels.cpu import col2im_tiles, direct_tiles, fft_tiles, im2col, parts, winograd_tiles
 from minidl.kernels.geometry import Conv
 from minidl.kernels.spec import error_bounds
 
@@ -256,6 +256,10 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         (direct_tiles, "TILE", 24),
         (direct_tiles, "FILTERS", 3),
         (direct_tiles, "ITEMS", 2),
+        (parts, "PIXELS", 11),
+        (parts, "SHORT", 44),
+        (parts, "CHANNEL_PIXELS", 11),
+        (parts, "CHANNEL_PARTS", 3),
         (winograd_tiles, "BLOCK_TILES", (1, 3)),
         (winograd_tiles, "BAND", 16),
         (winograd_tiles, "PIECES", 3),
@@ -281,10 +285,10 @@ def _limits() -> tuple[list[tuple[ModuleType, str, object]], list[Callable[..., 
         )
 
         small += [(products, "DEPTH_BYTES", 512), (products, "CHUNK_PIXELS", 12), (products, "PIECES", 2)]
-        small += [(sums, "CHUNK_PIXELS", (3, 5)), (sums, "PART_PIXELS", 11), (sums, "PIECES", 7)]
+        small += [(sums, "CHUNK_PIXELS", (3, 5)), (sums, "PIECES", 7)]
         small += [(sums, "COPY_COLUMNS", 1), (sums, "ALIASED", 1), (sums, "BAND", 32), (sums, "BLOCK", 1)]
-        small += [(sums, "SPAN", 24), (sums, "SHORT", 44)]
-        small += [(depthwise, "PART_ROWS", 1), (depthwise, "PART_PIXELS", 11), (depthwise, "RUN_PIXELS", 3)]
+        small += [(sums, "SPAN", 24)]
+        small += [(depthwise, "PART_ROWS", 1), (depthwise, "RUN_PIXELS", 3)]
         small += [(depthwise, "STREAM_BYTES", 0), (depthwise, "LONG_BYTES", 1), (depthwise, "CLASSES", 1)]
         small += [(depthwise, "PIECES", 3), (depthwise, "WEIGHT_BYTES", 0), (depthwise_long, "ROWS_BYTES", 0)]
         caches += [products.cutting, sums.cutting, direct.forward, direct.input_grad, direct.weight_grad]

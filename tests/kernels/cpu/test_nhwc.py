@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidl.kernels import jit
+from minidl.kernels import jit, workspace
+from minidl.kernels.catalogue import plan
 from minidl.kernels.geometry import Conv
 from tests.checks import conv as checks
 from tests.checks import shapes
@@ -170,6 +171,25 @@ def test_sums_are_cut_alike_for_any_number_of_threads() -> None:
             cuts.append(sums.cutting(tile, 5000, taps, 2048, 2048, columns, 1, 0, columns, apart, 0, False, wanted))
         assert len({(cut.parts, cut.part_pixels, cut.chunk) for cut in cuts}) == 1
         assert len({(cut.band, cut.block) for cut in cuts}) > 1
+
+
+WEIGHT_GRADS = (
+    ((16, 64, 28, 28), (64, 64, 3, 3), 1),
+    ((8, 96, 28, 28), (32, 96, 1, 1), 1),  # sums of parts
+    ((8, 512, 14, 14), (256, 512, 1, 1), 1),  # few pixels, and sums that lie where they belong
+    ((8, 48, 28, 28), (48, 1, 5, 5), 48),
+    ((1, 32, 20, 20), (32, 1, 3, 3), 32),
+)
+
+
+@pytest.mark.parametrize(("x", "w", "groups"), WEIGHT_GRADS)
+def test_the_workspace_of_a_weight_gradient_is_near_what_the_cost_says(x, w, groups) -> None:
+    conv = Conv.from_shapes(x, w, padding=w[-1] // 2, groups=groups)
+    operands = [relayout.empty_last(shape, np.dtype("float32")) for shape in (conv.x_shape, conv.y_shape)]
+    workspace.release()
+    nhwc.weight_grad(*operands, conv)
+    said = next(cost for k, cost in plan("conv", "weight_grad", conv).candidates if k.algorithm == "nhwc").workspace
+    assert said / 1.5 <= workspace.kept() <= 1.5 * said
 
 
 def test_small_blocks() -> None:
