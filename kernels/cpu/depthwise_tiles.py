@@ -111,10 +111,11 @@ def filter_tile(
 
     Windows share pixels where the weights of a row, ``taps`` of them, leave registers for four pixels at least.
 
-    >>> filter_tile("float32", 96, taps=3, host=Machine(32, 16))
-    ChannelTile(dtype='float32', lanes=8, rows=4, vectors=2, group=1, taps=3, stride=1, long=False, run=1)
-    >>> filter_tile("float32", 96, taps=31, host=Machine(32, 16))
-    ChannelTile(dtype='float32', lanes=8, rows=7, vectors=1, group=1, taps=4, stride=1, long=True, run=1)
+    >>> for taps in (3, 31):
+    ...     tile = filter_tile("float32", 96, taps=taps, host=Machine(32, 16))
+    ...     print(tile.lanes, tile.rows, tile.vectors, tile.taps, tile.long)
+    8 4 2 3 False
+    8 7 1 4 True
     """
     host = host or machine()
     shared = _sharing(dtype, channels, group, taps, stride, MOST_PIXELS, host)
@@ -161,8 +162,9 @@ def sum_tile(
 
     ``stride``: from window to window, where taps are neighbours; 0 where they are not.
 
-    >>> sum_tile("float32", 96, 1, (3, 3), 1, Machine(32, 16))
-    ChannelTile(dtype='float32', lanes=8, rows=9, vectors=1, group=1, taps=3, stride=1, long=False, run=4)
+    >>> tile = sum_tile("float32", 96, 1, (3, 3), 1, Machine(32, 16))
+    >>> tile.lanes, tile.rows, tile.vectors, tile.run
+    (8, 9, 1, 4)
     """
     host = host or machine()
     tile = _fit(dtype, channels, group, host, (1, 1 if host.registers == 16 else 2))
