@@ -194,3 +194,9 @@ def cifar_plain56(num_classes: int = 10) -> CifarResNet:
 def cifar_plain110(num_classes: int = 10) -> CifarResNet:
     """:func:`cifar_resnet110` without its shortcuts; it does not learn."""
     return CifarResNet(110, num_classes, "none")
+
+
+@register((3, 32, 32), "not in He et al. 2015, the twin of :func:`cifar_resnet1202`: 19,421,274 parameters")
+def cifar_plain1202(num_classes: int = 10) -> CifarResNet:
+    """:func:`cifar_resnet1202` without its shortcuts, which nobody has trained."""
+    return CifarResNet(1202, num_classes, "none")

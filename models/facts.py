@@ -39,6 +39,7 @@ FACTS: dict[str, Facts] = {
     "cifar_densenet_bc190_k40": Facts(25_624_430, 9_301_945_740, "3.46 CIFAR-10"),
     "cifar_densenet_bc250_k24": Facts(15_324_406, 5_418_785_724, "3.62 CIFAR-10"),
     "cifar_plain110": Facts(1_727_962, 252_887_680),
+    "cifar_plain1202": Facts(19_421_274, 2_829_238_912),
     "cifar_plain20": Facts(269_722, 40_551_040),
     "cifar_plain32": Facts(464_154, 68_862_592),
     "cifar_plain44": Facts(658_586, 97_174_144),

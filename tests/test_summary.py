@@ -191,6 +191,40 @@ def test_receptive_fields_of_the_zoo(name: str, layer: str, field: tuple[int, in
     assert field[2] is None or height.centre == width.centre == field[2]
 
 
+# of each network the path with the largest kernels, as its paper's table has it: (kernel, stride, how often)
+PATHS = {
+    "zfnet": [(7, 2, 1), (3, 2, 1), (5, 2, 1), (3, 2, 1), (3, 1, 3)],
+    "nin_imagenet": [(11, 4, 1), (3, 2, 1), (5, 1, 1), (3, 2, 1), (3, 1, 1), (3, 2, 1), (3, 1, 1)],
+    "squeezenet1_0": [(7, 2, 1), (3, 2, 1), (3, 1, 3), (3, 2, 1), (3, 1, 4), (3, 2, 1), (3, 1, 1)],
+    "squeezenet1_1": [(3, 2, 1), (3, 2, 1), (3, 1, 2), (3, 2, 1), (3, 1, 2), (3, 2, 1), (3, 1, 4)],
+    "densenet121": [
+        (7, 2, 1), (3, 2, 1), (3, 1, 6), (2, 2, 1), (3, 1, 12), (2, 2, 1), (3, 1, 24), (2, 2, 1), (3, 1, 16)
+    ],
+    "mobilenet_v2": [
+        (3, 2, 1), (3, 1, 1), (3, 2, 1), (3, 1, 1), (3, 2, 1), (3, 1, 2), (3, 2, 1), (3, 1, 6), (3, 2, 1), (3, 1, 3)
+    ],
+    "resnext50_32x4d": [
+        (7, 2, 1), (3, 2, 1), (3, 1, 3), (3, 2, 1), (3, 1, 3), (3, 2, 1), (3, 1, 5), (3, 2, 1), (3, 1, 2)
+    ],
+    "cifar_resnet20": [(3, 1, 7), (3, 2, 1), (3, 1, 5), (3, 2, 1), (3, 1, 5)],
+    "cifar_preact_resnet110": [(3, 1, 37), (3, 2, 1), (3, 1, 35), (3, 2, 1), (3, 1, 35)],
+    "wrn_28_10": [(3, 1, 9), (3, 2, 1), (3, 1, 7), (3, 2, 1), (3, 1, 7)],
+    "fractalnet20": [(3, 1, 4), (2, 2, 1), (3, 1, 4), (2, 2, 1), (3, 1, 4), (2, 2, 1), (3, 1, 4), (2, 2, 1), (3, 1, 4)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_receptive_fields_are_those_of_the_longest_path(name: str) -> None:
+    size = jump = 1
+    for kernel, stride, times in PATHS[name]:
+        for _ in range(times):
+            size, jump = size + (kernel - 1) * jump, jump * stride
+    with nn.utils.skip_init():
+        net = models.create(name)
+    fields = [row.field for row in summarize(net, models.info(name).input_shape).rows if row.field]
+    assert max((f.size, f.jump) for pair in fields for f in pair if f.jump == jump) == (size, jump)
+
+
 def test_receptive_fields_are_what_changes_a_unit() -> None:
     """Branches, dilation, stride, padding, slices and poolings of a small network, input by input."""
 
