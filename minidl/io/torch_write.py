@@ -80,7 +80,11 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes | memoryview) -> No
 
 
 def _pickled(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The pickle, protocol 2, of an OrderedDict of tensors; written by hand, since their classes are not here."""
+    """The pickle, protocol 2, of an OrderedDict of tensors; written by hand, since their classes are not here.
+
+    PyTorch keeps the version of each module's names in an attribute of the dictionary.  The outermost one is said to be
+    2, without which torchvision's MNASNet takes no file; modules inside that are told none take the names as they are.
+    """
     ordered_dict = b"ccollections\nOrderedDict\n)R"
     items = [
         _text(name)
@@ -91,7 +95,8 @@ def _pickled(arrays: Mapping[str, np.ndarray]) -> bytes:
         + b"tR"
         for key, (name, array) in enumerate(arrays.items())
     ]  # fmt: skip
-    return b"\x80\x02" + ordered_dict + b"(" + b"".join(items) + b"u."
+    versions = b"}" + _text("_metadata") + b"}" + _text("") + b"}" + _text("version") + _number(2) + b"sss"
+    return b"\x80\x02" + ordered_dict + b"(" + b"".join(items) + b"u" + versions + b"b."
 
 
 def _text(text: str) -> bytes:

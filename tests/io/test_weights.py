@@ -234,3 +234,19 @@ def test_pytorch_loads_a_model_of_ours_strictly(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((3, 2, 3, 6)).astype(np.float32)
     expected = theirs.eval()(torch.from_numpy(x)).detach().numpy()
     np.testing.assert_allclose(ours.eval()(minidl.tensor(x)).detach().numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+@torch_only
+def test_a_module_of_pytorch_that_asks_for_its_version_loads_what_is_written(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Asking(torch.nn.Linear):  # as torchvision's MNASNet does
+        def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+            assert local_metadata.get("version") in (1, 2)
+            super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+    save_weights(tmp_path / "x.pth", {"weight": np.ones((1, 2), "f"), "bias": np.zeros(1, "f")})
+    theirs = Asking(2, 1)
+    theirs.load_state_dict(torch.load(tmp_path / "x.pth", weights_only=True), strict=True)
+    assert theirs.weight.tolist() == [[1.0, 1.0]]
+    assert list(load_torch(tmp_path / "x.pth")) == ["weight", "bias"]
