@@ -238,7 +238,9 @@ def info(name: str) -> ModelInfo:
             f"there is no model {name!r}: none is known yet. `import minidl.models` brings the networks of the papers"
         )
     if name not in _MODELS:
-        near = difflib.get_close_matches(name.lower(), _MODELS, n=3, cutoff=0.4)
+        longer = [known for known in _MODELS if known.endswith("_" + name.lower())]  # resnet20: cifar_resnet20
+        alike = difflib.get_close_matches(name.lower(), _MODELS, n=3, cutoff=0.4)
+        near = list(dict.fromkeys(longer + alike))[:3]
         hint = f"; did you mean {' or '.join(near)}?" if near else "."
         raise UnknownModelError(f"there is no model {name!r}{hint} `minidl models` lists all {len(_MODELS)}")
     return _MODELS[name]

@@ -19,6 +19,8 @@ def test_names_and_entries() -> None:
 
 
 def test_a_wrong_name_gets_the_nearest() -> None:
+    with pytest.raises(models.UnknownModelError, match="no model 'ResNet20'; did you mean cifar_resnet20 or "):
+        models.create("ResNet20")  # the papers' name of a network that has the data set in front of its name here
     with pytest.raises(models.UnknownModelError, match="there is no model 'lenet6'; did you mean lenet5"):
         models.create("lenet6")
     with pytest.raises(models.UnknownModelError, match=r"there is no model '999'\. `minidl models` lists all \d+"):
