@@ -75,6 +75,8 @@ def find_source(data: str) -> Source:
     path = Path(data.removeprefix("folder:"))
     if path.is_dir():
         return Source((3, 0, 0), lambda folder, train, download, shape: _load_folder(path, train))
+    if data.startswith("folder:"):
+        raise TrainingError(f"{path}: there is no such folder of images")
     near = difflib.get_close_matches(data, SOURCES, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     raise TrainingError(f"there is no data set {data!r}{hint} Known: {', '.join(SOURCES)}, or the path of a folder")

@@ -161,6 +161,7 @@ def test_settings_from_a_file_and_from_the_command_line(capsys: pytest.CaptureFi
     [
         (("train", "lenet6"), "minidl: there is no model 'lenet6'; did you mean lenet5"),
         (("train", "lenet5", "--data", "digit"), "minidl: there is no data set 'digit'; did you mean digits?"),
+        (("train", "lenet5", "--data", "folder:nowhere"), "minidl: nowhere: there is no such folder of images"),
         (("train",), "minidl: which model? For example: minidl train lenet5. minidl models lists them"),
         (("train", "lenet5", "--epochs", "0"), "minidl: --epochs must be at least 1, not 0"),
         (("train", "mlp", "--workers", "-1", "--out", "r"), "minidl: --workers must be at least 0, not -1"),
