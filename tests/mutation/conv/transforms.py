@@ -200,7 +200,7 @@ FFT = (
     ),
     _fft(
         "B_gw_last_filter_of_a_panel_dropped",
-        "fft_blocks:_deliver",
+        "fft_blocks:_deliver_apart",
         "the last filter of each panel is not delivered",
         "for i in range(real):",
         "for i in range(real - 1):",
