@@ -111,7 +111,7 @@ DIRECT_STRIDED = 2.5  # the loops of a strided input gradient are short: so many
 DIRECT_READ = 3e-10  # seconds per element copied into a tile's buffer
 DIRECT_LINE = 1.5e-9  # as many more where it comes from a cache line of its own, as of channels-last storage
 LINE_BYTES = 64
-DIRECT_WRITE = 1.5e-10  # seconds per output element
+DIRECT_WRITE = 2e-10  # seconds per output element
 DIRECT_GRADIENT = 3e-10  # seconds per element of g that the weight gradient copies, for a few channels at a time
 PARALLEL_SECONDS = 3e-5  # start and end of a parallel loop, and the call around it
 
